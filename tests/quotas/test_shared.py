@@ -215,6 +215,64 @@ async def test_while_the_server_is_away_calls_are_refused_or_limited_by_each_pro
         replica.service.close()
 
 
+@pytest.mark.parametrize(
+    ("quota", "shares"),
+    [
+        ({"requests_per_minute": 9, "burst": 1.0}, {1: 9, 3: 3}),
+        ({"requests_per_minute": 2, "burst": 1.0}, {1: 2, 3: 1}),
+        ({"concurrent": 7}, {1: 7, 3: 2}),
+        ({"usd_per_day": usd(6)}, {1: 6, 3: 2}),
+    ],
+    ids=["rate", "rate below one each", "concurrent", "budget"],
+)
+@pytest.mark.parametrize("replicas", [1, 3])
+async def test_while_the_server_is_away_each_replica_enforces_its_share(quota, shares, replicas, tmp_path):
+    server = RedisServer(tmp_path)
+    quotas = [Quota("limit", "agent", **quota)]
+    fleet = []
+    for number in range(replicas):
+        state = RedisState(Secret(server.url), PATIENT)
+        fleet.append(Replica(state, Ledger(tmp_path / f"{number}.db"), *quotas))
+        fleet[-1].service.on_failure = "local"
+        await state.start()
+    for replica in (*fleet, *fleet):
+        await replica.service.count_processes()
+    server.stop()
+    for replica in fleet:
+        assert await sent_before_a_refusal(replica, settled="usd_per_day" in quota) == shares[replicas]
+        await replica.state.close()
+        replica.service.close()
+
+
+async def sent_before_a_refusal(replica, *, settled: bool) -> int:
+    """Return how many calls of one dollar a replica sends until it refuses one. `settled`: each ends at once."""
+    for number in range(20):
+        try:
+            hold = await replica.call(usd_=1)
+        except Refusal:
+            return number
+        if settled:
+            replica.service.settle(hold, Use(0, usd(1)))
+    return 20
+
+
+async def test_a_process_that_ends_is_counted_no_longer_and_one_that_dies_expires(fleet, monkeypatch):
+    monkeypatch.setattr(enforcement, "LEASE", 60.0)
+    first, second, third = await fleet(replicas=3)
+    for replica in (third, second, first):
+        await replica.service.count_processes()
+    assert first.service._processes.known == 3
+    await second.service.finish()
+    await first.service.count_processes()
+    assert first.service._processes.known == 2
+    monkeypatch.setattr(enforcement, "LEASE", 0.05)
+    await third.service.count_processes()
+    monkeypatch.setattr(enforcement, "LEASE", 60.0)
+    await asyncio.sleep(0.1)
+    await first.service.count_processes()
+    assert first.service._processes.known == 1
+
+
 async def test_what_is_spent_while_the_server_is_away_is_added_when_it_is_back(tmp_path):
     server = RedisServer(tmp_path)
     quota = Quota("q", "agent", usd_per_day=usd(1))

@@ -15,6 +15,7 @@ from wirekey.quotas.definition import NOBODY, Applied
 from wirekey.quotas.estimate import NOTHING, Use
 from wirekey.quotas.limits import BudgetLimit, RateLimit, budget_limits, rate_limits
 from wirekey.quotas.refusals import over_budget, over_rate, unavailable, unpriced
+from wirekey.quotas.shares import ProcessCount
 from wirekey.quotas.totals import SharedTotals
 from wirekey.quotas.usage import UsageView
 from wirekey.shared_state import MemoryState, SharedStateUnavailableError
@@ -83,7 +84,7 @@ class QuotaEnforcer:
         self._state = state
         self.on_failure: str | None = None
         """`refuse` or `local`: what happens to calls while the shared state does not respond. None: calls with a budget
-        are refused, and each process enforces the other limits alone."""
+        are refused, and each process enforces its share of the other limits."""
         self._totals = SharedTotals()
         self._totals.ledger = ledger
         self._clock = clock
@@ -91,7 +92,8 @@ class QuotaEnforcer:
         self._open: dict[str, Hold] = {}
         """The holds with reservations, which have to be renewed if other processes share the state."""
         self._local = MemoryState(clock)
-        """Enforces the limits per minute while the shared state does not respond."""
+        """Enforces this process's share of the limits while the shared state does not respond."""
+        self._processes = ProcessCount()
         self._tasks: set[asyncio.Task[None]] = set()
         self._applied: dict[tuple[Quota, str], Applied] = {}
         self._models: set[str] = set()
@@ -170,6 +172,7 @@ class QuotaEnforcer:
             if self._refuses(is_budget=any(limit.period for limit in limits)):
                 raise unavailable() from error
             state = self._local
+            limits = tuple(budget_limits(hold.quotas, hold.use, now, processes=self._processes.known))
             found = await self._reserve_in(state, hold.id, limits, now)
         self.view.note_budgets(limits, found.levels)
         if found.exhausted:
@@ -211,7 +214,9 @@ class QuotaEnforcer:
             if self._refuses(is_budget=False):
                 raise unavailable() from error
             state = self._local
-            taken = await state.take(rates)
+            requests = int(hold.number == 1)
+            limits = tuple(rate_limits(hold.quotas, hold.use.tokens, requests, processes=self._processes.known))
+            taken = await state.take([limit.rate for limit in limits])
         self.view.note_rates(limits, taken.levels)
         if not taken.allowed:
             refused, level = next(
@@ -303,10 +308,16 @@ class QuotaEnforcer:
         for tick in count(1):
             await asyncio.sleep(SETTLED_EVERY)
             await self._totals.settle_rest(self._state())
+            if tick % RENEWED_EVERY == 1:
+                await self.count_processes()
             if tick % RENEWED_EVERY == 0:
                 await self.renew()
                 if self.ledger:
                     self.ledger.forget_ended()
+
+    async def count_processes(self) -> None:
+        """Learn how many processes share the state, and be one of them."""
+        await self._processes.update(self._state(), LEASE)
 
     async def renew(self) -> None:
         """Renew the reservations of calls under way."""
@@ -323,6 +334,7 @@ class QuotaEnforcer:
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._totals.settle_rest(self._state())
+        await self._processes.leave(self._state())
 
     def restore(self, quotas: Sequence[Quota]) -> None:
         """Note what was spent before a start, so that it is shown before the first call."""

@@ -33,14 +33,24 @@ class BudgetLimit(NamedTuple):
     """None for a number of calls."""
 
 
-def rate_limits(quotas: Iterable[Applied], tokens: int, requests: int = 1) -> Iterator[RateLimit]:
-    """Yield the limits per minute of a call that takes so many tokens and requests."""
+def rate_limits(
+    quotas: Iterable[Applied], tokens: int, requests: int = 1, *, processes: int = 1
+) -> Iterator[RateLimit]:
+    """Yield the limits per minute of a call that takes so many tokens and requests.
+
+    `processes`: how many share the limits without knowing what the others take. Here and below, each gets its share.
+    """
     for applied in quotas:
         quota = applied.quota
         if quota.requests_per_minute is not None and requests:
-            yield rate_limit(applied, "requests_per_minute", quota.requests_per_minute, requests)
+            yield rate_limit(applied, "requests_per_minute", share_of(quota.requests_per_minute, processes), requests)
         if quota.tokens_per_minute is not None:
-            yield rate_limit(applied, "tokens_per_minute", quota.tokens_per_minute, tokens)
+            yield rate_limit(applied, "tokens_per_minute", share_of(quota.tokens_per_minute, processes), tokens)
+
+
+def share_of(limit: int, processes: int) -> int:
+    """Return the part of a limit that one of several processes may use: at least 1."""
+    return max(1, limit // processes)
 
 
 def rate_limit(applied: Applied, name: LimitName, limit: int, amount: int) -> RateLimit:
@@ -48,7 +58,7 @@ def rate_limit(applied: Applied, name: LimitName, limit: int, amount: int) -> Ra
     return RateLimit(applied, name, Rate(applied.key(name), amount, limit, 60.0, applied.quota.burst_of(limit)))
 
 
-def budget_limits(quotas: Iterable[Applied], use: Use, now: float) -> Iterator[BudgetLimit]:
+def budget_limits(quotas: Iterable[Applied], use: Use, now: float, *, processes: int = 1) -> Iterator[BudgetLimit]:
     """Yield the budgets of a call, and its limits of calls at the same time. `now`: Unix seconds.
 
     A call is allowed as long as a budget is not used up, even if less is left than the call may cost. Otherwise the
@@ -58,13 +68,14 @@ def budget_limits(quotas: Iterable[Applied], use: Use, now: float) -> Iterator[B
     for applied in quotas:
         quota = applied.quota
         if quota.concurrent is not None:
-            budget = Budget(applied.key("concurrent"), 1, quota.concurrent, counts_total=False)
+            most = share_of(quota.concurrent, processes)
+            budget = Budget(applied.key("concurrent"), 1, most, counts_total=False)
             yield BudgetLimit(applied, "concurrent", quota.concurrent, budget)
         if use.cost == 0:
             continue
         for name, period in budgets_of(applied, now):
             most, cost = getattr(quota, name), use.cost or 0
-            budget = Budget(budget_key(applied, name, period), cost, most + cost - 1)
+            budget = Budget(budget_key(applied, name, period), cost, share_of(most, processes) + cost - 1)
             yield BudgetLimit(applied, name, most, budget, period)
 
 

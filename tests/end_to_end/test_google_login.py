@@ -279,3 +279,18 @@ def test_without_the_backend_a_login_is_refused_with_the_setting(tmp_path):
         assert httpx.get(f"{base}/auth/status").json() == NOT_LOGGED_IN
     finally:
         running.stop()
+
+
+def test_a_running_wirekey_follows_the_commands(wirekey, folder):
+    """`wirekey accounts` changes files; nothing needs a restart."""
+    from dataclasses import replace
+
+    from wirekey.google.account_files import AccountFiles
+
+    files = AccountFiles(folder)
+    with httpx.Client(follow_redirects=True, timeout=60) as browser:
+        browser.get(f"{address(wirekey, 'gateway')}/auth/login")
+    files.change("ann-example.com", lambda old: replace(old, project_id="my-project", project_set=True))
+    wait_for(lambda: status(wirekey).get("projectId") == "my-project", "the project")
+    files.remove("ann-example.com")
+    wait_for(lambda: status(wirekey) == NOT_LOGGED_IN, "no account")

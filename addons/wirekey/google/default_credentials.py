@@ -142,7 +142,7 @@ def _find(search: CredentialSearch) -> _Found:
     import google.auth
     from google.auth.exceptions import DefaultCredentialsError
 
-    logging.getLogger("google.auth").setLevel(logging.ERROR)  # its warnings are in the error that follows
+    logging.getLogger("google.auth").setLevel(logging.ERROR)  # the error that follows says the same
     file = search.file or search.environ.get(FILE_VARIABLE, "").strip()
     try:
         if file:

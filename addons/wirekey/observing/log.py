@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wirekey.config import LogConfig
 
 LONGEST_VALUE = 2000
-QUIET = ("mitmproxy", "asyncio", "hpack", "h2", "tornado", "botocore", "urllib3", "opentelemetry")
+QUIET = ("mitmproxy", "asyncio", "hpack", "h2", "tornado", "botocore", "urllib3", "google", "opentelemetry")
 """Loggers that are limited to WARNING and above."""
 
 encode = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__).encode

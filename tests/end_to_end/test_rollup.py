@@ -347,6 +347,51 @@ def test_a_conversation_that_cannot_be_summarised_is_stored_as_it_is(model, outc
     assert (event["outcome"], event["status"], event["agent_id"]) == (outcome, status, "alice")
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "anthropic:claude-sonnet-4-5", "bedrock:amazon.nova-lite-v1:0"])
+def test_any_provider_can_summarise(model, alone):
+    deployed = alone(enabled=True, threshold=900, model=model)
+    deployed.talk(Gemini).ask([deployed.talk(Gemini).user(LONG)])
+    (event,) = wait_for(lambda: deployed.events(operation="rollup.summary"), "the summary")
+    assert (event["outcome"], event["status"]) == ("completed", 200)
+    assert event["output_tokens"] > 0
+
+
+def test_a_summary_that_takes_too_long_is_ended(alone):
+    deployed = alone(enabled=True, threshold=900, model="gemini-2.5-sim-stall-0", timeout=0.5)
+    talk = deployed.talk()
+    talk.ask([talk.user(LONG)])
+    (event,) = wait_for(lambda: deployed.events(operation="rollup.summary"), "the summary")
+    assert (event["outcome"], event["attempts"]) == ("timeout", 1)
+
+
+def test_a_summary_counts_in_the_quotas_of_the_agent(alone):
+    quota = {"name": "summaries", "per": "agent", "match": {"model": "gemini-*"}, "requests_per_minute": 1}
+    deployed = alone({"quotas": [quota]}, enabled=True, threshold=900)
+    talk = deployed.talk()
+    for number in range(2):
+        talk.ask([talk.user(f"{number} {LONG}")])
+    wait_for(lambda: len(deployed.events(operation="rollup.summary")) == 2, "both summaries")
+    outcomes = {(event["outcome"], event["status"]) for event in deployed.events(operation="rollup.summary")}
+    assert outcomes == {("completed", 200), ("denied", 429)}
+
+
+def test_a_summary_is_not_sent_to_a_server_that_is_not_verified(alone, tmp_path):
+    """Another simulator makes a certificate of its own, which no configured CA has signed."""
+    stranger = SimulatorThread(tmp_path / "stranger")
+    try:
+        route = {"match": "gemini-*", "provider": "gemini", "upstream_url": stranger.url, "auth": "x-goog-api-key"}
+        settings = {"routes": [route | {"keys": ["env:REAL_GEMINI"]}]}
+        deployed = alone(settings, enabled=True, threshold=900)
+        talk = deployed.talk()
+        talk.ask([talk.user(LONG)])
+        (event,) = wait_for(lambda: deployed.events(operation="rollup.summary"), "the summary")
+        assert event["outcome"] == "upstream_error"
+        assert event["policy_reason"] == "its certificate is not trusted"
+        assert stranger.seen == []
+    finally:
+        stranger.stop()
+
+
 def test_a_revoked_agent_is_refused_at_once(alone):
     deployed = alone(enabled=True)
     talk = deployed.talk()

@@ -16,7 +16,13 @@ from wirekey_simulator import delivery, dispatch, text
 from wirekey_simulator.openai import chat
 
 BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"
-SETTINGS = {"limits": {"body_bytes": "1MiB"}, "timeouts": {"connect": 10, "first_byte": 60, "idle": 3}}
+ROLLUP = {"enabled": True, "threshold": 40, "model": "gemini-2.5-flash-lite"}
+"""Each conversation is stored, and most are summarised."""
+SETTINGS = {
+    "rollup": ROLLUP,
+    "limits": {"body_bytes": "1MiB"},
+    "timeouts": {"connect": 10, "first_byte": 60, "idle": 3},
+}
 
 
 @pytest.fixture(scope="package")

@@ -38,6 +38,7 @@ def test_no_canary_of_a_credential_is_in_the_log_of_bodies(
             clients(post(OPENAI, "/v1/chat/completions", said))
         assert clients.statuses[200] > 50
         sent = [event for event in proxy.finished_events(1) if event["attempts"]]
+        sent = [event for event in sent if event["operation"] != "rollup.summary"]  # is in no log
         file = proxy.folder / "bodies.jsonl"
         wait_for(lambda: len(file.read_text().splitlines()) >= 2 * len(sent), "the lines of all calls")
     finally:

@@ -116,6 +116,22 @@ def odd_connections(proxy, canaries: Canaries, token: str) -> None:
             client.read_response()
 
 
+def go_on(proxy, canaries: Canaries, client: Clients) -> None:
+    """Continue a conversation until its beginning is replaced with what was stored of it."""
+    messages = [{"role": "user", "content": canaries("content of openai prompt")}]
+
+    def ask() -> str:
+        client(post(OPENAI, "/v1/chat/completions", {"model": "gpt-4o-mini", "messages": messages}))
+        return json.loads(client.answers[-1].partition(b'{"id"')[1] + client.answers[-1].partition(b'{"id"')[2])
+
+    said = ask()["choices"][0]["message"]["content"]
+    messages += [
+        {"role": "assistant", "content": said},
+        {"role": "user", "content": canaries("content of openai part")},
+    ]
+    wait_for(lambda: ask() and any(event["rolled_up_messages"] for event in proxy.events()), "a shortened request")
+
+
 def percent(text: str) -> str:
     return "".join(f"%{ord(letter):02x}" for letter in text)
 
@@ -138,6 +154,7 @@ def play(proxy, canaries: Canaries, simulator) -> list[bytes]:
     say = canaries("content of openai prompt")
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": say}]}
     asked = [post(OPENAI, "/v1/chat/completions", body | {"stream": stream}) for stream in (False, True)]
+    go_on(proxy, canaries, one)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda pair: next(clients)(*pair), itertools.product(asked, FAULTS)))
         list(threads.map(next(clients), broken_calls(canaries)))
@@ -183,6 +200,9 @@ def test_wirekey_serve_keeps_it_all(serve, canaries, simulator):
     answers = play(serve, canaries, simulator)
     artefacts = written(serve)
     assert any(name.endswith("wirekey.observing.log") for name in artefacts)
+    operations = Counter(event["operation"] for event in serve.events() if event["outcome"] == "completed")
+    assert operations["rollup.summary"] > 5, "conversations were summarised and stored"
+    assert any(event["rolled_up_messages"] for event in serve.events()), "and used"
     assert leaks(canaries, artefacts) == {}
     check_answers(canaries, answers)
     assert canaries.found_in((serve.certs / CA_KEY).read_bytes()) == ["key of the CA"]

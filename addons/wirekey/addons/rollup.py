@@ -11,7 +11,7 @@ from wirekey.addons.base import Addon
 from wirekey.addons.own_calls import OnBehalf, OwnRequest
 from wirekey.body_reading.reading import is_costly
 from wirekey.call import Outcome
-from wirekey.calls.response_copy import ResponseCopy
+from wirekey.calls.response_copy import AnswerCopy
 from wirekey.calls.translated import AT_ONCE
 from wirekey.egress.hosts import bedrock_host
 from wirekey.operation import Kind
@@ -56,10 +56,15 @@ class UnstoredConversation:
     """The id of its flow."""
     form: str
     body: bytes = field(repr=False)
-    copy: ResponseCopy
+    copy: AnswerCopy
     behalf: OnBehalf
     prefix: tuple[int, str] | None = field(default=None, repr=False)
     """The number of turns that were replaced, and the text that replaced them."""
+
+    @property
+    def size(self) -> int:
+        """The bytes that were reserved for it."""
+        return len(self.body) + self.copy.size
 
 
 class Rollup(Addon):
@@ -78,7 +83,7 @@ class Rollup(Addon):
         self.under_way: dict[str, UnstoredConversation] = {}
         """The requests whose response is under way, by the id of their call."""
         self.held = 0
-        """Bytes of their bodies."""
+        """Bytes of their bodies, and of the responses so far."""
         self.pending: set[asyncio.Task[None]] = set()
         self.summaries = asyncio.Semaphore(SUMMARIES_AT_ONCE)
         self.sweeping: asyncio.TimerHandle | None = None
@@ -121,16 +126,23 @@ class Rollup(Addon):
         call = state.call
         assert call.agent
         replaced = self.shorten(flow, state, history)
-        if self.held + len(body) > settings.bytes:
+        if not self.take(len(body)):
             return
         if not self.under_way and self not in self.services.events.observers:
             self.services.events.observers.append(self)
-        copy = ResponseCopy("")
+        copy = AnswerCopy(self.take)
         state.response_copies += (copy,)
         behalf = OnBehalf(call.agent, state.proof, call.client)
         self.under_way[call.id] = UnstoredConversation(flow.id, form, body, copy, behalf, replaced)
-        self.held += len(body)
         self.sweep_later()
+
+    def take(self, size: int) -> bool:
+        """Reserve memory for calls under way. Return False if rollup has no room for it."""
+        settings = self.services.settings.rollup
+        if settings is None or self.held + size > settings.bytes:
+            return False
+        self.held += size
+        return True
 
     def shorten(self, flow: http.HTTPFlow, state: CallState, history: History) -> tuple[int, str] | None:
         """Replace the longest stored beginning. Return the number of its turns and the text, or None."""
@@ -179,7 +191,7 @@ class Rollup(Addon):
         found = self.under_way.pop(call.id, None)
         if found is None:
             return
-        self.held -= len(found.body)
+        self.held -= found.size
         settings = self.services.settings.rollup
         is_complete = call.outcome is Outcome.COMPLETED and (call.status or FIRST_ERROR_STATUS) < FIRST_ERROR_STATUS
         if settings is None or not is_complete or found.copy.is_cut or len(self.pending) >= MOST_PENDING:
@@ -209,7 +221,7 @@ class Rollup(Addon):
         if key in self.store:
             self.store.find(key)
             return
-        if len(text) > settings.threshold:
+        if len(text) > settings.threshold and not self.services.is_draining:
             text = await self.summary(found, settings, encoded, starts) or text
         current = self.services.settings.rollup
         if current is None or self.is_gone(agent.id):
@@ -258,7 +270,7 @@ class Rollup(Addon):
         """
         self.sweeping = None
         for call_id in [key for key, found in self.under_way.items() if found.flow not in self.calls.states]:
-            self.held -= len(self.under_way.pop(call_id).body)
+            self.held -= self.under_way.pop(call_id).size
         settings = self.services.settings.rollup
         if settings is None:
             self.store.clear()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wirekey.metering.decoding import DecodingError, decoder, is_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONGEST = 1024 * 1024
 """Bytes of one response, both compressed and decompressed."""
@@ -10,6 +15,8 @@ LONGEST = 1024 * 1024
 
 class ResponseCopy:
     """The beginning of one response, as the client gets it."""
+
+    longest = LONGEST
 
     def __init__(self, encoding: str) -> None:
         """Start a copy. `encoding`: the Content-Encoding of the response."""
@@ -27,18 +34,18 @@ class ResponseCopy:
 
     def feed(self, data: bytes) -> None:
         """Keep a chunk, as long as there is room. The chunk itself is not copied."""
-        if self.size < LONGEST:
+        if self.size < self.longest:
             self.pieces.append(data)
             self.size += len(data)
         else:
             self.is_cut = True
 
     def content(self) -> bytes:
-        """Return the decompressed bytes so far, at most `LONGEST`. Empty if they cannot be decompressed."""
+        """Return the decompressed bytes so far, at most `longest`. Empty if they cannot be decompressed."""
         data = b"".join(self.pieces)
-        self.is_cut = self.is_cut or len(data) > LONGEST
+        self.is_cut = self.is_cut or len(data) > self.longest
         if is_plain(self.encoding):
-            return data[:LONGEST]
+            return data[: self.longest]
         undo = decoder(self.encoding)
         if undo is None:
             return b""
@@ -47,9 +54,33 @@ class ResponseCopy:
             for part in undo.feed(data):
                 parts.append(part)
                 size += len(part)
-                if size >= LONGEST:
+                if size >= self.longest:
                     self.is_cut = True
                     break
         except DecodingError:
             self.is_cut = True
-        return b"".join(parts)[:LONGEST]
+        return b"".join(parts)[: self.longest]
+
+
+class AnswerCopy(ResponseCopy):
+    """The copy of a whole response, or nothing of one that is too long. It shares the memory of all that are held.
+
+    A stream takes a quarter of a kilobyte for a token, so it may be longer than what others keep of a response.
+    """
+
+    longest = 8 * 1024 * 1024
+
+    def __init__(self, take: Callable[[int], bool]) -> None:
+        """Start a copy. `take`: reserves so many bytes, or returns False."""
+        super().__init__("")
+        self.take = take
+
+    def feed(self, data: bytes) -> None:
+        """Keep a chunk, unless the response is too long or there is no room. Then nothing of it is kept."""
+        if self.is_cut:
+            return
+        if self.size + len(data) <= self.longest and self.take(len(data)):
+            super().feed(data)
+            return
+        self.is_cut = True
+        self.pieces.clear()

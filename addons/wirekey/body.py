@@ -40,6 +40,7 @@ class Body(StrEnum):
     JSON = "json"  # read whole, strict UTF-8 JSON object
     MULTIPART = "multipart"  # read whole; only small form fields are looked at
     OPAQUE = "opaque"  # streamed through unread (file bytes)
+    EVENTS = "events"  # streamed through while the response streams: signed events, each verified and signed again
 
 
 class Spool:

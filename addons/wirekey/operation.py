@@ -84,8 +84,6 @@ class Operation:
     """The model that the path names, decoded. None if the body names it, or the operation has no model."""
     stream: bool = False
     """True if the path alone says that the response is a stream (streamGenerateContent, converse-stream)."""
-    unsupported: str | None = None
-    """Why Wirekey refuses the operation, whatever a policy says; None if it does not."""
 
 
 @dataclass(frozen=True, slots=True)

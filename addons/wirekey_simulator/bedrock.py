@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from wirekey_simulator import session, text
+from wirekey_simulator import session, signed_events, sigv4, text
 from wirekey_simulator.bedrock_invoke import invoke, invoke_stream
 from wirekey_simulator.bedrock_services import service_response
-from wirekey_simulator.bedrock_stream import stream_response
+from wirekey_simulator.bedrock_stream import CONTENT_TYPE, stream_response
 from wirekey_simulator.converse_rules import check_converse
 from wirekey_simulator.eventstream import message
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, encode, json_response
@@ -72,6 +72,8 @@ def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedRespons
 
 def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Return the response to a request. Raises BadRequest if the provider would refuse it."""
+    if request.streams:
+        return two_way_response(request)
     match = PATH.fullmatch(request.path)
     if not match or request.method != "POST":
         if made := service_response(request, behaviour):
@@ -94,6 +96,15 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
         made = _converse(model, body, behaviour, number, stream=operation == "converse-stream")
     made.headers.append(("x-amzn-requestid", state.new_id("00000000-0000-4000-8000-", digits=12)))
     return made
+
+
+def two_way_response(request: SimulatedRequest) -> SimulatedResponse:
+    """Accept a stream in both directions, whose events the server then passes on. Raises BadRequest."""
+    if request.header("x-amz-content-sha256") != signed_events.PAYLOAD or not sigv4.is_signed(request):
+        raise BadRequest("This operation needs signed events. API keys do not support it.", status=403)
+    if request.header("content-type") != CONTENT_TYPE:
+        raise BadRequest("The content type of a stream is wrong.")
+    return SimulatedResponse(200, [])
 
 
 def _count_tokens(body: Json, behaviour: Behaviour) -> SimulatedResponse:

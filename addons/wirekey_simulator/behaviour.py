@@ -70,6 +70,8 @@ class Behaviour:
     """Write the body in pieces of so many bytes."""
     headers_delay: float = 0.0
     """Seconds before the first byte of the response."""
+    unread: bool = False
+    """Do not read a request that streams while its response does, so that its window closes."""
     gate: bool = False
     """Wait before the second event until the gate is opened."""
 

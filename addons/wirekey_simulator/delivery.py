@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from wirekey_simulator.behaviour import Behaviour
     from wirekey_simulator.exchange import Seen, SimulatedResponse
+    from wirekey_simulator.two_way import TwoWayExchange
 
 YIELD_EVERY = 16
 """Pieces to write before yielding to other tasks."""
@@ -33,6 +34,9 @@ RUBBISH = b"\x00\xff\x16\x03rubbish\r\n\r\n<<< this is not HTTP >>>\r\n" * 4
 
 class Wire(Protocol):
     """The sending half of one exchange."""
+
+    two_way: TwoWayExchange | None
+    """Reads a request that streams while its response does. Only HTTP/2 has these."""
 
     def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None:
         """Send status and headers. `length`: bytes of the body, or None if unknown."""

@@ -84,6 +84,8 @@ class Seen:
     status: int | None = None
     events: int = 0
     """Events of the response that were sent."""
+    received_events: int = 0
+    """Signed events of the request that were verified."""
     outcome: str | None = None
 
 
@@ -102,6 +104,8 @@ class SimulatedRequest:
     tls: bool
     sni: str | None = None
     connection: int = 0
+    streams: bool = False
+    """Whether the body is still to come, and streams while the response does."""
 
     @cached_property
     def path(self) -> str:

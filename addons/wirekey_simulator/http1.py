@@ -11,6 +11,7 @@ from wirekey_simulator.exchange import BodyCollector, SimulatedRequest
 
 if TYPE_CHECKING:
     from wirekey_simulator.connection import SimulatorConnection
+    from wirekey_simulator.two_way import TwoWayExchange
 
 MAX_HEAD_BYTES = 256 * 1024
 BODY_NOT_THERE = b"We could not read this request as HTTP/1.1: "
@@ -23,6 +24,7 @@ class Http1:
         self.connection = connection
         self.state = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self.request: h11.Request | None = None
+        self.two_way: TwoWayExchange | None = None
         self.collector = BodyCollector()
         self.task: asyncio.Task[None] | None = None
         self.is_early = False

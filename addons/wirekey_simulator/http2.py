@@ -25,9 +25,11 @@ from hyperframe.frame import GoAwayFrame
 from wirekey.goaway import GoawayTolerantConnection
 from wirekey_simulator.exchange import BodyCollector, SimulatedRequest
 from wirekey_simulator.http1 import MAX_HEAD_BYTES
+from wirekey_simulator.two_way import is_two_way
 
 if TYPE_CHECKING:
     from wirekey_simulator.connection import SimulatorConnection
+    from wirekey_simulator.two_way import TwoWayExchange
 
 LINGER = 1.0
 """Seconds to read the rest of a request that got an early response."""
@@ -85,16 +87,21 @@ class Http2:
             if self.last_stream is not None and event.stream_id > self.last_stream:
                 return
             headers = [(bytes(name), bytes(value)) for name, value in event.headers]
-            self.streams[event.stream_id] = Http2Stream(self, event.stream_id, headers)
+            stream = self.streams[event.stream_id] = Http2Stream(self, event.stream_id, headers)
+            if is_two_way(headers):
+                stream.dispatch(streams=True)
         elif isinstance(event, DataReceived):
             receiving = self.streams.get(event.stream_id)
             if receiving:
                 receiving.feed(event.data)
-            self.state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if not (receiving and receiving.two_way and receiving.two_way.behaviour.unread):
+                self.state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded):
             received = self.streams.get(event.stream_id)
             if received:
                 received.is_whole = True
+                if received.two_way:
+                    received.two_way.end()
                 if not received.is_dispatched:
                     received.dispatch()
         elif isinstance(event, StreamReset):
@@ -135,6 +142,8 @@ class Http2Stream:
         self.headers = headers
         self.collector = BodyCollector()
         self.task: asyncio.Task[None] | None = None
+        self.two_way: TwoWayExchange | None = None
+        """The reader of a request that streams while its response does."""
         self.pending = bytearray()
         self.ending = False
         self.room = asyncio.Event()
@@ -146,12 +155,15 @@ class Http2Stream:
 
     def feed(self, data: bytes) -> None:
         """Add bytes of the request's body."""
+        if self.two_way:
+            self.two_way.feed(data)
+            return
         self.collector.feed(data)
         if self.is_early and not self.is_dispatched and self.collector.pauses:
             self.dispatch()
 
-    def dispatch(self) -> None:
-        """Pass the request to the simulator."""
+    def dispatch(self, *, streams: bool = False) -> None:
+        """Pass the request to the simulator. `streams`: before its body, which streams while the response does."""
         self.is_dispatched = True
         pseudo = {name: value.decode("latin-1") for name, value in self.headers if name.startswith(b":")}
         connection = self.owner.connection
@@ -168,6 +180,7 @@ class Http2Stream:
                 tls=connection.is_tls,
                 sni=connection.sni,
                 connection=connection.number,
+                streams=streams,
             ),
             self,
         )

@@ -23,9 +23,10 @@ from wirekey_simulator.exchange import Seen, SimulatedRequest, SimulatedResponse
 from wirekey_simulator.hosts import provider_of
 from wirekey_simulator.script import PREFIX, Script, control
 from wirekey_simulator.state import State
+from wirekey_simulator.two_way import TwoWayExchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
     from pathlib import Path
 
     from wirekey_simulator.behaviour import Behaviour
@@ -138,9 +139,15 @@ class Simulator:
             return None
         response, behaviour = response_for(self, provider, request)
         seen.status = response.status
+        if request.streams and response.status == 200:
+            wire.two_way = TwoWayExchange(request, behaviour, seen, self.aws_credentials)
+            return self._start(wire.two_way.play(wire, self.gate))
         if deliver_at_once(response, behaviour, wire, seen):
             return None
-        task = asyncio.get_running_loop().create_task(self._play(response, behaviour, wire, seen))
+        return self._start(self._play(response, behaviour, wire, seen))
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from wirekey_simulator import signed_events
 from wirekey_simulator.exchange import json_response
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ def _wrong_headers(request: SimulatedRequest, signed: list[str]) -> str | None:
         if name.startswith("x-amz-") and (name not in signed or len(values) > 1):
             return f"'{name}' must be a 'SignedHeader' in the AWS Authorization, and stand once."
     said = request.header("x-amz-content-sha256", request.sha256)
+    if said == signed_events.PAYLOAD and request.streams:
+        return None
     if said not in (request.sha256, "UNSIGNED-PAYLOAD"):
         return "The provided 'x-amz-content-sha256' header does not match what was computed."
     return None

@@ -28,12 +28,13 @@ from wirekey.calls.services import Services
 from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.config import load
 from wirekey.credentials.scrub import KeyScrubber
-from wirekey.errors import Refusal
+from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.identity.agents import AgentStore
 from wirekey.metering.tap import Tap
 from wirekey.server import bundle
 from wirekey.server.master import ServeMaster
 from wirekey.tracebacks import safe_traceback
+from wirekey.wire.delegate import RequestRefused
 
 FREE = {"forward": "127.0.0.1:0", "gateway": None, "console": None}
 QUOTED = "the-message-of-an-exception-quotes-the-prompt"
@@ -387,6 +388,8 @@ METHODS = {
     "refusal_of_hooks": None,
     "holds_response": None,
     "refusal_of_response": None,
+    "is_two_way": None,
+    "request_parts": None,
     "open_spool": None,  # in tests/wire/test_large_requests.py
 }
 """Method called by the wire layer → status and outcome of a call in which it fails; None: tested below."""
@@ -407,6 +410,23 @@ def test_every_method_of_the_wire_delegate_is_in_the_table():
 
     methods = {name for name in vars(WireDelegate) if not name.startswith("_")} - {"limits", "connection_pool"}
     assert methods == set(METHODS)
+
+
+def test_an_exception_in_the_events_of_a_request_sends_nothing_more(monkeypatch, caplog):
+    delegate, flow = CallDelegate(Services()), tflow.tflow()
+    delegate.calls.open(flow)
+    break_method(monkeypatch, "is_two_way")
+    assert delegate.is_two_way(flow) is True
+    with pytest.raises(RequestRefused, match="no_provider_key"):
+        list(delegate.request_parts(flow, b"events of a call that signs none"))
+
+    def failing(*_):
+        raise RuntimeError(QUOTED)
+
+    monkeypatch.setattr("wirekey.calls.wire_delegate.events_to_send", failing)
+    with pytest.raises(RequestRefused, match=INTERNAL_ERROR.code):
+        list(delegate.request_parts(flow, b"anything"))
+    assert QUOTED not in caplog.text
 
 
 def test_an_exception_in_the_retry_check_means_no_retry(monkeypatch, caplog):

@@ -88,16 +88,3 @@ def test_the_default_policy_denies_it_to_everybody(proxy, simulator, tmp_path):
         assert simulator.seen == []
     finally:
         running.stop()
-
-
-def test_a_stream_in_two_directions_is_refused_with_its_reason(allowing, simulator):
-    began = new_call_id()
-    with RawClient(allowing.running.forward) as client:
-        host = "bedrock-runtime.us-east-1.amazonaws.com"
-        assert client.connect(f"{host}:443", "alice", allowing.token).status == 200
-        client.start_tls(allowing.root, host)
-        path = "/model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"
-        client.send(f"POST {path} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
-        assert client.read_response().status == 403
-    assert allowing.finished_event(began)["policy_reason"].startswith("not_supported")
-    assert simulator.seen == []

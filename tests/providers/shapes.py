@@ -124,6 +124,7 @@ BEDROCK_SHAPES = [
     ("POST /model/{}/invoke", '{"inputText":"x","model":7}'),
     ("POST /model/{}/invoke-with-response-stream", '{"prompt":"/model/x"}'),
     ("POST /model/{}/count-tokens", '{"input":{"converse":{}}}'),
+    ("POST /model/{}/invoke-with-bidirectional-stream", ""),
     ("GET /foundation-models/{}", ""),
     ("GET /foundation-models/{}?a=/models/x:y", ""),
     ("GET /inference-profiles/{}", ""),

@@ -201,7 +201,6 @@ MODELLESS_INFERENCE = {
     ("openai", "videos.remix"),
     ("bedrock", "apply-guardrail"),
     ("bedrock", "invoke-guardrail-checks"),
-    ("bedrock", "invoke-with-bidirectional-stream"),
 }
 
 

@@ -94,8 +94,7 @@ def test_no_row_of_a_table_hides_behind_another(provider):
         raw = raw.replace("/VERSION/", "/v1beta/") if "/VERSION/" in raw else raw
         raw = f"/v1beta{raw}" if provider == "gemini" and "/v1beta/" not in raw else raw
         found = find(provider, method, raw)
-        wanted = "invoke-with-bidirectional-stream" if found.unsupported else name
-        assert (found.name, found.body, found.kind) == (wanted, body, kind), path
+        assert (found.name, found.body, found.kind) == (name, body, kind), path
 
 
 KINDS = [
@@ -200,10 +199,10 @@ def test_only_a_method_override_of_google_hides_a_path():
     assert PROVIDERS["gemini"].match_operation("GET", "/v1beta/something", override) is None
 
 
-def test_a_stream_in_two_directions_is_known_and_says_why_it_is_refused():
-    found = PROVIDERS["bedrock"].match_operation("POST", "/model/a1/invoke-with-bidirectional-stream", {})
-    assert found.model == "a1"
-    assert "two directions" in found.unsupported
+def test_a_stream_in_two_directions_names_its_model_in_the_path_and_streams_its_events():
+    path = "/model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"
+    found = PROVIDERS["bedrock"].match_operation("POST", path, {})
+    assert (found.model, found.body, found.stream) == ("amazon.nova-sonic-v1:0", Body.EVENTS, True)
 
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0"

@@ -87,6 +87,9 @@ class BareDelegate:
     def may_be_resent(self, flow):
         return self.resends
 
+    def is_two_way(self, flow):
+        return False
+
     def release_body(self, flow):
         self.bodies.pop(flow.id, None)
 

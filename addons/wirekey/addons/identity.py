@@ -13,6 +13,7 @@ from wirekey.calls.agent_check import IDENTITY_ENDED
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
 from wirekey.calls.key_checks import check_keys, keys_to_check, may_ask
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
+from wirekey.calls.two_way import signs_events
 from wirekey.credential_headers import is_credential_field, strip_query
 from wirekey.credentials.agent_tokens import may_hold_tokens, without_tokens
 from wirekey.credentials.client_supplied import client_credential_fields, client_supplied_credential
@@ -159,7 +160,8 @@ class Identity(Addon):
         state.host = request.host
         head = state.arrived or signed_head(request)
         state.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
-        bodiless = head is not None and has_no_body(request)
+        # Then the signature does not cover the body, and is verified now.
+        bodiless = head is not None and (has_no_body(request) or signs_events(head))
         fields, query = request.headers.fields, request.path.partition("?")[2]
         values, named = presented_values(decoded(request), query), self.proxy_claims(request)
         presented = [*((None, value) for value in values), *named]
@@ -371,7 +373,7 @@ class Identity(Addon):
             return
         state.signed = head
         if bodiless:
-            self.verify(state, b"")
+            self.verify(state, None if signs_events(head) else b"")
 
     def compare_pairs(self, state: CallState, head: RequestHead) -> None:
         """Raise Refusal if a signature for another provider than Bedrock names a different agent than the tokens."""
@@ -383,8 +385,11 @@ class Identity(Addon):
             if agent is not None and owner[0].id != agent.id:
                 raise TWO_AGENTS
 
-    def verify(self, state: CallState, body: RequestBody) -> None:
-        """Verify the signature of an agent's pair, and make that agent the agent of the call. Raises Refusal."""
+    def verify(self, state: CallState, body: RequestBody | None) -> None:
+        """Verify the signature of an agent's pair, and make that agent the agent of the call. Raises Refusal.
+
+        `body`: None if it is a stream of events that are verified as they arrive.
+        """
         assert state.signed
         call = state.call
         agent, state.verified = self.services.signatures.verify(state.signed, body, state.host, call)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.tunnels import TUNNEL
+from wirekey.calls.two_way import is_two_way
 from wirekey.errors import COMPANION_DECLINED
 from wirekey.operation import Kind
 from wirekey.policy.input import QUOTA_FIELDS, build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
-from wirekey.providers.request_edits import RequestEdits
+from wirekey.providers.request_edits import RequestEdits, uncapped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -77,6 +78,8 @@ class Policy(AdmittingAddon):
     def fulfil(self, flow: http.HTTPFlow, call: Call, decision: Decision) -> None:
         """Fulfil the obligations of the policy: its token limit and its model."""
         state = self.calls.state(flow)
+        if decision.max_tokens is not None and is_two_way(call.operation):
+            raise uncapped("a stream in two directions, whose events it does not change")
         if decision.max_tokens is not None and call.reads_body:
             assert call.provider
             assert call.operation

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.body import Body
 from wirekey.body_reading.reading import ReadTask, check_values, is_costly
+from wirekey.calls.two_way import check_events
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import BACKENDS, ModelName, ModelNameError, is_plain, provider_of_backend
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from wirekey.operation import Operation
 
 READ_BODIES = (Body.JSON, Body.MULTIPART)
+STREAMED_BODIES = (Body.OPAQUE, Body.EVENTS)
 
 
 class Recognition(Addon):
@@ -58,16 +60,15 @@ class Recognition(Addon):
                 f"{request.method} on this path is not an operation of {call.provider}. Write the path as its "
                 "documentation does.",
             )
-        if operation.unsupported:
-            raise Refusal(403, "not_supported", operation.unsupported)
         if PROVIDERS[call.provider].uses_aws and operation.kind is not Kind.COMPANION:
             check_service(self.calls.state(flow).host, operation)
+        check_events(self.calls.state(flow), operation, request)
         call.operation = operation
         call.reads_body = operation.body in READ_BODIES
         if call.reads_body:
             self.check_body_head(flow)
         else:
-            flow.request.stream = operation.body is Body.OPAQUE
+            flow.request.stream = operation.body in STREAMED_BODIES
             self.admit(flow, call)
 
     def check_body_head(self, flow: http.HTTPFlow) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.calls.two_way import is_two_way
 from wirekey.errors import Fault, Refusal
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ AGENT_CHANGED = Refusal(
 AGENT_REVOKED = Refusal(
     401,
     "agent_revoked",
-    "The agent was revoked or suspended, or its token was replaced, while this request was under way, so Wirekey ended "
-    "it. Ask for a new token: wirekey agents add NAME.",
+    "The agent was revoked or suspended, or its token was replaced or has expired, while this request was under way. "
+    "Wirekey ended it. Ask for a new token: wirekey agents add NAME.",
 )
 STOPPING = Refusal(
     503,
@@ -51,8 +52,11 @@ def check_agent(services: Services, state: CallState) -> None:
 def refusal_if_revoked(services: Services, state: CallState) -> Refusal | None:
     """Return the refusal that ends a running call if its agent was revoked; None if the call goes on.
 
-    A token that merely expires does not end what it began.
+    A token that merely expires does not end what it began, except a stream in two directions, which may go on for long.
     """
-    if not state.proof or services.agent_of(state.proof, state.proof.accepted_at) is not None:
+    if not state.proof:
+        return None
+    now = time.time() if is_two_way(state.call.operation) else state.proof.accepted_at
+    if services.agent_of(state.proof, now) is not None:
         return None
     return AGENT_REVOKED

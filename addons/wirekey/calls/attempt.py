@@ -13,6 +13,7 @@ from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.translated import AT_ONCE, body_rewrite, record_translation
+from wirekey.calls.two_way import NOT_SIGNED, is_two_way
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.client_supplied import client_supplied_credential, missing_credential
@@ -248,13 +249,14 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
         return replace(attempt, credential=f"{candidate.route or candidate.provider}/none")
     if candidate.extension:
         return None
-    if key := attempt.planned.key:
+    two_way = is_two_way(state.call.operation)
+    if (key := attempt.planned.key) and not two_way:
         return replace(attempt, key=key, pool=candidate.pool, credential=key.label)
     if candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws):
         aws = candidate.aws or services.settings.aws
         pair = aws.current(state.call.agent) if aws and isinstance(attempt.body, bytes) else None
         return replace(attempt, aws=pair, credential="bedrock/aws") if pair else None
-    raise Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
+    raise NOT_SIGNED if two_way else Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
 
 
 async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:
@@ -274,6 +276,8 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
 async def with_aws_credentials(services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
     """Use Wirekey's own AWS credentials. Raises Refusal if they cannot be had."""
     aws, agent = attempt.planned.candidate.aws or services.settings.aws, state.call.agent
+    if aws is None and is_two_way(state.call.operation):
+        raise NOT_SIGNED
     if aws is None:
         raise Refusal(503, "no_provider_key", no_key(None), Fault.OPERATOR)
     try:

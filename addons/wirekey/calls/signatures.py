@@ -18,6 +18,7 @@ from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import ACCESS_KEY, PREFIX
 from wirekey.identity.client_tokens import header_tokens
+from wirekey.signing.event_signatures import EVENTS_PAYLOAD, EventResigner, EventSignatures
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import ReplayWindow
 from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, UnreadableRequestError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.call import Agent, Call
     from wirekey.identity.aws_pairs import KeyPair
+    from wirekey.signing.canonical import SigningKeyCache
     from wirekey.signing.sign import RequestSigner
     from wirekey.signing.verify import VerifiedSignature, Verifier
 
@@ -62,6 +64,13 @@ class Signatures:
 
         return RequestSigner()
 
+    @cached_property
+    def event_keys(self) -> SigningKeyCache:
+        """The keys that sign events, of agents and of the organisation."""
+        from wirekey.signing.canonical import SigningKeyCache
+
+        return SigningKeyCache()
+
     def load(self) -> None:
         """Import what signatures need, so that the first call need not wait for it."""
         _ = self.verifier, self.signer
@@ -71,11 +80,17 @@ class Signatures:
         found = self.find_pair(access_key)
         return SigV4Credentials(access_key, found[1].secret) if found else None
 
-    def verify(self, head: RequestHead, body: RequestBody, host: str, call: Call) -> tuple[Agent, VerifiedSignature]:
-        """Return the agent that signed, and the signature. Raises Refusal with AWS's own error message."""
+    def verify(
+        self, head: RequestHead, body: RequestBody | None, host: str, call: Call
+    ) -> tuple[Agent, VerifiedSignature]:
+        """Return the agent that signed, and the signature. Raises Refusal with AWS's own error message.
+
+        `body`: None if it is a stream of events that are verified as they arrive.
+        """
         now = time.time()
+        digest = EVENTS_PAYLOAD if body is None else digest_of(body)
         try:
-            verified = self.verifier.verify(head, digest_of(body), endpoint_of(host), now)
+            verified = self.verifier.verify(head, digest, endpoint_of(host), now)
             self.replays.admit(verified, call.client or "", now)
         except SignatureRefused as refused:
             raise refusal_of(refused) from refused
@@ -94,20 +109,39 @@ class Signatures:
             self.replays.release(verified)
         return may_be_used
 
+    def resigner(
+        self, verified: VerifiedSignature | None, credentials: SigV4Credentials, host: str, signature: str
+    ) -> EventResigner:
+        """Return what passes on the events of a request whose head was signed for the provider. Raises Refusal.
+
+        `verified`: the client's signature of the head, None if something else identified the client. `host`: the
+        provider's own. `signature`: that of the head as it is sent.
+        """
+        keys, endpoint, received = self.event_keys, endpoint_of(host), None
+        if verified is not None:
+            pair = self.credentials_of(verified.access_key)
+            if pair is None:
+                raise Refusal(401, "unknown_agent", "The agent of this key pair was revoked just now.")
+            received = EventSignatures(pair, verified.region, verified.service, verified.signature, keys)
+        return EventResigner(received, EventSignatures(credentials, endpoint.region, endpoint.service, signature, keys))
+
     def sign(
         self,
         request: http.Request,
-        body: RequestBody,
+        body: RequestBody | None,
         credentials: SigV4Credentials,
         host: str,
         *,
         payload_header: bool,
     ) -> list[tuple[bytes, bytes]]:
-        """Return the headers to add. `host`: the provider's own, which names region and service."""
+        """Return the headers to add. `host`: the provider's own, which names region and service.
+
+        `body`: None if it is a stream of events that are signed as they are sent.
+        """
         head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority)
-        digest = digest_of(body)
+        digest = EVENTS_PAYLOAD if body is None else digest_of(body)
         return self.signer.sign(
-            head, digest, credentials, endpoint_of(host), time.time(), payload_header=payload_header
+            head, digest, credentials, endpoint_of(host), time.time(), payload_header=payload_header or body is None
         )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.quotas.definition import Applied
     from wirekey.quotas.enforcement import Hold
     from wirekey.routing.plan import RetryPlan
+    from wirekey.signing.event_signatures import EventResigner
     from wirekey.signing.request import RequestHead
     from wirekey.signing.verify import VerifiedSignature
 
@@ -54,6 +55,8 @@ class CallState:
     signed: RequestHead | None = field(default=None, repr=False)
     """The head that an agent's AWS key pair signed, until the signature is verified with the body."""
     verified: VerifiedSignature | None = None
+    event_resigner: EventResigner | None = field(default=None, repr=False)
+    """Passes on the events of a request that streams while its response does, once its head was sent."""
     signs_payload: bool = False
     """Whether the client sends the hash of its body in a header."""
     refuses_losses: bool = False

@@ -6,6 +6,7 @@ Each method that could raise is guarded, and its guard says what the layer does 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,13 +18,18 @@ from wirekey.calls.guard import guard
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
+from wirekey.calls.two_way import events_to_send, is_between_turns, is_two_way
 from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
+from wirekey.tracebacks import safe_traceback
+from wirekey.wire.delegate import RequestRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mitmproxy import http
     from mitmproxy.connection import Server
 
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
     from wirekey.calls.state import CallState
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireLimits
+
+logger = logging.getLogger(__name__)
 
 FAILURES = RETRIED_STATUSES | REFUSED_KEY
 
@@ -135,6 +143,26 @@ class CallDelegate:
             state.hold.sent = True
         return request
 
+    @guard(on_error=lambda *_: True)  # then nothing is sent that was not verified
+    def is_two_way(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the request of a call streams while its response does."""
+        state = self.states.get(flow.id)
+        return state is not None and is_two_way(state.call.operation)
+
+    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterator[bytes]:
+        """Yield the verified events of a part of a two-way request; b"" stands for the end. Raises RequestRefused."""
+        state = self.states.get(flow.id)
+        if state is None:
+            return  # the call has ended
+        try:
+            yield from events_to_send(self.calls, flow, state, data)
+        except RequestRefused:
+            raise
+        except Exception as error:
+            named = {"call": state.call.id}
+            logger.error("the events of a request failed: %s", safe_traceback(error), extra=named)  # noqa: TRY400  # without the message
+            raise RequestRefused(INTERNAL_ERROR) from None
+
     # Attempts.
 
     @guard(on_error=lambda *_: None)
@@ -167,7 +195,7 @@ class CallDelegate:
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
         """Return the refusal that ends a running call: its agent was revoked, or the process ends now."""
         state = self.states.get(flow.id)
-        if state and self.services.ends_calls:
+        if state and (self.services.ends_calls or (self.services.is_draining and is_between_turns(state))):
             return STOPPING
         return refusal_if_revoked(self.services, state) if state else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.calls.two_way import check_upstream, is_two_way
 from wirekey.calls.wire_head import wire_head
 from wirekey.errors import Fault, Refusal
 from wirekey.providers import PROVIDERS
@@ -43,14 +44,19 @@ def wire_request(
             502, "upstream_not_trusted", "The connection to the provider is not verified TLS.", Fault.OPERATOR
         )
     assert state.request
+    two_way = is_two_way(state.call.operation)
+    if two_way:
+        check_upstream(state, server)
     wire = wire_head(state.request, attempt, reads_body=state.call.reads_body)
     headers = wire.data.headers
     headers.fields = with_credential(headers.fields, attempt, wire.data.path)
     if attempt.aws:
-        signed = signatures.sign(
-            wire, attempt.body, attempt.aws, attempt.signing_host, payload_header=state.signs_payload
-        )
+        body = None if two_way else attempt.body
+        signed = signatures.sign(wire, body, attempt.aws, attempt.signing_host, payload_header=state.signs_payload)
         state.attempt = replace(attempt, signature=signed[-1][1].rpartition(b"Signature=")[2])
+        if two_way:
+            signature = state.attempt.signature.decode()
+            state.event_resigner = signatures.resigner(state.verified, attempt.aws, attempt.signing_host, signature)
         headers.fields += tuple(signed)
     if not keep:
         state.release_body_unless_planned()

@@ -137,4 +137,4 @@ def write_signed_frame(date: bytes, signature: bytes, payload: bytes | memoryvie
     """Return the frame of a signed event. `date`: from `date_header`. `signature`: 32 bytes."""
     lengths = struct.pack(">II", _FRAMING + len(payload), _HEADERS_LENGTH)
     head = b"%b%b%b%b%b" % (lengths, _WORD.pack(zlib.crc32(lengths)), date, _SIGNATURE, signature)
-    return b"%b%b%b" % (head, payload, _WORD.pack(zlib.crc32(payload, zlib.crc32(head))))
+    return b"".join((head, payload, _WORD.pack(zlib.crc32(payload, zlib.crc32(head)))))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wirekey.signing.request import SigV4Credentials
 
 EVENTS_PAYLOAD = "STREAMING-AWS4-HMAC-SHA256-EVENTS"
-"""What stands for the hash of the body in the head of a request whose events are signed."""
+"""Stands for the hash of the body in the head of a request whose events are signed."""
 ALGORITHM = "AWS4-HMAC-SHA256-PAYLOAD"
 CLOCK_SKEW = 300
 """Seconds that the signer's clock may differ, either way."""

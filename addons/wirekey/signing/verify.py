@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from botocore.utils import normalize_url_path
 
 from wirekey.signing.canonical import UNSIGNED_PAYLOAD, HeadersToSign, SigningKeyCache, SigV4Signature
+from wirekey.signing.event_signatures import EVENTS_PAYLOAD
 from wirekey.signing.refusal import incomplete, invalid, unrecognized
 from wirekey.signing.request import UnreadableRequestError, field_text
 from wirekey.signing.signature_parsing import signature_of
@@ -51,6 +52,8 @@ class VerifiedSignature:
     """Unix seconds after which the signature has expired."""
     numbered: bool
     """Whether the numbers of the call and its attempt are signed, as some SDKs do: then all signatures differ."""
+    signs_events: bool = False
+    """Whether the body is a stream of events, each with a signature of its own. They are not verified here."""
 
 
 class Verifier:
@@ -63,7 +66,8 @@ class Verifier:
     def verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> VerifiedSignature:
         """Return the verified signature. Raises SignatureRefused.
 
-        `body_sha256`: of the body as it arrived, in lower-case hex. `now`: Unix seconds.
+        `body_sha256`: of the body as it arrived, in lower-case hex; EVENTS_PAYLOAD if it is a stream of signed events,
+        of which each must be verified as it arrives. `now`: Unix seconds.
         """
         try:
             return self._verify(head, body_sha256, endpoint, now)
@@ -104,6 +108,7 @@ class Verifier:
             signature=presented.signature,
             good_until=good_until,
             numbered=NUMBERING.issubset(presented.signed_headers),
+            signs_events=payload == EVENTS_PAYLOAD,
         )
 
 
@@ -183,6 +188,8 @@ def _payload(
         raise incomplete("The request has more than one x-amz-content-sha256.")
     encodings = b",".join(fields.get("content-encoding", ())).lower()
     said = values[0] if values else ""
+    if said == body_sha256 == EVENTS_PAYLOAD and not (encodings or any(name in fields for name in CHUNKED_MARKS)):
+        return said
     if said.startswith("STREAMING-") or b"aws-chunked" in encodings or any(name in fields for name in CHUNKED_MARKS):
         raise invalid(
             "Bodies signed in chunks (x-amz-content-sha256: STREAMING-…, aws-chunked, trailers) are not supported. "

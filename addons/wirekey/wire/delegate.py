@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mitmproxy import http
     from mitmproxy.connection import Server
 
@@ -39,6 +41,14 @@ class WireLimits:
 
 class ResponseRefused(Exception):  # noqa: N818  # it ends a response, as a Refusal ends a call
     """Raised by the function that a response streams through: the client must not get the rest of it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+class RequestRefused(Exception):  # noqa: N818  # it ends a request, as a Refusal ends a call
+    """Raised by `WireDelegate.request_parts`: the provider must not get the rest of the request."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
@@ -90,6 +100,15 @@ class WireDelegate(Protocol):
 
         `keep`: the same request may be needed again, until `release_body`, even if the plan has no other attempt.
         Raises Refusal if the call must not be sent over this connection.
+        """
+
+    def is_two_way(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the request of a call streams while its response does, and has no end of its own."""
+
+    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterable[bytes]:
+        """Yield what the provider gets of a part of a two-way request; b"" stands for the end.
+
+        Raises RequestRefused.
         """
 
     def release_body(self, flow: http.HTTPFlow) -> None:

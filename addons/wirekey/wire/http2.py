@@ -1,8 +1,9 @@
 """HTTP/2 on either side, with flow control and a limit on stream resets.
 
 mitmproxy has no flow control. It accepts 2 GiB of each stream at once, and buffers what the other side has no window
-for. Here a provider's stream has a small window, which is opened again when the client's stream has room. A client that
-does not read a stream therefore stops that stream at the provider, and no other.
+for. Here a stream has a small window, which is opened again when the stream on the other side has room. A client that
+does not read a response therefore stops it at the provider, and a provider that does not read a request stops it at the
+client. No other stream stops.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ STREAM_BUFFER_BYTES = 64 * 1024
 """Bytes that each stream may buffer for its client, however much the other streams of the connection buffer."""
 STREAM_WINDOW = 256 * 1024
 """Bytes that a provider may send on one stream before its window is opened again."""
+REQUEST_WINDOW = 1024 * 1024
+"""Bytes that a client may send on one stream before its window is opened again."""
 
 
 class TooManyResets(ProtocolError):  # noqa: N818  # h2 names its exceptions without "Error"
@@ -90,16 +93,15 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
     resets: ResetCount | None = None
     """None if resets are not counted."""
     must_withhold_window: Callable[[int], bool] | None = None
-    """Returns whether a stream's window must stay closed, because its client has not read enough."""
+    """Returns whether a stream's window must stay closed, because what it sent has not gone on."""
 
     def __init__(self, config: H2Configuration) -> None:
         super().__init__(config)
         self.stream_buffers: defaultdict[int, SizedDeque] = defaultdict(SizedDeque)  # type: ignore[assignment]
         self.unacknowledged: dict[int, int] = {}
-        """Bytes by stream id that a provider has sent, and that its window was not opened for again."""
-        if config.client_side:
-            self.local_settings.initial_window_size = STREAM_WINDOW
-            self.local_settings.acknowledge()
+        """Bytes by stream id that the other side has sent, and that its window was not opened for again."""
+        self.local_settings.initial_window_size = STREAM_WINDOW if config.client_side else REQUEST_WINDOW
+        self.local_settings.acknowledge()
 
     @property
     def buffered(self) -> int:
@@ -107,14 +109,14 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
         return sum(waiting.size for waiting in self.stream_buffers.values())
 
     def acknowledge_received_data(self, acknowledged_size: int, stream_id: int) -> None:
-        """Open a stream's window again, unless that must wait for its client."""
+        """Open a stream's window again, unless that must wait for those who read what it sent."""
         if self.must_withhold_window is not None and self.must_withhold_window(stream_id):
             self.unacknowledged[stream_id] = self.unacknowledged.get(stream_id, 0) + acknowledged_size
         else:
             super().acknowledge_received_data(acknowledged_size, stream_id)
 
     def acknowledge_read(self) -> None:
-        """Open the windows of the streams whose clients have room again."""
+        """Open the windows of the streams for which there is room again."""
         for stream_id in list(self.unacknowledged):
             self.acknowledge_received_data(self.unacknowledged.pop(stream_id), stream_id)
 
@@ -140,6 +142,10 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
         return found
 
 
+class RequestsRead(HttpEvent):
+    """Sent to an HTTP/2 client connection when there may be room for more of its requests."""
+
+
 class BoundedHttp2Server(Http2Server):
     """The client's side. `adopt` makes it from mitmproxy's class before the first data."""
 
@@ -147,17 +153,28 @@ class BoundedHttp2Server(Http2Server):
     buffer_bytes: int
 
     @classmethod
-    def adopt(cls, server: Http2Server, resets: int, buffer_bytes: int) -> None:
+    def adopt(
+        cls, server: Http2Server, resets: int, buffer_bytes: int, must_withhold_window: Callable[[int], bool]
+    ) -> None:
         """Turn mitmproxy's protocol layer into this class, with limits on resets and buffered bytes."""
         server.__class__ = cls
         assert isinstance(server, BoundedHttp2Server)
         server.h2_conn.resets = ResetCount(resets)
         server.buffer_bytes = buffer_bytes
+        server.h2_conn.must_withhold_window = must_withhold_window
 
     def is_buffer_full(self, stream_id: int) -> bool:
         """Return whether reading for a stream must pause until its client has read some of it."""
         waiting = self.h2_conn.stream_buffers.get(stream_id)
         return waiting is not None and waiting.size > STREAM_BUFFER_BYTES and self.h2_conn.buffered > self.buffer_bytes
+
+    def _handle_event(self, event: Event) -> CommandGenerator[None]:
+        if isinstance(event, RequestsRead):
+            self.h2_conn.acknowledge_read()
+            if data := self.h2_conn.data_to_send():
+                yield SendData(self.conn, data)
+        else:
+            yield from super()._handle_event(event)
 
     def handle_h2_event(self, event: H2Event | TooManyResets) -> CommandGenerator[bool]:
         """Handle an event of the protocol. Returns whether the connection was closed."""
@@ -182,6 +199,12 @@ class BoundedHttp2Client(Http2Client):
         super().__init__(context)
         self.is_client_buffer_full: Callable[[int], bool] = lambda _: False
         self.h2_conn.must_withhold_window = self.must_withhold_window
+
+    def is_request_buffer_full(self, client_id: int) -> bool:
+        """Return whether too much of a request waits for the provider's window. `client_id`: the client's stream id."""
+        upstream_id = self.our_stream_id.get(client_id)
+        waiting = self.h2_conn.stream_buffers.get(upstream_id) if upstream_id is not None else None
+        return waiting is not None and waiting.size > STREAM_BUFFER_BYTES
 
     def must_withhold_window(self, upstream_id: int) -> bool:
         """Return whether the client of a stream has not read enough of it. `upstream_id`: the provider's stream id."""

@@ -27,7 +27,7 @@ from wirekey.wire.connection_handler import connection_handlers, unwritten_bytes
 from wirekey.wire.direct_layer import DirectHttpLayer
 from wirekey.wire.direct_path import DirectPath, find_path
 from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
-from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged
+from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged, RequestsRead
 from wirekey.wire.http2_goaway import WireHttp2Client
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.pooled_tls import PooledTlsClient, pooled_tls_server
@@ -54,6 +54,8 @@ class WireLayer(DirectHttpLayer):
     streams: StreamTable
     connect_started_at: dict[Connection, float]
     """For the connections that are being opened, a time of the monotonic clock."""
+    has_stopped_requests: bool
+    """Whether a client's HTTP/2 stream may not send more of its request for now."""
     sending_streams: set[WireStream]
     """The streams that have more of a spooled body to send."""
 
@@ -66,6 +68,7 @@ class WireLayer(DirectHttpLayer):
         layer.tick_command = None
         layer.connect_started_at = {}
         layer.sending_streams = set()
+        layer.has_stopped_requests = False
         layer.streams = StreamTable()
         if handler := connection_handlers.get(layer.context.client.id):
             handler.use_http_layer(layer)
@@ -109,6 +112,9 @@ class WireLayer(DirectHttpLayer):
                 yield from self.event_to_child(stream, UpstreamWindowChanged(stream.stream_id))
             if event.connection is self.context.client and self.http2_client_connection:
                 yield from self.resume_http2_upstreams()
+        if self.has_stopped_requests:
+            self.has_stopped_requests = False  # it is set again if there is still no room
+            yield from self.event_to_child(self.connections[self.context.client], RequestsRead(0))
         if self.streams.dropped:
             self.streams.release_dropped(self.command_sources.values())
 
@@ -121,7 +127,7 @@ class WireLayer(DirectHttpLayer):
             client.head_bytes = limits.header_bytes
             client.state = client.read_headers
         elif type(client) is Http2Server:
-            BoundedHttp2Server.adopt(client, limits.stream_resets, limits.client_buffer)
+            BoundedHttp2Server.adopt(client, limits.stream_resets, limits.client_buffer, self.must_withhold_request)
 
     def unfinished_request_head(self) -> BoundedHttp1Server | None:
         """Return the client's protocol layer if it has received a part of a request head."""
@@ -199,6 +205,18 @@ class WireLayer(DirectHttpLayer):
         """Return the client's protocol layer if it is HTTP/2. An HTTP/1.1 client is limited by its socket's buffer."""
         client = self.connections.get(self.context.client)
         return client if isinstance(client, BoundedHttp2Server) else None
+
+    def must_withhold_request(self, stream_id: int) -> bool:
+        """Return whether an HTTP/2 client may not send more of a request, because the last part has not gone on."""
+        stream = self.streams.get(stream_id)
+        if not isinstance(stream, WireStream):
+            return False
+        if stream._paused is None:  # noqa: SLF001  # mitmproxy has no other way to ask
+            http = self.http_layer_of(stream.context.server) if stream.is_streaming_request else None
+            if not (isinstance(http, BoundedHttp2Client) and http.is_request_buffer_full(stream_id)):
+                return False
+        self.has_stopped_requests = True
+        return True
 
     def is_client_buffer_full(self, stream_id: int) -> bool:
         """Return whether too much of a stream waits until an HTTP/2 client reads it."""

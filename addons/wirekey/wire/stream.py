@@ -4,6 +4,7 @@ mitmproxy's `HttpStream` has two states: `client_state` follows the request, `se
 adds states to both, and replaces most of the transitions between them:
 
     client_state   wait_for_request_headers -> consume_request_body | stream_request_body -> done
+                   stream_request_body of a two-way call: each part passes the delegate while the response streams.
                    discard_request: the response was sent before the request had ended; the rest is read and dropped.
     server_state   wait_for_response_headers -> stream_response_body -> done
                    ignore: a hook decides whether a failed attempt is followed by another one.
@@ -49,7 +50,7 @@ from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
 from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes
-from wirekey.wire.delegate import ResponseRefused
+from wirekey.wire.delegate import RequestRefused, ResponseRefused
 from wirekey.wire.http2_goaway import UNPROCESSED
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
@@ -117,6 +118,8 @@ class WireStream(HttpStream):
     wire_head: http.Request | None = None
     """The request as it is sent, with the credential."""
     wire_body: RequestBody = b""
+    is_two_way = False
+    """Whether the request streams while the response does, so that neither waits for the end of the other."""
     ended_early = False
     """Whether the client has the whole response, but has not sent the whole request."""
     rate_checked_at = 0.0
@@ -126,7 +129,7 @@ class WireStream(HttpStream):
     sent_at = 0.0
     """When a part of the request was last sent; 0 if nothing was."""
     received_at = 0.0
-    """When a part of the response was last received."""
+    """When a part of the response was last received; of a two-way call, a part of either."""
     failed_attempt: FailedAttempt | None = None
     """The attempt about which a hook is running."""
     reuses_connection = False
@@ -178,6 +181,8 @@ class WireStream(HttpStream):
             yield from super()._handle_event(event)
         except ResponseRefused as refused:
             yield from self.end_refused(refused)
+        except RequestRefused as refused:
+            yield from self.end_interrupted(refused.refusal)
         if (
             isinstance(event, RequestHeaders)
             and self.flow.response is not None
@@ -200,7 +205,7 @@ class WireStream(HttpStream):
             return
         limits = self.delegate.limits_of(self.flow)
         if revoked := self.delegate.refusal_if_revoked(self.flow):
-            yield from self.end_revoked(revoked)
+            yield from self.end_interrupted(revoked)
             return
         if self.buffer.is_sending:
             yield from self.send_more()
@@ -213,7 +218,7 @@ class WireStream(HttpStream):
                 self.delegate.release_body(self.flow)
             if limits.total and now - self.attempt_started_at > limits.total:
                 yield from self.time_out_attempt(call_too_slow(limits.total))
-            elif self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
+            elif (self.client_state == self.state_done or self.is_two_way) and now - self.sent_at > limits.first_byte:
                 yield from self.time_out_attempt(provider_too_slow("timeouts.first_byte", limits.first_byte))
         elif self.server_state == self.state_hold_response:
             if now - self.received_at > limits.idle:
@@ -231,6 +236,11 @@ class WireStream(HttpStream):
         """Return whether the client has not sent the whole request."""
         receiving = (self.state_consume_request_body, self.state_discard_request, self.state_stream_request_body)
         return self.client_state in receiving
+
+    @property
+    def is_streaming_request(self) -> bool:
+        """Return whether the request is sent as it arrives."""
+        return bool(self.client_state == self.state_stream_request_body)
 
     @property
     def is_response_streaming(self) -> bool:
@@ -286,8 +296,21 @@ class WireStream(HttpStream):
             yield from self.respond(self.flow.response)
         elif (yield from self.make_server_connection()):
             assert self.wire_head
+            self.is_two_way = self.delegate.is_two_way(self.flow)
             yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, end_stream=False), self.context.server)
             self.client_state = self.state_stream_request_body
+
+    def state_stream_request_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Send a part of a request whose body is streamed. Raises RequestRefused if it may not be sent."""
+        if self.is_two_way and isinstance(event, (RequestData, RequestEndOfMessage)):
+            self.received_at = time.monotonic()
+            data = event.data if isinstance(event, RequestData) else b""
+            if data or isinstance(event, RequestEndOfMessage):
+                for part in self.delegate.request_parts(self.flow, data):
+                    yield SendHttp(RequestData(self.stream_id, part), self.context.server)
+            if isinstance(event, RequestData):
+                return
+        yield from super().state_stream_request_body(event)
 
     def state_discard_request(self, event: events.Event) -> CommandGenerator[None]:
         """Read and drop the rest of a request whose response was sent, so that the connection can be reused."""
@@ -313,7 +336,7 @@ class WireStream(HttpStream):
     def check_body_rate(self, now: float) -> CommandGenerator[None]:
         """End a request whose body comes too slowly, unless it waits for the provider."""
         limits = self.delegate.limits
-        if not self.is_receiving_body or now - self.rate_checked_at < limits.body:
+        if self.is_two_way or not self.is_receiving_body or now - self.rate_checked_at < limits.body:
             return
         is_slow = self.rate_bytes < limits.body_rate * limits.body
         self.rate_checked_at, self.rate_bytes = now, 0
@@ -570,8 +593,20 @@ class WireStream(HttpStream):
             # The provider responded before it had the whole request. Bytes that the client still sends are dropped.
             yield from self.cancel_upstream("the provider responded early")
             self.server_state, self.client_state = self.state_done, self.state_discard_request
-            self.ended_early = True
-            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+            yield from self.end_early()
+        elif (
+            self.server_state == self.state_done
+            and self.client_state == self.state_discard_request
+            and self.flow.request.is_http2
+            and not self.ended_early
+        ):
+            # Wirekey responded itself. A client that streams in both directions reads to the end before it stops.
+            yield from self.end_early()
+
+    def end_early(self) -> CommandGenerator[None]:
+        """End a response before the request has ended."""
+        self.ended_early = True
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def flow_done(self) -> CommandGenerator[None]:
         """End the stream, once both the request and the response have ended."""
@@ -647,15 +682,15 @@ class WireStream(HttpStream):
         self.delegate.report_end(self.flow, Outcome.TIMEOUT)
         yield from self.refuse(refusal)
 
-    def end_revoked(self, refusal: Refusal) -> CommandGenerator[None]:
-        """End a call whose agent was revoked, whatever its state."""
+    def end_interrupted(self, refusal: Refusal) -> CommandGenerator[None]:
+        """End a call that may not go on, whatever its state: its agent was revoked, or an event does not verify."""
         if self.server_state == self.state_hold_response:
             yield from self.refuse_held(refusal, Outcome.INTERRUPTED)
         elif self.is_response_streaming:
             yield from self.end_response(refusal, Outcome.INTERRUPTED)
         elif self.server_state in (self.state_wait_for_response_headers, self.state_drain):
             self.delegate.report_end(self.flow, Outcome.INTERRUPTED, refusal.code)
-            yield from self.cancel_upstream("the agent was revoked")
+            yield from self.cancel_upstream("the call may not go on")
             yield from self.refuse(refusal)
 
     # Responses of our own.

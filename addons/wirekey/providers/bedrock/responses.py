@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.eventstream import EventStreamReader, read_headers
+from wirekey.metering.eventstream import read_headers
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.operation import Usage
-from wirekey.providers.bedrock.services import ACTIONS
+from wirekey.providers.bedrock.services import ACTIONS, TWO_WAY
+from wirekey.providers.bedrock.stream import BedrockStream
+from wirekey.providers.bedrock.two_way import TwoWayStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,7 +119,6 @@ _usage = msgspec.json.Decoder(_Usage)
 
 _SPACE = rb"[ \t\r\n]*"
 _HEADERS_OF_INTEREST = re.compile(rb"messageStop|metadata|exception|error")
-_FAILED = re.compile(rb"exception|error")
 _CHUNK_OF_INTEREST = re.compile(
     rb'"(?:(?:%b)"%b:%b"|usage"%b:%b\{|amazon-bedrock-invocationMetrics")'
     % ("|".join(FINISH_REASONS).encode(), _SPACE, _SPACE, _SPACE, _SPACE)
@@ -160,20 +161,6 @@ class BedrockJson(JsonReader):
             # The usage in the body has precedence: it has more kinds of tokens.
             _count(counted, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
             _count(usage, counted.input_tokens, counted.output_tokens, counted.cached_input_tokens)
-
-
-class BedrockStream(EventStreamReader):
-    """Base of the readers of both kinds of stream. It detects how a stream fails."""
-
-    def failed(self, headers: bytes) -> bool:
-        """Return whether a frame ends the stream with an error, and note the type of the error."""
-        if not _FAILED.search(headers):
-            return False
-        fields = read_headers(headers)
-        if fields.get(":message-type") not in ("exception", "error"):
-            return False
-        self.error_type = word(fields.get(":exception-type") or fields.get(":error-code")) or "error"
-        return True
 
 
 class ConverseStream(BedrockStream):
@@ -335,5 +322,7 @@ class BedrockResponses:
         if operation.name not in ACTIONS or operation.name == "count-tokens":
             return AgentStream() if operation.name == "invoke-agent" and media.startswith(EVENT_STREAM) else None
         if media.startswith(EVENT_STREAM):
+            if operation.name == TWO_WAY:
+                return TwoWayStream()
             return ConverseStream() if operation.name == "converse-stream" else InvokeStream()
         return BedrockJson(headers) if "json" in media or usage_from_headers(headers or {}) else None

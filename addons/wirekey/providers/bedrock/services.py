@@ -35,15 +35,11 @@ _MODEL = re.compile(rf"{_NAME}|arn:aws[a-z-]*:(?:bedrock|sagemaker):[a-z0-9-]+:[
 _WRITTEN_ID = r"[A-Za-z0-9](?:[A-Za-z0-9._~:-]|%3A|%2F)*"
 _ID = re.compile(rf"{_NAME}|arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:{_NAME}(?:/{_NAME})*")
 
-ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream", "count-tokens")
-"""The operations of the runtime that call a model."""
 TWO_WAY = "invoke-with-bidirectional-stream"
-TWO_WAY_REFUSED = (
-    "Wirekey does not support streams in two directions: it could not decide on what the client sends later. Use "
-    "converse-stream or invoke-with-response-stream."
-)
+ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream", "count-tokens", TWO_WAY)
+"""The operations of the runtime that call a model."""
 STREAMS = (
-    *("converse-stream", "invoke-with-response-stream", "invoke-agent", "invoke-inline-agent"),
+    *("converse-stream", "invoke-with-response-stream", "invoke-agent", "invoke-inline-agent", TWO_WAY),
     *("retrieve-and-generate-stream", "agentic-retrieve-stream", "invoke-flow", "optimize-prompt"),
 )
 """Operations that respond with an event stream."""
@@ -126,8 +122,6 @@ def find_short(method: str, path: str) -> Operation | None:
     if operation is None:
         # What calls a model is never read as anything else, however it is written.
         return None if path.lower().startswith("/model/") else ROUTES.find_other(method, path)
-    if operation.name == TWO_WAY:
-        return replace(operation, unsupported=TWO_WAY_REFUSED)
     if operation.model is not None:
         read = read_model_string if operation.kind is Kind.INFERENCE else read_model_segment
         model = read(operation.model)

@@ -1,0 +1,196 @@
+"""Bedrock's two-way operation: events stream in both directions, each of the client's verified and signed again."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from tests.aws_signing import REAL, signing_simulator, signing_wirekey
+from tests.raw_client import RawClient
+from tests.running import wait_for
+from tests.signing.requests import HOST
+from tests.threats.conftest import beginning
+from tests.two_way_client import ENDING, MODEL, PATH, PREPARATION, TwoWayClient, asking, payload_of
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory, simulator):
+    listen = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
+    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator, listen=listen) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def began(simulator, proxy):
+    simulator.forget()
+    simulator.simulator.script.clear()
+    proxy.began = beginning()
+
+
+@pytest.mark.parametrize("gateway", [False, True], ids=["proxy", "gateway"])
+def test_the_model_answers_each_turn_before_the_request_goes_on(proxy, simulator, gateway):
+    with TwoWayClient(proxy, gateway=gateway) as client:
+        client.begin()
+        client.tell(*PREPARATION, *asking("hello"))
+        client.until_heard("usageEvent")
+        assert client.status == 200
+        client.tell(*asking("and again"))
+        client.until_heard("usageEvent", 2)
+        client.tell(*ENDING)
+        client.end()
+        client.until_ended()
+        said = "".join(values["content"] for name, values in client.heard if name == "textOutput")
+        assert said == "You said: helloYou said: and again"
+        assert client.heard[-1][0] == "completionEnd"
+    (seen,) = simulator.seen
+    assert (seen.protocol, seen.received_events, seen.outcome) == ("h2", 10, "completed")
+    assert REAL[0] in str(seen.headers)
+    assert proxy.pair.access_key not in str(seen.headers)
+    event = proxy.finished_event(proxy.began)
+    assert {name: event[name] for name in ("agent_id", "operation", "model", "outcome", "finish_reason", "status")} == {
+        "agent_id": "alice",
+        "operation": "invoke-with-bidirectional-stream",
+        "model": MODEL,
+        "outcome": "completed",
+        "finish_reason": "END_TURN",
+        "status": 200,
+    }
+    assert event["credential"] == "bedrock/aws"
+    assert event["request_bytes"] == seen.size
+    assert event["response_bytes"] == len(client.body)
+
+
+def test_tokens_are_recorded_by_modality_with_their_cost(proxy):
+    with TwoWayClient(proxy) as client:
+        client.begin()
+        sound = base64.b64encode(bytes(6400)).decode()
+        names = {"promptName": "p", "contentName": "c"}
+        client.tell(
+            {"sessionStart": {}},
+            {"promptStart": {"promptName": "p", "audioOutputConfiguration": {}}},
+            {"contentStart": {**names, "role": "USER", "type": "AUDIO"}},
+            {"audioInput": {**names, "content": sound}},
+            {"contentEnd": names},
+            *asking("hello"),
+            *ENDING,
+        )
+        client.end()
+        client.until_ended()
+        usage = [values for name, values in client.heard if name == "usageEvent"][-1]
+    event = proxy.finished_event(proxy.began)
+    assert event["input_tokens"] == usage["totalInputTokens"] > event["audio_input_tokens"] == 10
+    assert event["output_tokens"] == usage["totalOutputTokens"] > event["audio_output_tokens"] > 0
+    text_only = (event["input_tokens"] * 0.06 + event["output_tokens"] * 0.24) / 1e6
+    assert event["cost_usd"] > 10 * text_only
+
+
+DELIVERIES = ["", "at-once", "bytewise", "pauses", "split=7", "split=1000", "hints", "goaway", "pace=0.002"]
+
+
+@pytest.mark.parametrize("gateway", [False, True], ids=["proxy", "gateway"])
+@pytest.mark.parametrize("delivery", DELIVERIES, ids=lambda delivery: delivery or "usual")
+def test_a_conversation_is_the_same_in_each_delivery(proxy, simulator, delivery, gateway):
+    """Also when the client cuts its events anywhere, as the delivery says."""
+    simulator.simulator.script.add(delivery)
+    with TwoWayClient(proxy, gateway=gateway) as client:
+        client.begin()
+        events = [*PREPARATION, *asking("hello"), *ENDING]
+        request = b"".join([*(client.sign(payload_of(event)) for event in events), client.sign(b"")])
+        size = {"bytewise": 31, "split=7": 7, "split=1000": 1000}.get(delivery, len(request))
+        for start in range(0, len(request), size):
+            client.send(request[start : start + size], end=start + size >= len(request))
+        client.until_ended()
+        assert [name for name, _ in client.heard] == [
+            *("completionStart", "contentStart", "textOutput", "textOutput", "textOutput", "contentEnd"),
+            *("usageEvent", "completionEnd"),
+        ]
+    assert simulator.seen[0].received_events == len(events)
+    assert proxy.finished_event(proxy.began)["outcome"] == "completed"
+
+
+def test_conversations_on_one_connection_do_not_wait_for_each_other(proxy, simulator):
+    with TwoWayClient(proxy) as first:
+        first.begin()
+        first.tell(*PREPARATION, *asking("hello"))
+        first.until_heard("usageEvent")
+        with TwoWayClient(proxy) as other:
+            other.http, held = first.http, other.http
+            other.begin()
+            other.tell(*PREPARATION, *asking("hi"), *ENDING)
+            other.end()
+            other.until_ended()
+            other.http = held
+        first.tell(*asking("still there"))
+        first.until_heard("usageEvent", 2)
+    assert len(simulator.seen) == 2
+
+
+def test_a_token_identifies_the_agent_and_signatures_of_any_pair_are_replaced(proxy, simulator):
+    with TwoWayClient(proxy, token=proxy.token, pair=("AKIAIOSFODNN7EXAMPLE", "of-someone-else")) as client:
+        client.begin()
+        client.tell(*PREPARATION, *asking("hello"), *ENDING)
+        client.end()
+        client.until_ended()
+        assert client.heard[-1][0] == "completionEnd"
+    assert "AKIAIOSFODNN7EXAMPLE" not in str(simulator.seen[0].headers)
+    assert proxy.finished_event(proxy.began)["agent_id"] == "alice"
+
+
+def test_the_providers_exception_reaches_the_client_and_the_audit(proxy, simulator):
+    simulator.simulator.script.add("error-after=3")
+    with TwoWayClient(proxy) as client:
+        client.begin()
+        client.tell(*PREPARATION, *asking("hello"))
+        client.until_ended()
+        assert client.exception[0] == "throttlingException"
+    event = proxy.finished_event(proxy.began)
+    assert (event["outcome"], event["policy_reason"]) == ("upstream_error", "throttlingException")
+
+
+@pytest.mark.parametrize("fault", ["reset-after=3", "truncate-after=3", "reset-after=3, cut"])
+def test_a_response_that_breaks_off_ends_the_request(proxy, simulator, fault):
+    simulator.simulator.script.add(fault)
+    with TwoWayClient(proxy) as client:
+        client.begin()
+        client.tell(*PREPARATION, *asking("hello"))
+        client.until_ended()
+    assert proxy.finished_event(proxy.began)["outcome"] in ("upstream_reset", "truncated")
+
+
+def test_a_client_that_leaves_is_gone_at_the_provider_at_once(proxy, simulator):
+    simulator.simulator.script.add("gate")
+    with TwoWayClient(proxy) as client:
+        client.begin()
+        client.tell(*PREPARATION, *asking("hello"))
+        client.until_heard("completionStart")
+    wait_for(lambda: simulator.seen[0].outcome == "client_gone", "the provider to notice")
+    assert proxy.finished_event(proxy.began)["outcome"] == "client_cancelled"
+
+
+def test_a_failure_of_the_provider_before_the_response_is_its_own(proxy, simulator):
+    simulator.simulator.script.add("fail=429")
+    with TwoWayClient(proxy) as client:
+        client.begin()
+        client.tell(*PREPARATION)
+        client.until_ended()
+        assert client.status == 429
+    assert proxy.finished_event(proxy.began)["outcome"] == "upstream_error"
+
+
+def test_http1_is_refused_with_the_reason(proxy, simulator):
+    with RawClient(proxy.running.forward) as client:
+        assert client.connect(f"{HOST}:443", "alice", proxy.token).status == 200
+        client.start_tls(proxy.root, HOST)
+        client.send(f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        answer = client.read_response()
+    assert (answer.status, "HTTP/2" in answer.message) == (400, True)
+    assert proxy.finished_event(proxy.began)["policy_reason"].startswith("http2_required")
+    assert not simulator.seen

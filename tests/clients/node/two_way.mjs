@@ -1,10 +1,10 @@
 // A conversation over Bedrock's two-way operation: each turn is sent once the model has answered the one before it.
-// The argument is JSON: model, turns (what the user says), audio (whether also in sound), and how it ends.
-// Prints the events of the model, or the error, as JSON.
+// The argument is JSON: model, turns (what the user says), audio (whether also in sound), repeat (conversations).
+// Prints the events of the model in each conversation, or its error, as JSON.
 import { BedrockRuntimeClient, InvokeModelWithBidirectionalStreamCommand } from "@aws-sdk/client-bedrock-runtime";
 
-const { model, turns, audio = false, endpoint, repeat = 1, hold = false } = JSON.parse(process.argv[2]);
-const client = new BedrockRuntimeClient({ maxAttempts: 1, ...(endpoint ? { endpoint } : {}) });
+const { model, turns, audio = false, repeat = 1 } = JSON.parse(process.argv[2]);
+const client = new BedrockRuntimeClient({ maxAttempts: 1 });
 
 function conversation(promptName) {
   const waiting = [];
@@ -48,7 +48,7 @@ async function converse(promptName) {
   const { say, speak, end, body } = conversation(promptName);
   const left = turns.map((text, index) => () => say(text, index + 1));
   if (audio) left.push(() => speak(left.length));
-  const next = () => (left.length ? left.shift()() : hold || end());
+  const next = () => (left.length ? left.shift()() : end());
   next();
   const heard = [];
   try {
@@ -56,10 +56,7 @@ async function converse(promptName) {
     for await (const message of response.body) {
       const [[name, values]] = Object.entries(JSON.parse(new TextDecoder().decode(message.chunk.bytes)).event);
       heard.push([name, values]);
-      if (name === "usageEvent") {
-        if (hold && !left.length) process.stdout.write("held\n");
-        next();
-      }
+      if (name === "usageEvent") next();
     }
   } catch (error) {
     return { heard, error: { name: error.name, message: error.message, status: error.$metadata?.httpStatusCode } };
@@ -67,6 +64,7 @@ async function converse(promptName) {
   return { heard };
 }
 
-const made = await Promise.all(Array.from({ length: repeat }, (_, number) => converse(`prompt-${number}`)));
+const made = [];
+for (let number = 0; number < repeat; number++) made.push(await converse(`prompt-${number}`));
 client.destroy();
 console.log(JSON.stringify(made));

@@ -64,7 +64,8 @@ class Stage:
         self.simulator.simulator.script.add(behaviour, times)
 
 
-@pytest.fixture(scope="session")
+# Not for the session: two dozen client programs take gigabytes.
+@pytest.fixture(scope="package")
 def running_stage(tmp_path_factory):
     simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
     folder = tmp_path_factory.mktemp("programs")

@@ -127,7 +127,8 @@ def login_file_tokens(
     try:
         tokens.load()
     except LoginFileError as error:
-        logger.error("%s Calls to this backend fail until then.", error)  # noqa: TRY400  # the message is enough
+        # Not an error, as mitmproxy would then exit.
+        logger.warning("%s Calls to this backend fail until then.", error)
     return tokens
 
 

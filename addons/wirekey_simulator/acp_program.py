@@ -22,7 +22,7 @@ FLOOD = 4000
 """Messages of a flood, each of a kilobyte."""
 
 
-class Program:
+class AcpProgram:
     """One run of the stand-in. Its input is read unbuffered, so that a cancellation is seen between two words."""
 
     def __init__(self, model: str) -> None:
@@ -37,7 +37,7 @@ class Program:
         os.write(1, json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
     def receive(self, timeout: float | None = None) -> dict[str, Any] | None:
-        """Return the next message, or None if there is none within the time limit. Exits at the end of the input."""
+        """Return the next message, or None after the time limit. Exits at the end of the input."""
         while b"\n" not in self.input:
             if timeout is not None and not select.select([0], [], [], timeout)[0]:
                 return None
@@ -82,7 +82,7 @@ class Program:
         self.update(session, kind, content={"type": "text", "text": text})
 
     def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """Ask the client something, and return its answer."""
+        """Send a request to the client, and return its response."""
         self.send(id="ask-1", method=method, params=params)
         while True:
             answer = self.receive()
@@ -163,7 +163,7 @@ class Program:
         return dict(answer["result"]["outcome"])
 
     def wait_for_cancel(self) -> bool:
-        """Say nothing until the client cancels."""
+        """Wait in silence until the client cancels."""
         while (message := self.receive()) and message.get("method") != "session/cancel":
             pass
         return False
@@ -175,7 +175,7 @@ def main(arguments: list[str]) -> None:
         print("0.0.0")  # noqa: T201
         return
     model = arguments[arguments.index("--model") + 1] if "--model" in arguments else ""
-    Program(model).run()
+    AcpProgram(model).run()
 
 
 if __name__ == "__main__":

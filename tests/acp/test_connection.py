@@ -11,11 +11,11 @@ from wirekey.acp.connection import (
     Activity,
     Connection,
     Failed,
-    Fault,
+    ProgramFault,
     Ready,
     SessionOpened,
     Stopped,
-    Text,
+    TextPiece,
     outcome,
 )
 
@@ -49,8 +49,8 @@ def test_each_request_is_one_line_with_a_number_of_its_own():
 
 
 UPDATES = [
-    (says("Hi"), [Text("s", "Hi")]),
-    (says("hm", "agent_thought_chunk"), [Text("s", "hm", True)]),
+    (says("Hi"), [TextPiece("s", "Hi")]),
+    (says("hm", "agent_thought_chunk"), [TextPiece("s", "hm", True)]),
     (says(""), []),
     (update("agent_message_chunk", content={"type": "image", "data": ""}), []),
     (update("agent_message_chunk", content="Hi"), []),
@@ -77,13 +77,16 @@ RESULTS = [
     (line(id=0, result={"protocolVersion": 1}), Ready()),
     (line(id=1, result={"sessionId": "abc"}), SessionOpened("abc")),
     (line(id=2, result={"stopReason": "end_turn"}), Stopped("end_turn")),
-    (line(id=1, error={"code": -32000, "message": "x"}), Failed(Fault.LOGIN, "it wants its user to log in")),
+    (line(id=1, error={"code": -32000, "message": "x"}), Failed(ProgramFault.LOGIN, "it wants its user to log in")),
     (
         line(id=1, error={"code": 5, "message": "Authentication needed"}),
-        Failed(Fault.LOGIN, "it wants its user to log in"),
+        Failed(ProgramFault.LOGIN, "it wants its user to log in"),
     ),
-    (line(id=2, error={"code": -32603, "message": "canary"}), Failed(Fault.PROGRAM, "it answered with error -32603")),
-    (line(id=2, error={"code": "canary"}), Failed(Fault.PROGRAM, "it answered with error without a code")),
+    (
+        line(id=2, error={"code": -32603, "message": "canary"}),
+        Failed(ProgramFault.PROGRAM, "it answered with error -32603"),
+    ),
+    (line(id=2, error={"code": "canary"}), Failed(ProgramFault.PROGRAM, "it answered with error without a code")),
 ]
 
 
@@ -109,7 +112,7 @@ def test_another_version_of_the_protocol_is_refused_by_its_number(data, words):
     asked = Connection()
     asked.initialize()
     (event,) = asked.feed(data)
-    assert event.fault is Fault.VERSION
+    assert event.fault is ProgramFault.VERSION
     assert words in event.detail
 
 
@@ -156,7 +159,7 @@ def test_a_question_for_permission_has_an_answer_with_its_id():
 def test_what_is_no_json_breaks_the_connection():
     broken = Connection()
     (event,) = broken.feed(b'{"jsonrpc": canary}\n' + says("Hi"))[:1]
-    assert event.fault is Fault.PROTOCOL
+    assert event.fault is ProgramFault.PROTOCOL
     assert "canary" not in event.detail
     assert broken.feed(says("Hi")) == []
 
@@ -166,9 +169,9 @@ def test_a_message_without_end_breaks_the_connection(monkeypatch):
     endless = Connection()
     assert endless.feed(b"{" * 60) == []
     (event,) = endless.feed(b"{" * 60)
-    assert event.fault is Fault.PROTOCOL
+    assert event.fault is ProgramFault.PROTOCOL
     (event,) = Connection().feed(b"{" * 200 + b"\n")
-    assert event.fault is Fault.PROTOCOL
+    assert event.fault is ProgramFault.PROTOCOL
 
 
 @given(st.lists(st.integers(1, 60), max_size=40))

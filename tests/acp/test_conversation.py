@@ -26,8 +26,9 @@ def body(*texts, system=None, **more):
         (b'{"contents":{"parts":{"text":"alone"}}}', "alone"),
         (b'{"contents":[{"parts":[{"text":"a"},{"text":"b"}]},{"role":"user","parts":[{"text":"c"}]}]}', "a\nb\nc"),
         (
-            b'{"contents":[{"parts":[{"text":"a"}]},{"role":"model","parts":[{"text":"hm","thought":true},'
-            b'{"text":"b"}]},{"parts":[{"text":"c"}]}]}',
+            body("a")
+            .replace(b"]}]", b']},{"role":"model","parts":[{"text":"hm","thought":true},{"text":"b"}]}]')
+            .replace(b"]}]}", b']},{"parts":[{"text":"c"}]}]}'),
             "User: a\n\nAssistant: b\n\nUser: c",
         ),
         (body("Hi", generationConfig={"temperature": 1}, tools=[], toolConfig=None), "Hi"),

@@ -22,7 +22,7 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from wirekey.acp.connection import Stopped, Text
+from wirekey.acp.connection import Stopped, TextPiece
 from wirekey.acp.conversation import UnsupportedError, read_conversation
 from wirekey.acp.pool import ProgramKey, ProgramPool
 from wirekey.acp.process import Command, ProgramError
@@ -67,7 +67,7 @@ class BridgeSettings:
     process_timeout: float = 300.0
 
     def path(self) -> str | None:
-        """Return the path of the program, or None if there is none."""
+        """Return the path of the program, or None if it was not found."""
         return shutil.which(self.executable, path=self.environment.get("PATH"))
 
     def command(self, model: str) -> Command:
@@ -89,6 +89,7 @@ class Bridge:
         self.pool = ProgramPool()
         self._sockets: list[socket.socket] = []
         self._server: HTTPServer | None = None
+        self._check: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -113,10 +114,13 @@ class Bridge:
                 max_buffer_size=body_bytes + READ_AHEAD,
             )
             self._server.add_sockets(self._sockets)
+            self._check = asyncio.ensure_future(self.check())
 
     async def close(self) -> None:
         """Stop to answer, and end all programs."""
         self.settings = None
+        if self._check:
+            self._check.cancel()
         if self._server:
             self._server.stop()
         else:
@@ -228,7 +232,7 @@ class BridgeHandler(RequestHandler):
                 else:
                     await self.respond_whole(turn, shown)
 
-    async def stream(self, turn: AsyncGenerator[Text | Stopped], model: str) -> None:
+    async def stream(self, turn: AsyncGenerator[TextPiece | Stopped], model: str) -> None:
         """Send each piece as it comes. An error after the first piece ends the stream with an error event."""
         writer = StreamWriter(as_array=self.get_query_argument("alt", "") != "sse")
         began = False
@@ -245,7 +249,7 @@ class BridgeHandler(RequestHandler):
             self.write(writer.event(error(problem.status, str(problem))))
         self.finish(writer.end())
 
-    async def respond_whole(self, turn: AsyncGenerator[Text | Stopped], model: str) -> None:
+    async def respond_whole(self, turn: AsyncGenerator[TextPiece | Stopped], model: str) -> None:
         """Send the response as a whole."""
         texts: dict[bool, list[str]] = {True: [], False: []}
         length, reason = 0, ""
@@ -261,9 +265,9 @@ class BridgeHandler(RequestHandler):
         self.finish(whole(model, "".join(texts[True]), "".join(texts[False]), finish_reason(reason)))
 
 
-def event_document(model: str, event: Text | Stopped) -> dict[str, object]:
+def event_document(model: str, event: TextPiece | Stopped) -> dict[str, object]:
     """Return an event of a stream. Raises ProgramError for a turn that was cancelled."""
-    if isinstance(event, Text):
+    if isinstance(event, TextPiece):
         return piece(model, event.text, is_thought=event.is_thought)
     return piece(model, finish=finish_reason(event.reason))
 

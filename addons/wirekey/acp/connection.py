@@ -23,7 +23,7 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Fault(StrEnum):
+class ProgramFault(StrEnum):
     """The kind of a failure."""
 
     LOGIN = "login"  # the program wants its user to log in
@@ -45,7 +45,7 @@ class SessionOpened:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextPiece:
     """A piece of the response, or of the reasoning before it."""
 
     session: str
@@ -71,11 +71,11 @@ class Stopped:
 class Failed:
     """A request has failed, or the program is broken. `detail` has no text of the program."""
 
-    fault: Fault
+    fault: ProgramFault
     detail: str
 
 
-type Event = Ready | SessionOpened | Text | Activity | Stopped | Failed
+type Event = Ready | SessionOpened | TextPiece | Activity | Stopped | Failed
 
 KINDS = ("tool_call", "tool_call_update", "plan", "available_commands_update", "current_mode_update")
 """Updates that are counted and not shown."""
@@ -109,7 +109,7 @@ class Connection:
         return self._request("session/new", {"cwd": folder, "mcpServers": []})
 
     def prompt(self, session: str, text: str) -> bytes:
-        """Return the request for a turn. A `Stopped` answers it, after any number of `Text`."""
+        """Return the request for a turn. A `Stopped` answers it, after any number of `TextPiece`."""
         return self._request("session/prompt", {"sessionId": session, "prompt": [{"type": "text", "text": text}]})
 
     def cancel(self, session: str) -> bytes:
@@ -144,7 +144,7 @@ class Connection:
     def _break(self, detail: str) -> Failed:
         self.is_broken = True
         self._line.clear()
-        return Failed(Fault.PROTOCOL, detail)
+        return Failed(ProgramFault.PROTOCOL, detail)
 
     def _read(self, line: bytes) -> list[Event]:
         if not line.startswith(b"{"):
@@ -173,11 +173,13 @@ class Connection:
             if version == PROTOCOL_VERSION:
                 return Ready()
             named = version if isinstance(version, int) else "none"
-            return Failed(Fault.VERSION, f"it speaks version {named} of the protocol, and Wirekey {PROTOCOL_VERSION}")
+            return Failed(
+                ProgramFault.VERSION, f"it speaks version {named} of the protocol, and Wirekey {PROTOCOL_VERSION}"
+            )
         name = "sessionId" if method == "session/new" else "stopReason"
         value = found.get(name)
         if not isinstance(value, str):
-            return Failed(Fault.PROTOCOL, f"its response to {method} has no {name}")
+            return Failed(ProgramFault.PROTOCOL, f"its response to {method} has no {name}")
         return SessionOpened(value) if method == "session/new" else Stopped(value)
 
     def _answer(self, number: Any, method: str, params: dict[str, Any]) -> list[Event]:
@@ -191,7 +193,7 @@ class Connection:
 
 
 def outcome(options: Any, *, auto_accept: bool) -> dict[str, str]:
-    """Return the answer to a question for permission: to allow once, else to reject once, else to cancel."""
+    """Return the reply to a question for permission: to allow once, else to reject once, else to cancel."""
     offered = [option for option in options if isinstance(option, dict)] if isinstance(options, list) else []
     for kind in ("allow_once", "reject_once") if auto_accept else ("reject_once",):
         for option in offered:
@@ -207,15 +209,15 @@ def _update(params: dict[str, Any]) -> list[Event]:
     kind, content = update.get("sessionUpdate"), update.get("content")
     if kind in ("agent_message_chunk", "agent_thought_chunk"):
         text = content.get("text") if isinstance(content, dict) else None
-        return [Text(session, text, kind == "agent_thought_chunk")] if isinstance(text, str) and text else []
+        return [TextPiece(session, text, kind == "agent_thought_chunk")] if isinstance(text, str) and text else []
     return [Activity(kind)] if kind in KINDS else []
 
 
 def _failure(error: dict[str, Any]) -> Failed:
     code = error.get("code")
     if code == AUTHENTICATION_REQUIRED or "authenticat" in str(error.get("message", "")).lower():
-        return Failed(Fault.LOGIN, "it wants its user to log in")
-    return Failed(Fault.PROGRAM, f"it answered with error {code if isinstance(code, int) else 'without a code'}")
+        return Failed(ProgramFault.LOGIN, "it wants its user to log in")
+    return Failed(ProgramFault.PROGRAM, f"it answered with error {code if isinstance(code, int) else 'without a code'}")
 
 
 def _line(message: dict[str, object]) -> bytes:

@@ -28,7 +28,7 @@ class UnsupportedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TextTurn:
     """One message: `user` or `model`, with its text."""
 
     role: str
@@ -36,20 +36,20 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class TextConversation:
     """A system prompt and messages. The last one is the user's."""
 
     system: str
-    turns: tuple[Turn, ...]
+    turns: tuple[TextTurn, ...]
 
     @property
-    def former(self) -> str:
+    def beginning(self) -> str:
         """A hash of everything before the last message."""
         return hash_of(self.system, self.turns[:-1])
 
     def after(self, answer: str) -> str:
-        """Return the hash that the next request of this conversation has as `former`, once this was answered."""
-        return hash_of(self.system, (*self.turns, Turn("model", answer)))
+        """Return the hash that the next request of this conversation has as `beginning`, after this response."""
+        return hash_of(self.system, (*self.turns, TextTurn("model", answer)))
 
     def transcript(self) -> str:
         """Return the text of a prompt that begins a session: what was said so far, then the last message."""
@@ -59,7 +59,7 @@ class Conversation:
         return "\n\n".join([*parts, f"User: {last.text}" if before else last.text])
 
 
-def read_conversation(body: bytes) -> Conversation:
+def read_conversation(body: bytes) -> TextConversation:
     """Read a request in Gemini's format. Raises UnsupportedError if a program cannot follow it."""
     try:
         data = _decode(body)
@@ -74,18 +74,18 @@ def read_conversation(body: bytes) -> Conversation:
     contents = [contents] if isinstance(contents, dict) else contents
     if not isinstance(contents, list) or not contents:
         raise UnsupportedError("The request has no messages.")
-    turns: list[Turn] = []
+    turns: list[TextTurn] = []
     for content in contents:
         role = "model" if isinstance(content, dict) and content.get("role") == "model" else "user"
         text = _text(content)
         if turns and turns[-1].role == role:
-            turns[-1] = Turn(role, f"{turns[-1].text}\n{text}")
+            turns[-1] = TextTurn(role, f"{turns[-1].text}\n{text}")
         else:
-            turns.append(Turn(role, text))
+            turns.append(TextTurn(role, text))
     if turns[-1].role != "user":
         raise UnsupportedError("The last message is not the user's.")
     system = data.get("systemInstruction", data.get("system_instruction"))
-    return Conversation(_text(system) if system else "", tuple(turns))
+    return TextConversation(_text(system) if system else "", tuple(turns))
 
 
 def _snake(name: str) -> str:
@@ -111,7 +111,7 @@ def _text(content: Any) -> str:
     return "\n".join(texts)
 
 
-def hash_of(system: str, turns: tuple[Turn, ...]) -> str:
+def hash_of(system: str, turns: tuple[TextTurn, ...]) -> str:
     """Return the hash of a beginning of a conversation."""
     return hashlib.sha256(_encode([system, [[turn.role, turn.text] for turn in turns]])).hexdigest()
 
@@ -122,11 +122,11 @@ class Sessions:
     def __init__(self) -> None:
         self._by_hash: OrderedDict[str, str] = OrderedDict()
 
-    def take(self, conversation: Conversation) -> str | None:
+    def take(self, conversation: TextConversation) -> str | None:
         """Return the session that a conversation continues, or None. It is forgotten until it is kept again."""
-        return self._by_hash.pop(conversation.former, None) if len(conversation.turns) > 1 else None
+        return self._by_hash.pop(conversation.beginning, None) if len(conversation.turns) > 1 else None
 
-    def keep(self, conversation: Conversation, answer: str, session: str) -> None:
+    def keep(self, conversation: TextConversation, answer: str, session: str) -> None:
         """Remember a session after a whole response. The oldest is forgotten beyond the limit."""
         self._by_hash[conversation.after(answer)] = session
         while len(self._by_hash) > MOST_SESSIONS:

@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.acp.process import Command, Program, ProgramError
+from wirekey.acp.process import Command, LocalProgram, ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -24,10 +24,10 @@ class ProgramKey:
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class PooledProgram:
     """A program, and how many requests use it."""
 
-    program: Program
+    program: LocalProgram
     users: int = 0
     timer: asyncio.TimerHandle | None = None
 
@@ -40,7 +40,7 @@ class ProgramPool:
     """Most programs that run at the same time."""
     idle: float = 30.0
     """Seconds without a request after which a program is ended."""
-    _entries: dict[ProgramKey, Entry] = field(default_factory=dict)
+    _entries: dict[ProgramKey, PooledProgram] = field(default_factory=dict)
     """Those used longest ago come first."""
     _ending: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -50,8 +50,8 @@ class ProgramPool:
         return len(self._entries)
 
     @contextlib.asynccontextmanager
-    async def use(self, key: ProgramKey, command: Command) -> AsyncGenerator[Program]:
-        """Lend the program of a key, which is started if there is none. Raises ProgramError(503) at the limit."""
+    async def use(self, key: ProgramKey, command: Command) -> AsyncGenerator[LocalProgram]:
+        """Lend the program of a key. A new one is not started yet. Raises ProgramError(503) at the limit."""
         entry = self._entries.pop(key, None)
         if entry and entry.program.is_over:
             self._end(entry)
@@ -59,7 +59,7 @@ class ProgramPool:
         if entry is None:
             if len(self._entries) >= self.limit:
                 self._make_room()
-            entry = Entry(Program(command, key.folder))
+            entry = PooledProgram(LocalProgram(command, key.folder))
         self._entries[key] = entry
         entry.users += 1
         if entry.timer:
@@ -85,12 +85,12 @@ class ProgramPool:
             f"All {self.limit} local programs are busy. Try again later, or raise backends.gemini-cli-acp.processes.",
         )
 
-    def _remove(self, key: ProgramKey, entry: Entry) -> None:
+    def _remove(self, key: ProgramKey, entry: PooledProgram) -> None:
         if self._entries.get(key) is entry:
             del self._entries[key]
         self._end(entry)
 
-    def _end(self, entry: Entry) -> None:
+    def _end(self, entry: PooledProgram) -> None:
         if entry.timer:
             entry.timer.cancel()
         task = asyncio.ensure_future(entry.program.end())

@@ -9,14 +9,14 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.acp.connection import Activity, Connection, Failed, Fault, Ready, SessionOpened, Stopped, Text
+from wirekey.acp.connection import Activity, Connection, Failed, ProgramFault, Ready, SessionOpened, Stopped, TextPiece
 from wirekey.acp.conversation import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Mapping
 
     from wirekey.acp.connection import Event
-    from wirekey.acp.conversation import Conversation
+    from wirekey.acp.conversation import TextConversation
 
 READ_SIZE = 64 * 1024
 EVENTS_HELD = 256
@@ -27,7 +27,12 @@ END_LIMIT = 2.0
 """Seconds between the request to end and the kill."""
 LONGEST_ANSWER = 4 * 1024 * 1024
 """Characters of a response whose session can be continued."""
-STATUS_OF_FAULT = {Fault.LOGIN: 503, Fault.VERSION: 502, Fault.PROTOCOL: 502, Fault.PROGRAM: 502}
+STATUS_OF_FAULT = {
+    ProgramFault.LOGIN: 503,
+    ProgramFault.VERSION: 502,
+    ProgramFault.PROTOCOL: 502,
+    ProgramFault.PROGRAM: 502,
+}
 
 
 class ProgramError(Exception):
@@ -49,7 +54,7 @@ class Command:
     """Seconds without a word of the program after which it is ended."""
 
 
-class Program:
+class LocalProgram:
     """One process. `turn` waits for its turn. After an error, `is_over` is True and the process is ended."""
 
     def __init__(self, command: Command, folder: str) -> None:
@@ -69,7 +74,7 @@ class Program:
     # Start and end.
 
     async def started(self) -> None:
-        """Start the program if it does not run yet. Those who call meanwhile wait. Raises ProgramError."""
+        """Start the program if it does not run yet. Concurrent calls wait for one start. Raises ProgramError."""
         if self._starting is None:
             self._starting = asyncio.ensure_future(self._start())
             self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -151,7 +156,7 @@ class Program:
                     await self._events.put(event)
         self.is_over = True
         if self._listens:
-            await self._events.put(Failed(Fault.PROGRAM, "it has ended"))
+            await self._events.put(Failed(ProgramFault.PROGRAM, "it has ended"))
 
     async def _drain(self) -> None:
         """Read and forget what the program writes for people."""
@@ -174,9 +179,9 @@ class Program:
             message = f"The local program has said nothing for {self.command.timeout:g} seconds. It was ended."
             raise ProgramError(504, message) from None
         if isinstance(event, Failed):
-            if event.fault is Fault.LOGIN:
+            if event.fault is ProgramFault.LOGIN:
                 raise ProgramError(503, "The local program wants its user to log in. Log in with the program.")
-            if event.fault is not Fault.PROGRAM or self.is_over:
+            if event.fault is not ProgramFault.PROGRAM or self.is_over:
                 await self.end()
             raise ProgramError(STATUS_OF_FAULT[event.fault], f"The local program cannot be used: {event.detail}.")
         if isinstance(event, Activity):
@@ -191,7 +196,7 @@ class Program:
 
     # Turns.
 
-    async def turn(self, conversation: Conversation) -> AsyncGenerator[Text | Stopped]:
+    async def turn(self, conversation: TextConversation) -> AsyncGenerator[TextPiece | Stopped]:
         """Yield what the program says to a conversation, and last why it stopped. Raises ProgramError.
 
         Close the generator to cancel the turn.
@@ -212,7 +217,7 @@ class Program:
             length = 0
             while True:
                 event = await self._next()
-                if isinstance(event, Text) and event.session == session:
+                if isinstance(event, TextPiece) and event.session == session:
                     if not event.is_thought and length <= LONGEST_ANSWER:
                         answer.append(event.text)
                         length += len(event.text)

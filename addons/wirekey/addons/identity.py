@@ -178,7 +178,9 @@ class Identity(Addon):
         if tunnel_key := self.services.tunnel_keys.get(flow.client_conn):
             keys = [tunnel_key]
         secrets = imported.masking(quoted, (key.key.reveal() for key in keys))
-        state.refuses_losses = by_name(request.headers).get("x-wirekey-losses") == "refuse"
+        own = by_name(request.headers)
+        state.refuses_losses = own.get("x-wirekey-losses") == "refuse"
+        state.workspace = own.get("x-wirekey-workspace")
         strip(request, secrets)
         if secrets:
             call.path = request.path.partition("?")[0]

@@ -25,7 +25,7 @@ from wirekey.policy.input import build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import Upstream
-from wirekey.routing.catalogue import as_call, catalogue
+from wirekey.routing.catalogue import as_call, catalogue, models_of_backends
 from wirekey.routing.gateway_paths import bedrock_host_of
 from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask
 from wirekey.routing.plan import REFUSED_KEY
@@ -81,7 +81,8 @@ class Models(AdmittingAddon):
         """Respond with a list or one model. Raises Refusal as `admit` does."""
         settings = self.services.settings
         known = await self.lists.known(list_origins(settings))
-        entries = catalogue(known.lists, settings.routes.routes, translates=settings.routes.translates)
+        lists = {**models_of_backends(settings.routes.defaults), **known.lists}
+        entries = catalogue(lists, settings.routes.routes, translates=settings.routes.translates)
         if not entries and not known.lists:
             raise unknown(known)
         if operation.name == "models.list":

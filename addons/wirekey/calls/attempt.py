@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
+from wirekey.calls.local_program import NAME as LOCAL_PROGRAM
+from wirekey.calls.local_program import for_local_program
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.translated import AT_ONCE, body_rewrite, record_translation
 from wirekey.calls.two_way import NOT_SIGNED, is_two_way
@@ -54,6 +56,9 @@ def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -
     state = services.calls.state(flow)
     attempt = new_attempt(services, state, planned)
     try:
+        if planned.candidate.backend == LOCAL_PROGRAM:
+            request, session = services.calls.request(flow), services.settings.session_header
+            attempt = for_local_program(state, attempt, request, session)
         attempt = rewrite_request(services, state, attempt, services.calls.request(flow))
         if rewrite := body_rewrite(services, state, attempt):
             if len(attempt.body) > AT_ONCE:

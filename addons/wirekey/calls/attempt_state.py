@@ -53,6 +53,8 @@ class AttemptState:
     """The AWS signature that the request went out with."""
     added_headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     """The headers of a credential that an extension made."""
+    backend_headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """The headers by which a backend of Wirekey's own learns of the call. They hold no credential."""
 
     @property
     def route(self) -> str | None:

@@ -122,6 +122,7 @@ class Settings:
     def places(self) -> frozenset[tuple[str, int]]:
         """The (host, port) pairs that the configuration names. Private addresses are allowed for these."""
         found = [*self.upstreams.values(), *(route.upstream for route in self.routes.routes)]
+        found += [candidate.upstream for candidate in self.routes.defaults.values() if candidate.backend]
         named = {(upstream.host, upstream.port) for upstream in found if upstream}
         return frozenset(named | {(host, 443) for host, name in self.hosts.items() if PROVIDERS[name].family})
 

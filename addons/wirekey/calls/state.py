@@ -61,6 +61,8 @@ class CallState:
     """Whether the client sends the hash of its body in a header."""
     refuses_losses: bool = False
     """Whether the client wants its call refused if a translation loses anything."""
+    workspace: str | None = None
+    """The project folder that the client names in a header, for a local program."""
     wanted_model: str | None = None
     """The model that the policy wants instead of the requested one."""
     cap: int | None = None

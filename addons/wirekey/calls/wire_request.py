@@ -66,10 +66,10 @@ def wire_request(
 def with_credential(
     fields: tuple[tuple[bytes, bytes], ...], attempt: AttemptState, target: bytes
 ) -> tuple[tuple[bytes, bytes], ...]:
-    """Return header fields with the headers that an extension made, or with the key."""
-    if attempt.added_headers:
-        names = {name.lower() for name, _ in attempt.added_headers}
-        fields = tuple(field for field in fields if field[0].lower() not in names) + attempt.added_headers
+    """Return header fields with the headers that an extension made, those for a backend, and the key."""
+    for added in (attempt.added_headers, attempt.backend_headers):
+        names = {name.lower() for name, _ in added}
+        fields = tuple(field for field in fields if field[0].lower() not in names) + added if added else fields
     if attempt.key:
         path = target[len(attempt.upstream.path) :].partition(b"?")[0].decode("latin-1")
         name, value = key_field(attempt, attempt.key, path)

@@ -68,6 +68,10 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: no problems")
         for line in translation_lines(config):
             click.echo(line)
+        if config.backends.gemini_cli_acp.enabled:
+            from wirekey.server.local_programs import terms
+
+            click.echo(terms(config))
     if not as_json:
         for warning in access.warnings:
             click.echo(f"wirekey: warning: {warning}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from wirekey.config.group import ConfigGroup
+from wirekey.config.local_program import LocalProgramConfig
 from wirekey.config.values import AbsolutePath, Count, Flag, Text
 
 ENABLED = "Whether the backend may be used. Google's terms apply, and you answer for the use."
@@ -68,4 +69,9 @@ class BackendsConfig(ConfigGroup):
         default=CloudProjectBackendConfig(),
         alias="gemini-cli-cloud-project",
         description="A Google Cloud project.",
+    )
+    gemini_cli_acp: LocalProgramConfig = Field(
+        default=LocalProgramConfig(),
+        alias="gemini-cli-acp",
+        description="A program on this machine, by the Agent Client Protocol.",
     )

@@ -64,6 +64,10 @@ class Candidate:
     """The backend that serves the call, such as `gemini-cli-acp`; None: the provider itself."""
     model: ModelName | None = None
     """The model to send; None: as asked."""
+    usual_model: ModelName | None = None
+    """The model of a backend for calls whose model is not its provider's."""
+    listed: tuple[str, ...] = ()
+    """The models that a backend lists."""
     pool: KeyPool | None = None
     extension: Extension | None = None
     limits: Limits = NO_LIMITS

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.call import Call
-from wirekey.model_name import provider_of_backend
+from wirekey.model_name import ModelName, is_plain, provider_of_backend
 from wirekey.operation import Facts, Kind
 from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.model_list import MOST_MODELS, ListedModel
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from wirekey.operation import Operation
+    from wirekey.routing.candidate import Candidate
     from wirekey.routing.routes import Route
 
 WILD = frozenset("*?[")
@@ -64,14 +65,28 @@ def _of_routes(routes: Sequence[Route], known: Mapping[str, ListedModel], *, tra
                 yield ListedModel(name, provider, in_every_format=reached)
 
 
+def models_of_backends(defaults: Mapping[str, Candidate]) -> dict[str, list[ListedModel]]:
+    """Return the models of each enabled backend, with its name and Google's in front."""
+    return {
+        name: [
+            ListedModel(f"{name}:google/{model.removeprefix('google/')}", candidate.provider, in_every_format=True)
+            for model in candidate.listed
+        ]
+        for name, candidate in defaults.items()
+        if candidate.listed
+    }
+
+
 def operation_of(entry: ListedModel) -> Operation | None:
     """Return the operation by which a model is called, or None if Wirekey lets none through."""
-    found = PROVIDERS[entry.provider].match_operation("POST", PROVIDERS[entry.provider].inference_path(entry), {})
+    provider = PROVIDERS[entry.provider]
+    found = provider.match_operation("POST", provider.plain_target(provider.inference_path(entry)), {})
     return found if found and found.kind is Kind.INFERENCE else None
 
 
 def as_call(entry: ListedModel, listing: Call) -> Call:
     """Return the call of a model that the agent of `listing` would make. Of its request, only the model is known."""
+    named = None if is_plain(entry.id) else ModelName.parse(entry.id)
     return Call(
         id=listing.id,
         started_at=listing.started_at,
@@ -81,6 +96,8 @@ def as_call(entry: ListedModel, listing: Call) -> Call:
         method="POST",
         path=PROVIDERS[entry.provider].inference_path(entry),
         operation=operation_of(entry),
-        facts=Facts(model=entry.id),
+        facts=Facts(model=named.name if named else entry.id),
+        backend=named.backend if named else None,
+        model_prefix=named.prefix if named else "",
         simulated=listing.simulated,
     )

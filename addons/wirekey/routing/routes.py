@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import ModelName, provider_of_backend
 from wirekey.operation import COUNTS, EMBEDDINGS, TRANSLATED, Kind
-from wirekey.providers import PROVIDERS, answered_as
+from wirekey.providers import PROVIDERS, answered_as, owner_of_model
 from wirekey.routing.candidate import NO_LIMITS
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ class Route:
             model=self.model,
             pool=self.pool or (None if self.upstream or self.aws else usual.pool),
             extension=self.extension,
-            limits=self.limits,
+            limits=usual.limits if self.limits == NO_LIMITS else self.limits,
             route=self.label,
             failover=self.failover,
             aws=self.aws,
             region=self.region,
             asks_usage=self.asks_usage,
-            speaks=self.speaks,
+            speaks=self.speaks or usual.speaks,
             strict_translation=self.strict_translation,
             may_lose=self.may_lose,
             rolls_up=self.rolls_up,
@@ -155,6 +155,8 @@ class Routes:
             return (replace(own, model=ModelName(wanted)),)
         if own.model is None and (override := chosen or self.override):
             own = replace(own, model=override)
+        if own.model is None and own.usual_model and named is None and owner_of_model(asked or "") != own.provider:
+            own = replace(own, model=own.usual_model)
         if route is None or not route.fallback:
             return (own,)
         others = (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
+from wirekey.acp.bridge import Bridge
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.ca import authority
 from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
@@ -32,6 +33,7 @@ from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access
 from wirekey.server.google_logins import google_logins
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
+from wirekey.server.local_programs import bridge_settings, warn_of_terms, with_local_programs
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.proxied_connections import read_headers_from
 from wirekey.server.record import audit_store
@@ -109,6 +111,8 @@ class Lifecycle:
         self.lock: StateLock | SupervisorLock | None = None
         self.authority: Authority | None = None
         self.token_service: TokenService | None = None
+        self.bridge = Bridge()
+        """Answers calls by local programs, if the configuration enables that."""
         self.reloader = Reloader(self)
         self.retention: Retention | None = None
         self.revocations: Revocations | None = None
@@ -168,7 +172,7 @@ class Lifecycle:
         self.reloader.fingerprint = self.first_fingerprint or config.fingerprint()
         check_file_access(config)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
-        first = settings.build(config)
+        first = with_local_programs(settings.build(config), config, self.bridge)
         lock = self._take_state(config, undo)
         self.authority = authority.ensure(config.certs, list(first.hosts))
         options.enforce(str(config.certs))  # after our CA exists: mitmproxy would create one of its own
@@ -294,8 +298,15 @@ class Lifecycle:
             await self.revocations.exchange_or_report()
         if self.agents_follower:
             self.agents_follower.start(asyncio.get_running_loop(), self.use_agents)
+        self.use_local_programs(self.started_with)
         await listeners.listen_as_configured()
         self.listening = True
+
+    def use_local_programs(self, config: Config) -> None:
+        """Answer calls by local programs, if a configuration enables that. Programs that run already end when idle."""
+        self.bridge.use(bridge_settings(config))
+        if self.bridge.settings:
+            self.bridge.open(config.limits.body_bytes)
 
     def uses_simulator(self) -> bool:
         """Return whether the embedded simulator replaces the providers."""
@@ -335,6 +346,7 @@ class Lifecycle:
         if self.worker is None or self.worker.start.is_first:
             listeners.warn_if_reachable(self.config)
             listeners.warn_if_open(self.config)
+            warn_of_terms(self.config)
             if file := self.started_with.log.bodies:
                 logger.warning(BODIES_LOGGED, file)
             self.on_started(self)
@@ -397,6 +409,7 @@ class Lifecycle:
         await self.services.google_logins.end()
         await self.services.store.close()
         await self.services.quotas.finish()
+        await self.bridge.close()
         await self.services.sharing.close()
         await self.services.shared_state.close()
         await asyncio.to_thread(self.services.quotas.close)

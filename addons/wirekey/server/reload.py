@@ -18,6 +18,7 @@ from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_file_access
 from wirekey.server.google_logins import google_logins
 from wirekey.server.installation import master_secrets
+from wirekey.server.local_programs import with_local_programs
 from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.token_service import TokenService
 
@@ -110,6 +111,7 @@ class Reloader:
         # From here on nothing waits and nothing fails, so that no call sees half of a change.
         before, services.policy, services.settings = services.policy, policy, built
         services.google_logins = logins
+        lifecycle.use_local_programs(config)
         services.upstream_connections.drain()  # their addresses may no longer be allowed
         token_service.open(services)
         lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint
@@ -122,7 +124,7 @@ class Reloader:
     def _build(self, config: Config, previous: Settings, token_service: TokenService) -> tuple[Settings, TokenService]:
         start = self.lifecycle.started_with
         assert start
-        built = settings.build(config, previous)
+        built = with_local_programs(settings.build(config, previous), config, self.lifecycle.bridge)
         fetch = https_fetch(start.upstream_ca_file, self.lifecycle.proxy_for)
         return built, TokenService.prepare(config.identity.jwt, self.services.agents, start.state, fetch, token_service)
 

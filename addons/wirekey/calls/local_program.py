@@ -1,0 +1,71 @@
+"""The facts of a call for a local program in addition to messages: the agent, the session and the project folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from wirekey.acp.bridge import AGENT_HEADER, FOLDER_HEADER, MODEL, PREFIX_HEADER, SESSION_HEADER
+from wirekey.body import Body
+from wirekey.errors import Refusal
+from wirekey.providers.json_edits import EditableBody
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.calls.attempt_state import AttemptState
+    from wirekey.calls.state import CallState
+    from wirekey.providers.json_edits import EditableObject
+
+NAME = "gemini-cli-acp"
+BAD_MODEL = Refusal(
+    400,
+    "malformed_body",
+    "The name of the model cannot be given to a local program. It has letters, digits, dots, hyphens and underscores.",
+)
+MEMBERS = ("project_dir", "workspace_path", "cwd", "project")
+"""Members of `extra_body` that name the project folder. SDKs add them to the request itself."""
+
+
+def for_local_program(
+    state: CallState, attempt: AttemptState, request: http.Request, session_header: str | None
+) -> AttemptState:
+    """Return an attempt that a local program can answer: members that are not for the model move into headers.
+
+    Raises Refusal(400) if the name of the model could be an option of the program.
+    """
+    call = state.call
+    model = attempt.planned.candidate.model
+    if not MODEL.fullmatch(model.name if model else attempt.model or ""):
+        raise BAD_MODEL
+    folder = state.workspace
+    if call.operation and call.operation.body is Body.JSON:
+        editable = EditableBody(attempt.body)
+        named = taken_folder(editable.root)
+        folder = folder or named
+        attempt = replace(attempt, body=editable.written())
+    session = request.headers.get(session_header) if session_header else None
+    values = {
+        AGENT_HEADER: call.agent.id if call.agent else "",
+        SESSION_HEADER: hashlib.sha256(session.encode()).hexdigest() if session else "",
+        FOLDER_HEADER: quote(folder or ""),
+        PREFIX_HEADER: quote(call.model_prefix),
+    }
+    headers = tuple((name.encode(), value.encode()) for name, value in values.items())
+    return replace(attempt, backend_headers=headers)
+
+
+def taken_folder(root: EditableObject) -> str | None:
+    """Return the project folder that a request names, after its members were removed."""
+    found: list[str] = []
+    extra = root.child("extra_body") if root.members.starts("extra_body", b"{") else None
+    for parent in filter(None, (extra, root)):
+        for name in MEMBERS:
+            if parent.members.starts(name, b'"'):
+                found.append(parent.members.text(name) or "")
+                parent.remove(name)
+    if extra is not None and not extra.members.values:
+        root.remove("extra_body")
+    return next(filter(None, found), None)

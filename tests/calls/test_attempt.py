@@ -308,8 +308,19 @@ def test_the_policy_sees_the_token_limit_in_a_model_name(tmp_path):
 )
 def test_a_model_name_with_invalid_parameters_is_refused(tmp_path, name, code):
     with pytest.raises(Refusal) as refused:
-        Sent(tmp_path, body=b'{"model":"%s"}' % name.encode())
+        Sent(tmp_path, "translation: {enabled: false}", body=b'{"model":"%s"}' % name.encode())
     assert (refused.value.status, refused.value.code) == (400, code)
+
+
+def test_a_provider_of_another_format_in_a_model_name_is_for_a_call_that_is_translated(tmp_path):
+    call = Sent(tmp_path, body=b'{"model":"anthropic:claude"}').call
+    assert (call.provider, call.backend, call.facts.model) == ("openai", "anthropic", "claude")
+
+
+def test_a_backend_in_a_model_name_is_refused_unless_it_is_enabled(tmp_path):
+    with pytest.raises(Refusal) as refused:
+        Sent(tmp_path, body=b'{"model":"gemini-cli-acp:google/gemini-3"}')
+    assert (refused.value.status, refused.value.code) == (403, "backend_not_enabled")
 
 
 def test_a_clients_key_for_one_provider_is_never_sent_to_another(tmp_path):

@@ -26,6 +26,9 @@ class Http2Client:
         self.statuses: dict[int, int] = {}
         self.ended: set[int] = set()
         self.goaway: int | None = None
+        """The error code of a GOAWAY."""
+        self.last_stream: int | None = None
+        """The last stream that it names."""
         self.closed = False
         self.flush()
 
@@ -76,7 +79,7 @@ class Http2Client:
             elif isinstance(event, (StreamEnded, StreamReset)):
                 self.ended.add(event.stream_id)
             elif isinstance(event, ConnectionTerminated):
-                self.goaway = event.error_code
+                self.goaway, self.last_stream = event.error_code, event.last_stream_id
         self.flush()
         return True
 

@@ -11,6 +11,7 @@ import urllib.request
 import pytest
 
 from tests.endurance.load import chat, tunnel
+from tests.http2_client import Http2Client
 from tests.raw_client import RawClient
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 
@@ -80,6 +81,31 @@ def test_an_open_stream_finishes_and_no_other_connection_is_accepted(start):
         assert response.body.rstrip().endswith(b"data: [DONE]")
     assert proxy.process.wait(60) == 0
     assert [event["outcome"] for event in proxy.events()] == ["completed"]
+
+
+def test_an_http2_connection_ends_with_goaway_after_its_last_response(start):
+    proxy = start(drain=30.0, drain_delay=1.0)
+    identity = ("authorization", f"Bearer {proxy.add_agent()}")
+    with RawClient(proxy.running.gateway) as connection:
+        connection.start_tls(proxy.root, "localhost", alpn=("h2",))
+        client = Http2Client(connection, host="localhost")
+        for model in ("sim-headers-delay-2", "sim-headers-delay-3"):
+            client.open(identity, body=body_of(model))
+        client.flush()
+        wait_for(lambda: len(proxy.events()) == 2, "the calls to be sent")
+        proxy.process.send_signal(signal.SIGTERM)
+        while client.receive():
+            assert client.goaway is None or client.ended == {1, 3}, "the second response was still on its way"
+    assert client.statuses == {1: 200, 3: 200}
+    assert all(body.rstrip().endswith(b"data: [DONE]") for body in client.bodies.values())
+    assert client.goaway == 0
+    assert client.last_stream == 3
+    assert proxy.process.wait(60) == 0
+    assert {event["outcome"] for event in proxy.events()} == {"completed"}
+
+
+def body_of(model: str) -> bytes:
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": True}).encode()
 
 
 def test_a_stream_that_lasts_longer_is_ended_in_its_format_and_recorded(start):

@@ -27,6 +27,8 @@ KEY = "sk-only-on-the-wire"
 class BareDelegate:
     """A delegate that allows everything and records what the layer reports. It is also the only addon."""
 
+    is_draining = False
+
     def __init__(self, limits: WireLimits) -> None:
         self.limits = limits
         self.bodies: dict[str, bytes] = {}

@@ -64,6 +64,11 @@ class CallDelegate:
         return self.services.settings.limits
 
     @property
+    def is_draining(self) -> bool:
+        """Whether the process is about to end."""
+        return self.services.is_draining
+
+    @property
     def connection_pool(self) -> ConnectionPool | None:
         """The idle upstream connections that all clients share; None if each client has its own."""
         return self.services.upstream_connections if self.services.settings.reuse_connections else None

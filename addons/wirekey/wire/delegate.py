@@ -67,6 +67,10 @@ class WireDelegate(Protocol):
         """Return the limits of a connection, and of requests that belong to no call yet."""
 
     @property
+    def is_draining(self) -> bool:
+        """Return whether the process is about to end, so that clients should leave it."""
+
+    @property
     def connection_pool(self) -> ConnectionPool | None:
         """Return the pool of upstream connections, or None if each client connection has its own."""
 

@@ -185,6 +185,18 @@ class BoundedHttp2Server(Http2Server):
             return True
         return (yield from super().handle_h2_event(event))
 
+    def end_if_unused(self) -> CommandGenerator[None]:
+        """End the connection with GOAWAY, unless a request is open: the client opens another one for the next.
+
+        While a request is open, nothing is sent. Some clients, such as httpx, end all requests of a connection when
+        they receive a GOAWAY.
+        """
+        if self.h2_conn.highest_inbound_stream_id and not self.h2_conn.open_inbound_streams and self.conn.connected:
+            # It names the last request that was processed, so that the client sends a later one again.
+            self.h2_conn.close_connection(ErrorCodes.NO_ERROR)
+            yield SendData(self.conn, self.h2_conn.data_to_send())
+            yield from self.close_connection("the proxy is about to end")
+
 
 class ClientWindowChanged(HttpEvent):
     """Sent to each HTTP/2 upstream connection when the client may have opened its windows."""

@@ -117,6 +117,8 @@ class WireLayer(DirectHttpLayer):
             yield from self.event_to_child(self.connections[self.context.client], RequestsRead(0))
         if self.streams.dropped:
             self.streams.release_dropped(self.command_sources.values())
+            if self.delegate.is_draining and (client := self.http2_client_connection):
+                yield from client.end_if_unused()
 
     def limit_client_connection(self, client: Layer) -> None:
         """Limit how much memory the client's protocol layer uses."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from tests.docs.pages import text_of
 
 HEADER = "| there | here |"
@@ -53,6 +55,15 @@ def run_row(row: Row, checks: Mapping[str, Check], stage: Any) -> None:
     checks[row.there](stage, row.here)
 
 
-def without_row(page: str, checks: Mapping[str, Check]) -> set[str]:
-    """Return the checks to which no row belongs."""
-    return set(checks) - {row.there for row in rows_of(page)}
+def row_tests(page: str, checks: Mapping[str, Check]) -> tuple[Callable[[Any, Row], None], Callable[[], None]]:
+    """Return the tests of a page: one that runs each row on the fixture `stage`, and one of what has no row."""
+
+    @pytest.mark.parametrize("row", rows_of(page), ids=lambda row: row.name)
+    def what_a_row_says_is_so(stage, row):
+        stage.begin()
+        run_row(row, checks, stage)
+
+    def every_check_belongs_to_a_row():
+        assert set(checks) == {row.there for row in rows_of(page)}
+
+    return what_a_row_says_is_so, every_check_belongs_to_a_row

@@ -15,7 +15,7 @@ import pytest
 from google import genai
 from ruamel.yaml import YAML
 
-from tests.coming_from.pages import code_of, rows_of, run_row, without_row
+from tests.coming_from.pages import code_of, row_tests
 from tests.coming_from.stage import CHAT, GENERATE, Stage, read_setting, shown_configuration, staged
 from tests.policy.policies import BEHAVRY_GEMINI, BEHAVRY_OPENAI
 from tests.running import EVERYTHING, PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for
@@ -335,11 +335,4 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("row", rows_of(PAGE), ids=lambda row: row.name)
-def test_what_a_row_says_is_so(stage, row):
-    stage.begin()
-    run_row(row, CHECKS, stage)
-
-
-def test_every_check_belongs_to_a_row():
-    assert without_row(PAGE, CHECKS) == set()
+test_what_a_row_says_is_so, test_every_check_belongs_to_a_row = row_tests(PAGE, CHECKS)

@@ -60,6 +60,9 @@ COUNTS = MappingProxyType(
 )
 """Operation → its format, for operations that count the tokens of a conversation."""
 
+OTHER_COUNTS = frozenset({"computeTokens", "rawPredict.count_tokens"})
+"""Operations that count tokens, and cannot be translated."""
+
 EMBEDDINGS = MappingProxyType(
     {
         "embeddings": "openai.embeddings",

@@ -32,9 +32,15 @@ BEDROCK_PATHS = (
 GEMINI_ACTION = re.compile(r"/v1/(?:models|tunedModels|files|cachedContents|operations)/[^/]+:[A-Za-z]+")
 
 
+VERTEX_HOST = re.compile(r"(?:[a-z0-9-]+-)?aiplatform\.(?:(?:us|eu)\.rep\.)?googleapis\.com")
+VERTEX_PATH = re.compile(r"/v1(?:beta1)?/(?:projects/[^/]+/locations|publishers)/")
+
+
 def provider_of_host(host: str | None) -> str | None:
     """Return the provider with this host name, which may have a port, or None."""
     name = (host or "").rsplit(":", 1)[0] if ":" in (host or "") else host or ""
+    if VERTEX_HOST.fullmatch(name):
+        return "vertex"
     return HOSTS.get(name) or ("bedrock" if region_of(name) else None)
 
 
@@ -45,6 +51,8 @@ def provider_of(request: SimulatedRequest) -> str | None:
 
 def _provider_of_path(request: SimulatedRequest) -> str | None:
     path = request.path
+    if VERTEX_PATH.match(path):
+        return "vertex"
     if path.startswith(BEDROCK_PATHS):
         return "bedrock"
     of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from http import HTTPStatus
 from http.client import responses
 from typing import TYPE_CHECKING
 
@@ -121,6 +122,9 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     attempt = state.attempt
     if attempt and attempt.key and attempt.pool:
         services.sharing.record_status(attempt.pool, attempt.key, status, wait, time.monotonic())
+    vertex = services.settings.vertex
+    if attempt and attempt.google_token and vertex and status == HTTPStatus.UNAUTHORIZED:
+        vertex.source.rejected(attempt.google_token)
     word = headers.get("x-amzn-errortype", "").partition(":")[0]
     aws = (attempt.planned.candidate.aws if attempt else None) or services.settings.aws
     if aws and attempt and attempt.aws and word in REFUSED_PAIR:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.console.reply import LocalReply
     from wirekey.console.router import Router
+    from wirekey.routing.gateway_paths import Direction
     from wirekey.signing.request import RequestHead
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Gateway(Addon):
             state.arrived = signed_head(request, tls=flow.client_conn.tls)
             host = self.bedrock_host(request, direction.path, state.arrived)
         else:
-            host = PROVIDERS[direction.provider].host
+            host = self.host_of(direction)
         redirect(request, host, direction.path)
         return None
 
@@ -181,6 +182,20 @@ class Gateway(Addon):
             fields += cors_fields(state.origin)
         if len(fields) != len(response.headers.fields) or state.origin is not None:
             response.headers.fields = fields
+
+    def host_of(self, direction: Direction) -> str:
+        """Return the host that a path of the gateway leads to. Raises Refusal if its location is not allowed."""
+        provider, hosts = PROVIDERS[direction.provider], self.services.settings.hosts
+        wanted = provider.host_of(direction.path) or provider.host
+        if not wanted:
+            return next(host for host, name in hosts.items() if name == direction.provider)
+        if wanted not in hosts:
+            raise Refusal(
+                403,
+                "region_refused",
+                "The location in the path is not one of those that the configuration of the provider allows.",
+            )
+        return wanted
 
     def bedrock_host(self, request: http.Request, path: str, head: RequestHead | None) -> str:
         """Return the host of the region that the client names or signed for, or the first one. Raises Refusal."""

@@ -187,7 +187,9 @@ def can_pass(encoding: str, status: int) -> bool:
 def usage_of(call: Call, reader: ResponseReader) -> Usage:
     """Return what a response used, with all input in `input_tokens`, as every provider's is recorded."""
     provider = PROVIDERS.get(call.upstream_provider or call.provider or "")
-    return reader.usage.with_cached_input() if provider and provider.counts_cached_apart else reader.usage
+    operation = call.operation.name if call.operation else ""
+    apart = provider is not None and (provider.counts_cached_apart or operation in provider.cached_apart)
+    return reader.usage.with_cached_input() if apart else reader.usage
 
 
 def cost_of(call: Call, usage: Usage) -> float | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.call import Call
     from wirekey.operation import Operation
+    from wirekey.providers.protocol import Provider
 
 READ_BODIES = (Body.JSON, Body.MULTIPART)
 STREAMED_BODIES = (Body.OPAQUE, Body.EVENTS)
@@ -50,6 +51,7 @@ class Recognition(Addon):
         if plain != request.path:
             request.path, call.path = plain, path
         read_query(query)
+        check_location(PROVIDERS[call.provider], path, self.calls.state(flow).host)
         operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
         if operation is None or operation.kind is Kind.OTHER:
             operation = companion_operation(call.provider, request.method, path) or operation
@@ -253,6 +255,17 @@ class Recognition(Addon):
         """Return whether calls of an operation are translated for a provider."""
         speaks = PROVIDERS[provider].speaks or PROVIDERS[provider].embeddings_format("")
         return bool(speaks) and operation.name in TRANSLATED and self.services.settings.routes.translates
+
+
+def check_location(provider: Provider, path: str, host: str) -> None:
+    """Raise Refusal unless a path belongs to the host that was called, if the provider has one for each location."""
+    wanted = provider.host_of(path)
+    if wanted not in (None, host):
+        raise Refusal(
+            421,
+            "names_differ",
+            f"The path names a location whose host is {wanted}, and the request was sent to another host.",
+        )
 
 
 def check_service(host: str, operation: Operation) -> None:

@@ -257,6 +257,12 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
     two_way = is_two_way(state.call.operation)
     if (key := attempt.planned.key) and not two_way:
         return replace(attempt, key=key, pool=candidate.pool, credential=key.label)
+    if (
+        candidate.auth == "provider"
+        and PROVIDERS[candidate.provider].uses_google_credentials
+        and services.settings.vertex
+    ):
+        return None
     if candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws):
         aws = candidate.aws or services.settings.aws
         pair = aws.current(state.call.agent) if aws and isinstance(attempt.body, bytes) else None
@@ -272,6 +278,8 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
         return replace(attempt, added_headers=headers, credential=f"{candidate.route or candidate.provider}/extension")
     if candidate.auth in ("client", "passthrough"):
         attempt = with_client_credential(services, state, attempt)
+    elif PROVIDERS[candidate.provider].uses_google_credentials and services.settings.vertex:
+        return await services.settings.vertex.with_token(attempt)
     else:
         attempt = await with_aws_credentials(services, state, attempt)
     await make_digest(attempt.body)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.calls.translated import TranslatedAttempt
     from wirekey.credentials.pool import KeyPool, ProviderKey
+    from wirekey.google.tokens import UsableToken
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Attempt
     from wirekey.signing.request import SigV4Credentials
@@ -51,6 +52,8 @@ class AttemptState:
     """The AWS host that names the region and service of the signature."""
     signature: bytes = field(default=b"", repr=False)
     """The AWS signature that the request went out with."""
+    google_token: UsableToken | None = field(default=None, repr=False)
+    """The access token of Google that is the key."""
     added_headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     """The headers of a credential that an extension made."""
     backend_headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)

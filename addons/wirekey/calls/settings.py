@@ -8,6 +8,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.calls.client_connections import Deadlines
+from wirekey.calls.google_credentials import vertex_access
 from wirekey.calls.key_checks import KeyChecker
 from wirekey.config import configured_proxy, environment_proxy, provider_hosts
 from wirekey.credentials.aws_source import aws_credentials
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
+    from wirekey.calls.google_credentials import VertexAccess
     from wirekey.config import Config
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.egress.upstream_proxy import UpstreamProxy
@@ -61,6 +63,8 @@ class Settings:
     """Provider name → the address to connect to instead of the provider's own host."""
     aws: AwsCredentialCache | None = None
     """The AWS credentials that sign calls to Bedrock, or None if Bedrock uses an API key."""
+    vertex: VertexAccess | None = None
+    """The access tokens for Vertex AI, or None if it is off or clients have their own."""
     key_sources: Mapping[str, str] = field(default_factory=dict)
     """Provider name → `client` or `passthrough`, for providers whose key comes from the client."""
     limits: WireLimits = field(default_factory=WireLimits)
@@ -177,6 +181,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         upstreams=upstreams,
         key_sources=key_sources,
         aws=aws_credentials(config, previous.aws if previous else None),
+        vertex=vertex_access(config, previous.vertex if previous else None),
         limits=WireLimits(
             connect=config.timeouts.connect,
             first_byte=config.timeouts.first_byte,
@@ -284,6 +289,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         upstreams=upstreams,
         routes=Routes(defaults, routes, settings.routes.override, settings.routes.translates),
         aws=None,
+        vertex=None,
         key_sources={},
         proxy=None,
         proxies={},

@@ -74,6 +74,8 @@ def with_credential(
         path = target[len(attempt.upstream.path) :].partition(b"?")[0].decode("latin-1")
         name, value = key_field(attempt, attempt.key, path)
         fields += ((name.encode(), value.encode()),)
+    if attempt.google_token and (project := attempt.google_token.quota_project):
+        fields += ((b"x-goog-user-project", project.encode()),)
     return fields
 
 

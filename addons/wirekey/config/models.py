@@ -407,8 +407,8 @@ class Config(ConfigGroup):
 
     @property
     def has_any_key(self) -> bool:
-        """Whether a provider has keys or `bedrock.aws` is set. The keys are not read."""
-        if self.providers.bedrock.aws is not None:
+        """Whether a provider has keys, or `bedrock.aws` or `vertex` is set. The keys are not read."""
+        if self.providers.bedrock.aws is not None or self.providers.vertex is not None:
             return True
         return any(self.providers.of(name).keys for name in self.providers.names)
 
@@ -472,14 +472,17 @@ class Config(ConfigGroup):
 
 def provider_hosts(config: Config) -> dict[str, str]:
     """Return provider host → provider name, for all hosts that are decrypted and that the CA may sign."""
-    return hosts.provider_hosts(config.providers.bedrock.regions) | custom_hosts(config)
+    return hosts.provider_hosts(config.providers.bedrock.regions) | configured_hosts(config)
 
 
 def usual_hosts(config: Config) -> dict[str, str]:
     """Return the part of `provider_hosts` that nearly all calls go to, for display and for `doctor`."""
-    return hosts.usual_hosts(config.providers.bedrock.regions) | custom_hosts(config)
+    return hosts.usual_hosts(config.providers.bedrock.regions) | configured_hosts(config)
 
 
-def custom_hosts(config: Config) -> dict[str, str]:
-    """Return host → name of the custom providers."""
-    return {host: provider.name for provider in config.providers.custom for host in provider.hosts}
+def configured_hosts(config: Config) -> dict[str, str]:
+    """Return host → name of Vertex AI, if it is configured, and of the custom providers."""
+    vertex = config.providers.vertex
+    locations = vertex.locations if vertex else ()
+    found = {host: "vertex" for location in locations if (host := hosts.vertex_host(location))}
+    return found | {host: provider.name for provider in config.providers.custom for host in provider.hosts}

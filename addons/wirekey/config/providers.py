@@ -11,6 +11,7 @@ from wirekey.config.routes import SelectionName
 from wirekey.config.secrets import SecretRef
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import ConfiguredUpstream, Reference, Regions
+from wirekey.config.vertex import VertexConfig
 from wirekey.egress import hosts
 
 KeySource = Literal["inject", "client", "passthrough"]
@@ -114,6 +115,11 @@ class ProvidersConfig(ConfigGroup):
     gemini: ProviderConfig = Field(default=ProviderConfig(), description="generativelanguage.googleapis.com")
     anthropic: ProviderConfig = Field(default=ProviderConfig(), description="api.anthropic.com")
     bedrock: BedrockConfig = Field(default=BedrockConfig(), description="bedrock-runtime.REGION.amazonaws.com")
+    vertex: VertexConfig | None = Field(
+        default=None,
+        description="LOCATION-aiplatform.googleapis.com. null: off.",
+        examples=[{"locations": ["global", "europe-west4"]}],
+    )
     custom: tuple[CustomProviderConfig, ...] = Field(
         default=(),
         description="Other hosts that speak the format of one of these providers, such as Azure OpenAI and OpenRouter.",
@@ -149,17 +155,17 @@ class ProvidersConfig(ConfigGroup):
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all providers, those of Wirekey's own first."""
-        own = (name for name in type(self).model_fields if name != "custom")
+        own = (name for name in type(self).model_fields if name != "custom" and getattr(self, name) is not None)
         return (*own, *(provider.name for provider in self.custom))
 
-    def of(self, name: str) -> ProviderConfig | BedrockConfig | CustomProviderConfig:
+    def of(self, name: str) -> ProviderConfig | BedrockConfig | VertexConfig | CustomProviderConfig:
         """Return the settings of a provider by its name. Raises KeyError for an unknown name."""
         place = self.place(name)
         if place is not None:
             return self.custom[place]
-        if name == "custom" or name not in type(self).model_fields:
+        if name not in self.names:
             raise KeyError(name)
-        found: ProviderConfig | BedrockConfig = getattr(self, name)
+        found: ProviderConfig | BedrockConfig | VertexConfig = getattr(self, name)
         return found
 
     def place(self, name: str) -> int | None:

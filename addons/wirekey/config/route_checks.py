@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.config.custom_providers import FORMAT_FAMILIES, CustomProviderConfig
 from wirekey.config.values import is_python
+from wirekey.config.vertex import VertexConfig
 from wirekey.extension import ExtensionError
 from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
 from wirekey.model_name import ModelName
@@ -153,7 +154,9 @@ def _keyless(config: Config, sources: ConfigSources) -> Iterator[Problem]:
             continue
         takes_key = route.auth in (None, "bearer", "x-api-key", "x-goog-api-key")
         settings = config.providers.of(provider)
-        if isinstance(settings, CustomProviderConfig) and not settings.takes_keys:
+        if isinstance(settings, VertexConfig) or (
+            isinstance(settings, CustomProviderConfig) and not settings.takes_keys
+        ):
             continue
         if takes_key and settings.key_source == "inject" and not settings.keys:
             setting = f"{config.providers.setting(provider)}.keys"

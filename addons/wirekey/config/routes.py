@@ -28,7 +28,7 @@ from wirekey.credential_headers import is_credential_header
 from wirekey.model_name import ModelName, ModelNameError
 from wirekey.operation import FORMATS
 
-OWN_PROVIDERS = ("openai", "gemini", "anthropic", "bedrock")
+OWN_PROVIDERS = ("openai", "gemini", "anthropic", "bedrock", "vertex")
 ProviderName = Annotated[
     str,
     Field(min_length=1),

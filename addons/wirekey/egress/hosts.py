@@ -27,6 +27,10 @@ RUNTIME = "bedrock-runtime"
 SERVICES = (RUNTIME, "bedrock", "bedrock-agent-runtime")
 """Inference; the list of models; agents and knowledge bases. All three are signed for as `bedrock`."""
 
+VERTEX_GLOBAL = "aiplatform.googleapis.com"
+VERTEX_AREAS = ("us", "eu")
+VERTEX_LOCATION = re.compile(r"[a-z]{2,16}-[a-z]{2,16}[0-9]{1,2}")
+
 REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,10}){1,2}-[1-9][0-9]?")
 
 
@@ -110,6 +114,18 @@ def region_of(host: str) -> BedrockHost | None:
     """Return service and region of a Bedrock host in any region, or None for every other name."""
     region = host.split(".", 2)[1] if host.count(".") > 1 else ""
     return bedrock_hosts(region).get(host) if partition_of(region) else None
+
+
+def vertex_host(location: str) -> str | None:
+    """Return the host of a location of Vertex AI, or None if the name is not a location's.
+
+    https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
+    """
+    if location == "global":
+        return VERTEX_GLOBAL
+    if location in VERTEX_AREAS:
+        return f"aiplatform.{location}.rep.googleapis.com"
+    return f"{location}-{VERTEX_GLOBAL}" if VERTEX_LOCATION.fullmatch(location) else None
 
 
 def provider_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:

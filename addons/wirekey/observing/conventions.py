@@ -19,6 +19,8 @@ OPERATION_NAMES = {
     "chat.completions": "chat",
     "responses": "chat",
     "messages": "chat",
+    "rawPredict": "chat",
+    "streamRawPredict": "chat",
     "converse": "chat",
     "converse-stream": "chat",
     "completions": "text_completion",

@@ -55,7 +55,9 @@ FIELDS = (
     InputField("agent_role", "string", "the same as `agent.role`"),
     InputField("agent_type", "string", "the same as `agent.type`"),
     InputField("client", "string", "address of the client, without port"),
-    InputField("provider", "string", "`openai`, `gemini`, `anthropic`, `bedrock`, or the name of a custom provider"),
+    InputField(
+        "provider", "string", "`openai`, `gemini`, `anthropic`, `bedrock`, `vertex`, or the name of a custom provider"
+    ),
     InputField(
         "operation",
         "string",

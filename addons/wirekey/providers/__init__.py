@@ -9,6 +9,7 @@ from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.custom import custom_provider
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
+from wirekey.providers.vertex import Vertex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,7 @@ PROVIDERS: dict[str, Provider] = {
     "gemini": Gemini(),
     "anthropic": Anthropic(),
     "bedrock": Bedrock(),
+    "vertex": Vertex(),
 }
 OWN_PROVIDERS = tuple(PROVIDERS)
 """The providers that Wirekey knows without configuration."""

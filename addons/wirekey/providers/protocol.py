@@ -43,6 +43,8 @@ class Provider(Protocol):
     """The path before those that Wirekey knows, which only the upstream's own requests have: `/openai` at Azure."""
     uses_aws: bool = False
     """Whether it is a service of AWS: it has a host for each region, and calls without an API key are signed."""
+    uses_google_credentials: bool = False
+    """Whether its calls are sent with an access token of Google's."""
     leads_by_model: bool = False
     """Whether a path of the gateway in its format may lead to another provider, depending on the model."""
     speaks: tuple[str, ...] = ()
@@ -67,12 +69,18 @@ class Provider(Protocol):
     """Headers that a request for a list of models needs."""
     counts_cached_apart: bool = False
     """Whether its own count of input leaves out what was read from its cache or written to it."""
+    cached_apart: tuple[str, ...] = ()
+    """The operations whose count of input leaves that out, if those of the others do not."""
     model_names_region: bool = False
     """Whether the requested model's name says the region, on which the price depends."""
 
     @property
     def parameters(self) -> Mapping[str, tuple[str, ...]]:
         """Operation → the parameters of a model's name that its requests can hold. None for other operations."""
+
+    def host_of(self, path: str) -> str | None:
+        """Return the host that must serve a raw path, or None if any host of the provider may."""
+        return None
 
     def plain_target(self, target: str) -> str:
         """Return a raw path with its query in the one spelling that `match_operation` knows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.operation import CONVERSATIONS, FORMAT_OF, Kind
+from wirekey.operation import CONVERSATIONS, FORMAT_OF, OTHER_COUNTS, Kind
 from wirekey.providers.output_limits import UNKNOWN, output_limit
 from wirekey.quotas.definition import NANODOLLARS
 
@@ -48,7 +48,7 @@ class EstimatedRequest:
 
 def generates(operation: Operation) -> bool:
     """Return whether an operation uses tokens that are paid for. Counting them is free."""
-    counts = operation.name in FORMAT_OF and operation.name not in CONVERSATIONS
+    counts = operation.name in OTHER_COUNTS or (operation.name in FORMAT_OF and operation.name not in CONVERSATIONS)
     return operation.kind is Kind.INFERENCE and (not counts or operation.name == "responses.compact")
 
 

@@ -89,6 +89,8 @@ class Status:
             mode = settings.key_sources.get(name, "inject")
             if provider.uses_aws and settings.aws and not pool.keys:
                 mode = "aws"
+            elif provider.uses_google_credentials and settings.vertex:
+                mode = "google"
             yield {
                 "name": name,
                 "mode": mode,
@@ -151,7 +153,12 @@ class Status:
                 yield note("bad", f"{which} of {name} {verb} cooling down after a refusal.", "See Keys.")
             elif cooling:
                 yield note("warn", f"{len(cooling)} of {len(pool.keys)} keys of {name} are cooling down.", "See Keys.")
-        has_any = any(pool.keys for pool in settings.all_pools().values()) or settings.aws or settings.key_sources
+        has_any = (
+            any(pool.keys for pool in settings.all_pools().values())
+            or settings.aws
+            or settings.vertex
+            or settings.key_sources
+        )
         if not has_any:
             example = DEFAULT_PROVIDER.key_setting
             yield note("bad", "There is no provider key.", f"Set {example}, or keys in wirekey.yaml, and restart.")

@@ -7,6 +7,7 @@ const MODES = {
   client: "each program sends its own key in a header",
   passthrough: "each program's own key is passed through",
   aws: "signed with credentials from the AWS chain",
+  google: "sent with an access token of Google Cloud",
 };
 const DENIALS = 10;
 

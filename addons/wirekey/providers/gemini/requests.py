@@ -152,7 +152,7 @@ class GeminiRequests(RequestEditor):
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
         """Return what a request asks for. Raises Refusal(400)."""
-        _check_query(query)
+        check_query(query)
         if operation.name in OPENAI_NAMES:
             return as_gemini(_OPENAI.read_request(operation, query, content_type, body))
         check_json_type(content_type)
@@ -390,7 +390,8 @@ def _bare(model: str | None) -> str | None:
     return model.removeprefix("models/") if model else model
 
 
-def _check_query(query: Mapping[str, str]) -> None:
+def check_query(query: Mapping[str, str]) -> None:
+    """Raise Refusal(400) for parameters that change what a request means, or how its response is read."""
     for name in UNREADABLE_PARAMETERS:
         if name in query:
             raise malformed(f"the query parameter {name} changes what the request means; leave it out")

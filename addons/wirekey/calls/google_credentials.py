@@ -1,0 +1,89 @@
+"""The access tokens of Google for Vertex AI: where they come from, and which projects they are used for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from wirekey.config import configured_proxy, environment_proxy
+from wirekey.credentials.pool import ProviderKey
+from wirekey.errors import Fault, Refusal
+from wirekey.google.default_credentials import FILE_VARIABLE, PROJECT_VARIABLE, CredentialSearch, DefaultCredentials
+from wirekey.google.tokens import NoTokenError
+from wirekey.providers.vertex.requests import place_of
+
+if TYPE_CHECKING:
+    from wirekey.calls.attempt_state import AttemptState
+    from wirekey.config import Config
+    from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.google.tokens import TokenSource, UsableToken
+
+ROOTS_FILE = "upstream-roots.pem"
+"""All trusted roots, in the state folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SameProxy:
+    """Returns the proxy on the way to Google's token servers, if it is used for a host. Equal if the proxy is."""
+
+    proxy: UpstreamProxy | None
+
+    def __call__(self, host: str, port: int) -> UpstreamProxy | None:
+        """Return the proxy through which a host and port are reached, or None."""
+        return self.proxy if self.proxy is not None and self.proxy.is_used_for(host, port) else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VertexAccess:
+    """The tokens for Vertex AI, and the projects that may be called; none: only the credentials' own."""
+
+    source: TokenSource
+    projects: frozenset[str] = frozenset()
+
+    async def with_token(self, attempt: AttemptState) -> AttemptState:
+        """Return an attempt with an access token. Raises Refusal without a token, or for another project."""
+        try:
+            token = await self.source.token()
+        except NoTokenError as error:
+            message = f"Wirekey has no token for Vertex AI. {error}"
+            raise Refusal(503, "no_provider_key", message, Fault.OPERATOR) from error
+        self.check_project(attempt, token)
+        label = f"vertex/{token.account_id}"
+        return replace(attempt, key=ProviderKey(label, token.access_token), credential=label, google_token=token)
+
+    def check_project(self, attempt: AttemptState, token: UsableToken) -> None:
+        """Raise Refusal(403) if the path of an attempt names a project that may not be called."""
+        path = attempt.target[len(attempt.upstream.path) :].partition(b"?")[0].decode("latin-1")
+        place = place_of(path)
+        allowed = self.projects or {token.project_id}
+        if place is not None and place.project not in allowed:
+            raise Refusal(
+                403,
+                "project_refused",
+                "The project in the path is not one that may be called. The operator allows it in "
+                "providers.vertex.projects.",
+            )
+
+
+def vertex_access(config: Config, previous: VertexAccess | None) -> VertexAccess | None:
+    """Return the access to Vertex AI; None if it is off, or clients send their own tokens. Nothing is looked up yet.
+
+    The tokens of `previous` stay in use if they come from the same place. Raises ConfigError.
+    """
+    settings = config.providers.vertex
+    if settings is None or settings.key_source != "inject":
+        return None
+    proxy = configured_proxy(config, config.upstream_proxy, "upstream_proxy")
+    search = CredentialSearch(
+        file=settings.credentials,
+        project_id=settings.projects[0] if settings.projects else None,
+        setting="providers.vertex.projects",
+        token_url=config.google.token_url,
+        ca_file=config.state / ROOTS_FILE,
+        environ={name: config.environ[name] for name in (FILE_VARIABLE, PROJECT_VARIABLE) if name in config.environ},
+        proxy_for=SameProxy(proxy or environment_proxy(config, config.environ).proxy),
+    )
+    source: TokenSource | None = None
+    if previous and isinstance(previous.source, DefaultCredentials) and previous.source.search == search:
+        source = previous.source
+    return VertexAccess(source or DefaultCredentials(search), frozenset(settings.projects))

@@ -56,16 +56,21 @@ def frames_of(data: bytes) -> list[tuple[dict, bytes]]:
 class TwoWayClient:
     """One conversation of the agent alice. `pair`: another key pair. `token`: her token, for the tunnel.
 
-    `seed` is the last signature. `sign` signs the next event; `send` sends what a test makes of that.
+    `port`: of a provider at localhost, for a proxy that has no other name for it. `seed` is the last signature. `sign`
+    signs the next event; `send` sends what a test makes of that.
     """
 
-    def __init__(self, proxy: Wirekey, *, gateway: bool = False, pair=None, token: str = "", **head) -> None:
+    def __init__(
+        self, proxy: Wirekey, *, gateway: bool = False, pair=None, token: str = "", port: int = 443, **head
+    ) -> None:
         self.secret = pair[1] if pair else proxy.pair.secret.reveal()
         self.raw = RawClient(proxy.running.gateway if gateway else proxy.running.forward)
+        name = HOST if port == 443 and not gateway else "localhost"
         if not gateway:
-            assert self.raw.connect(f"{HOST}:443", "alice", token).status == 200
-        self.raw.start_tls(proxy.root, "localhost" if gateway else HOST, ("h2",))
-        self.host = f"localhost:{proxy.running.gateway.rpartition(':')[2]}" if gateway else HOST
+            assert self.raw.connect(f"{name}:{port}", "alice", token).status == 200
+        self.raw.start_tls(proxy.root, name, ("h2",))
+        port = int(proxy.running.gateway.rpartition(":")[2]) if gateway else port
+        self.host = name if port == 443 else f"{name}:{port}"
         self.http = Http2Client(self.raw, self.host)
         names = {
             "content-type": EVENT_STREAM,

@@ -80,7 +80,10 @@ class TwoWayExchange:
             chunk = base64.b64decode(msgspec.json.decode(payload[start:-4])["bytes"], validate=True)
         except (ValueError, KeyError, TypeError):
             raise BadRequest("The event is not a chunk with bytes.") from None
-        yield from self.model.receive(chunk)
+        try:
+            yield from self.model.receive(chunk)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise BadRequest("The event has no member that it needs, or one of a wrong type.") from None
 
     def end(self) -> None:
         """Note the end of the request."""

@@ -13,6 +13,8 @@ from tests.signing.requests import HOST
 from tests.threats.conftest import beginning
 from tests.two_way_client import ENDING, MODEL, PATH, PREPARATION, TwoWayClient, asking, payload_of
 
+CANARY = "canary-of-a-conversation-5b21e9"
+
 
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory):
@@ -131,6 +133,20 @@ def test_conversations_on_one_connection_do_not_wait_for_each_other(proxy, simul
         first.tell(*asking("still there"))
         first.until_heard("usageEvent", 2)
     assert len(simulator.seen) == 2
+
+
+def test_nothing_that_is_said_is_stored_or_logged(proxy):
+    with TwoWayClient(proxy) as client:
+        client.begin()
+        client.tell(*PREPARATION, *asking(CANARY), *ENDING)
+        client.end()
+        client.until_ended()
+        assert CANARY in "".join(values.get("content", "") for _, values in client.heard)
+    proxy.finished_event(proxy.began)
+    files = [file for file in proxy.folder.rglob("*") if file.is_file()]
+    assert any(file.name == "audit.db" for file in files)
+    hidden = [CANARY.encode(), base64.b64encode(CANARY.encode()), REAL[1].encode()]
+    assert [file for file in files if any(word in file.read_bytes() for word in hidden)] == []
 
 
 def test_a_token_identifies_the_agent_and_signatures_of_any_pair_are_replaced(proxy, simulator):

@@ -128,7 +128,7 @@ def test_S1_a_forged_first_event_is_refused_with_the_status_of_aws(proxy, simula
         client.until_ended()
         assert client.status == 403
         assert b"does not match" in client.body or b"The time of an event" in client.body
-    assert simulator.seen[0].received_events == 0
+    assert not any(seen.received_events for seen in simulator.seen)  # the head may have come, and its reset
     assert proxy.finished_event(proxy.began)["policy_reason"] == "signature_refused"
 
 
@@ -220,7 +220,7 @@ def test_R10_a_stream_ends_when_its_token_expires(proxy):
 def begun_with_a_short_token(proxy) -> TwoWayClient | None:
     """Begin a conversation with a token of a few seconds. Return None if it expires before it is known."""
     proxy.began = beginning()
-    lifetime = 5.0
+    lifetime = 3.0
     token = proxy.agents.issue_token("alice", proxy.began, lifetime)
     until = time.monotonic() + lifetime
     while time.monotonic() < until:

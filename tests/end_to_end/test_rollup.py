@@ -11,6 +11,7 @@ import json
 import ssl
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -306,6 +307,26 @@ def test_the_least_recently_used_conversations_make_room(alone):
         deployed.until_shortened(talk, asked[-1])  # this stores a second one
     body, _ = deployed.sent(talk, asked[0])
     assert len(body["messages"]) == len(asked[0])
+
+
+def resident_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def test_memory_stays_within_the_limit(alone):
+    """20 MB of conversations are stored one after the other, with room for one megabyte."""
+    deployed = alone({"log": {"level": "error"}}, enabled=True, bytes="1MiB", threshold=10**9, entries=10_000)
+    talk = deployed.talk()
+
+    def store(count: int) -> None:
+        for number in range(count):
+            talk.ask([talk.user(f"{new_call_id()} {number} " + "word " * 40_000)])
+
+    store(20)
+    before = resident_mib(deployed.wirekey.process.pid)
+    store(100)
+    assert resident_mib(deployed.wirekey.process.pid) - before < 12
 
 
 def test_without_rollup_a_request_is_sent_as_it_is(alone):

@@ -14,6 +14,7 @@ HOSTS = {
     "api.openai.com": "openai",
     "generativelanguage.googleapis.com": "gemini",
     "api.anthropic.com": "anthropic",
+    "cloudcode-pa.googleapis.com": "code_assist",
 }
 REGIONS = (
     "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1",
@@ -53,6 +54,8 @@ def _provider_of_path(request: SimulatedRequest) -> str | None:
     path = request.path
     if VERTEX_PATH.match(path):
         return "vertex"
+    if path.startswith("/v1internal"):
+        return "code_assist"
     if path.startswith(BEDROCK_PATHS):
         return "bedrock"
     of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/")

@@ -19,6 +19,7 @@ PLACES = {
     "openai": {"authorization"},
     "gemini": {"x-goog-api-key", "?key="},
     "anthropic": {"x-api-key", "authorization"},
+    "code_assist": {"authorization"},
     "bedrock": {"authorization"},
     "vertex": {"authorization"},
     "azure": {"api-key", "authorization"},

@@ -154,6 +154,8 @@ class Call:
     outcome: Outcome | None = None
     usage: Usage | None = None
     cost_usd: float | None = None
+    is_billed: bool = True
+    """Whether the provider bills the current attempt by its tokens."""
     request_bytes: int | None = None
     response_bytes: int | None = None
     ttfb_ms: float | None = None

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from tests.running import SimulatorThread
 from wirekey.cli.main import group
 from wirekey_simulator.google_logins import (
     AUTHORIZE_PATH,
@@ -28,8 +29,15 @@ def google():
     return GoogleLoginService()
 
 
+@pytest.fixture(scope="module")
+def code_assist(tmp_path_factory):
+    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    yield simulator
+    simulator.stop()
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch, google):
+def run(tmp_path, monkeypatch, google, code_assist):
     """Run a command. Its whole output is searched for tokens, codes and verifiers."""
     with serving(google) as url:
         settings = {
@@ -38,8 +46,10 @@ def run(tmp_path, monkeypatch, google):
             "token_url": url + TOKEN_PATH,
             "userinfo_url": url + USERINFO_PATH,
             "revoke_url": url + REVOKE_PATH,
+            "code_assist_url": code_assist.url,
         }
-        (tmp_path / "wirekey.yaml").write_text(json.dumps({"google": settings}))
+        configuration = {"google": settings, "upstream_ca_file": str(code_assist.ca_file)}
+        (tmp_path / "wirekey.yaml").write_text(json.dumps(configuration))
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("CLIENT_ID", google.client_id)
         monkeypatch.setenv("CLIENT_SECRET", google.client_secret)
@@ -226,7 +236,7 @@ def test_the_project_is_looked_up_at_a_login_unless_that_is_skipped(run, browser
             raise UserError("This project is not yours.")
         return token.project_id or "looked-up"
 
-    monkeypatch.setattr(accounts_login, "project_lookup", lambda _: lookup)
+    monkeypatch.setattr(accounts_login, "project_lookup", lambda *_: lookup)
     assert "looked-up" in run("add", "--account-id", "ann")
     run("add", "--account-id", "bob", "--skip-validation")
     assert asked == [None]
@@ -243,7 +253,7 @@ def test_a_project_that_cannot_be_looked_up_is_reported_and_the_login_is_kept(ru
     async def lookup(_):
         raise UserError("Your current account is not eligible.")
 
-    monkeypatch.setattr(accounts_login, "project_lookup", lambda _: lookup)
+    monkeypatch.setattr(accounts_login, "project_lookup", lambda *_: lookup)
     assert "not eligible" in run("add", "--account-id", "ann", code=1)
     assert (accounts / "ann.json").exists()
 

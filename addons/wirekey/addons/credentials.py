@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from mitmproxy import http
 
 from wirekey.addons.base import AdmittingAddon
+from wirekey.addons.policy import may_fall_back
 from wirekey.calls.attempt import prepare_attempt
+from wirekey.calls.code_assist import check_account
 from wirekey.calls.response_checks import location_for_client
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.response_head import client_fields, minimal_fields
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.routing.candidate import Upstream
+    from wirekey.routing.plan import Attempt
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +51,22 @@ class Credentials(AdmittingAddon):
             raise UNVERIFIED
         assert state.plan
         first = state.plan.start(time.monotonic())
+        check_account(first, call.model)
         if state.plan.session is not None and self.services.sharing.is_needed and first.key and first.candidate.pool:
             self.services.sharing.remember_session(state.plan.session, first.candidate.pool, first.key)
+        if first.candidate.if_limited:
+            return self.admit_fallback(flow, call, first)
         return prepare_attempt(self.services, flow, first)
+
+    async def admit_fallback(self, flow: http.HTTPFlow, call: Call, first: Attempt) -> None:
+        """Prepare a first attempt with another model, as all accounts rest. Raises Refusal."""
+        model, backend = first.candidate.model, first.candidate.code_assist
+        assert model
+        assert backend
+        if not await may_fall_back(self.services, flow, call, model.name):
+            raise backend.all_limited(call.model or "")
+        if waiting := prepare_attempt(self.services, flow, first):
+            await waiting
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Release the request body, record the status in the key's pool, and clean the response head."""
@@ -120,6 +136,8 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     """
     wait = retry_after_seconds(headers.get("retry-after"), time.time())
     attempt = state.attempt
+    if attempt and attempt.account:
+        attempt.account.note_status(status, wait)
     if attempt and attempt.key and attempt.pool:
         services.sharing.record_status(attempt.pool, attempt.key, status, wait, time.monotonic())
     vertex = services.settings.vertex

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
+from wirekey.calls.code_assist import EnvelopeRemoval
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
 from wirekey.calls.translated import ResponseTranslation
 from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
+from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.decoding import decoder, is_plain
@@ -63,6 +65,7 @@ class Metering(Addon):
         assert call.provider
         assert call.operation
         call.status = response.status_code
+        envelope = self.make_envelope(state, response)
         content_type = response.headers.get("content-type", "")
         provider, operation, facts = call.provider, call.operation, call.facts or Facts()
         translated = state.attempt.translated if state.attempt else None
@@ -73,6 +76,9 @@ class Metering(Addon):
             operation, facts, response.status_code, content_type, headers=response.headers
         )
         state.tap = self.make_tap(flow, state, reader)
+        if envelope:
+            state.tap.envelope = envelope
+            unframe(flow)
         for copy in state.response_copies:
             copy.encoding = response.headers.get("content-encoding", "")
         state.tap.copies = state.response_copies
@@ -89,6 +95,14 @@ class Metering(Addon):
             response.headers.update(limit_headers(state.hold, call.provider, response.headers, time.time()))
         response.stream = state.tap
 
+    def make_envelope(self, state: CallState, response: http.Response) -> EnvelopeRemoval | None:
+        """Return what removes the envelope of a response of Code Assist; None for any other response."""
+        account = state.attempt.account if state.attempt else None
+        if account is None:
+            return None
+        wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
+        return EnvelopeRemoval(account, response, wait, self.services.settings.translated_answer)
+
     def make_tap(self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> ResponseTap:
         """Return the tap of a response, whose head is changed to fit what the tap removes from the body."""
         response = flow.response
@@ -99,7 +113,7 @@ class Metering(Addon):
         attempt = state.attempt
         asked = attempt is not None and attempt.usage_requested and response.status_code < FIRST_ERROR_STATUS
         takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
-        translates = attempt is not None and attempt.translated is not None
+        translates = attempt is not None and (attempt.translated is not None or attempt.account is not None)
         undo = None if is_plain(encoding) else decoder(encoding)
         if is_plain(encoding):
             tap = ResponseTap(self.calls, flow, Tap(reader))
@@ -198,7 +212,7 @@ def cost_of(call: Call, usage: Usage) -> float | None:
     The model sent comes first if it names the region, on which the price depends.
     """
     name = call.upstream_provider or call.provider
-    if name is None:
+    if name is None or not call.is_billed:
         return None
     provider = PROVIDERS[name]
     models = (call.model, usage.model) if provider.model_names_region else (usage.model, call.model)

@@ -24,6 +24,7 @@ from wirekey.errors import Fault, Refusal
 from wirekey.policy.input import build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
+from wirekey.providers.model_list import ListedModel
 from wirekey.routing.candidate import Upstream
 from wirekey.routing.catalogue import as_call, catalogue, models_of_backends
 from wirekey.routing.gateway_paths import bedrock_host_of
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from wirekey.calls.settings import Settings
     from wirekey.credentials.pool import ProviderKey
     from wirekey.operation import Operation
-    from wirekey.providers.model_list import ListedModel
     from wirekey.routing.list_fetching import Known
 
 OPERATIONS = ("models.list", "models.get")
@@ -81,7 +81,7 @@ class Models(AdmittingAddon):
         """Respond with a list or one model. Raises Refusal as `admit` does."""
         settings = self.services.settings
         known = await self.lists.known(list_origins(settings))
-        lists = {**models_of_backends(settings.routes.defaults), **known.lists}
+        lists = {**models_of_backends(settings.routes.defaults), **known.lists, **backend_lists(settings)}
         entries = catalogue(lists, settings.routes.routes, translates=settings.routes.translates)
         if not entries and not known.lists:
             raise unknown(known)
@@ -185,6 +185,22 @@ class Models(AdmittingAddon):
         endpoint = endpoint_of(host_of(provider, self.services.settings))
         signed = self.services.signatures.signer.sign(head, NOTHING, pair, endpoint, time.time())
         return {name.decode(): value.decode() for name, value in signed}
+
+
+def backend_lists(settings: Settings) -> dict[str, tuple[ListedModel, ...]]:
+    """Return the models of the backends that serve models without a prefix, by the backend's name.
+
+    Those of another backend are in the list if a route names them.
+    """
+    routes = settings.routes
+    served = {routes.default_backend, *(route.provider for route in routes.routes if route.pattern == "*")}
+    return {
+        name: tuple(
+            ListedModel(model, "gemini", in_every_format=routes.translates) for model in backend.settings.models
+        )
+        for name, backend in settings.backends.items()
+        if name in served or not settings.pools["gemini"].keys
+    }
 
 
 def list_origins(settings: Settings) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
+    from wirekey.calls.services import Services
     from wirekey.policy.decision import Decision
     from wirekey.policy.input import Input
     from wirekey.quotas.definition import Quota
@@ -87,6 +89,14 @@ class Policy(AdmittingAddon):
             state.body = PROVIDERS[call.provider].edit_request(call.operation, target, "", state.body, edits).body
             state.cap = decision.max_tokens
         state.wanted_model = decision.model
+
+
+async def may_fall_back(services: Services, flow: http.HTTPFlow, call: Call, model: str) -> bool:
+    """Return whether the policy allows a call with another model, which is sent as all accounts are limited."""
+    assert call.facts
+    asked = replace(call, facts=replace(call.facts, model=model))
+    decision = await services.policy.decide(build_input(asked, by_name(services.calls.request(flow).headers)))
+    return decision.allow and decision.model in (None, model)
 
 
 def by_name(headers: http.Headers) -> dict[str, str]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.addons.credentials import record_response
+from wirekey.addons.policy import may_fall_back
 from wirekey.audit.store import AuditUnavailable
 from wirekey.call import AttemptRecord
 from wirekey.calls.attempt import prepare_attempt, use_attempt
+from wirekey.calls.code_assist import ErrorReader
 from wirekey.calls.quota_holds import hold_next_attempt
 from wirekey.errors import Refusal
 from wirekey.routing.plan import Failure
@@ -19,6 +21,7 @@ from wirekey.routing.plan import Failure
 if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.calls.state import CallState
+    from wirekey.routing.plan import Attempt
     from wirekey.wire.retry_hooks import FailedAttempt
 
 logger = logging.getLogger(__name__)
@@ -39,7 +42,7 @@ class Retry(Addon):
             return
         failure = self.failure_of(state, attempt)
         next_attempt = plan.after(failure, time.monotonic())
-        if next_attempt is None:
+        if next_attempt is None or not await self.is_allowed(attempt, state.call, next_attempt):
             state.response_recorded = attempt.response is not None
             return
         logger.info(
@@ -66,7 +69,14 @@ class Retry(Addon):
             logger.warning("the next attempt cannot be made: %s", reason)
             state.response_recorded = attempt.response is not None
             return
+        if previous.account and failure.status is not None:
+            attempt.read_body = ErrorReader(previous.account, failure.status, failure.retry_after)
         attempt.retry = True
+
+    async def is_allowed(self, failed: FailedAttempt, call: Call, planned: Attempt) -> bool:
+        """Return whether the next attempt may be made: one with the fallback of a backend only if the policy allows."""
+        model = planned.candidate.model if planned.candidate.if_limited else None
+        return model is None or await may_fall_back(self.services, failed.flow, call, model.name)
 
     async def attempt_repeated(self, attempt: FailedAttempt) -> None:
         """Record that an attempt is sent again unchanged, which the provider did not begin to process."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
 from wirekey.body import Body
+from wirekey.calls.code_assist import with_accounts
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.extension import ExtensionError
 from wirekey.operation import Kind
@@ -72,7 +73,9 @@ class Routing(AdmittingAddon):
             call.agent,
             chosen=chosen,
             named=call.backend,
+            by_model=state.by_model,
         )
+        candidates = with_accounts(candidates, call.model, fixed=state.wanted_model is not None)
         call.route = candidates[0].route
         failover = candidates[0].failover or settings.failover
         kept = call.reads_body or call.operation.body is Body.NONE

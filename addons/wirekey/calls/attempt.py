@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.calls.attempt_state import AttemptState
+from wirekey.calls.code_assist import with_account
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.local_program import NAME as LOCAL_PROGRAM
 from wirekey.calls.local_program import for_local_program
@@ -125,6 +126,8 @@ def record_attempt(call: Call, attempt: AttemptState) -> None:
     call.route, call.upstream = attempt.route, attempt.planned.candidate.backend or attempt.upstream.host
     call.model, call.credential = attempt.model, attempt.credential
     call.upstream_provider = attempt.planned.candidate.provider
+    backend = attempt.planned.candidate.code_assist
+    call.is_billed = backend is None or backend.settings.is_billed
     record_translation(call, attempt.translated)
 
 
@@ -244,6 +247,8 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
     """
     candidate = attempt.planned.candidate
     assert state.call.provider
+    if candidate.code_assist:
+        return None
     if PROVIDERS[state.call.provider].has_upload_ids and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
         # The upload_id is the credential; the request carries no other.
         return replace(attempt, credential="upload")
@@ -273,6 +278,8 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
 async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:
     """Fetch or make the credential of an attempt that has no ready one. Raises Refusal if that fails."""
     state, candidate = services.calls.state(flow), attempt.planned.candidate
+    if candidate.code_assist:
+        return await with_account(state, attempt)
     if candidate.extension:
         headers = await headers_of_extension(services, flow, attempt, candidate.extension)
         return replace(attempt, added_headers=headers, credential=f"{candidate.route or candidate.provider}/extension")

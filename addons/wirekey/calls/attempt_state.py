@@ -10,6 +10,7 @@ from wirekey.credentials.scrub import SHORTEST_SECRET
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
+    from wirekey.calls.code_assist import AccountCall
     from wirekey.calls.translated import TranslatedAttempt
     from wirekey.credentials.pool import KeyPool, ProviderKey
     from wirekey.google.tokens import UsableToken
@@ -55,7 +56,9 @@ class AttemptState:
     google_token: UsableToken | None = field(default=None, repr=False)
     """The access token of Google that is the key."""
     added_headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
-    """The headers of a credential that an extension made."""
+    """The headers of a credential that an extension made, or of an account's token."""
+    account: AccountCall | None = field(default=None, repr=False)
+    """The account of a backend that the attempt is made with."""
     backend_headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     """The headers by which a backend of Wirekey's own learns of the call. They hold no credential."""
 

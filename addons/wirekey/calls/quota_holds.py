@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.call import FailureKind
@@ -59,6 +60,8 @@ def new_hold(state: CallState, candidate: Candidate, number: int) -> Hold:
         cap = min([*limits, *([] if cap is None else [cap])], default=None)
     request = EstimatedRequest(call.operation, call.facts, model, len(state.body), cap)
     use = largest_use(request, current_prices(PROVIDERS[candidate.provider], model))
+    if candidate.code_assist and not candidate.code_assist.settings.is_billed:
+        use = replace(use, cost=0)
     return Hold(f"{call.id}/{number}", state.quotas, model, use, number=number)
 
 

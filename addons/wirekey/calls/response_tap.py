@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.calls.calls import Calls
+    from wirekey.calls.code_assist import EnvelopeRemoval
     from wirekey.calls.response_copy import ResponseCopy
     from wirekey.calls.translated import ResponseTranslation
     from wirekey.metering.tap import Tap
@@ -88,7 +89,9 @@ class ResponseTap:
         self.call = calls.of(flow)
         self.tap = tap
         self.filter: Filter | None = None
-        """Masks the key. The usage is read from its output."""
+        """Masks the key."""
+        self.envelope: EnvelopeRemoval | None = None
+        """Removes the envelope of Code Assist from what the filter lets pass. The usage is read from its output."""
         self.usage_filter: UsageEventFilter | None = None
         self.search: EncodedSearch | None = None
         self.decoder: StreamDecoder | None = None
@@ -124,7 +127,7 @@ class ResponseTap:
             )
             if self.search:
                 raise ResponseRefused(UNSEARCHABLE) from error
-            if self.translation:
+            if self.translation or self.envelope:
                 raise ResponseRefused(INTERNAL_ERROR) from error
             if not isinstance(self.filter, KeyScrubber):
                 return [data] if data else []
@@ -149,6 +152,9 @@ class ResponseTap:
         if self.search:
             return self.search.end()
         parts = self.filter.end() if self.filter else []
+        if self.envelope:
+            parts = [piece for part in parts for piece in self.envelope.feed(part)]
+            parts += self.envelope.end()
         for part in parts:
             self.read(part)
         return [*self.without_usage(parts), *self.usage_filter.end()] if self.usage_filter else parts
@@ -162,6 +168,8 @@ class ResponseTap:
     def filtered(self, data: bytes) -> list[bytes]:
         """Return what the filters let pass, and read it for usage."""
         parts = self.filter.feed(data) if self.filter else [data]
+        if self.envelope:
+            parts = [piece for part in parts for piece in self.envelope.feed(part)]
         for part in parts:
             self.read(part)
         return self.without_usage(parts)

@@ -14,8 +14,10 @@ from wirekey.config import configured_proxy, environment_proxy, provider_hosts
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.egress.names import pattern_of
+from wirekey.google.code_assist.configured import backends_from
 from wirekey.json_size import VALUES_LIMIT
 from wirekey.metering.cost import use_price_lists
+from wirekey.model_name import BACKENDS
 from wirekey.providers import PROVIDERS, register_custom
 from wirekey.quotas.configured import quotas_of
 from wirekey.rollup.summary import RollupSettings
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.egress.upstream_proxy import UpstreamProxy
     from wirekey.extension_running import ModelChoice, RequestHook
+    from wirekey.google.code_assist.backend import CodeAssist
     from wirekey.quotas.definition import Quota
 
 
@@ -61,6 +64,8 @@ class Settings:
     pools: Mapping[str, KeyPool]
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     """Provider name → the address to connect to instead of the provider's own host."""
+    backends: Mapping[str, CodeAssist] = field(default_factory=dict)
+    """The enabled backends of Code Assist, by name."""
     aws: AwsCredentialCache | None = None
     """The AWS credentials that sign calls to Bedrock, or None if Bedrock uses an API key."""
     vertex: VertexAccess | None = None
@@ -126,7 +131,8 @@ class Settings:
     def places(self) -> frozenset[tuple[str, int]]:
         """The (host, port) pairs that the configuration names. Private addresses are allowed for these."""
         found = [*self.upstreams.values(), *(route.upstream for route in self.routes.routes)]
-        found += [candidate.upstream for candidate in self.routes.defaults.values() if candidate.backend]
+        backends = [candidate.upstream for candidate in self.routes.defaults.values() if candidate.backend]
+        found += [upstream for upstream in backends if upstream and upstream.configured]
         named = {(upstream.host, upstream.port) for upstream in found if upstream}
         return frozenset(named | {(host, 443) for host, name in self.hosts.items() if PROVIDERS[name].family})
 
@@ -166,6 +172,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
     Raises ConfigError if a secret cannot be read.
     """
     pools = provider_pools(config, previous.pools if previous else {})
+    backends = backends_from(config, previous.backends if previous else {})
     upstreams, key_sources = {}, {}
     register_custom(custom_traits(config))
     use_price_lists(filter(None, (provider.prices for provider in config.providers.custom)))
@@ -180,6 +187,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         pools=pools,
         upstreams=upstreams,
         key_sources=key_sources,
+        backends=backends,
         aws=aws_credentials(config, previous.aws if previous else None),
         vertex=vertex_access(config, previous.vertex if previous else None),
         limits=WireLimits(
@@ -218,10 +226,10 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         translation_max_tokens=config.translation.max_tokens,
         carries_reasoning_state=config.translation.state == "embedded",
         translated_answer=config.limits.translated_answer,
-        routes=routes_from(config, pools, previous.routes if previous else None),
+        routes=routes_from(config, pools, previous.routes if previous else None, backends),
         failover=failover_of(config),
         clamped_models=models_pattern(config.clamp_temperature),
-        default_backend=config.default_backend,
+        default_backend=None if config.default_backend in BACKENDS else config.default_backend,
         session_header=config.session_affinity.header,
         regions=tuple(config.providers.bedrock.regions),
         proxy=configured_proxy(config, config.upstream_proxy, "upstream_proxy")
@@ -279,6 +287,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
     pools = {name: KeyPool([ProviderKey(f"{name}/simulator", Secret(key))]) for name, key in keys.items()}
     upstreams = {name: replace(upstream, path=PROVIDERS[name].path_prefix) for name in keys}
     defaults = {name: Candidate(name, upstream=upstreams[name], pool=pool) for name, pool in pools.items()}
+    defaults |= {name: replace(defaults["gemini"], backend=name) for name in settings.backends}
     routes = [
         replace(route, upstream=None, auth=None, pool=None, extension=None, aws=None, region=None)
         for route in settings.routes.routes
@@ -287,7 +296,8 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         settings,
         pools=pools,
         upstreams=upstreams,
-        routes=Routes(defaults, routes, settings.routes.override, settings.routes.translates),
+        routes=replace(settings.routes, defaults=defaults, routes=routes),
+        backends={},
         aws=None,
         vertex=None,
         key_sources={},

@@ -23,7 +23,7 @@ from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.providers import PROVIDERS
-from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
+from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FAILURES = RETRIED_STATUSES | REFUSED_KEY
+FAILURES = RETRIED_STATUSES | REFUSED_KEY | LIMITED
 
 
 class CallDelegate:
@@ -232,8 +232,12 @@ class CallDelegate:
     def holds_response(self, flow: http.HTTPFlow) -> bool:
         """Return whether a response is translated as a whole."""
         state = self.states.get(flow.id)
-        translation = state.tap.translation if state and state.tap else None
-        return translation is not None and not translation.is_stream
+        tap = state.tap if state else None
+        if tap is None:
+            return False
+        if tap.envelope is not None and tap.envelope.holds:
+            return True
+        return tap.translation is not None and not tap.translation.is_stream
 
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:

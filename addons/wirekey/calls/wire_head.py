@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.calls.code_assist import code_assist_fields
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.translated import translated_fields
 from wirekey.credential_headers import hop_by_hop_names, is_connection_field
@@ -31,7 +32,11 @@ def wire_head(request: http.Request, attempt: AttemptState, *, reads_body: bool)
         for name, value in fields
         if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
     ]
-    wire = with_fields(request, translated_fields(attempt, sent) if attempt.translated else sent)
+    if attempt.account:
+        sent = code_assist_fields(attempt.account, sent)
+    elif attempt.translated:
+        sent = translated_fields(attempt, sent)
+    wire = with_fields(request, sent)
     wire.data.path = attempt.target
     if wire.data.authority:
         wire.data.authority = authority

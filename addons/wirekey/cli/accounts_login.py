@@ -62,7 +62,7 @@ class Login:
             click.echo(f"Open this URL in a browser:\n\n{url(redirect_uri)}\n", err=self.quiet)
             click.echo("Afterwards the browser cannot show a page. Copy its address.", err=self.quiet)
             code = pasted_code(click.prompt("Address or code", err=self.quiet), login)
-        lookup = project_lookup(self.config) if self.validate else None
+        lookup = project_lookup(self.config, proxy_of(self.config)) if self.validate else None
         attempt = LoginAttempt(login, redirect_uri, None)
         return asyncio.run(log_in(settings, attempt, code, lookup, before, allow_other_email=force))
 
@@ -79,9 +79,7 @@ class Login:
 
 async def validate_project(config: Config, files: AccountFiles, account_id: str, project_id: str) -> None:
     """Check with Google that an account may use a project. Raises UserError."""
-    lookup = project_lookup(config)
-    if lookup is None:
-        return
+    lookup = project_lookup(config, proxy_of(config))
     accounts = StoredAccounts(files, google_settings(config, proxy_of(config)), BUFFER)
     accounts.check()
     token = await accounts.source(account_id).token()

@@ -42,6 +42,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         route_warnings,
         secret_problems,
     )
+    from wirekey.google.code_assist.configured import terms as code_assist_terms
     from wirekey.server.installation import read_masters
 
     access = FileAccess()
@@ -60,13 +61,14 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     if as_json:
         warnings = {"warnings": as_objects(access.warnings)} if access.warnings else {}
         translations = {"translations": lines} if not problems and (lines := translation_lines(config)) else {}
-        found = {"ok": not problems, "problems": as_objects(problems), **warnings, **translations}
+        notes = {"terms": lines} if not problems and (lines := list(code_assist_terms(config))) else {}
+        found = {"ok": not problems, "problems": as_objects(problems), **warnings, **translations, **notes}
         click.echo(json.dumps(found, indent=2))
     elif problems:
         click.echo(ConfigError(problems).report(), err=True)
     else:
         click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: no problems")
-        for line in translation_lines(config):
+        for line in (*translation_lines(config), *code_assist_terms(config)):
             click.echo(line)
         if config.backends.gemini_cli_acp.enabled:
             from wirekey.server.local_programs import terms

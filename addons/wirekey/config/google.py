@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import Reference, ServerURL, Text, ValueFormat
+from wirekey.config.values import ConfiguredUpstream, Reference, ServerURL, Text, UpstreamURL, ValueFormat
 
+CODE_ASSIST_URL = "https://cloudcode-pa.googleapis.com"
 SCOPE = re.compile(r"(?:https://[!-~]+|[a-z][a-z0-9_.-]*)", re.ASCII)
 SCOPES_BELOW = "https://www.googleapis.com/auth/"
 
@@ -74,8 +75,8 @@ class GoogleConfig(ConfigGroup):
         default="https://www.googleapis.com/oauth2/v2/userinfo",
         description="Address that returns the email of a login.",
     )
-    code_assist_url: ServerURL = Field(
-        default="https://cloudcode-pa.googleapis.com",
+    code_assist_url: ConfiguredUpstream = Field(
+        default=UpstreamURL.parse(CODE_ASSIST_URL),
         description="Address of Code Assist.",
     )
     user_agent: Annotated[Text, AfterValidator(header_text)] | None = Field(

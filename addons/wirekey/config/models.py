@@ -270,7 +270,8 @@ class Config(ConfigGroup):
     default_backend: ProviderName | None = Field(
         default=None,
         description="Provider of models that no route matches and whose name belongs to no provider, on paths of the "
-        "gateway that several providers have (`/v1/…`). null: OpenAI.",
+        "gateway that several providers have (`/v1/…`). A backend also gets calls in Gemini's format, and models of "
+        "Gemini. null: OpenAI.",
         examples=["gemini"],
     )
     clamp_temperature: tuple[Text, ...] = Field(

@@ -10,7 +10,7 @@ from wirekey.config.values import is_python
 from wirekey.config.vertex import VertexConfig
 from wirekey.extension import ExtensionError
 from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
-from wirekey.model_name import ModelName
+from wirekey.model_name import BACKENDS, ModelName
 from wirekey.operation import FORMATS
 from wirekey.providers import OWN_PROVIDERS, PROVIDERS, accepts_format
 
@@ -98,8 +98,9 @@ def _unknown_formats(config: Config, sources: ConfigSources) -> Iterator[Problem
 def _unknown_providers(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     named = {f"routes[{index}].provider": route.provider for index, route in enumerate(config.routes)}
     for key, name in {"default_backend": config.default_backend, **named}.items():
-        if name and name not in config.providers.names:
-            message = f"is not a provider. The providers are: {', '.join(config.providers.names)}"
+        if name and name not in {*config.providers.names, *BACKENDS}:
+            names = ", ".join(dict.fromkeys((*OWN_PROVIDERS, *BACKENDS, *config.providers.names)))
+            message = f"is not a provider. The providers are: {names}"
             yield sources.problem(key, message)
 
 
@@ -120,7 +121,7 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
         for place, text in enumerate(route.fallback):
             name = ModelName.parse(text)
             other = matching(config, name.name)
-            target = name.provider or (config.routes[other].named_provider if other is not None else None)
+            target = name.destination or (config.routes[other].named_provider if other is not None else None)
             own = route.named_provider
             families = {provider.name: FORMAT_FAMILIES[provider.speaks] for provider in config.providers.custom}
             own_family, target_family = families.get(own or "", own), families.get(target or "", target)
@@ -150,7 +151,7 @@ def _shadowed(config: Config, sources: ConfigSources) -> Iterator[Problem]:
 def _keyless(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
         provider = route.named_provider
-        if not provider or provider == "bedrock" or route.keys or route.upstream_url:
+        if not provider or provider in {"bedrock", *BACKENDS} or route.keys or route.upstream_url:
             continue
         takes_key = route.auth in (None, "bearer", "x-api-key", "x-goog-api-key")
         settings = config.providers.of(provider)

@@ -25,14 +25,14 @@ from wirekey.config.values import (
     is_python,
 )
 from wirekey.credential_headers import is_credential_header
-from wirekey.model_name import ModelName, ModelNameError
+from wirekey.model_name import BACKENDS, ModelName, ModelNameError
 from wirekey.operation import FORMATS
 
 OWN_PROVIDERS = ("openai", "gemini", "anthropic", "bedrock", "vertex")
 ProviderName = Annotated[
     str,
     Field(min_length=1),
-    ValueFormat(" \\| ".join((*OWN_PROVIDERS, "name of a custom provider"))),
+    ValueFormat(" \\| ".join((*OWN_PROVIDERS, "name of a backend or a custom provider"))),
 ]
 SelectionName = Literal["round-robin", "first-available", "random", "session-affinity"]
 
@@ -43,8 +43,8 @@ def model_string(value: str) -> str:
         named = ModelName.parse(value)
     except ModelNameError as error:
         raise ValueError(str(error)) from None
-    if named.backend:
-        raise ValueError(f"names the backend {named.backend}, which is not enabled. Remove it")
+    if named.backend and named.backend not in BACKENDS:
+        raise ValueError(f"names the backend {named.backend}, which does not exist. It is one of {', '.join(BACKENDS)}")
     return value
 
 
@@ -164,8 +164,8 @@ class RouteConfig(ConfigGroup):
     )
     provider: ProviderName | None = Field(
         default=None,
-        description="Provider to call. A call in another format is translated, unless the provider supports the "
-        "format itself: Gemini supports OpenAI's chat, embeddings and images.",
+        description="Provider or backend to call. A call in another format is translated, unless the provider supports "
+        "the format itself: Gemini supports OpenAI's chat, embeddings and images.",
     )
     upstream_url: RouteUpstream | None = Field(
         default=None,
@@ -265,6 +265,15 @@ class RouteConfig(ConfigGroup):
         return self
 
     @model_validator(mode="after")
+    def check_backend(self) -> Self:
+        """Refuse settings of an upstream in a route that leads to a backend, which has its own. Raises ValueError."""
+        if self.named_provider in BACKENDS:
+            for name in ("upstream_url", "auth", "keys", "speaks"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is never used with the backend {self.named_provider}. Remove one of them")
+        return self
+
+    @model_validator(mode="after")
     def check_aws(self) -> Self:
         """Refuse AWS settings of a route that does not go to Bedrock, or that never uses them. Raises ValueError."""
         for name in ("aws", "region"):
@@ -279,7 +288,7 @@ class RouteConfig(ConfigGroup):
     @model_validator(mode="after")
     def check_model(self) -> Self:
         """Refuse a model of another provider, and a fallback to the model that failed. Raises ValueError."""
-        named = ModelName.parse(self.model).provider if self.model else None
+        named = ModelName.parse(self.model).destination if self.model else None
         if named and self.provider and named != self.provider:
             raise ValueError(f"model names {named}, but provider is {self.provider}. Remove one of the two")
         sent = self.model or self.match
@@ -289,6 +298,6 @@ class RouteConfig(ConfigGroup):
 
     @property
     def named_provider(self) -> ProviderName | None:
-        """The provider that `provider` or the prefix of `model` names."""
-        named = ModelName.parse(self.model).provider if self.model else None
+        """The provider or backend that `provider` or the prefix of `model` names."""
+        named = ModelName.parse(self.model).destination if self.model else None
         return self.provider or named

@@ -9,16 +9,27 @@ if TYPE_CHECKING:
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
     from wirekey.extension_running import Extension
+    from wirekey.google.code_assist.backend import CodeAssist
     from wirekey.model_name import ModelName
     from wirekey.routing.plan import Failover
 
 Auth = Literal[
-    "provider", "bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client", "passthrough", "extension"
+    "provider",
+    "bearer",
+    "x-goog-api-key",
+    "x-api-key",
+    "sigv4",
+    "none",
+    "client",
+    "passthrough",
+    "extension",
+    "account",
 ]
 """How a credential is added. provider: where that provider looks for it; Bedrock's calls are signed if there is no
-key. client and passthrough: the client's own. extension: by a function of the operator."""
+key. client and passthrough: the client's own. extension: by a function of the operator. account: by the token of a
+backend's account."""
 
-TAKES_KEY = ("provider", "bearer", "x-goog-api-key", "x-api-key")
+TAKES_KEY = ("provider", "bearer", "x-goog-api-key", "x-api-key", "account")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,10 @@ class Candidate:
     """Whether streams are asked for their token counts; None: as for every call."""
     rolls_up: bool | None = None
     """Whether conversations are rolled up; None: as for every call."""
+    code_assist: CodeAssist | None = None
+    """The backend of Code Assist that the call goes to. Its accounts are the keys of the pool."""
+    if_limited: bool = False
+    """Whether this is tried only when every account before it is limited."""
 
     @property
     def takes_key(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.config import ConfigError, extension_problems
@@ -12,7 +13,7 @@ from wirekey.credentials.aws_source import route_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.extension import ExtensionError
 from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
-from wirekey.model_name import ModelName
+from wirekey.model_name import BACKENDS, ModelName
 from wirekey.providers.custom import CustomTraits
 from wirekey.routing.candidate import Candidate, Limits, Upstream
 from wirekey.routing.conditions import Conditions
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config, UpstreamURL
     from wirekey.config.routes import RouteConfig, SelectionName
+    from wirekey.google.code_assist.backend import CodeAssist
     from wirekey.routing.candidate import Auth
     from wirekey.secret import Secret
 
@@ -39,11 +41,20 @@ def provider_pools(config: Config, previous: Mapping[str, KeyPool]) -> dict[str,
     return pools
 
 
-def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes | None = None) -> Routes:
-    """Make the routes. Raises ConfigError if a key or an extension is missing."""
+def routes_from(
+    config: Config,
+    pools: Mapping[str, KeyPool],
+    previous: Routes | None = None,
+    backends: Mapping[str, CodeAssist] = MappingProxyType({}),
+) -> Routes:
+    """Make the routes. `backends`: those that are enabled. Raises ConfigError if a key or an extension is missing."""
     if problems := extension_problems(config):
         raise ConfigError(problems)
     defaults = {name: _default(config, name, pools[name]) for name in config.providers.names}
+    defaults |= {
+        name: Candidate("gemini", "account", backend.upstream, backend=name, code_assist=backend)
+        for name, backend in backends.items()
+    }
     before = {route.label: route for route in previous.routes} if previous else {}
     routes = [_route(config, index, settings, pools, before) for index, settings in enumerate(config.routes)]
     for route in routes:
@@ -52,7 +63,11 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
                 route.pool.carry_over(old.pool)
     named = config.model_override
     return Routes(
-        defaults, routes, model_of(named) if named and not is_python(named) else None, config.translation.enabled
+        defaults,
+        routes,
+        model_of(named) if named and not is_python(named) else None,
+        config.translation.enabled,
+        config.default_backend if config.default_backend in BACKENDS else None,
     )
 
 
@@ -147,7 +162,8 @@ def _route(
     old = before.get(f"routes[{index}]")
     pool = None
     if settings.keys:
-        usual = pools[settings.named_provider].selection if settings.named_provider else "round-robin"
+        own = pools.get(settings.named_provider or "")
+        usual = own.selection if own else "round-robin"
         pool = _pool(config, config.resolve_route_keys(index), settings.selection or usual)
     times = settings.timeouts
     auth, extension = settings.auth, None

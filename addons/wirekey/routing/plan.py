@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from wirekey.routing.candidate import Candidate
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
+LIMITED = frozenset({429, 499, 503})
+"""Statuses by which Google limits an account."""
 REFUSED_KEY = frozenset({401, 403})
 """Another key of the pool may do better; another model would only hide that a key is bad."""
 OVERLOADED = frozenset({503, 529})
@@ -80,21 +82,32 @@ class RetryPlan:
     tried: list[ProviderKey] = field(default_factory=list)
     """Keys that were tried at the present candidate."""
     came_back: bool = False
+    has_new_token: bool = False
+    """Whether an account was tried again with another token."""
     choice: Attempt | None = None
 
     def start(self, now: float) -> Attempt:
-        """Return the first attempt. Its key is None if the candidate has none."""
+        """Return the first attempt. Its key is None if the candidate has none, or if all accounts of a backend rest."""
         self.began, self.made = now, 1
-        return self._choose(self._key_at(0, now), 0.0, now)
+        key = self._key_at(0, now)
+        if key is None and self._is_resting(0):
+            place = self._next_place(now, limited=True)
+            if place is not None:
+                self.place, key = place, self._key_at(place, now)
+        return self._choose(key, 0.0, now)
 
     def after(self, failure: Failure, now: float) -> Attempt | None:
         """Return the attempt after one that failed, or None if the call fails with it."""
         assert self.choice
         if not self._may_go_on(failure, now):
             return None
+        if failure.status == 401 and self.candidates[self.place].code_assist and not self.has_new_token:
+            self.made += 1
+            self.has_new_token = True
+            return self._choose(self.choice.key, 0.0, now)
         wait = self._pause(failure, now)
         refused = failure.status in REFUSED_KEY
-        place = None if refused else self._next_place(now)
+        place = None if refused else self._next_place(now, limited=failure.status in LIMITED)
         if place is None or not self._is_unreachable(failure, place):
             key = self._other_key(now, available=place is not None)
             if key:
@@ -113,7 +126,8 @@ class RetryPlan:
     def _may_go_on(self, failure: Failure, now: float) -> bool:
         if self.made >= self.failover.max_attempts or now - self.began >= self.failover.max_seconds:
             return False
-        return failure.kind is not FailureKind.STATUS or failure.status in RETRIED_STATUSES | REFUSED_KEY
+        retried = RETRIED_STATUSES | REFUSED_KEY | (LIMITED if self.candidates[self.place].code_assist else frozenset())
+        return failure.kind is not FailureKind.STATUS or failure.status in retried
 
     def _pause(self, failure: Failure, now: float) -> float:
         """Return the seconds that the provider asks to wait; 0 if that is too long, or it does not say."""
@@ -127,15 +141,25 @@ class RetryPlan:
         differ = (here.upstream, here.provider) != (there.upstream, there.provider)
         return failure.kind is FailureKind.CONNECT and differ
 
-    def _next_place(self, now: float) -> int | None:
-        """Find the next candidate that can be sent; one whose keys all cool down only if there is no other."""
+    def _is_resting(self, place: int) -> bool:
+        """Return whether a candidate has accounts, and none of them can be used now."""
+        candidate = self.candidates[place]
+        return candidate.code_assist is not None and candidate.pool is not None and bool(candidate.pool.keys)
+
+    def _next_place(self, now: float, *, limited: bool) -> int | None:
+        """Find the next candidate that can be sent; one whose keys all cool down only if there is no other.
+
+        `limited`: whether it may be one for the case that all accounts are limited.
+        """
         left = range(self.place + 1, len(self.candidates))
         cooling = None
         for place in left:
             candidate = self.candidates[place]
+            if candidate.if_limited and not limited:
+                continue
             if not candidate.takes_key or candidate.pool is None or candidate.pool.has_available(now):
                 return place
-            if cooling is None and candidate.pool.keys:
+            if cooling is None and candidate.pool.keys and candidate.code_assist is None:
                 cooling = place
         return cooling
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import ModelName, provider_of_backend
-from wirekey.operation import COUNTS, EMBEDDINGS, TRANSLATED, Kind
+from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED, Kind
 from wirekey.providers import PROVIDERS, answered_as, owner_of_model
 from wirekey.routing.candidate import NO_LIMITS
 
@@ -67,7 +67,7 @@ class Route:
 
     def candidate(self, called: str, defaults: Mapping[str, Candidate]) -> Candidate:
         """Return the route's own candidate for a call of a provider or backend."""
-        usual = defaults[self.provider or provider_of(self.speaks, called)]
+        usual = default_of(self.provider or provider_of(self.speaks, called), defaults)
         auth = self.auth or ("provider" if self.pool else usual.auth)
         return replace(
             usual,
@@ -90,6 +90,19 @@ class Route:
         )
 
 
+def default_of(name: str, defaults: Mapping[str, Candidate]) -> Candidate:
+    """Return the candidate of a provider or a backend. Raises Refusal(403) for a backend that is not enabled."""
+    if (found := defaults.get(name)) is not None:
+        return found
+    raise Refusal(
+        403,
+        "backend_not_enabled",
+        f"The backend {name} is not enabled. The operator of Wirekey enables it with backends.{name}.enabled in "
+        "wirekey.yaml.",
+        Fault.OPERATOR,
+    )
+
+
 def provider_of(speaks: str | None, called: str) -> str:
     """Return the provider whose protocol an upstream of a format has: the one that was called, if it has the format."""
     if speaks is None or speaks in PROVIDERS[provider_of_backend(called)].speaks:
@@ -107,6 +120,8 @@ class Routes:
     """The model for everything."""
     translates: bool = True
     """Whether a call may go to an upstream of another format."""
+    default_backend: str | None = None
+    """The backend of calls that no route matches, in formats that are not another provider's own."""
 
     def find(
         self, model: str | None, operation: Operation, called: str = "", agent: Agent | None = None
@@ -135,17 +150,23 @@ class Routes:
         *,
         chosen: ModelName | None = None,
         named: str | None = None,
+        by_model: bool = False,
     ) -> tuple[Candidate, ...]:
         """Return the candidates of a call of the provider `called`, in order; at least one.
 
-        `named` is the provider or backend in front of the model's name, if it is another one than `called`.
+        `named` is the provider or backend in front of the model's name, if it is another one than `called`. `by_model`:
+        whether the call came on a path that several providers have.
 
         `wanted` is the model that the policy demands: its route is used, and no other model is sent. `chosen` is the
         model that the operator's function chose, for calls whose route sets none. Raises
-        Refusal(400) if the route leads to a provider that does not answer this call.
+        Refusal(400) if the route leads to a provider that does not answer this call, Refusal(403) if it leads to a
+        backend that is not enabled.
         """
         route = self.find(wanted or asked, operation, called, agent)
-        found_by_route = route.candidate(named or called, self.defaults) if route else self.defaults[named or called]
+        if route is None and named is None:
+            named = self.backend_for(wanted or asked, operation, called, by_model=by_model)
+        name = named or called
+        found_by_route = route.candidate(name, self.defaults) if route else default_of(name, self.defaults)
         own = self.reached(found_by_route, called, operation, target)
         if own is None:
             raise elsewhere(found_by_route, called, operation)
@@ -166,9 +187,27 @@ class Routes:
         reached = (self.reached(other, called, operation, target) for other in others)
         return (own, *(other for other in reached if other is not None))
 
+    def backend_for(self, model: str | None, operation: Operation, called: str, *, by_model: bool) -> str | None:
+        """Return the default backend if it takes a call that no route matches, or None.
+
+        OpenAI's format is taken on the paths that several providers have. A model that belongs to Anthropic or Bedrock
+        stays with them.
+        """
+        if self.default_backend is None or operation.name not in {*CONVERSATIONS, "countTokens"}:
+            return None
+        if not (called == "gemini" or (called == "openai" and by_model)):
+            return None
+        is_others = model is not None and owner_of_model(model) not in {"openai", "gemini"}
+        return None if is_others else self.default_backend
+
     def reached(self, candidate: Candidate, called: str, operation: Operation, target: bytes) -> Candidate | None:
         """Return a candidate with the format that its requests are translated to, or None if it cannot be reached."""
         client = TRANSLATED.get(operation.name)
+        if candidate.code_assist:
+            if operation.name in candidate.code_assist.operations:
+                return candidate if candidate.speaks is None else replace(candidate, speaks=None)
+            translates = self.translates and operation.name in CONVERSATIONS
+            return replace(candidate, speaks="gemini") if translates else None
         speaks = configured_format(candidate, operation)
         keeps_format = speaks is None or client in {speaks, f"{speaks}.embeddings"}
         if keeps_format and equivalent_target(called, target, operation, candidate.provider) is not None:
@@ -191,7 +230,7 @@ class Routes:
         """
         provider = name.destination or own.backend or own.provider
         if route is None:
-            return replace(self.defaults[provider], model=name, route=own.route, limits=own.limits)
+            return replace(default_of(provider, self.defaults), model=name, route=own.route, limits=own.limits)
         if route.label == own.route and provider == (own.backend or own.provider):
             return replace(own, model=name)
         other = route.candidate(provider, self.defaults)

@@ -11,6 +11,8 @@ from wirekey.config.problems import ConfigError, Problem
 from wirekey.egress.upstream_proxy import no_proxy_for
 from wirekey.google.account_files import AccountError, AccountFiles, now_in_milliseconds
 from wirekey.google.account_json import AccountFormatError, decode_account
+from wirekey.google.code_assist.configured import code_assist_client
+from wirekey.google.code_assist.projects import ProjectError
 from wirekey.google.default_credentials import CredentialSearch, DefaultCredentials
 from wirekey.google.login_attempts import LoginAttempts
 from wirekey.google.login_file import LoginFileError, LoginFileTokens, find_login_file
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.config.backends import LoginFileBackendConfig
     from wirekey.egress.upstream_proxy import ProxyFor
-    from wirekey.google.tokens import ProjectLookup
+    from wirekey.google.tokens import ProjectLookup, UsableToken
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def google_logins(config: Config, proxy_for: ProxyFor, previous: GoogleLogins | 
     read, and NoTokenError if there are no default credentials for `gemini-cli-cloud-project`.
     """
     backends, was = config.backends, previous or GoogleLogins()
-    logins = GoogleLogins(lookup=project_lookup(config))
+    logins = GoogleLogins(lookup=project_lookup(config, proxy_for))
     if config.google.oauth_client or backends.gemini_oauth_auto.enabled:
         logins.settings = google_settings(config, proxy_for)
     settings = logins.settings or google_settings(config, proxy_for)
@@ -150,6 +152,14 @@ def import_token_file(config: Config, files: AccountFiles) -> None:
         logger.warning("%s: %s %s", TOKEN_FILE_VARIABLE, path, error)
 
 
-def project_lookup(config: Config) -> ProjectLookup | None:  # noqa: ARG001  # for Code Assist
-    """Return the function that looks up the project of an account, or None if there is no such function."""
-    return None
+def project_lookup(config: Config, proxy_for: ProxyFor = no_proxy_for) -> ProjectLookup:
+    """Return the function that looks up the project of an account at Code Assist, or has one made."""
+    client = code_assist_client(config, roots(config), proxy_for)
+
+    async def look_up(token: UsableToken) -> str:
+        found = await client.find(token, token.project_id, free=False)
+        if found.project is None:
+            raise ProjectError("Google has no project for this account. Set one with `accounts set-project-id`.")
+        return found.project
+
+    return look_up

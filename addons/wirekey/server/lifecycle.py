@@ -23,6 +23,8 @@ from wirekey.call import end_call_ids_with
 from wirekey.calls import settings
 from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.errors import user_message
+from wirekey.google.code_assist.configured import terms
+from wirekey.google.code_assist.opening import open_backends
 from wirekey.identity.installation_keys import REASONING_STATE
 from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.observing.body_log import BodyLog
@@ -31,7 +33,7 @@ from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access
-from wirekey.server.google_logins import google_logins
+from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
 from wirekey.server.local_programs import bridge_settings, warn_of_terms, with_local_programs
 from wirekey.server.policy_engine import policy_engine
@@ -179,7 +181,8 @@ class Lifecycle:
         self.set_options(config, self.authority)
         self.open_services(config, undo)
         self.services.settings, self.lock = first, lock
-        self.services.google_logins = google_logins(config, self.proxy_for)
+        logins = self.services.google_logins = google_logins(config, self.proxy_for)
+        open_backends(first.backends, logins, config, roots(config), self.proxy_for)
         self.services.quotas.restore(first.quotas)
         if "bedrock" in config.providers.model_fields_set:
             self.services.signatures.load()
@@ -347,6 +350,8 @@ class Lifecycle:
             listeners.warn_if_reachable(self.config)
             listeners.warn_if_open(self.config)
             warn_of_terms(self.config)
+            for line in terms(self.started_with):
+                logger.warning("%s", line)
             if file := self.started_with.log.bodies:
                 logger.warning(BODIES_LOGGED, file)
             self.on_started(self)

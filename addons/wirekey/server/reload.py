@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from wirekey import config as configuration
 from wirekey.calls import settings
 from wirekey.errors import user_message
+from wirekey.google.code_assist.opening import open_backends
 from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_file_access
-from wirekey.server.google_logins import google_logins
+from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.installation import master_secrets
 from wirekey.server.local_programs import with_local_programs
 from wirekey.server.policy_engine import start_policy_engine
@@ -112,6 +113,7 @@ class Reloader:
         before, services.policy, services.settings = services.policy, policy, built
         services.google_logins = logins
         lifecycle.use_local_programs(config)
+        open_backends(built.backends, logins, config, roots(config), lifecycle.proxy_for)
         services.upstream_connections.drain()  # their addresses may no longer be allowed
         token_service.open(services)
         lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint

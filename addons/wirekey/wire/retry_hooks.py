@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from mitmproxy.proxy.commands import StartHook
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy import http
 
     from wirekey.call import FailureKind
@@ -26,6 +28,8 @@ class FailedAttempt:
     """Set by an addon that has prepared the flow for another attempt."""
     client_left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the layer as soon as the client has disconnected."""
+    read_body: Callable[[bytes], None] | None = None
+    """Set by an addon that wants the body of the response, which no client gets. It is fed b"" at the end."""
 
 
 @dataclass

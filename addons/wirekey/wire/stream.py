@@ -66,6 +66,8 @@ from wirekey.wire.retry_hooks import AttemptFailedHook, AttemptRepeatedHook, Fai
 from wirekey.wire.upstream_connection import GetUpstreamConnection, connect_refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy import http
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
@@ -132,6 +134,8 @@ class WireStream(HttpStream):
     """When a part of the response was last received; of a two-way call, a part of either."""
     failed_attempt: FailedAttempt | None = None
     """The attempt about which a hook is running."""
+    read_drained: Callable[[bytes], None] | None = None
+    """Gets the body of the response of a failed attempt."""
     reuses_connection = False
     """Whether the connection may have been closed by the provider before the request arrived there."""
     retried_on_new_connection = False
@@ -480,6 +484,7 @@ class WireStream(HttpStream):
         self.failed_attempt = None
         if (yield from self.check_killed(True)):
             return False
+        self.read_drained = hook.attempt.read_body
         return hook.attempt.retry
 
     def state_ignore(self, event: events.Event) -> CommandGenerator[None]:
@@ -490,10 +495,22 @@ class WireStream(HttpStream):
         """Read and drop the response of a failed attempt, then send the request again."""
         if isinstance(event, ResponseData):
             self.drained_bytes += len(event.data)
+            self.show_drained(event.data)
             if self.drained_bytes > MAX_DRAINED_BYTES:
                 yield from self.abandon_drain()
         elif isinstance(event, ResponseEndOfMessage):
+            self.show_drained(b"")
             yield from self.send_request()
+
+    def show_drained(self, data: bytes) -> None:
+        """Show an addon a part of the response that is dropped, or its end: b""."""
+        if self.read_drained is None:
+            return
+        try:
+            self.read_drained(data)
+        except Exception as error:
+            logger.error("the response of a failed attempt passes unread: %s", safe_traceback(error))  # noqa: TRY400  # see there
+            self.read_drained = None
 
     def abandon_drain(self) -> CommandGenerator[None]:
         """Close the connection of a failed attempt, and send the request again."""

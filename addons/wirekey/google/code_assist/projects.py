@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from wirekey.errors import UserError
 from wirekey.google.code_assist.errors import read_error
 from wirekey.google.code_assist.protocol import (
     FREE_TIER,
@@ -36,7 +37,7 @@ _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,127}")
 _document = msgspec.json.Decoder()
 
 
-class ProjectError(Exception):
+class ProjectError(UserError):
     """Why an account has no project, as a sentence for the operator, without a secret.
 
     `invalid`: Google does not serve this account until its owner has done something; `url` is where.

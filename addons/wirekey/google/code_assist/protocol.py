@@ -36,15 +36,3 @@ METADATA = {"ideType": "IDE_UNSPECIFIED", "platform": "PLATFORM_UNSPECIFIED", "p
 FREE_TIER = "free-tier"
 LEGACY_TIER = "legacy-tier"
 VALIDATION_REQUIRED = "VALIDATION_REQUIRED"
-
-MODELS = (
-    "gemini-2.5-pro",
-    "gemini-2.5-flash",
-    "gemini-2.0-flash",
-    "gemini-2.0-flash-lite",
-    "gemini-1.5-pro",
-    "gemini-1.5-flash",
-)
-"""The models that are listed by default. Other names are sent as well."""
-FALLBACK = "gemini-2.5-flash"
-"""The model that is tried when every account is limited for the requested one."""

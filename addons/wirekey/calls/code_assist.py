@@ -1,0 +1,215 @@
+"""Calls that go to Code Assist: their accounts, the envelope of their requests, and that of their responses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from wirekey.errors import Fault, Refusal
+from wirekey.google.code_assist.envelope import COUNT, check_body, target_of, wrapped
+from wirekey.google.code_assist.errors import project_hint, write_error
+from wirekey.google.code_assist.unwrapping import StreamUnwrapper, WholeUnwrapper, unwrapped
+from wirekey.model_name import ModelName
+from wirekey.providers.request_head import read_query
+from wirekey.wire.delegate import ResponseRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mitmproxy import http
+
+    from wirekey.calls.attempt_state import AttemptState
+    from wirekey.calls.state import CallState
+    from wirekey.credentials.pool import ProviderKey
+    from wirekey.google.code_assist.backend import CodeAssist, PreparedAccount
+    from wirekey.google.code_assist.pool import AccountPool
+    from wirekey.routing.candidate import Candidate
+    from wirekey.routing.plan import Attempt
+
+UNREADABLE = Refusal(
+    502, "upstream_unreadable", "The response of Code Assist is not the JSON object that was expected.", Fault.PROVIDER
+)
+TOO_LARGE = Refusal(
+    502,
+    "upstream_unreadable",
+    "The response is larger than limits.translated_answer, so its envelope cannot be removed. Use a stream.",
+    Fault.PROVIDER,
+)
+MOST_ERROR_BYTES = 256 * 1024
+"""Bytes of an error that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCall:
+    """The account of one attempt. It holds a token, so it is never stored, shown or logged."""
+
+    backend: CodeAssist
+    pool: AccountPool
+    key: ProviderKey
+    ready: PreparedAccount = field(repr=False)
+    operation: str
+    as_array: bool
+    """Whether the client gets a stream as one JSON array."""
+
+    def note_status(self, status: int, wait: float | None) -> None:
+        """Note the status of the response. `wait`: the seconds of Retry-After, or None."""
+        self.backend.note_status(self.pool, self.key, self.ready.token, status, wait)
+
+    def note_error(self, status: int, wait: float | None, body: bytes) -> None:
+        """Note the body of an error response."""
+        self.backend.note_error(self.pool, self.key, status, wait, body)
+
+
+# The request.
+
+
+def with_accounts(candidates: Sequence[Candidate], asked: str | None, *, fixed: bool) -> tuple[Candidate, ...]:
+    """Return candidates whose backends have the accounts for their model, and the fallback of the first one.
+
+    `asked`: the requested model. `fixed`: the policy demands this model, so there is no fallback.
+    """
+    if all(each.code_assist is None for each in candidates):
+        return tuple(candidates)
+    found = [with_pool(each, each.model.name if each.model else asked or "") for each in candidates]
+    first, backend = candidates[0], candidates[0].code_assist
+    fallback = backend.settings.fallback if backend else None
+    named = {each.model.name if each.model else asked for each in candidates}
+    if fallback and fallback not in named and not fixed:
+        parameters = first.model.parameters if first.model else ()
+        found.append(
+            with_pool(replace(first, model=ModelName(fallback, parameters=parameters), if_limited=True), fallback)
+        )
+    return tuple(found)
+
+
+def with_pool(candidate: Candidate, model: str) -> Candidate:
+    """Return a candidate with the accounts of its backend for a model, if it has a backend."""
+    return replace(candidate, pool=candidate.code_assist.pool(model)) if candidate.code_assist else candidate
+
+
+def check_account(attempt: Attempt, asked: str | None) -> None:
+    """Raise Refusal if the first attempt at a backend has no account: 503 without any, 429 if all of them rest."""
+    candidate = attempt.candidate
+    if candidate.code_assist is None or attempt.key is not None:
+        return
+    if candidate.pool and candidate.pool.keys:
+        raise candidate.code_assist.all_limited(candidate.model.name if candidate.model else asked or "")
+    raise candidate.code_assist.no_account()
+
+
+async def with_account(state: CallState, attempt: AttemptState) -> AttemptState:
+    """Return an attempt in its envelope, with the token of its account. Raises Refusal."""
+    planned = attempt.planned
+    backend, pool, key = planned.candidate.code_assist, planned.candidate.pool, planned.key
+    assert backend
+    if key is None:
+        raise backend.no_account()
+    operation = attempt.translated.operation if attempt.translated else state.call.operation
+    assert operation
+    check_body(operation.name, attempt.body)
+    ready = await backend.ready(key)
+    asks_events = read_query(attempt.target.partition(b"?")[2].decode("latin-1")).get("alt") == "sse"
+    fields = [(b"authorization", b"Bearer " + ready.token.access_token.reveal().encode())]
+    if ready.token.quota_project:
+        fields.append((b"x-goog-user-project", ready.token.quota_project.encode()))
+    account = AccountCall(
+        backend,
+        pool,  # type: ignore[arg-type]  # a backend's pool is one of accounts
+        key,
+        ready,
+        operation.name,
+        as_array=operation.stream and attempt.translated is None and not asks_events,
+    )
+    return replace(
+        attempt,
+        target=(backend.upstream.path + target_of(operation.name)).encode(),
+        body=wrapped(operation.name, attempt.model or "", ready.project, state.call.id, attempt.body),
+        credential=key.label,
+        added_headers=tuple(fields),
+        account=account,
+    )
+
+
+def code_assist_fields(account: AccountCall, fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a request to Code Assist: of the client's own only Host remains."""
+    kept = [(name, value) for name, value in fields if name.lower() == b"host"]
+    return [
+        *kept,
+        (b"content-type", b"application/json"),
+        (b"accept", b"*/*"),
+        (b"accept-encoding", b"identity"),
+        (b"user-agent", account.backend.settings.user_agent.encode()),
+    ]
+
+
+# The response.
+
+
+class ErrorReader:
+    """Reads the error of an attempt that another one follows. It is fed the body, and b"" at its end."""
+
+    def __init__(self, account: AccountCall, status: int, wait: float | None) -> None:
+        self.account = account
+        self.status = status
+        self.wait = wait
+        self._held = bytearray()
+
+    def __call__(self, data: bytes) -> None:
+        """Read the next bytes."""
+        if data:
+            if len(self._held) < MOST_ERROR_BYTES:
+                self._held += data
+            return
+        self.account.note_error(self.status, self.wait, bytes(self._held))
+
+
+class EnvelopeRemoval:
+    """Removes the envelope of a response on its way to the client.
+
+    `holds`: the response is read as a whole, and then sets its own length. Otherwise it is a stream.
+    """
+
+    def __init__(self, account: AccountCall, response: http.Response, wait: float | None, limit: int) -> None:
+        """`wait`: the seconds of Retry-After, or None. `limit`: bytes of a response that is read as a whole."""
+        self.account = account
+        self.response = response
+        self.wait = wait
+        status, kind = response.status_code, response.headers.get("content-type", "").lower()
+        self.holds = not (status < 300 and kind.startswith("text/event-stream"))
+        self.whole = WholeUnwrapper(self.convert, limit)
+        self.stream = StreamUnwrapper(as_array=account.as_array)
+        if not self.holds and account.as_array:
+            response.headers["content-type"] = "application/json; charset=UTF-8"
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return what follows of a stream; hold anything else. Raises ResponseRefused."""
+        if not self.holds:
+            return self.stream.feed(data)
+        self.whole.feed(data)
+        if self.whole.is_too_long:
+            raise ResponseRefused(TOO_LARGE)
+        return []
+
+    def end(self) -> list[bytes]:
+        """Return the end of a stream, or the whole response. Raises ResponseRefused."""
+        if not self.holds:
+            return self.stream.end()
+        parts = self.whole.end()
+        self.response.headers.pop("transfer-encoding", None)
+        self.response.headers["content-length"] = str(sum(map(len, parts)))
+        return parts
+
+    def convert(self, document: bytes) -> bytes:
+        """Return a whole response without its envelope. Raises ResponseRefused."""
+        account, status = self.account, self.response.status_code
+        if status >= 400:
+            account.note_error(status, self.wait, document)
+            if status == 429 and (soonest := account.pool.soonest_rest_now()):
+                self.response.headers["retry-after"] = str(max(1, round(soonest)))
+            named = None if account.backend.settings.looks_up else account.ready.project
+            self.response.headers["content-type"] = "application/json; charset=UTF-8"
+            return write_error(status, document, project_hint(status, named))
+        found = document if account.operation == COUNT else unwrapped(document)
+        if found is None:
+            raise ResponseRefused(UNREADABLE)
+        return found

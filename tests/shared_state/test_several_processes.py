@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 
 import pytest
 
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, Sentinel
 from wirekey.secret import Secret
 from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
 from wirekey.shared_state.redis import FAILURES, REST, RedisState, place_of
@@ -114,6 +115,38 @@ async def test_messages_arrive_again_after_a_restart_of_the_server(own_redis):
     assert set(received) == {b"again"}
     for state in (first, second):
         await state.close()
+
+
+async def test_with_sentinel_the_replica_takes_over_and_messages_arrive_again(tmp_path):
+    master, replica = RedisServer(tmp_path), RedisServer(tmp_path)
+    replica.ask("REPLICAOF", "127.0.0.1", str(master.port))
+    sentinel = Sentinel(tmp_path, master)
+    states = [RedisState(Secret(sentinel.url), 5) for _ in range(2)]
+    received: list[bytes] = []
+    states[1].subscribe("keys", received.append)
+    try:
+        for state in states:
+            await state.start()
+        await states[0].set("key", b"value", LONG)
+        assert await states[1].get("key") == b"value"
+        await until(lambda: b"slave0" in master.ask("INFO", "replication"))
+        await until(lambda: b"slaves=1" in sentinel.ask("INFO", "sentinel"))
+        await until(lambda: b"value" in replica.ask("GET", "{wirekey}:key"))
+        master.stop()
+        await until(lambda: b"role:master" in replica.ask("INFO", "replication"))
+        found, deadline = None, time.monotonic() + 60
+        while not (received and found):
+            assert time.monotonic() < deadline, (received, found)
+            with contextlib.suppress(SharedStateUnavailableError):  # Sentinel has no master for a moment
+                found = await states[1].get("key")
+                await states[0].publish("keys", b"news")
+            await asyncio.sleep(REST / 10)
+        assert found == b"value"
+    finally:
+        for state in states:
+            await state.close()
+        for server in (sentinel, replica, master):
+            server.stop()
 
 
 async def test_a_total_is_unknown_after_the_server_was_restarted_empty(own_redis):

@@ -71,7 +71,7 @@ class RedisServer:
                 return
 
     def ask(self, *words: str) -> bytes:
-        """Send a command, and return the beginning of the response: nothing if the server changes its role just then."""
+        """Send a command, and return the beginning of the response: nothing while the server changes its role."""
         parts = [f"${len(word)}\r\n{word}\r\n" for word in words]
         with socket.create_connection(("127.0.0.1", self.port), 30) as connection:
             connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())

@@ -8,7 +8,7 @@ import pytest
 
 from tests.aws_signing import REAL, signing_simulator, signing_wirekey
 from tests.raw_client import RawClient
-from tests.running import wait_for
+from tests.running import wait_for, wirekey_behind
 from tests.signing.requests import HOST
 from tests.threats.conftest import beginning
 from tests.two_way_client import ENDING, MODEL, PATH, PREPARATION, TwoWayClient, asking, payload_of
@@ -210,3 +210,42 @@ def test_http1_is_refused_with_the_reason(proxy, simulator):
     assert (answer.status, "HTTP/2" in answer.message) == (400, True)
     assert proxy.finished_event(proxy.began)["policy_reason"].startswith("http2_required")
     assert not simulator.seen
+
+
+POLICY = """package wirekey.authz
+
+allow := true
+
+max_tokens := 7 if input.agent.role == "thrifty"
+"""
+
+
+def test_calls_that_cannot_be_signed_or_capped_are_refused(tmp_path, simulator):
+    """AWS accepts no API key for this operation, and Wirekey changes no event."""
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "policy.rego").write_text(POLICY)
+    with wirekey_behind(tmp_path, simulator, policy={"path": str(tmp_path / "policies")}) as limited:
+        for agent, role, status, code in (
+            ("alice", "engineer", 503, "no_provider_key"),
+            ("bob", "thrifty", 403, "cannot_cap"),
+        ):
+            limited.add_agent(agent, role=role)
+            limited.began = beginning()
+            pair = limited.agents.pair(agent)
+            wait_for(lambda pair=pair: knows(limited, pair), "the agent to be known")
+            limited.began = beginning()
+            with TwoWayClient(limited, pair=(pair.access_key, pair.secret.reveal())) as client:
+                client.begin()
+                client.until_ended()
+                assert client.status == status
+            event = limited.finished_event(limited.began)
+            assert (event["outcome"], event["policy_reason"].partition(":")[0]) == ("denied", code)
+    assert not simulator.seen
+
+
+def knows(proxy, pair) -> bool:
+    """Return whether Wirekey knows the pair of an agent."""
+    with TwoWayClient(proxy, pair=(pair.access_key, pair.secret.reveal())) as client:
+        client.begin()
+        client.until_ended()
+        return b"invalid" not in client.body

@@ -1,0 +1,107 @@
+"""Counts and ends of Bedrock's two-way responses are read from frames that are cut anywhere, whatever a model sends."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wirekey.metering.eventstream import write_frame
+from wirekey.operation import Usage
+from wirekey.providers.bedrock.two_way import TwoWayStream
+
+EVENT = {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
+
+
+def chunk(event, **padding) -> bytes:
+    value = event if isinstance(event, bytes) else json.dumps({"event": event}).encode()
+    return write_frame(EVENT, json.dumps({"bytes": base64.b64encode(value).decode(), **padding}).encode())
+
+
+def counts(speech_in, text_in, speech_out, text_out, **more):
+    total = {
+        "input": {"speechTokens": speech_in, "textTokens": text_in},
+        "output": {"speechTokens": speech_out, "textTokens": text_out},
+    }
+    sums = {"totalInputTokens": speech_in + text_in, "totalOutputTokens": speech_out + text_out}
+    return {"usageEvent": {"completionId": "c", "details": {"delta": {}, "total": total}, **sums, **more}}
+
+
+def used(speech_in, text_in, speech_out, text_out, reason=None):
+    return Usage(
+        speech_in + text_in,
+        speech_out + text_out,
+        finish_reason=reason,
+        audio_input_tokens=speech_in,
+        audio_output_tokens=speech_out,
+    )
+
+
+START = {"completionStart": {"sessionId": "s"}}
+TURN = [
+    {"contentStart": {"role": "ASSISTANT", "type": "TEXT"}},
+    {"textOutput": {"content": "usageEvent completionEnd"}},
+    {"contentEnd": {"stopReason": "END_TURN"}},
+]
+PARTIAL = {"contentEnd": {"stopReason": "PARTIAL_TURN"}}
+INTERRUPTED = {"contentEnd": {"stopReason": "INTERRUPTED"}}
+WRONG = {"usageEvent": {"totalInputTokens": "7"}}
+THROTTLED = write_frame({":exception-type": "throttlingException", ":message-type": "exception"}, b'{"message":"x"}')
+TABLE = {
+    "nothing": ([], Usage(), True, None),
+    "one turn": ([START, *TURN, counts(1, 2, 3, 4)], used(1, 2, 3, 4, "END_TURN"), True, None),
+    "counts grow": ([counts(1, 2, 3, 4), counts(10, 2, 30, 4)], used(10, 2, 30, 4), True, None),
+    "within a turn": ([START, *TURN[:2], counts(1, 2, 3, 4)], used(1, 2, 3, 4), False, None),
+    "between the contents of a turn": ([START, TURN[0], PARTIAL], Usage(finish_reason="PARTIAL_TURN"), False, None),
+    "interrupted": (
+        [START, {"contentEnd": {"stopReason": "INTERRUPTED"}}],
+        Usage(finish_reason="INTERRUPTED"),
+        True,
+        None,
+    ),
+    "ended": ([START, {"completionEnd": {"stopReason": "END_TURN"}}], Usage(finish_reason="END_TURN"), True, None),
+    "an exception": ([START, *TURN, THROTTLED], Usage(finish_reason="END_TURN"), False, "throttlingException"),
+    "counts without details": (
+        [{"usageEvent": {"totalInputTokens": 5, "totalOutputTokens": 6}}],
+        Usage(5, 6),
+        True,
+        None,
+    ),
+    "counts of a wrong type": (
+        [counts(1, 2, 3, 4), {"usageEvent": {"totalInputTokens": "7"}}],
+        used(1, 2, 3, 4),
+        True,
+        None,
+    ),
+    "no JSON": ([b'{"event": {"usageEvent": ', b"\xff" * 90, b""], Usage(), True, None),
+    "spaces": ([b' { "event" :\n{ "completionStart": {}}}'], Usage(), False, None),
+}
+
+
+def written(events) -> bytes:
+    return b"".join(event if event is THROTTLED else chunk(event, p="abc") for event in events)
+
+
+@pytest.mark.parametrize(("events", "usage", "finished", "error"), TABLE.values(), ids=TABLE)
+def test_a_stream_is_read(events, usage, finished, error):
+    reader = TwoWayStream()
+    reader.feed(written(events))
+    assert (reader.usage, reader.finished, reader.error_type) == (usage, finished, error)
+
+
+@given(st.lists(st.integers(1, 300), max_size=20))
+def test_a_stream_may_be_cut_anywhere(sizes):
+    events, usage, finished, error = TABLE["one turn"]
+    whole, reader, at = written(events), TwoWayStream(), 0
+    for size in [*sizes, len(whole)]:
+        reader.feed(whole[at : at + size])
+        at += size
+    assert (reader.usage, reader.finished, reader.error_type) == (usage, finished, error)
+
+
+@given(st.binary(max_size=200))
+def test_no_payload_raises(payload):
+    reader = TwoWayStream()
+    reader.feed(write_frame(EVENT, payload) + chunk(payload) + chunk(b'{"event":{"usageEvent"' + payload))
+    assert reader.usage.input_tokens is None

@@ -13,9 +13,11 @@ import sys
 from itertools import count
 
 import pytest
+from click.testing import CliRunner
 
 from tests.quotas.making import usd
 from tests.redis_server import RedisServer
+from wirekey.cli.main import group
 from wirekey.errors import Refusal
 from wirekey.quotas import enforcement
 from wirekey.quotas.definition import Applied, Quota
@@ -372,3 +374,34 @@ def test_three_processes_spend_no_more_than_a_dollar_and_one_reservation_for_eac
     reservation = usd(2 / CALLS)
     assert usd(1) <= spent <= usd(1) + 63 * reservation
     assert spent <= usd(1) + reservation, "the state is atomic: no more than one reservation is over"
+
+
+async def test_usage_shows_what_all_machines_have_spent(tmp_path):
+    server = RedisServer(tmp_path)
+    quota = Quota("daily", "agent", usd_per_day=usd(10))
+    for number, spent in enumerate((1.0, 2.5)):
+        (tmp_path / str(number)).mkdir()
+        state = RedisState(Secret(server.url), PATIENT)
+        replica = Replica(state, Ledger(tmp_path / f"{number}/quotas.db"), quota)
+        await replica.end(await replica.call(usd_=4.0), usd_=spent)
+        await state.close()
+        replica.service.close()
+    configuration = {
+        "state": str(tmp_path / "0"),
+        "shared_state": server.url,
+        "quotas": [{"name": "daily", "per": "agent", "usd_per_day": 10}],
+    }
+    file = tmp_path / "wirekey.yaml"
+    file.write_text(json.dumps(configuration))
+
+    def usage() -> tuple[float, str]:
+        done = CliRunner().invoke(group, ["usage", "--json", "--config", str(file)])
+        assert done.exit_code == 0, done.output
+        (row,) = json.loads(done.stdout)["budgets"]
+        return row["spent_usd"], done.stderr
+
+    assert await asyncio.to_thread(usage) == (3.5, "")
+    server.stop()
+    spent, warning = await asyncio.to_thread(usage)
+    assert spent == 1.0
+    assert "only what this machine has spent" in warning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import asdict
@@ -69,13 +70,42 @@ def command(config: Config, per: GroupBy | Literal["all"], since: float | None, 
 
 
 def budget_rows(config: Config, quotas: Sequence[Quota]) -> list[Row]:
-    """Return what is spent of each budget in its present period, the fullest first. Raises LedgerError."""
-    from wirekey.quotas.ledger import FILE, totals_in
+    """Return what is spent of each budget in its present period, the fullest first. Raises LedgerError, ConfigError.
+
+    With `shared_state`, it is what all machines have spent, or this one alone if the server does not respond.
+    """
+    from wirekey.quotas.ledger import FILE, Spent, totals_in
     from wirekey.quotas.usage import UsageView
 
+    totals = totals_in(config.state / FILE)
+    for key, amount in shared_totals(config).items() if quotas and config.shared_state else ():
+        # A server that was restarted empty lacks what a machine adds with its next call.
+        known = totals.get(key, Spent(0, 0.0))
+        totals[key] = Spent(max(amount, known.amount), known.ends)
     view = UsageView(time.time)
-    view.restore(quotas, totals_in(config.state / FILE))
+    view.restore(quotas, totals)
     return sorted(view.rows(quotas), key=lambda row: (row.ratio, row.quota, row.subject, row.limit))
+
+
+def shared_totals(config: Config) -> dict[str, int]:
+    """Return what all machines have spent of each budget, by key. Empty, with a warning, without the server."""
+    from wirekey.server.shared_state import shared_state
+    from wirekey.shared_state import SharedStateUnavailableError
+    from wirekey.shared_state.redis import RedisState
+
+    async def read() -> dict[str, int]:
+        state = shared_state(config, is_worker=False)
+        assert isinstance(state, RedisState)
+        try:
+            return await state.totals()
+        finally:
+            await state.close()
+
+    try:
+        return asyncio.run(read())
+    except SharedStateUnavailableError as error:
+        click.echo(f"wirekey: {error}. The budgets show only what this machine has spent.", err=True)
+        return {}
 
 
 def spend_since(config: Config, per: GroupBy | Literal["all"], begin: datetime) -> Spend:

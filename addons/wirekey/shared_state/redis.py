@@ -32,6 +32,8 @@ TIME_LIMIT = 0.05
 """Seconds for one step."""
 CONNECT_LIMIT = 2.0
 """Seconds for the first connection, at the start."""
+COMMAND_LIMIT = 10.0
+"""Seconds for what a command reads."""
 FAILURES = 3
 """Failures in a row after which nothing is asked for `REST` seconds. Then one call tries again."""
 REST = 1.0
@@ -182,6 +184,21 @@ class RedisState:
         found = await self._script(scripts.LEVELS, [f"budget:{key}" for key in keys], [])
         pairs = zip(found[::2], found[1::2], strict=True)
         return tuple(BudgetLevel(int(spent), int(reserved)) if spent else None for spent, reserved in pairs)
+
+    async def totals(self) -> dict[str, int]:
+        """Return what is spent of all budgets, by key, for a command. Raises SharedStateUnavailableError."""
+        before, after = f"{PREFIX}budget:", ":total"
+
+        async def read() -> dict[str, int]:
+            names = [name async for name in self._client.scan_iter(match=f"{before}*{after}", count=1000)]
+            found = {name: await self._client.get(name) for name in names}
+            return {
+                name.decode().removeprefix(before).removesuffix(after): int(spent)
+                for name, spent in found.items()
+                if spent is not None
+            }
+
+        return await self._ask(read, COMMAND_LIMIT)
 
     # Messages.
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.running import Wirekey, wait_for
+from tests.running import SimulatorThread, Wirekey, wait_for
 from wirekey_simulator.google_logins import AUTHORIZE_PATH, TOKEN_PATH, USERINFO_PATH, GoogleLoginService
 from wirekey_simulator.plain_http import serving
 
@@ -36,11 +36,20 @@ def google_settings(url):
 
 
 @pytest.fixture(scope="module")
-def wirekey(tmp_path_factory, google, google_url):
+def code_assist(tmp_path_factory):
+    """The stand-in that knows the project of each login."""
+    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture(scope="module")
+def wirekey(tmp_path_factory, google, google_url, code_assist):
     configuration = {
         "listen": {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"},
         "backends": {"gemini-oauth-auto": {"enabled": True}},
-        "google": google_settings(google_url),
+        "google": google_settings(google_url) | {"code_assist_url": code_assist.url},
+        "upstream_ca_file": str(code_assist.ca_file),
     }
     environ = {"CLIENT_ID": google.client_id, "CLIENT_SECRET": google.client_secret}
     running = Wirekey(tmp_path_factory.mktemp("wirekey"), configuration, environ=environ)
@@ -91,7 +100,7 @@ def test_a_login_in_the_browser_stores_the_account(wirekey, google, folder, list
     shown = status(wirekey, listener)
     assert shown["authenticated"] is True
     assert shown["email"] == "ann@example.com"
-    assert shown["projectId"] is None
+    assert shown["projectId"] == "sim-project-1"
     end = time.strptime(shown["expiresAt"][:19], "%Y-%m-%dT%H:%M:%S")
     assert end
     assert shown["expiresAt"][19] == "."

@@ -86,6 +86,13 @@ TABLE = [
         "effort=high",
         '{"reasoning_effort":"high","extra_body":{"google":{"thinking_config":{"include_thoughts":true}}}}',
     ),
+    (
+        "gemini",
+        CHAT_AT_GEMINI,
+        '{"extra_body":{"google":{"thinking_config":{"thinking_level":"low"}}},"google":{"thinking_config":{"thinking_budget":1}}}',
+        "thinking_budget=9",
+        '{"extra_body":{"google":{"thinking_config":{"thinking_budget":9}}},"google":{"thinking_config":{}}}',
+    ),
     ("openai", CHAT, "{}", "verbosity=low", '{"verbosity":"low"}'),
     ("openai", RESPONSES, "{}", "verbosity=high", '{"text":{"verbosity":"high"}}'),
     (

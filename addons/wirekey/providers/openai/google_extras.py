@@ -51,19 +51,23 @@ def set_chat_parameters(root: EditableObject, parameters: Members) -> None:
         wanted.pop("reasoning_effort", None)
         if "reasoning_effort" in root.members.values:
             root.remove("reasoning_effort")
-    if budget is not None or "reasoning_effort" in wanted:
+        _remove_thinking(root, keep="thinking_budget")
+    elif "reasoning_effort" in wanted:
         _remove_thinking(root)
     if budget is not None:
         wanted["extra_body"] = {"google": {"thinking_config": {"thinking_budget": budget}}}
     root.set(wanted)
 
 
-def _remove_thinking(root: EditableObject) -> None:
-    """Remove how much to reason from `extra_body.google`, and from `google`, where SDKs may put it."""
+def _remove_thinking(root: EditableObject, keep: str = "") -> None:
+    """Remove how much to reason from `extra_body.google`, and from `google`, where SDKs may put it.
+
+    `keep`: the member of `extra_body.google` that is set next, as a removed one cannot be set again.
+    """
     extra = root.child("extra_body") if root.members.starts("extra_body", b"{") else None
     for parent in (extra, root):
         google = parent.child("google") if parent and parent.members.starts("google", b"{") else None
         config = google.child("thinking_config") if google and google.members.starts("thinking_config", b"{") else None
         for name in ("thinking_budget", "thinking_level"):
-            if config and name in config.members.values:
+            if config and name in config.members.values and not (parent is extra and name == keep):
                 config.remove(name)

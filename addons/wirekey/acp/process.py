@@ -144,8 +144,9 @@ class LocalProgram:
     async def _read(self) -> None:
         """Read what the program sends, as fast as the client of the turn takes it."""
         assert self._process
-        assert self._process.stdout
-        while data := await self._process.stdout.read(READ_SIZE):
+        output = self._process.stdout
+        assert output
+        while data := await output.read(READ_SIZE):
             events = self._connection.feed(data)
             if self._connection.replies:
                 replies = bytes(self._connection.replies)
@@ -161,8 +162,9 @@ class LocalProgram:
     async def _drain(self) -> None:
         """Read and forget what the program writes for people."""
         assert self._process
-        assert self._process.stderr
-        while await self._process.stderr.read(READ_SIZE):
+        output = self._process.stderr
+        assert output
+        while await output.read(READ_SIZE):
             pass
 
     def _write(self, data: bytes) -> None:

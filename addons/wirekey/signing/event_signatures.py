@@ -37,7 +37,7 @@ class EventSignatures:
     `seed`: the signature of the head, in lower-case hexadecimal.
     """
 
-    __slots__ = ("_credentials", "_keys", "_region", "_service", "previous")
+    __slots__ = ("_credentials", "_head", "_key", "_keys", "_region", "_second", "_service", "previous")
 
     def __init__(
         self, credentials: SigV4Credentials, region: str, service: str, seed: str, keys: SigningKeyCache
@@ -46,6 +46,9 @@ class EventSignatures:
         self._region = region
         self._service = service
         self._keys = keys
+        self._second = -1
+        """The second that `_head`, the beginning of the text to sign, and `_key` are for: events of one share them."""
+        self._head, self._key = "", b""
         self.previous = seed
 
     def next(self, seconds: int, headers: bytes, payload_sha256: str) -> bytes:
@@ -53,16 +56,19 @@ class EventSignatures:
 
         `seconds`: since the epoch. `headers`: those that are signed, encoded.
         """
-        timestamp = datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
-        date = timestamp[:8]
-        text = (
-            f"{ALGORITHM}\n{timestamp}\n{date}/{self._region}/{self._service}/{TERMINATOR}\n{self.previous}\n"
-            f"{hashlib.sha256(headers).hexdigest()}\n{payload_sha256}"
-        )
-        key = self._keys.key(self._credentials, date, self._region, self._service)
-        signature = hmac.digest(key, text.encode(), "sha256")
+        if seconds != self._second:
+            self._begin_second(seconds)
+        text = f"{self._head}{self.previous}\n{hashlib.sha256(headers).hexdigest()}\n{payload_sha256}"
+        signature = hmac.digest(self._key, text.encode(), "sha256")
         self.previous = signature.hex()
         return signature
+
+    def _begin_second(self, seconds: int) -> None:
+        timestamp = datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+        date = timestamp[:8]
+        self._head = f"{ALGORITHM}\n{timestamp}\n{date}/{self._region}/{self._service}/{TERMINATOR}\n"
+        self._key = self._keys.key(self._credentials, date, self._region, self._service)
+        self._second = seconds
 
 
 class EventResigner:

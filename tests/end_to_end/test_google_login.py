@@ -1,5 +1,6 @@
 """Google logins at /auth/login, on the gateway and the console, with a strict stand-in for Google."""
 
+import functools
 import json
 import stat
 import time
@@ -12,6 +13,8 @@ from tests.running import SimulatorThread, Wirekey, wait_for
 from wirekey_simulator.google_logins import AUTHORIZE_PATH, TOKEN_PATH, USERINFO_PATH, GoogleLoginService
 from wirekey_simulator.plain_http import serving
 
+http_get = functools.partial(httpx.get, verify=False)
+"""All of it is plain HTTP, so no request needs the roots, which are slow to load."""
 NOT_LOGGED_IN = {"authenticated": False}
 
 
@@ -67,7 +70,7 @@ def _no_accounts(wirekey, folder, google):
     google.denies, google.userinfo_fails, google.person = False, False, "ann@example.com"
     for path in folder.glob("*.json"):
         path.unlink()
-    wait_for(lambda: httpx.get(f"{address(wirekey, 'gateway')}/auth/status").json() == NOT_LOGGED_IN, "no accounts")
+    wait_for(lambda: http_get(f"{address(wirekey, 'gateway')}/auth/status").json() == NOT_LOGGED_IN, "no accounts")
 
 
 def address(wirekey, listener):
@@ -77,7 +80,7 @@ def address(wirekey, listener):
 
 
 def status(wirekey, listener="gateway"):
-    return httpx.get(f"{address(wirekey, listener)}/auth/status").json()
+    return http_get(f"{address(wirekey, listener)}/auth/status").json()
 
 
 def begin(wirekey, browser, listener="gateway"):
@@ -89,7 +92,7 @@ def begin(wirekey, browser, listener="gateway"):
 
 @pytest.mark.parametrize("listener", ["gateway", "console"])
 def test_a_login_in_the_browser_stores_the_account(wirekey, google, folder, listener):
-    with httpx.Client(follow_redirects=True, timeout=60) as browser:
+    with httpx.Client(verify=False, follow_redirects=True, timeout=60) as browser:
         page = browser.get(f"{address(wirekey, listener)}/auth/login")
     assert page.status_code == 200
     assert "text/html" in page.headers["content-type"]
@@ -115,7 +118,7 @@ def test_a_login_in_the_browser_stores_the_account(wirekey, google, folder, list
 
 
 def test_the_page_gets_the_redirect_with_the_real_port_and_the_challenge(wirekey, google_url):
-    response = httpx.get(f"{address(wirekey, 'gateway')}/auth/login")
+    response = http_get(f"{address(wirekey, 'gateway')}/auth/login")
     location = response.headers["location"]
     assert location.startswith(google_url + AUTHORIZE_PATH)
     query = parse_qs(urlsplit(location).query)
@@ -131,11 +134,11 @@ def test_the_page_gets_the_redirect_with_the_real_port_and_the_challenge(wirekey
 
 def test_a_second_login_of_the_same_person_replaces_the_first(wirekey, folder, google):
     for _ in range(2):
-        with httpx.Client(follow_redirects=True, timeout=60) as browser:
+        with httpx.Client(verify=False, follow_redirects=True, timeout=60) as browser:
             assert browser.get(f"{address(wirekey, 'gateway')}/auth/login").status_code == 200
     assert len(list(folder.glob("*.json"))) == 1
     google.person = "bob@example.com"
-    with httpx.Client(follow_redirects=True, timeout=60) as browser:
+    with httpx.Client(verify=False, follow_redirects=True, timeout=60) as browser:
         assert browser.get(f"{address(wirekey, 'gateway')}/auth/login").status_code == 200
     assert len(list(folder.glob("*.json"))) == 2
     assert status(wirekey)["email"] == "bob@example.com"
@@ -143,7 +146,7 @@ def test_a_second_login_of_the_same_person_replaces_the_first(wirekey, folder, g
 
 def test_a_login_without_an_email_is_no_failure(wirekey, google):
     google.userinfo_fails = True
-    with httpx.Client(follow_redirects=True, timeout=60) as browser:
+    with httpx.Client(verify=False, follow_redirects=True, timeout=60) as browser:
         assert browser.get(f"{address(wirekey, 'gateway')}/auth/login").status_code == 200
     assert status(wirekey)["authenticated"] is True
 
@@ -171,7 +174,7 @@ def changed(url, **fields):
     ids=["other state", "no state", "empty state", "no code", "other code", "denied", "denied with code", "two lines"],
 )
 def test_a_wrong_callback_gets_a_page_and_stores_nothing(wirekey, folder, fields):
-    with httpx.Client(timeout=60) as browser:
+    with httpx.Client(verify=False, timeout=60) as browser:
         url, query = changed(begin(wirekey, browser), **fields)
         page = browser.get(url, params=query)
         assert page.status_code == 400
@@ -182,7 +185,7 @@ def test_a_wrong_callback_gets_a_page_and_stores_nothing(wirekey, folder, fields
 
 
 def test_a_state_works_once(wirekey, folder):
-    with httpx.Client(timeout=60) as browser:
+    with httpx.Client(verify=False, timeout=60) as browser:
         url = begin(wirekey, browser)
         cookie = dict(browser.cookies)
         assert browser.get(url).status_code == 200
@@ -192,7 +195,7 @@ def test_a_state_works_once(wirekey, folder):
 
 
 def test_a_login_that_ends_in_another_browser_is_refused(wirekey, folder):
-    with httpx.Client(timeout=60) as browser, httpx.Client(timeout=60) as other:
+    with httpx.Client(verify=False, timeout=60) as browser, httpx.Client(verify=False, timeout=60) as other:
         url = begin(wirekey, browser)
         begin(wirekey, other)
         assert other.get(url).status_code == 400
@@ -201,7 +204,7 @@ def test_a_login_that_ends_in_another_browser_is_refused(wirekey, folder):
 
 
 def test_a_login_that_began_long_ago_is_refused(wirekey, folder):
-    with httpx.Client(timeout=60) as browser:
+    with httpx.Client(verify=False, timeout=60) as browser:
         url = begin(wirekey, browser)
         for path in (folder / "logins").glob("*.login"):
             path.write_text(json.dumps(json.loads(path.read_text()) | {"began": time.time() - 601}))
@@ -230,7 +233,7 @@ def test_a_login_that_began_long_ago_is_refused(wirekey, folder):
 )
 def test_pages_of_other_sites_and_other_machines_get_nothing(wirekey, listener, path, headers, refused):
     place = wirekey.running.gateway if listener == "gateway" else wirekey.running.console
-    response = httpx.get(f"http://{place}{path}", headers=headers)
+    response = http_get(f"http://{place}{path}", headers=headers)
     assert response.status_code == refused
     assert "set-cookie" not in response.headers
     assert "access-control-allow-origin" not in response.headers
@@ -245,26 +248,26 @@ def test_only_get_is_accepted(wirekey, path, method):
 def test_a_browser_at_an_address_is_sent_to_localhost_first(wirekey):
     """The cookie belongs to the name that sets it, and Google redirects to localhost."""
     url = f"http://{wirekey.running.gateway}/auth/login"
-    response = httpx.get(url, headers={"sec-fetch-site": "none", "sec-fetch-mode": "navigate"})
+    response = http_get(url, headers={"sec-fetch-site": "none", "sec-fetch-mode": "navigate"})
     assert response.headers["location"] == f"{address(wirekey, 'gateway')}/auth/login"
-    assert httpx.get(url).headers["location"].partition("?")[0].endswith(AUTHORIZE_PATH)
+    assert http_get(url).headers["location"].partition("?")[0].endswith(AUTHORIZE_PATH)
 
 
 def test_a_program_at_an_address_can_log_in_too(wirekey):
-    with httpx.Client(follow_redirects=True, timeout=60) as program:
+    with httpx.Client(verify=False, follow_redirects=True, timeout=60) as program:
         assert program.get(f"http://{wirekey.running.gateway}/auth/login").status_code == 200
 
 
 def test_health_shows_nothing_of_a_login(wirekey):
-    with httpx.Client(follow_redirects=True, timeout=60) as browser:
+    with httpx.Client(verify=False, follow_redirects=True, timeout=60) as browser:
         browser.get(f"{address(wirekey, 'gateway')}/auth/login")
-    assert httpx.get(f"{address(wirekey, 'gateway')}/health").json() == {"status": "ok"}
+    assert http_get(f"{address(wirekey, 'gateway')}/health").json() == {"status": "ok"}
 
 
 def test_no_token_code_verifier_or_state_is_in_the_log_or_the_record(wirekey, google):
-    with httpx.Client(follow_redirects=True, timeout=60) as browser:
+    with httpx.Client(verify=False, follow_redirects=True, timeout=60) as browser:
         browser.get(f"{address(wirekey, 'gateway')}/auth/login")
-    with httpx.Client(timeout=60) as browser:
+    with httpx.Client(verify=False, timeout=60) as browser:
         url, query = changed(begin(wirekey, browser), state="wrong")
         browser.get(url, params=query)
     secrets = [*google.issued, google.client_secret]
@@ -282,10 +285,10 @@ def test_without_the_backend_a_login_is_refused_with_the_setting(tmp_path):
     try:
         base = f"http://{running.running.gateway}"
         for path in ("/auth/login", "/auth/callback?code=x&state=y"):
-            refused = httpx.get(base + path)
+            refused = http_get(base + path)
             assert (refused.status_code, refused.json()["error"]) == (403, "backend_not_enabled")
             assert "backends.gemini-oauth-auto.enabled" in refused.json()["error_description"]
-        assert httpx.get(f"{base}/auth/status").json() == NOT_LOGGED_IN
+        assert http_get(f"{base}/auth/status").json() == NOT_LOGGED_IN
     finally:
         running.stop()
 
@@ -297,7 +300,7 @@ def test_a_running_wirekey_follows_the_commands(wirekey, folder):
     from wirekey.google.account_files import AccountFiles
 
     files = AccountFiles(folder)
-    with httpx.Client(follow_redirects=True, timeout=60) as browser:
+    with httpx.Client(verify=False, follow_redirects=True, timeout=60) as browser:
         browser.get(f"{address(wirekey, 'gateway')}/auth/login")
     files.change("ann-example.com", lambda old: replace(old, project_id="my-project", project_set=True))
     wait_for(lambda: status(wirekey).get("projectId") == "my-project", "the project")

@@ -28,7 +28,7 @@ def google():
 
 @pytest.fixture
 def client(google):
-    with serving(google) as url, httpx.Client(base_url=url) as client:
+    with serving(google) as url, httpx.Client(verify=False, base_url=url) as client:
         yield client
 
 

@@ -60,6 +60,10 @@ def wirekey(tmp_path_factory, folder):
         backends={"gemini-cli-acp": acp},
         session_affinity={"header": "x-session-id"},
         failover={"max_attempts": 1},
+        routes=[
+            {"match": "by-provider", "provider": "gemini-cli-acp"},
+            {"match": "by-model", "model": "gemini-cli-acp:google/gemini-3-flash-preview"},
+        ],
     )
     environ = {**KEY_ENVIRONMENT, "SOME_API_KEY": CANARY, "WIREKEY_SOMETHING": CANARY}
     running = Wirekey(tmp_path_factory.mktemp("wirekey"), configuration, environ=environ)
@@ -146,6 +150,17 @@ def test_a_conversation_of_an_sdk_goes_on_in_its_session(chat, way):
     other, count, text = json.loads(ask(chat, "Hello", "Changed.", "Why? [prompt]", extra_headers=headers))
     assert (count, other != session) == (1, True)
     assert text.startswith("User: Hello")
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"), [("by-provider", "gemini-2.5-flash"), ("by-model", "gemini-3-flash-preview")]
+)
+def test_a_route_may_lead_to_the_program(chat, wirekey, asked, sent):
+    """A model that is not one of Gemini's becomes that of the setting."""
+    since = beginning()
+    assert json.loads(ask(chat, "[arguments]", model=asked)) == ["--experimental-acp", "--model", sent]
+    event = wirekey.finished_event(since)
+    assert (event["requested_model"], event["model"], event["upstream"]) == (asked, sent, "gemini-cli-acp")
 
 
 def test_two_agents_never_share_a_program(chat, wirekey, way, folder):

@@ -72,6 +72,9 @@ EMBEDDINGS = MappingProxyType(
 )
 """Operation → its format, for operations that make vectors of text."""
 
+CONNECTIONS = frozenset({"realtime"})
+"""Operations that open a connection of many responses, each of which is a call of its own."""
+
 TRANSLATED = MappingProxyType({**CONVERSATIONS, **COUNTS, **EMBEDDINGS})
 """Operation → its format, for all operations that can be translated."""
 

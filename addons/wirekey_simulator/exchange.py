@@ -13,6 +13,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from wirekey_simulator.websocket import RespondingPeer
+
 Json = dict[str, Any]
 
 HELD_BODY_BYTES = 64 << 20
@@ -192,6 +194,8 @@ class SimulatedResponse:
     """The error event with which the provider ends a stream that fails."""
     garbled_piece: bytes = b""
     """A malformed event of this stream's format."""
+    conversation: RespondingPeer | None = None
+    """The conversation on the WebSocket that this response (101) opens."""
 
 
 encode = msgspec.json.Encoder().encode

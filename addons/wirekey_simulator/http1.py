@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import h11
 
 from wirekey_simulator.exchange import BodyCollector, SimulatedRequest
+from wirekey_simulator.websocket import SimulatedWebSocket
 
 if TYPE_CHECKING:
+    from wirekey_simulator.behaviour import Behaviour
     from wirekey_simulator.connection import SimulatorConnection
+    from wirekey_simulator.exchange import Seen, SimulatedResponse
     from wirekey_simulator.two_way import TwoWayExchange
 
 MAX_HEAD_BYTES = 256 * 1024
@@ -30,9 +33,13 @@ class Http1:
         self.is_early = False
         """Whether the request gets its response before its end."""
         self.is_last = False
+        self.websocket: SimulatedWebSocket | None = None
 
     def receive(self, data: bytes) -> None:
         """Read bytes from the client."""
+        if self.websocket:
+            self.websocket.receive(data)
+            return
         try:
             self.state.receive_data(data)
             self._advance()
@@ -43,6 +50,17 @@ class Http1:
         """Cancel the response under way: the client disconnected."""
         if self.task:
             self.task.cancel()
+        if self.websocket:
+            self.websocket.lost()
+
+    def upgrade(self, response: SimulatedResponse, behaviour: Behaviour, seen: Seen) -> None:
+        """Open a WebSocket. Frames follow."""
+        self._write(h11.InformationalResponse(status_code=101, headers=response.headers, reason=b"Switching Protocols"))
+        assert response.conversation
+        self.websocket = SimulatedWebSocket(self.connection, response, behaviour, seen)
+        early, _ = self.state.trailing_data
+        self.websocket.open()
+        self.websocket.receive(early)
 
     def _advance(self) -> None:
         while self.connection.is_open:

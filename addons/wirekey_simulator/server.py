@@ -21,6 +21,7 @@ from wirekey_simulator.delivery import Gate, deliver, deliver_at_once
 from wirekey_simulator.dispatch import response_for
 from wirekey_simulator.exchange import Seen, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.hosts import provider_of
+from wirekey_simulator.http1 import Http1
 from wirekey_simulator.script import PREFIX, Script, control
 from wirekey_simulator.state import State
 from wirekey_simulator.two_way import TwoWayExchange
@@ -142,6 +143,10 @@ class Simulator:
         if request.streams and response.status == 200:
             wire.two_way = TwoWayExchange(request, behaviour, seen, self.aws_credentials)
             return self._start(wire.two_way.play(wire, self.gate))
+        if response.conversation is not None:
+            assert isinstance(wire, Http1)
+            wire.upgrade(response, behaviour, seen)
+            return None
         if deliver_at_once(response, behaviour, wire, seen):
             return None
         return self._start(self._play(response, behaviour, wire, seen))

@@ -78,7 +78,7 @@ def test_hooks_before_the_verdict_refuse_and_hooks_after_it_are_logged():
     assert {hook for _, hook in RETRYING} == {"attempt_failed", "attempt_repeated"}
     responses = {"responseheaders", "response", "error", "http_connected", "http_connect_error"}
     handshakes = {"tls_clienthello", "tls_start_client", "tls_start_server", "tls_established_client"}
-    assert {hook for _, hook in AFTER} == responses | handshakes | {"client_disconnected"}
+    assert {hook for _, hook in AFTER} == responses | handshakes | {"client_disconnected", "decide_message"}
 
 
 def test_a_hook_without_a_known_failure_mode_is_rejected():
@@ -390,6 +390,8 @@ METHODS = {
     "refusal_of_response": None,
     "is_two_way": None,
     "request_parts": None,
+    "is_upgrade": None,
+    "websocket_session": None,
     "open_spool": None,  # in tests/wire/test_large_requests.py
 }
 """Method called by the wire layer → status and outcome of a call in which it fails; None: tested below."""
@@ -428,6 +430,12 @@ def test_an_exception_in_the_events_of_a_request_sends_nothing_more(monkeypatch,
     with pytest.raises(RequestRefused, match=INTERNAL_ERROR.code):
         list(delegate.request_parts(flow, b"anything"))
     assert QUOTED not in caplog.text
+
+
+def test_no_websocket_is_opened_whose_session_cannot_be_made():
+    delegate, flow = CallDelegate(Services()), tflow.tflow()
+    assert delegate.is_upgrade(flow) is False
+    assert delegate.websocket_session(flow) is None  # the wire layer then refuses the call
 
 
 def test_an_exception_in_the_retry_check_means_no_retry(monkeypatch, caplog):

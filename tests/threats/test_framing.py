@@ -103,14 +103,14 @@ def test_H7_http_0_9(stage):
     assert stage.nothing_arrived()
 
 
-def test_H8_a_websocket_is_refused(stage):
+def test_H8_a_websocket_is_refused_where_the_provider_has_none(stage):
     lines = (
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
         "Sec-WebSocket-Version: 13",
     )
-    request = post(*lines, method="GET", path="/v1/realtime", body=b"", content_type=None)
+    request = post(*lines, method="GET", path="/v1/models", body=b"", content_type=None)
     stage.denied(request, 426)
     answer = stage.ask(request)  # RFC 9110, 15.5.22: a 426 names the protocol to use
     assert (answer.headers["upgrade"], answer.headers["connection"]) == ("HTTP/1.1", "upgrade")

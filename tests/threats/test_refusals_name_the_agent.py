@@ -71,8 +71,9 @@ def test_R29_a_plain_request_to_another_host_is_recorded_with_its_agent(stage):
 @pytest.mark.parametrize("by", ["tunnel", "key slot"])
 def test_R29_a_refused_websocket_is_recorded_with_its_agent(stage, by):
     lines = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    lines += ["Sec-WebSocket-Version: 13"]
     lines += [f"Authorization: Bearer {stage.alice}"] if by == "key slot" else []
-    request = post(*lines, path="/v1/realtime?model=gpt-realtime", method="GET", body=b"", content_type=None)
+    request = post(*lines, path="/v1/models", method="GET", body=b"", content_type=None)
     assert stage.ask(request, token=stage.alice if by == "tunnel" else "").status == 426
     refused(stage, 426, "websocket_refused", "alice")
 

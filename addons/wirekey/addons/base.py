@@ -102,6 +102,7 @@ ON_ERROR: dict[str, Callable[[Addon, str, Any, Exception], None]] = {
     **dict.fromkeys(("responseheaders", "response", "error", "http_connected", "http_connect_error"), Addon.only_log),
     **dict.fromkeys(("tls_clienthello", "tls_start_client", "tls_start_server"), Addon.only_log),
     **dict.fromkeys(("tls_established_client", "client_disconnected"), Addon.only_log),
+    "decide_message": Addon.only_log,  # an undecided message closes its connection
 }
 """Hook → the action when it raises."""
 LIFECYCLE = frozenset({"load", "configure", "running", "done"})

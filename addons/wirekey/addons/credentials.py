@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FIRST_REDIRECT_STATUS = 300
+SWITCHING_PROTOCOLS = 101
 UNVERIFIED = Refusal(403, "signature_unverified", "This operation is not signed in a way that could be verified.")
 REFUSED_PAIR = frozenset({"UnrecognizedClientException", "ExpiredTokenException", "InvalidClientTokenId"})
 
@@ -100,6 +101,8 @@ class Credentials(AdmittingAddon):
                 encoded=response.status_code >= FIRST_REDIRECT_STATUS,
                 at_gateway=bool(state.base),
             )
+            if response.status_code == SWITCHING_PROTOCOLS:
+                response.headers.fields += ((b"upgrade", b"websocket"),)  # named by Connection, and so removed
         except Exception as error:
             self.log_failure("clean_head", error)
             response.headers.fields = minimal_fields(response.headers.fields)

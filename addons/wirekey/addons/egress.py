@@ -15,11 +15,13 @@ from mitmproxy.proxy.layers.tls import parse_client_hello
 
 from wirekey.addons.base import Addon
 from wirekey.addons.gateway import at_gateway
+from wirekey.addons.policy import by_name
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
 from wirekey.errors import Refusal
+from wirekey.realtime.handshake import UPGRADE_REFUSED, check_request, is_websocket
 from wirekey.wire.connection_handler import skip_outer_layers
 from wirekey.wire.happy_eyeballs import interleave_families
 from wirekey.wire.install import CloseConnectionLayer, choose_as_mitmproxy, replace_http_layers
@@ -158,8 +160,10 @@ class Egress(Addon):
         if len(request.headers.fields) > self.services.settings.header_count:
             raise Refusal(431, "too_many_headers", "The request has more header lines than limits.headers allows.")
         if "upgrade" in request.headers:
-            # Codex falls back to HTTP at once after 426, and after another status only after several attempts.
-            raise Refusal(426, "websocket_refused", "WebSocket and other upgrades are not enabled here. Use HTTP.")
+            headers = by_name(request.headers)
+            if not is_websocket(headers):
+                raise UPGRADE_REFUSED
+            check_request(request.method, request.http_version, headers)
         if CONTROL.search(b" ".join(value for _, value in request.headers.fields)):
             raise Refusal(400, "malformed", "A header value holds a control character.")
 

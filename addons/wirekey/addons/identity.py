@@ -26,6 +26,7 @@ from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
 from wirekey.identity.tokens import token_digest
 from wirekey.providers import PROVIDERS
+from wirekey.realtime.handshake import PROTOCOLS, without_protocol_keys
 from wirekey.tracebacks import forget_frames
 
 if TYPE_CHECKING:
@@ -444,6 +445,8 @@ def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
         )
         request.data.path = masked(request.data.path, plain_spans(request.data.path, secrets))
     kept = tuple(field for field in headers.fields if not is_credential_field(field[0]))
+    if PROTOCOLS in headers:
+        kept = without_protocol_keys(kept)
     if may_hold_tokens(chain((request.data.path,), chain.from_iterable(kept))):
         kept = tuple((name, without_tokens(value)) for name, value in kept if without_tokens(name) is name)
         request.data.path = without_tokens(request.data.path)

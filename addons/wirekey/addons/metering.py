@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 EVENT_STREAM = "text/event-stream"
 AWS_EVENT_STREAM = "application/vnd.amazon.eventstream"
 FIRST_ERROR_STATUS = 400
+SWITCHING_PROTOCOLS = 101
 
 
 class Metering(Addon):
@@ -65,6 +66,10 @@ class Metering(Addon):
         assert call.provider
         assert call.operation
         call.status = response.status_code
+        if call.status == SWITCHING_PROTOCOLS:
+            if self.services.settings.simulated:
+                response.headers["x-wirekey-simulated"] = "true"
+            return
         envelope = self.make_envelope(state, response)
         content_type = response.headers.get("content-type", "")
         provider, operation, facts = call.provider, call.operation, call.facts or Facts()

@@ -18,6 +18,7 @@ from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.companions import companion_operation
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
+from wirekey.realtime.handshake import NO_WEBSOCKET, UPGRADE_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -55,6 +56,8 @@ class Recognition(Addon):
         operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
         if operation is None or operation.kind is Kind.OTHER:
             operation = companion_operation(call.provider, request.method, path) or operation
+        if "upgrade" in request.headers and (operation is None or operation.body is not Body.WEBSOCKET):
+            raise UPGRADE_REFUSED
         if operation is None:
             raise Refusal(
                 404,
@@ -65,6 +68,10 @@ class Recognition(Addon):
         if PROVIDERS[call.provider].uses_aws and operation.kind is not Kind.COMPANION:
             check_service(self.calls.state(flow).host, operation)
         check_events(self.calls.state(flow), operation, request)
+        if operation.body is Body.WEBSOCKET:
+            if "upgrade" not in request.headers:
+                raise NO_WEBSOCKET
+            operation = PROVIDERS[call.provider].read_upgrade(operation, read_query(query))
         call.operation = operation
         call.reads_body = operation.body in READ_BODIES
         if call.reads_body:
@@ -140,7 +147,8 @@ class Recognition(Addon):
         assert call.provider
         assert call.operation
         if not call.reads_body:
-            call.facts = Facts(model=call.operation.model, stream=call.operation.stream)
+            stream = call.operation.stream or call.operation.body is Body.WEBSOCKET
+            call.facts = Facts(model=call.operation.model, stream=stream)
             return
         call.facts = self.read_here(flow, call)
         if self.apply_facts(flow, call):

@@ -78,7 +78,7 @@ class Routing(AdmittingAddon):
         candidates = with_accounts(candidates, call.model, fixed=state.wanted_model is not None)
         call.route = candidates[0].route
         failover = candidates[0].failover or settings.failover
-        kept = call.reads_body or call.operation.body is Body.NONE
+        kept = call.reads_body or call.operation.body in (Body.NONE, Body.WEBSOCKET)
         if not may_be_resent(call.operation, request.method, kept=kept):
             failover = one_attempt(failover)
         state.plan = RetryPlan(candidates, failover, self.session(request, call, candidates))

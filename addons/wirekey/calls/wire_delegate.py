@@ -11,11 +11,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.body import Spool
+from wirekey.body import Body, Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import STOPPING, refusal_if_revoked
 from wirekey.calls.guard import guard
 from wirekey.calls.message_copy import with_fields
+from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
 from wirekey.calls.two_way import events_to_send, is_between_turns, is_two_way
@@ -23,6 +24,7 @@ from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.providers import PROVIDERS
+from wirekey.realtime.openai import OpenAiRealtime
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+REALTIME = {"realtime": OpenAiRealtime()}
+"""Operation → the protocol of its messages."""
 FAILURES = RETRIED_STATUSES | REFUSED_KEY | LIMITED
 
 
@@ -193,6 +197,26 @@ class CallDelegate:
         """Return whether a call may be sent again although the provider may have begun with it."""
         call = self.states[flow.id].call
         return call.operation is not None and may_be_resent(call.operation, call.method, kept=True)
+
+    # WebSockets.
+
+    @guard(on_error=lambda *_: False)
+    def is_upgrade(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a call opens a WebSocket."""
+        state = self.states.get(flow.id)
+        operation = state.call.operation if state else None
+        return operation is not None and operation.body is Body.WEBSOCKET
+
+    @guard(on_error=lambda *_: None)
+    def websocket_session(self, flow: http.HTTPFlow) -> RealtimeSession | None:
+        """Return the session of a connection that was opened."""
+        state = self.states[flow.id]
+        assert state.call.operation
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in self.calls.request(flow).headers.fields
+        }
+        return RealtimeSession(self.services, state, REALTIME[state.call.operation.name], headers)
 
     # The response.
 

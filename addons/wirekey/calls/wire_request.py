@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.body import Body
 from wirekey.calls.two_way import check_upstream, is_two_way
 from wirekey.calls.wire_head import wire_head
 from wirekey.errors import Fault, Refusal
@@ -49,6 +50,8 @@ def wire_request(
         check_upstream(state, server)
     wire = wire_head(state.request, attempt, reads_body=state.call.reads_body)
     headers = wire.data.headers
+    if state.call.operation and state.call.operation.body is Body.WEBSOCKET:
+        headers.fields += ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
     headers.fields = with_credential(headers.fields, attempt, wire.data.path)
     if attempt.aws:
         body = None if two_way else attempt.body

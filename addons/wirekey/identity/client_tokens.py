@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wirekey.credential_headers import query_values
 from wirekey.identity.jwt_reading import looks_like_jwt
 from wirekey.identity.tokens import PREFIX
+from wirekey.realtime.handshake import PROTOCOLS, keys_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,3 +87,5 @@ def header_values(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
                 yield token.strip(" \t")
         elif lower in KEY_HEADERS:
             yield value.strip(" \t")
+        elif lower == PROTOCOLS:
+            yield from keys_in(value)

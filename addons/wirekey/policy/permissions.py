@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.body import Body
 from wirekey.errors import Refusal
 from wirekey.operation import Kind
 from wirekey.permissions import DEFAULT, READ, WRITE
@@ -24,9 +25,12 @@ def permissions_of(agent: Agent | None) -> list[str]:
 def needed(call: Call) -> str:
     """Return the permission that a recognised call needs.
 
-    It is reading for a GET, a listing and a companion operation, and writing for all else.
+    It is reading for a GET, a listing and a companion operation, and writing for all else. A WebSocket is opened by a
+    GET, but its messages call models.
     """
     assert call.operation
+    if call.operation.body is Body.WEBSOCKET:
+        return WRITE
     return READ if call.method == "GET" or call.operation.kind in {Kind.LISTING, Kind.COMPANION} else WRITE
 
 

@@ -27,7 +27,14 @@ Row = tuple[str, str, str, Body, Kind]
 SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._:~@+=-]{0,255}"
 
 OTHER = "other"
-_BODIES = {"none": Body.NONE, "json": Body.JSON, "form": Body.MULTIPART, "opaque": Body.OPAQUE, "events": Body.EVENTS}
+_BODIES = {
+    "none": Body.NONE,
+    "json": Body.JSON,
+    "form": Body.MULTIPART,
+    "opaque": Body.OPAQUE,
+    "events": Body.EVENTS,
+    "websocket": Body.WEBSOCKET,
+}
 _PLAIN_PATH = re.compile(rf"(?:/{SEGMENT})+")
 _OTHER_METHODS = {
     "GET": Body.NONE,

@@ -89,6 +89,10 @@ class Provider(Protocol):
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a request, or None. `path` is raw, without the query."""
 
+    def read_upgrade(self, operation: Operation, query: Mapping[str, str]) -> Operation:
+        """Return the operation of a request that opens a WebSocket, with its model. Raises Refusal(400)."""
+        return operation
+
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:

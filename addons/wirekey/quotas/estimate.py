@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.operation import CONVERSATIONS, FORMAT_OF, OTHER_COUNTS, Kind
+from wirekey.operation import CONNECTIONS, CONVERSATIONS, FORMAT_OF, OTHER_COUNTS, Kind
 from wirekey.providers.output_limits import UNKNOWN, output_limit
 from wirekey.quotas.definition import NANODOLLARS
 
@@ -47,7 +47,9 @@ class EstimatedRequest:
 
 
 def generates(operation: Operation) -> bool:
-    """Return whether an operation uses tokens that are paid for. Counting them is free."""
+    """Return whether an operation uses tokens that are paid for. Counting them is free, and so is a connection."""
+    if operation.name in CONNECTIONS:
+        return False
     counts = operation.name in OTHER_COUNTS or (operation.name in FORMAT_OF and operation.name not in CONVERSATIONS)
     return operation.kind is Kind.INFERENCE and (not counts or operation.name == "responses.compact")
 

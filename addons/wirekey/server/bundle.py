@@ -23,6 +23,7 @@ from wirekey.addons.models import Models
 from wirekey.addons.own_calls import OwnCalls
 from wirekey.addons.policy import Policy
 from wirekey.addons.quotas import Quotas
+from wirekey.addons.realtime import Realtime
 from wirekey.addons.recognition import Recognition
 from wirekey.addons.request_hooks import RequestHooks
 from wirekey.addons.request_start import RequestStart
@@ -62,6 +63,7 @@ def addons_in_order(
     Credentials,
     ResponseHooks,
     Retry,
+    Realtime,
     Metering,
     BodyLogger,
     Draining,
@@ -102,6 +104,7 @@ def addons_in_order(
         credentials,  # which key goes with the first attempt
         ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed
+        Realtime(services),  # which messages of an open connection may be sent
         metering,  # how many tokens does the response count; what is removed from it
         BodyLogger(services),  # logs requests and responses, if log.bodies is set
         Draining(services),  # which response is the last of its connection, because the process ends

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wirekey.call import Outcome
     from wirekey.errors import Refusal
     from wirekey.wire.connection_pool import ConnectionPool
+    from wirekey.wire.websocket import WebSocketSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,14 @@ class WireDelegate(Protocol):
 
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
         """Return why a running call must end, or None if its agent was not revoked. Called while the call runs."""
+
+    # WebSockets.
+
+    def is_upgrade(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a call opens a WebSocket."""
+
+    def websocket_session(self, flow: http.HTTPFlow) -> WebSocketSession | None:
+        """Return what judges the messages of a WebSocket that was opened, or None if that failed."""
 
     # The response.
 

@@ -33,6 +33,7 @@ from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.pooled_tls import PooledTlsClient, pooled_tls_server
 from wirekey.wire.stream import Tick, UpstreamWindowChanged, WireStream
 from wirekey.wire.upstream_connection import GetUpstreamConnection
+from wirekey.wire.websocket import WebSocketRelay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -184,7 +185,7 @@ class WireLayer(DirectHttpLayer):
             stream
             for stream in self.streams.values()
             if isinstance(stream, WireStream)
-            and stream.child_layer is None
+            and (stream.child_layer is None or isinstance(stream.child_layer, WebSocketRelay))
             and (stream.sent_at or stream.is_receiving_body)
         ]
 

@@ -47,6 +47,7 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.call import FailureKind, Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
+from wirekey.realtime.handshake import deflate_of
 from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes
@@ -64,6 +65,7 @@ from wirekey.wire.refusals import (
 from wirekey.wire.request_buffer import RequestBuffer
 from wirekey.wire.retry_hooks import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt
 from wirekey.wire.upstream_connection import GetUpstreamConnection, connect_refusal
+from wirekey.wire.websocket import WebSocketRelay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator
 
     from wirekey.body import RequestBody
+    from wirekey.realtime.handshake import Compression
     from wirekey.wire.delegate import WireDelegate
     from wirekey.wire.layer import WireLayer
 
@@ -89,6 +92,7 @@ DRAINING_SECONDS = 2.0
 MAX_UNPROCESSED = 3
 """A request is sent again this often when the provider did not process it."""
 
+SWITCHING_PROTOCOLS = 101
 RESPONSE_EVENTS = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
 
 # How mitmproxy words protocol errors.
@@ -141,6 +145,10 @@ class WireStream(HttpStream):
     retried_on_new_connection = False
     unprocessed_count = 0
     """How often the provider did not process the request."""
+    deflate: Compression | None = None
+    """The compression of a WebSocket."""
+    early_frames = b""
+    """Frames of a WebSocket that came with the head of the response."""
     discarded_bytes = 0
     drained_bytes = 0
     drain_started_at = 0.0
@@ -522,6 +530,11 @@ class WireStream(HttpStream):
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
         """Begin to stream a response, or retry if it reports a failure."""
         response = event.response
+        if self.delegate.is_upgrade(self.flow):
+            if response.status_code == SWITCHING_PROTOCOLS:
+                yield from self.check_upgrade(response)
+                return
+            response.headers["connection"] = "close"  # what the client has sent already would be read as a request
         if refusal := self.delegate.refusal_of_response(self.flow, response):
             yield from self.cancel_upstream("the response was refused")
             yield from self.refuse(refusal)
@@ -538,6 +551,45 @@ class WireStream(HttpStream):
                 return
             self.server_state = self.state_wait_for_response_headers
         yield from super().state_wait_for_response_headers(event)
+
+    def check_upgrade(self, response: http.Response) -> CommandGenerator[None]:
+        """Check that the provider has opened the WebSocket that the client asked for."""
+        assert self.wire_head
+        try:
+            self.deflate = deflate_of(by_name(self.wire_head), by_name(response))
+        except Refusal as refusal:
+            forget_frames(refusal)
+            yield from self.cancel_upstream("the response was refused")
+            yield from self.refuse(refusal)
+            return
+        self.flow.response = response
+        self.server_state = self.state_upgrade
+
+    def state_upgrade(self, event: events.Event) -> CommandGenerator[None]:
+        """Relay frames from now on. The response hook runs when the connection ends."""
+        assert self.flow.response
+        if isinstance(event, ResponseData):
+            self.early_frames += event.data  # they came with the head, and `BoundedHttp1Client` reports its end last
+        if not isinstance(event, ResponseEndOfMessage):
+            return
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        session = self.delegate.websocket_session(self.flow)
+        refusal = self.delegate.refusal_of_hooks(self.flow) or (INTERNAL_ERROR if session is None else None)
+        if session is None or refusal:
+            yield from self.cancel_upstream("the response was refused")
+            yield from self.refuse(refusal or INTERNAL_ERROR)
+            return
+        self.server_state = self.state_done
+        yield SendHttp(ResponseHeaders(self.stream_id, self.flow.response, end_stream=True), self.context.client)
+        self.child_layer = WebSocketRelay(self.context, self.flow, session, self.deflate)
+        self._handle_event = self.passthrough  # type: ignore[method-assign]  # as mitmproxy does
+        if early := self.early_frames:
+            self.early_frames = b""
+            yield from self.passthrough(ResponseData(self.stream_id, early))
+        # Last: frames that the client has sent already follow at once.
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def start_response_stream(self) -> CommandGenerator[None]:
         """Send the head of a response, unless it waits for the body, or an addon keeps it from the client."""
@@ -755,6 +807,15 @@ class WireStream(HttpStream):
             return
         yield SendHttp(ResponseData(self.stream_id, error), self.context.client)
         yield from self.send_response(already_streamed=True)
+
+
+def by_name(message: http.Request | http.Response) -> dict[str, str]:
+    """Return the headers of a message by lower-case name."""
+    found: dict[str, str] = {}
+    for raw, value in message.headers.fields:
+        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found
 
 
 def without_quotes(reason: str) -> str:

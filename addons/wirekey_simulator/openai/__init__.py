@@ -16,6 +16,7 @@ from wirekey_simulator.openai import (
     images,
     models,
     moderations,
+    realtime,
     responses,
     storage,
 )
@@ -53,6 +54,7 @@ ROUTES: dict[str, dict[str, Callable[[OpenAICall], SimulatedResponse]]] = {
     "/v1/audio/speech": {"POST": audio.speech},
     "/v1/audio/transcriptions": {"POST": audio.transcribe},
     "/v1/audio/translations": {"POST": audio.transcribe},
+    "/v1/realtime": {"GET": realtime.connect},
     "/v1/models": {"GET": models.list_all},
     "/v1/models/{}": {"GET": models.get, "DELETE": models.delete},
     "/v1/files": {"POST": files.create, "GET": storage.list_of(files.SHELF)},

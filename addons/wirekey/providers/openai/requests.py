@@ -7,12 +7,14 @@ from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from wirekey.body import Body
 from wirekey.errors import Refusal
 from wirekey.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
+from wirekey.providers.json_edits import apply_edits
 from wirekey.providers.multipart import is_form, read_fields
 from wirekey.providers.openai.google_extras import move_google_extras, set_chat_parameters
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
@@ -82,6 +84,7 @@ AT_GOOGLE = ("chat.completions", "embeddings", "images.generations", "models.lis
 CHAT_LIMITS = ("max_completion_tokens", "max_tokens")
 INCLUDE_USAGE = b'{"include_usage":true}'
 _OPENING = re.compile(rb'[ \t\r\n]*\{(?=[ \t\r\n]*")')
+_MODEL_PARAMETER = re.compile(rb"[?&]model=([^&]*)")
 _LIST_OF_PROMPTS = re.compile(rb'\[[ \t\r\n]*["\[]')
 
 
@@ -104,6 +107,23 @@ class OpenAiRequests(RequestEditor):
         if operation and operation.name in FORM_OR_JSON and not is_form(headers.get("content-type", "")):
             return replace(operation, body=Body.JSON)
         return operation
+
+    def read_upgrade(self, operation: Operation, query: Mapping[str, str]) -> Operation:
+        """Return the operation of a request that opens a WebSocket, with its model. Raises Refusal(400)."""
+        model = query.get("model")
+        if model is None and not ("intent" in query or "call_id" in query):
+            raise Refusal(400, "malformed", "The request names no model. Add it to the address: ?model=NAME.")
+        if model is not None:
+            check_model(model)
+        return replace(operation, model=model)
+
+    def _target_with_model(self, operation: Operation, target: bytes, model: str) -> bytes:
+        if operation.body is not Body.WEBSOCKET:
+            return super()._target_with_model(operation, target, model)
+        self.check_model_name(model)
+        found = _MODEL_PARAMETER.search(target)
+        assert found, "the query of the operation names its model"
+        return apply_edits(target, [(*found.span(1), quote(model, safe="").encode())])
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody

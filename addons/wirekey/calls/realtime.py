@@ -1,0 +1,388 @@
+"""One open connection of many responses: judges what its client asks for, and records each response as a call.
+
+The connection is a call of its own, whose record has no tokens. A response is recorded before it is asked for, with the
+connection's id as its `parent_id`. Its state is kept with those of all calls, so that it is counted while the process
+drains, and recorded as interrupted if the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from wirekey.audit.store import AuditUnavailable
+from wirekey.body import Body
+from wirekey.call import Call, Outcome
+from wirekey.calls.agent_check import refusal_if_revoked
+from wirekey.calls.calls import elapsed_ms
+from wirekey.calls.quota_holds import settle_hold
+from wirekey.calls.state import CallState
+from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
+from wirekey.metering.cost import cost_usd, current_prices
+from wirekey.operation import Facts, Kind, Operation, Usage
+from wirekey.policy.input import QUOTA_FIELDS, build_input
+from wirekey.policy.permissions import check_permission
+from wirekey.providers import PROVIDERS
+from wirekey.quotas.enforcement import Hold
+from wirekey.quotas.estimate import EstimatedRequest, largest_use
+from wirekey.realtime.messages import Asks, ClientMessage, Reports
+from wirekey.tracebacks import forget_frames, safe_traceback
+from wirekey.wire.websocket import FORWARD, Closing, MessageDecision, WebSocketLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine, Mapping
+
+    from wirekey.calls.services import Services
+    from wirekey.policy.decision import Decision
+    from wirekey.realtime.messages import RealtimeProtocol, ServerMessage
+
+logger = logging.getLogger(__name__)
+
+SWITCHING_PROTOCOLS = 101
+POLICY_VIOLATION, GOING_AWAY, TRY_AGAIN_LATER, INVALID_PAYLOAD = 1008, 1001, 1013, 1007
+RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)
+SETTINGS = Operation("realtime.session", Body.WEBSOCKET, Kind.INFERENCE)
+TRANSCRIPTION = Operation("realtime.transcription", Body.WEBSOCKET, Kind.INFERENCE)
+BYTES_PER_TOKEN = 3
+OTHER_MODEL = Refusal(
+    403,
+    "model_change_refused",
+    "This connection was opened for another model, and the routes do not allow a change. Open a connection for the "
+    "model that you want.",
+)
+
+
+@dataclass(eq=False, slots=True)
+class RealtimeResponse:
+    """One response of a connection. `event_id`: the client's name of the event that asked for it."""
+
+    state: CallState
+    event_id: str | None = None
+    admission: asyncio.Task[None] | None = None
+    """The task that records a response which the client has not asked for."""
+
+
+class RealtimeSession:
+    """Implements `wirekey.wire.websocket.WebSocketSession` for one connection."""
+
+    def __init__(
+        self, services: Services, parent: CallState, protocol: RealtimeProtocol, headers: Mapping[str, str]
+    ) -> None:
+        self.services, self.parent, self.protocol, self.headers = services, parent, protocol, headers
+        self.asked: deque[RealtimeResponse] = deque()
+        """Responses that the client has asked for and the provider has not begun, in order."""
+        self.running: dict[str, RealtimeResponse] = {}
+        self.context_tokens = 0
+        """Tokens of the last response, which are a part of the next one's input."""
+        self.transcription_model: str | None = None
+        self.closing: Closing | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    # For the wire layer.
+
+    @property
+    def limits(self) -> WebSocketLimits:
+        """The limits of the connection."""
+        return self.services.settings.websocket
+
+    @property
+    def idle(self) -> float:
+        """The seconds without a frame after which the connection is closed."""
+        own = self.parent.attempt.limits if self.parent.attempt else None
+        return (own or self.services.settings.limits).idle
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The secrets of the credential."""
+        return self.parent.secrets
+
+    def decide(self, payload: bytes) -> MessageDecision | Awaitable[MessageDecision]:
+        """Decide on a message of the client."""
+        try:
+            message = self.protocol.read_client(payload)
+        except Refusal as refusal:
+            forget_frames(refusal)
+            state = self.open(SETTINGS, Facts())
+            return self.refused(state, refusal, None, Closing(INVALID_PAYLOAD, refusal.code, Outcome.INTERRUPTED))
+        if message.asks is Asks.NOTHING:
+            return FORWARD
+        return self.decide_later(payload, message)
+
+    def observe(self, payload: bytes) -> None:
+        """Learn from a message of the provider."""
+        message = self.protocol.read_server(payload)
+        if message is None:
+            return
+        match message.reports:
+            case Reports.BEGAN:
+                self.began(message)
+            case Reports.ENDED:
+                self.ended(message)
+            case Reports.USED:
+                self.used(message)
+            case Reports.FAILED:
+                self.failed(message)
+
+    def due(self) -> Closing | None:
+        """Return why the connection must be closed now, or None."""
+        if self.services.ends_calls:
+            return Closing(GOING_AWAY, "Wirekey is stopping", Outcome.INTERRUPTED)
+        if refusal_if_revoked(self.services, self.parent):
+            return Closing(POLICY_VIOLATION, "agent_revoked", Outcome.INTERRUPTED)
+        if self.running or self.asked:
+            return None
+        if self.closing:
+            return self.closing
+        if self.services.is_draining:
+            return Closing(GOING_AWAY, "Wirekey is stopping", Outcome.COMPLETED)
+        return None
+
+    def end(self, outcome: Outcome, reason: str | None, received: int, sent: int) -> None:
+        """Record the responses that were not finished, and note the end of the connection."""
+        call = self.parent.call
+        left = [*self.running.values(), *self.asked]
+        self.running.clear()
+        self.asked.clear()
+        for response in left:
+            unfinished = Outcome.CLIENT_CANCELLED if outcome is Outcome.COMPLETED else outcome
+            self.conclude(response, unfinished)
+        call.request_bytes, call.response_bytes = received, sent
+        call.outcome = call.outcome or outcome
+        if outcome is not Outcome.COMPLETED:
+            call.policy_reason = call.policy_reason or reason
+
+    # Messages of the client.
+
+    async def decide_later(self, payload: bytes, message: ClientMessage) -> MessageDecision:
+        """Judge a message as a call is judged, and record the response that it asks for."""
+        is_response = message.asks is Asks.RESPONSE
+        state = self.open(RESPONSE if is_response else SETTINGS, message.facts)
+        state.call.request_bytes = len(payload)
+        try:
+            cap = await self.admit(state)
+            sent = payload if cap is None else self.protocol.with_limit(payload, message, cap)
+            if is_response:
+                await self.reserve(state, len(payload), cap)
+                await self.record_intent(state.call)
+        except Exception as error:
+            refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
+            if refusal is INTERNAL_ERROR:
+                logger.error("a message could not be judged: %s", safe_traceback(error))  # noqa: TRY400  # without its text
+            forget_frames(error)
+            return self.refused(state, refusal, message)
+        if is_response:
+            self.asked.append(RealtimeResponse(state, message.event_id))
+            self.services.calls.states[state.call.id] = state
+        elif message.facts.other_models:
+            self.transcription_model = message.facts.other_models[0]
+        return FORWARD if sent is payload else MessageDecision(forward=True, payload=sent)
+
+    def open(self, operation: Operation, facts: Facts) -> CallState:
+        """Return the state of a new call within the connection."""
+        parent = self.parent.call
+        own = parent.facts.model if parent.facts else None
+        call = Call(
+            client=parent.client,
+            agent=parent.agent,
+            provider=parent.provider,
+            method=parent.method,
+            path=parent.path,
+            operation=operation,
+            facts=facts if facts.model else replace(facts, model=own),
+            model=parent.model,
+            route=parent.route,
+            credential=parent.credential,
+            upstream=parent.upstream,
+            upstream_provider=parent.upstream_provider,
+            simulated=parent.simulated,
+            parent_id=parent.id,
+        )
+        return CallState(call, proof=self.parent.proof, host=self.parent.host)
+
+    async def admit(self, state: CallState) -> int | None:
+        """Judge a call within the connection. Return the policy's limit of output tokens. Raises Refusal."""
+        services, call = self.services, state.call
+        if revoked := refusal_if_revoked(services, self.parent):
+            raise revoked
+        if state.proof:
+            call.agent = services.agent_of(state.proof, state.proof.accepted_at) or call.agent
+        if call.agent is not None or services.settings.identity_required:
+            check_permission(call)
+        given = build_input(call, self.headers)
+        if quotas := services.settings.quotas:
+            state.quotas = services.quotas.applied(quotas, given)
+            if state.quotas and services.policy.reads(*QUOTA_FIELDS):
+                given["spend"], given["remaining"] = services.quotas.view.for_policy(state.quotas)
+        decision = services.policy.decide_at_once(given) or await services.policy.decide(given)
+        call.policy_revision = decision.revision
+        if not decision.allow:
+            raise decision.refusal()
+        self.check_model(call, decision)
+        call.policy_result = "allow"
+        return decision.max_tokens
+
+    def check_model(self, call: Call, decision: Decision) -> None:
+        """Raise Refusal if a message asks for a model that this connection does not lead to."""
+        parent = self.parent.call
+        assert call.facts
+        asked, opened = call.facts.model, parent.facts.model if parent.facts else None
+        if decision.model not in (None, parent.model):
+            raise OTHER_MODEL
+        if asked in (opened, parent.model) and not (asked == opened != parent.model and call.operation is SETTINGS):
+            return
+        assert call.provider
+        assert parent.operation
+        candidates = self.services.settings.routes.candidates(
+            call.provider, parent.operation, self.parent.original_target, asked, None, call.agent
+        )
+        if parent.route is not None or candidates[0].route is not None or candidates[0].model is not None:
+            raise OTHER_MODEL
+        call.model = asked
+
+    async def reserve(self, state: CallState, size: int, cap: int | None) -> None:
+        """Hold the largest use of a response in its quotas. Raises Refusal if one is exhausted."""
+        call = state.call
+        if not state.quotas:
+            return
+        assert call.operation
+        assert call.provider
+        known = size + BYTES_PER_TOKEN * self.context_tokens
+        request = EstimatedRequest(call.operation, call.facts, call.model, known, cap)
+        use = largest_use(request, current_prices(PROVIDERS[call.upstream_provider or call.provider], call.model))
+        hold = Hold(f"{call.id}/1", state.quotas, call.model, use)
+        if waiting := self.services.quotas.acquire(hold):
+            await waiting
+        hold.sent = True
+        state.hold = hold
+
+    async def record_intent(self, call: Call) -> None:
+        """Record a response before it is asked for. Raises Refusal."""
+        call.attempts, call.attempt_began = 1, time.perf_counter()
+        try:
+            await self.services.store.record_intent(call)
+        except AuditUnavailable as error:
+            text = f"The response could not be recorded, so it was not asked for: {error}."
+            raise Refusal(503, "cannot_record", text, Fault.OPERATOR) from error
+        call.intent_recorded = True
+        self.services.events.began(call)
+
+    def refused(
+        self, state: CallState, refusal: Refusal, message: ClientMessage | None, closing: Closing | None = None
+    ) -> MessageDecision:
+        """Record a refusal, and return it as the message for the client."""
+        call = state.call
+        if state.hold:
+            state.hold.sent = False
+            settle_hold(self.services.quotas, state)
+        call.attempts = 0
+        call.policy_result, call.outcome = "deny", Outcome.DENIED
+        call.status, call.refusal_code = refusal.status, refusal.code
+        call.policy_reason = f"{refusal.code}: {refusal.message}"
+        self.services.calls.record(call)
+        reply = self.protocol.error(refusal, message, call.id)
+        if reply is None and closing is None:
+            closing = Closing(POLICY_VIOLATION, refusal.code, Outcome.INTERRUPTED)
+        return MessageDecision(forward=False, reply=reply, closing=closing)
+
+    # Messages of the provider.
+
+    def began(self, message: ServerMessage) -> None:
+        """Note the beginning of a response: of the first that was asked for, or one that nobody asked for."""
+        if message.id is None or message.id in self.running:
+            return
+        if self.asked:
+            response = self.asked.popleft()
+        else:
+            response = RealtimeResponse(self.open(RESPONSE, Facts(stream=True)))
+            self.services.calls.states[response.state.call.id] = response.state
+            response.admission = self.start(self.admit_unasked(response))
+        response.state.call.ttfb_ms = elapsed_ms(response.state.call)
+        self.running[message.id] = response
+
+    async def admit_unasked(self, response: RealtimeResponse) -> None:
+        """Judge and record a response that the model begins by itself, as with voice activity detection.
+
+        It cannot be prevented any more. If it is not allowed, the connection is closed after it.
+        """
+        state = response.state
+        try:
+            await self.admit(state)
+            await self.reserve(state, 0, None)
+        except Exception as error:
+            refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
+            forget_frames(error)
+            code = TRY_AGAIN_LATER if refusal.status == 429 else POLICY_VIOLATION
+            self.closing = Closing(code, refusal.code, Outcome.INTERRUPTED)
+            state.call.policy_result = "allow"
+        try:
+            await self.record_intent(state.call)
+        except Refusal as refusal:
+            forget_frames(refusal)
+            self.closing = Closing(TRY_AGAIN_LATER, refusal.code, Outcome.INTERRUPTED)
+
+    def ended(self, message: ServerMessage) -> None:
+        """Record the end of a response, with its usage."""
+        response = self.running.pop(message.id or "", None)
+        if response is None:
+            return
+        call = response.state.call
+        call.usage = message.usage
+        if message.usage and message.usage.input_tokens is not None:
+            self.context_tokens = message.usage.input_tokens + (message.usage.output_tokens or 0)
+        if not message.succeeded:
+            call.policy_reason = call.policy_reason or message.error_type
+        self.conclude(response, Outcome.COMPLETED if message.succeeded else Outcome.UPSTREAM_ERROR)
+
+    def used(self, message: ServerMessage) -> None:
+        """Record tokens that were used outside of a response."""
+        state = self.open(TRANSCRIPTION, Facts(model=self.transcription_model))
+        call = state.call
+        call.model = self.transcription_model
+        call.policy_result, call.attempts, call.usage = "allow", 1, message.usage
+        self.conclude(RealtimeResponse(state), Outcome.COMPLETED)
+
+    def failed(self, message: ServerMessage) -> None:
+        """End the response whose request the provider refused, if one was."""
+        if message.event_id is None and "response" not in (message.error_type or ""):
+            return  # most likely about another event
+        for response in self.asked:
+            if response.event_id == message.event_id:
+                self.asked.remove(response)
+                response.state.call.policy_reason = message.error_type
+                response.state.call.usage = Usage(input_tokens=0, output_tokens=0)
+                self.conclude(response, Outcome.UPSTREAM_ERROR)
+                return
+
+    def conclude(self, response: RealtimeResponse, outcome: Outcome) -> None:
+        """Record the end of a response, after its beginning was recorded."""
+        if response.admission and not response.admission.done():
+            self.start(self.conclude_later(response, outcome))
+            return
+        state = response.state
+        call = state.call
+        call.outcome, call.status = call.outcome or outcome, SWITCHING_PROTOCOLS
+        name = call.upstream_provider or call.provider
+        if call.usage and name:
+            call.cost_usd = cost_usd(PROVIDERS[name], call.model, call.usage)
+        if state.hold:
+            settle_hold(self.services.quotas, state)
+        self.services.calls.states.pop(call.id, None)
+        self.services.calls.record(call)
+
+    async def conclude_later(self, response: RealtimeResponse, outcome: Outcome) -> None:
+        """Record the end of a response once its beginning was recorded."""
+        assert response.admission
+        await asyncio.wait([response.admission])
+        response.admission = None
+        self.conclude(response, outcome)
+
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Start a task, and keep it until it has ended."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task

@@ -1,0 +1,66 @@
+"""The meaning of the messages of a connection, in terms that all its protocols share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+from wirekey.operation import Facts, Usage
+
+if TYPE_CHECKING:
+    from wirekey.errors import Refusal
+
+
+class Asks(Enum):
+    """The requests of a message of the client, as far as it is judged."""
+
+    NOTHING = auto()  # it adds input, or cancels; it is passed on
+    SETTINGS = auto()  # it changes model, tools or limits of later responses
+    RESPONSE = auto()  # it asks for a response
+
+
+@dataclass(frozen=True, slots=True)
+class ClientMessage:
+    """One message of the client. `event_id`: the client's own, which the provider's error repeats."""
+
+    asks: Asks
+    facts: Facts = field(default_factory=Facts)
+    event_id: str | None = None
+
+
+class Reports(Enum):
+    """The contents of a message of the provider, as far as it is recorded."""
+
+    BEGAN = auto()  # a response
+    ENDED = auto()  # a response, with its usage
+    USED = auto()  # tokens outside of a response, such as for a transcription
+    FAILED = auto()  # a message of the client
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMessage:
+    """One message of the provider. `id`: of a response. `event_id`: of the client's message that failed."""
+
+    reports: Reports
+    id: str | None = None
+    usage: Usage | None = None
+    succeeded: bool = True
+    error_type: str | None = None
+    event_id: str | None = None
+
+
+class RealtimeProtocol(Protocol):
+    """Reads the messages of one protocol. Pure; no method keeps a message."""
+
+    def read_client(self, payload: bytes) -> ClientMessage:
+        """Return what a message of the client asks for. Raises Refusal(400) if it can be read in two ways."""
+
+    def read_server(self, payload: bytes) -> ServerMessage | None:
+        """Return what a message of the provider reports, or None. Never raises."""
+
+    def with_limit(self, payload: bytes, message: ClientMessage, cap: int) -> bytes:
+        """Return a message with its limit of output tokens lowered to `cap`. Raises Refusal."""
+
+    def error(self, refusal: Refusal, message: ClientMessage | None, call_id: str) -> bytes | None:
+        """Return the message that tells the client of a refusal; None if the protocol has none."""

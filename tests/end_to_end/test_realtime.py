@@ -1,0 +1,555 @@
+"""OpenAI Realtime with the real SDK: the same transcript direct and by both ways, and a record of each response."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from socket import SHUT_RDWR
+
+import openai
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from tests.end_to_end.test_gateway import LISTEN
+from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for, wirekey_behind
+from wirekey.call import new_call_id
+
+MODEL = "gpt-realtime"
+CANARY = "canary-5a17-of-a-frame"
+NO_CANARY = "nothing of a frame is kept"
+SESSION = {"type": "realtime", "instructions": f"Be brief. {CANARY}"}
+ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": f"Hello. {CANARY}"}]}
+HEARING = {"input": {"transcription": {"model": "whisper-1"}, "turn_detection": {"type": "server_vad"}}}
+MANY = {"websocket": {"messages_per_second": 100_000}}
+ROUNDS = int(os.environ.get("WIREKEY_REALTIME_MESSAGES", "600"))
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "openai-realtime.md"
+POLICY = """package wirekey.authz
+import rego.v1
+allow := true
+deny contains "not this tool" if "forbidden" in input.tools
+deny contains "not this model" if input.model == "gpt-forbidden"
+deny contains "not this transcription" if "whisper-forbidden" in input.other_models
+max_tokens := 3 if { input.operation == "realtime.response"; input.message_count == 2 }
+"""
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture(scope="module")
+def wirekey(tmp_path_factory, simulator):
+    folder = tmp_path_factory.mktemp("wirekey")
+    (folder / "policies").mkdir()
+    (folder / "policies" / "realtime.rego").write_text(POLICY)
+    policy = {"path": str(folder / "policies")}
+    quotas = [{"name": "spent", "per": "agent", "match": {"role": "spent"}, "usd_per_day": 0.000001}]
+    with wirekey_behind(folder, simulator, listen=LISTEN, policy=policy, quotas=quotas, limits=MANY) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def token(wirekey):
+    return wirekey.add_agent("alice", role="engineer")
+
+
+@pytest.fixture(autouse=True)
+def fresh(simulator, monkeypatch):
+    for name in ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    simulator.simulator.script.clear()
+    simulator.forget()
+
+
+@pytest.fixture
+def since():
+    time.sleep(0.002)
+    return new_call_id()
+
+
+@dataclass
+class Way:
+    """Where the SDK connects to, with which key and trust."""
+
+    base_url: str
+    key: str
+    options: dict
+
+
+@pytest.fixture
+def ways(simulator, wirekey, token):
+    """The ways by name. None of them needs an environment variable."""
+    trusting = ssl.create_default_context(cafile=wirekey.root)
+    proxy = wirekey.proxy_url("alice", token)
+    gateway = wirekey.running.gateway
+    return {
+        "direct": Way(
+            f"{simulator.url}/v1",
+            PROVIDER_KEYS["openai"],
+            {"ssl": ssl.create_default_context(cafile=simulator.ca_file)},
+        ),
+        "proxy": Way("https://api.openai.com/v1", "no-key-at-all", {"ssl": trusting, "proxy": proxy}),
+        "gateway": Way(f"http://{gateway}/v1", token, {"proxy": None}),
+        "gateway, TLS": Way(f"https://{gateway}/api/v1/openai/v1", token, {"ssl": trusting, "proxy": None}),
+        "gateway, compressed": Way(f"http://{gateway}/v1", token, {"proxy": None, "compression": "deflate"}),
+    }
+
+
+def plain(event) -> dict:
+    """An event without its ids, which differ from one session to the next."""
+
+    def without_ids(value):
+        if isinstance(value, dict):
+            return {name: without_ids(item) for name, item in value.items() if not name.endswith("id")}
+        return [without_ids(item) for item in value] if isinstance(value, list) else value
+
+    return without_ids(event.to_dict())
+
+
+def talk(way: Way) -> list[dict]:
+    """A session with settings, a message, a response, and speech that the model answers unasked."""
+    heard = []
+    with (
+        openai.OpenAI(api_key=way.key, base_url=way.base_url) as client,
+        client.realtime.connect(model=MODEL, websocket_connection_options=way.options) as connection,
+    ):
+        connection.session.update(session=SESSION)
+        connection.conversation.item.create(item=ITEM)
+        connection.response.create()
+        for event in connection:
+            heard.append(plain(event))
+            if event.type == "response.done":
+                break
+        connection.session.update(session={**SESSION, "audio": HEARING})
+        connection.input_audio_buffer.append(audio=base64.b64encode(bytes(3000)).decode())
+        connection.input_audio_buffer.commit()
+        for event in connection:
+            heard.append(plain(event))
+            if event.type == "response.done":
+                break
+        connection.response.cancel()
+        heard.append(plain(next(iter(connection))))
+    return heard
+
+
+async def talk_async(way: Way) -> list[dict]:
+    heard = []
+    async with (
+        openai.AsyncOpenAI(api_key=way.key, base_url=way.base_url) as client,
+        client.realtime.connect(model=MODEL, websocket_connection_options=way.options) as connection,
+    ):
+        await connection.response.create(response={"instructions": "Say hello."})
+        async for event in connection:
+            heard.append(plain(event))
+            if event.type == "response.done":
+                break
+    return heard
+
+
+@pytest.mark.parametrize("name", ["proxy", "gateway", "gateway, TLS", "gateway, compressed"])
+def test_the_sdk_gets_the_same_transcript_as_direct(name, ways, simulator, wirekey, since):
+    direct = talk(ways["direct"])
+    simulator.forget()
+
+    assert talk(ways[name]) == direct
+
+    (arrived,) = simulator.seen
+    headers = dict(arrived.headers)
+    assert headers[b"authorization"] == f"Bearer {PROVIDER_KEYS['openai']}".encode()
+    assert b"wk_" not in str(arrived.headers).encode() + arrived.target.encode()
+    assert arrived.target == f"/v1/realtime?model={MODEL}"
+    connection, *responses = wirekey.finished_events(4, since)
+    assert (connection["operation"], connection["status"], connection["outcome"]) == ("realtime", 101, "completed")
+    assert (connection["agent_id"], connection["requested_model"], connection["credential"]) == (
+        "alice",
+        MODEL,
+        "openai/1",
+    )
+    assert connection["input_tokens"] is None
+    assert connection["request_bytes"] > 300
+    assert {each["parent_id"] for each in responses} == {connection["id"]}
+    by_operation = sorted((each["operation"], each["outcome"], each["finish_reason"]) for each in responses)
+    assert by_operation == [
+        ("realtime.response", "completed", "completed"),
+        ("realtime.response", "completed", "completed"),
+        ("realtime.transcription", "completed", None),
+    ]
+    for each in responses:
+        assert each["input_tokens"] > each["audio_input_tokens"] / 2 > 0
+        assert each["agent_id"] == "alice"
+        if each["operation"] == "realtime.response":
+            assert each["cost_usd"] > 0
+            assert each["audio_output_tokens"] > 0
+
+
+@pytest.mark.parametrize("name", ["proxy", "gateway"])
+def test_the_async_sdk_gets_the_same_transcript_as_direct(name, ways):
+    assert asyncio.run(talk_async(ways[name])) == asyncio.run(talk_async(ways["direct"]))
+
+
+# Raw clients, for what an SDK does not do.
+
+
+@contextlib.contextmanager
+def opened(wirekey, token, *, path=f"/v1/realtime?model={MODEL}", **options):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    address = f"ws://{wirekey.running.gateway}{path}"
+    options = {"proxy": None, "compression": None, "close_timeout": PATIENCE} | options
+    with connect(address, additional_headers=headers, **options) as socket:
+        if path.startswith("/v1/realtime"):
+            assert json.loads(socket.recv(PATIENCE))["type"] == "session.created"
+        yield socket
+
+
+def say(socket, kind, **members):
+    socket.send(json.dumps({"type": kind, **members}))
+
+
+def until(socket, kind):
+    """The next event of this type; those before it are dropped."""
+    while True:
+        event = json.loads(socket.recv(PATIENCE))
+        if event["type"] == kind:
+            return event
+
+
+def refused(wirekey, token, **options) -> int:
+    with pytest.raises(InvalidStatus) as error, opened(wirekey, token, **options):
+        pass
+    return error.value.response.status_code
+
+
+def test_the_key_of_a_browser_stands_in_a_subprotocol(wirekey, token, simulator, since):
+    protocols = ["realtime", f"openai-insecure-api-key.{token}", "openai-organization.org-of-the-client"]
+    with opened(wirekey, None, subprotocols=protocols) as socket:
+        assert socket.subprotocol == "realtime"
+    (arrived,) = simulator.seen
+    assert dict(arrived.headers)[b"Sec-WebSocket-Protocol"] == b"realtime"
+    assert wirekey.finished_event(since)["agent_id"] == "alice"
+
+
+def test_two_agents_in_two_places_are_refused(wirekey, token, simulator):
+    other = wirekey.add_agent(f"bob-{time.time_ns()}")
+    protocols = ["realtime", f"openai-insecure-api-key.{other}"]
+    assert refused(wirekey, token, subprotocols=protocols) == 401
+    assert not simulator.seen
+
+
+def test_a_key_in_the_query_is_not_sent_on(wirekey, token, simulator):
+    with opened(wirekey, token, path=f"/v1/realtime?model={MODEL}&key=sk-of-the-client"):
+        pass
+    assert simulator.seen[0].target == f"/v1/realtime?model={MODEL}"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/realtime", 400),
+        ("/v1/realtime?model=a&model=b", 400),
+        ("/v1/realtime?model=gpt-forbidden", 403),
+        ("/v1/models", 426),
+        ("/v1/chat/completions", 426),
+    ],
+)
+def test_an_upgrade_is_refused_before_any_connection(*, path, status, wirekey, token, simulator, since):
+    assert refused(wirekey, token, path=path) == status
+    assert not simulator.seen
+    assert wirekey.finished_event(since)["outcome"] == "denied"
+
+
+def test_an_upgrade_without_an_identity_is_refused(wirekey, simulator):
+    assert refused(wirekey, None) == 401
+    assert not simulator.seen
+
+
+def test_a_refusal_of_the_provider_reaches_the_client_as_it_is(wirekey, token, simulator, since):
+    simulator.simulator.script.add("fail=403")
+    assert refused(wirekey, token) == 403
+    assert wirekey.finished_event(since)["outcome"] == "upstream_error"
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "says"),
+    [
+        ("session.update", {"session": {"tools": [{"type": "function", "name": "forbidden"}]}}, "not this tool"),
+        ("response.create", {"response": {"tools": [{"type": "function", "name": "forbidden"}]}}, "not this tool"),
+        ("session.update", {"session": {"model": "gpt-forbidden"}}, "not this model"),
+        (
+            "session.update",
+            {"session": {"audio": {"input": {"transcription": {"model": "whisper-forbidden"}}}}},
+            "not this transcription",
+        ),
+    ],
+)
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_a_denied_message_is_not_sent_and_the_connection_stays(
+    *, kind, members, says, compression, wirekey, token, since
+):
+    with opened(wirekey, token, compression=compression) as socket:
+        say(socket, "session.update", session={"instructions": "kept"})
+        assert until(socket, "session.updated")
+        say(socket, kind, event_id="mine", **members)
+        failure = until(socket, "error")["error"]
+        assert says in failure["message"]
+        assert failure["event_id"] == "mine"
+        say(socket, "session.update", session={"voice": "later"})
+        session = until(socket, "session.updated")["session"]
+        assert (session["instructions"], session["voice"], "tools" in session) == ("kept", "later", False)
+        say(socket, "response.create")
+        assert until(socket, "response.done")
+    connection, denied, response = wirekey.finished_events(3, since)
+    assert (denied["outcome"], denied["parent_id"], denied["status"]) == ("denied", connection["id"], 403)
+    assert says in denied["policy_reason"]
+    assert response["outcome"] == "completed"
+
+
+def test_a_limit_of_the_policy_is_set_in_the_message(wirekey, token):
+    messages = [{"role": "user"}, {"role": "user"}]
+    for compression in (None, "deflate"):
+        with opened(wirekey, token, compression=compression) as socket:
+            say(socket, "response.create", response={"input": messages, "max_output_tokens": "inf"})
+            done = until(socket, "response.done")["response"]
+            assert done["status_details"]["reason"] == "max_output_tokens"
+            say(socket, "response.create")
+            assert until(socket, "response.done")["response"]["status"] == "completed"
+
+
+def test_an_exhausted_budget_refuses_the_response_and_not_the_connection(wirekey, since):
+    poor = wirekey.add_agent(f"poor-{time.time_ns()}", role="spent")
+    with opened(wirekey, poor) as socket:
+        say(socket, "response.create")
+        assert until(socket, "response.done")
+        say(socket, "response.create")
+        assert until(socket, "error")["error"]["code"] == "insufficient_quota"
+        say(socket, "session.update", session={"voice": "x"})
+        assert until(socket, "session.updated")
+
+
+def test_a_model_that_answers_unasked_above_its_budget_is_closed_after_its_response(wirekey, since):
+    poor = wirekey.add_agent(f"poor-{time.time_ns()}", role="spent")
+    with opened(wirekey, poor) as socket:
+        say(socket, "response.create")
+        assert until(socket, "response.done")
+        say(socket, "session.update", session={"audio": HEARING})
+        say(socket, "input_audio_buffer.commit")
+        assert until(socket, "response.done")
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, "nothing")
+    assert closed.value.rcvd.code == 1013
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['{"type":"a","type":"session.update"}', "no json", b'{"type":"session.update","session":{"a":1,"a":2}}', "[]"],
+)
+def test_a_message_that_could_be_read_in_two_ways_ends_the_connection(message, wirekey, token, simulator):
+    with opened(wirekey, token) as socket:
+        socket.send(message)
+        assert until(socket, "error")["error"]["code"] == "malformed_body"
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, "nothing")
+    assert closed.value.rcvd.code == 1007
+    assert simulator.seen[0].size == 0
+
+
+def test_a_binary_frame_with_json_is_judged_like_a_text_frame(wirekey, token):
+    with opened(wirekey, token) as socket:
+        event = {"type": "session.update", "session": {"tools": [{"type": "function", "name": "forbidden"}]}}
+        socket.send(json.dumps(event).encode())
+        assert "not this tool" in until(socket, "error")["error"]["message"]
+
+
+def test_a_fragmented_message_is_judged_whole(wirekey, token):
+    text = json.dumps({"type": "session.update", "session": {"tools": [{"type": "function", "name": "forbidden"}]}})
+    with opened(wirekey, token) as socket:
+        socket.send(iter([text[:20], text[20:40], text[40:]]))
+        assert "not this tool" in until(socket, "error")["error"]["message"]
+        socket.send(iter(['{"type":"session', '.update","session":{"voice":"x"}}']))
+        assert until(socket, "session.updated")["session"]["voice"] == "x"
+
+
+def test_a_revoked_agent_is_disconnected(wirekey):
+    name = f"short-lived-{time.time_ns()}"
+    with opened(wirekey, wirekey.add_agent(name)) as socket:
+        wirekey.agents.revoke(name)
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, "nothing")
+    assert closed.value.rcvd.code == 1008
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "outcome"),
+    [
+        ("truncate-after=3", None, "upstream_reset"),
+        ("reset-after=3", None, "upstream_reset"),
+        ("garble-after=3", None, "upstream_reset"),
+        ("error-after=3", 1011, "upstream_error"),
+    ],
+)
+def test_a_connection_that_the_provider_breaks_off_ends_at_the_client_too(
+    *, behaviour, code, outcome, wirekey, token, simulator, since
+):
+    simulator.simulator.script.add(behaviour)
+    with opened(wirekey, token) as socket:
+        say(socket, "response.create")
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, "nothing")
+    assert (closed.value.rcvd.code if closed.value.rcvd else None) == code
+    connection, response = wirekey.finished_events(2, since)
+    assert (connection["outcome"], response["outcome"]) == (outcome, outcome)
+    assert response["output_tokens"] is None
+
+
+def test_a_close_without_a_code_is_passed_on(wirekey, token, simulator, since):
+    simulator.simulator.script.add("no-done")
+    with opened(wirekey, token) as socket:
+        say(socket, "response.create")
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, "nothing")
+    assert closed.value.rcvd.code == 1005
+    assert wirekey.finished_events(2, since)[0]["outcome"] == "completed"
+
+
+def test_pings_pass_to_the_provider_and_back(wirekey, token):
+    with opened(wirekey, token) as socket:
+        assert socket.ping(b"beat").wait(PATIENCE)
+
+
+def test_a_client_that_disappears_is_recorded(wirekey, token, simulator, since):
+    simulator.simulator.script.add("stall-after=3")
+    with opened(wirekey, token) as socket:
+        say(socket, "response.create")
+        assert until(socket, "response.created")
+        socket.socket.shutdown(SHUT_RDWR)
+    connection, response = wirekey.finished_events(2, since)
+    assert (connection["outcome"], response["outcome"]) == ("client_cancelled", "client_cancelled")
+
+
+def test_nothing_of_a_frame_is_in_a_file_of_wirekey(ways, wirekey, simulator, since):
+    talk(ways["gateway"])
+    wirekey.finished_events(4, since)
+    for file in wirekey.folder.rglob("*"):
+        if file.is_file():
+            assert CANARY.encode() not in file.read_bytes(), NO_CANARY
+
+
+def test_a_drained_process_closes_its_connections(tmp_path, simulator):
+    with wirekey_behind(tmp_path, simulator, listen=LISTEN, timeouts={"drain": 20}) as proxy:
+        token = proxy.add_agent("alice")
+        with opened(proxy, token) as socket:
+            say(socket, "response.create")
+            until(socket, "response.done")
+            proxy.process.terminate()
+            with pytest.raises(ConnectionClosed) as closed:
+                until(socket, "nothing")
+            assert closed.value.rcvd.code == 1001
+        assert proxy.process.wait(PATIENCE) == 0
+        connection, response = proxy.events()
+        assert (connection["outcome"], response["outcome"]) == ("completed", "completed")
+
+
+def test_after_a_kill_the_connection_and_its_response_are_in_the_record(tmp_path, simulator):
+    simulator.simulator.script.add("stall-after=3")
+    with wirekey_behind(tmp_path, simulator, listen=LISTEN) as proxy:
+        with opened(proxy, proxy.add_agent("alice")) as socket:
+            say(socket, "response.create")
+            until(socket, "response.created")
+            proxy.process.kill()
+            proxy.process.wait(PATIENCE)
+        proxy.start()
+        connection, response = wait_for(
+            lambda: (
+                [each for each in proxy.events() if each["outcome"] == "interrupted"]
+                if len(proxy.events()) == 2
+                else None
+            ),
+            "two interrupted calls",
+        )
+        assert response["parent_id"] == connection["id"]
+        assert (connection["operation"], response["operation"]) == ("realtime", "realtime.response")
+
+
+def memory_of(process) -> int:
+    """The resident memory of a process in bytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+def test_messages_do_not_stay_in_memory(wirekey, token):
+    """Rounds of 16 KiB, of which three pass: one to the provider, two back. WIREKEY_REALTIME_MESSAGES=100000 for more.
+
+    mitmproxy's own layer would keep all of them: 29 MiB in the usual number of rounds.
+    """
+    content = [{"type": "input_text", "text": "x" * 16_000}]
+
+    def play(socket, rounds):
+        for _ in range(rounds):
+            say(socket, "conversation.item.create", item={"type": "message", "role": "user", "content": content})
+            until(socket, "conversation.item.done")
+
+    with opened(wirekey, token) as socket:
+        play(socket, ROUNDS // 6)
+        before = memory_of(wirekey.process)
+        play(socket, ROUNDS)
+        assert memory_of(wirekey.process) - before < 10 * 1024 * 1024
+
+
+def test_the_program_of_the_guide_talks(wirekey, token, tmp_path):
+    program = re.search(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
+    (tmp_path / "talk.py").write_text(program)
+    base = {"OPENAI_API_KEY": token, "OPENAI_BASE_URL": f"http://{wirekey.running.gateway}/v1"}
+    environ = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()} | base
+    done = subprocess.run(
+        [sys.executable, "talk.py"], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.stdout.startswith("Hello from the simulator"), done.stderr
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory, simulator):
+    """A Wirekey with small limits, and its agent's token."""
+    limits = {"websocket": {"message_bytes": 2000, "messages_per_second": 2}}
+    timeouts = {"idle": 2}
+    folder = tmp_path_factory.mktemp("limited")
+    with wirekey_behind(folder, simulator, listen=LISTEN, limits=limits, timeouts=timeouts) as proxy:
+        yield proxy, proxy.add_agent("alice")
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_a_message_that_is_too_large_closes_the_connection(compression, limited):
+    with opened(*limited, compression=compression) as socket:
+        say(socket, "input_audio_buffer.append", audio="A" * 3000)
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, "nothing")
+    assert closed.value.rcvd.code == 1009
+
+
+def test_too_many_messages_close_the_connection(limited):
+    def play(socket):
+        for _ in range(30):
+            say(socket, "input_audio_buffer.append", audio="A")
+        until(socket, "nothing")
+
+    with opened(*limited) as socket, pytest.raises(ConnectionClosed) as closed:
+        play(socket)
+    assert closed.value.rcvd.code == 1008
+
+
+def test_an_idle_connection_is_closed(limited, simulator):
+    with opened(*limited, ping_interval=None) as socket, pytest.raises(ConnectionClosed) as closed:
+        until(socket, "nothing")
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "no frame for too long: see timeouts.idle")

@@ -259,3 +259,18 @@ def test_no_key_is_in_the_record_or_the_log(served):
     written = served.output.read_text() + str(served.events())
     for secret in (AZURE_KEY, ROUTER_KEY, "entra-token-of-entra", "the-clients-own", served.token):
         assert secret not in written
+
+
+def test_the_embedded_simulator_stands_in_for_a_custom_provider(tmp_path):
+    azure = {"name": "azure", "hosts": [HOST], "path": "/openai", "deployments": True, "auth": "api-key"}
+    listen = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
+    running = Wirekey(tmp_path, {"listen": listen, "providers": {"custom": [azure]}}, "--simulator")
+    running.token = running.add_agent("alice")
+    response = Way(running, "gateway").azure().chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert response.choices[0].message.content
+    event = running.finished_event()
+    assert (event["provider"], event["credential"], event["simulated"]) == ("azure", "azure/simulator", 1)
+    banner = running.output.read_text()
+    assert "  azure " in banner
+    assert "  vertex " not in banner
+    running.stop()

@@ -18,7 +18,7 @@ from wirekey.google.code_assist.configured import backends_from
 from wirekey.json_size import VALUES_LIMIT
 from wirekey.metering.cost import use_price_lists
 from wirekey.model_name import BACKENDS
-from wirekey.providers import PROVIDERS, register_custom
+from wirekey.providers import PROVIDERS, family_of, register_custom
 from wirekey.quotas.configured import quotas_of
 from wirekey.rollup.summary import RollupSettings
 from wirekey.routing.candidate import Candidate, Upstream
@@ -288,11 +288,13 @@ def provider_proxies(config: Config) -> dict[str, UpstreamProxy]:
 def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Settings:
     """Return settings that send every call to the simulator.
 
-    `port` is the port of the simulator on this machine, `keys` is provider name → the key that it accepts.
+    `port` is the port of the simulator on this machine, `keys` is provider name → the key that it accepts. A custom
+    provider uses the key of its family if it has none there.
     """
     upstream = Upstream("127.0.0.1", port, configured=True)
-    pools = {name: KeyPool([ProviderKey(f"{name}/simulator", Secret(key))]) for name, key in keys.items()}
-    upstreams = {name: replace(upstream, path=PROVIDERS[name].path_prefix) for name in keys}
+    accepted = {name: keys[name] if name in keys else keys[family_of(name)] for name in settings.pools}
+    pools = {name: KeyPool([ProviderKey(f"{name}/simulator", Secret(key))]) for name, key in accepted.items()}
+    upstreams = {name: replace(upstream, path=PROVIDERS[name].path_prefix) for name in accepted}
     defaults = {name: Candidate(name, upstream=upstreams[name], pool=pool) for name, pool in pools.items()}
     defaults |= {name: replace(defaults["gemini"], backend=name) for name in settings.backends}
     routes = [

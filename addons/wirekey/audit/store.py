@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_FINALS = 500
+"""Finals that are written in one transaction."""
 MAX_QUEUE = 20_000
 """Rows that may wait for the writer, about 20 MB. Beyond this, new calls are refused and outcomes are lost."""
 SOON = 0.02
@@ -316,9 +318,9 @@ class AuditStore:
     def _run(self) -> None:
         unwritten = Rows()
         try:
-            closing = False
-            while not closing:
-                batches, closing = self._take(RETRY if unwritten else self._patience())
+            closing, refusal = False, None
+            while not closing or (unwritten and not refusal):
+                batches, closing = ([], True) if closing else self._take(self._pause_before(unwritten, refusal))
                 if not (batches or closing or unwritten):
                     self._file.idle()
                     continue
@@ -343,6 +345,12 @@ class AuditStore:
                 self._lose(unwritten.ends)
             self._file.close()
 
+    def _pause_before(self, unwritten: Rows, refusal: str | None) -> float | None:
+        """Return the seconds to wait for more rows."""
+        if unwritten:
+            return RETRY if refusal else 0
+        return self._patience()
+
     def _patience(self) -> float | None:
         """Return the seconds after which the database has work of its own; None: never."""
         return SOON if self._file.is_busy else self._file.idle_seconds
@@ -360,9 +368,15 @@ class AuditStore:
         return batches, True
 
     def _write(self, rows: Rows) -> str | None:
-        """Write and count the rows. Return the reason of a failure."""
+        """Write and count the rows. Return the reason of a failure.
+
+        Of very many finals, a part is left for the next time. While a database is away, each refused call leaves one,
+        and all of them together would take longer than one transaction may.
+        """
         ends = rows.ends
-        refusal, lost = self._file.write(rows)
+        part, rest = replace(rows, finals=rows.finals[:MOST_FINALS]), rows.finals[MOST_FINALS:]
+        refusal, lost = self._file.write(part)
+        rows.outcomes, rows.attempts, rows.finals = part.outcomes, part.attempts, part.finals + rest
         self._done += ends - rows.ends
         if lost:
             self._lose(lost)

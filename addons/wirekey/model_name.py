@@ -32,6 +32,8 @@ PREFIX = r"openai|gemini|anthropic|bedrock|gemini-(?:oauth|cli)(?:-[a-z]{1,16}){
 
 _PREFIX = re.compile(rf"({PREFIX}):(?=.)")
 _VENDOR = re.compile(r"(google)/(?=.)")
+_VENDOR_AFTER = frozenset({"gemini"})
+"""The providers after whose names a vendor may stand, as it may after any backend."""
 _CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 _ALIASES = {"max_output_tokens": "max_tokens", "max_completion_tokens": "max_tokens", "effort": "reasoning_effort"}
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
@@ -113,7 +115,7 @@ class ModelName:
         found = _PREFIX.match(name)
         bare, prefix = (name[found.end() :], found[1]) if found else (name, None)
         is_backend = prefix is not None and "-" in prefix
-        vendor = _VENDOR.match(bare) if is_backend or prefix == "gemini" else None
+        vendor = _VENDOR.match(bare) if is_backend or prefix in _VENDOR_AFTER else None
         bare = bare[vendor.end() :] if vendor else bare
         if not bare:
             raise ModelNameError("has parameters and no name before them")

@@ -58,7 +58,10 @@ def wirekey(tmp_path_factory, simulator):
     (folder / "policies" / "realtime.rego").write_text(POLICY)
     policy = {"path": str(folder / "policies")}
     quotas = [{"name": "spent", "per": "agent", "match": {"role": "spent"}, "usd_per_day": 0.000001}]
-    with wirekey_behind(folder, simulator, listen=LISTEN, policy=policy, quotas=quotas, limits=MANY) as proxy:
+    routes = [{"match": "gpt-voice", "model": MODEL}]
+    with wirekey_behind(
+        folder, simulator, listen=LISTEN, policy=policy, quotas=quotas, limits=MANY, routes=routes
+    ) as proxy:
         yield proxy
 
 
@@ -253,6 +256,14 @@ def test_a_key_in_the_query_is_not_sent_on(wirekey, token, simulator):
     with opened(wirekey, token, path=f"/v1/realtime?model={MODEL}&key=sk-of-the-client"):
         pass
     assert simulator.seen[0].target == f"/v1/realtime?model={MODEL}"
+
+
+def test_a_route_replaces_the_model(wirekey, token, simulator, since):
+    with opened(wirekey, token, path="/v1/realtime?intent=talk&model=gpt-voice"):
+        pass
+    assert simulator.seen[0].target == f"/v1/realtime?intent=talk&model={MODEL}"
+    event = wirekey.finished_event(since)
+    assert (event["requested_model"], event["model"]) == ("gpt-voice", MODEL)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ def simulator(tmp_path_factory):
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory, simulator):
     listen = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
-    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator, listen=listen) as running:
+    routes = [{"match": "amazon.voice-v1:0", "model": MODEL}]
+    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator, listen=listen, routes=routes) as running:
         yield running
 
 
@@ -158,6 +159,18 @@ def test_a_token_identifies_the_agent_and_signatures_of_any_pair_are_replaced(pr
         assert client.heard[-1][0] == "completionEnd"
     assert "AKIAIOSFODNN7EXAMPLE" not in str(simulator.seen[0].headers)
     assert proxy.finished_event(proxy.began)["agent_id"] == "alice"
+
+
+def test_a_route_replaces_the_model(proxy, simulator):
+    with TwoWayClient(proxy, path=PATH.replace("amazon.nova-sonic", "amazon.voice")) as client:
+        client.begin()
+        client.tell(*PREPARATION, *asking("hello"), *ENDING)
+        client.end()
+        client.until_ended()
+        assert client.heard[-1][0] == "completionEnd"
+    assert simulator.seen[0].target == PATH
+    event = proxy.finished_event(proxy.began)
+    assert (event["requested_model"], event["model"]) == ("amazon.voice-v1:0", MODEL)
 
 
 def test_the_providers_exception_reaches_the_client_and_the_audit(proxy, simulator):

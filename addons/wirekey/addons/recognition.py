@@ -203,8 +203,8 @@ class Recognition(Addon):
             if model.backend:
                 self.check_enabled(model.backend)
             content_type = request.headers.get("content-type", "")
-            to_google = provider_of_backend(model.destination or owner_of_model(model.name)) == "gemini"
-            edits = RequestEdits(model.name, model.parameters, google_reads=to_google)
+            reader = PROVIDERS[provider_of_backend(model.destination or owner_of_model(model.name))]
+            edits = RequestEdits(model.name, model.parameters, google_reads=reader.serves_google_models)
             edited = PROVIDERS[call.provider].edit_request(
                 call.operation, request.data.path, content_type, state.body, edits
             )

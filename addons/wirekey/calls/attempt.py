@@ -198,7 +198,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
         include_usage=wants_usage(services.settings, call, candidate),
         provider=call.provider if translates else answered_as(call.provider, candidate.provider),
-        google_reads=candidate.provider == "gemini",
+        google_reads=PROVIDERS[candidate.provider].serves_google_models,
     )
     content_type = request.headers.get("content-type", "")
     try:

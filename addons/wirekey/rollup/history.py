@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from wirekey.operation import Operation
 
-FORMATS = frozenset({"openai.chat", "gemini", "anthropic", "converse", "invoke"})
+GEMINI, ANTHROPIC = "gemini", "anthropic"
+FORMATS = frozenset({"openai.chat", GEMINI, ANTHROPIC, "converse", "invoke"})
 SYSTEM_ROLES = frozenset({"system", "developer"})
 UNREADABLE = (Refusal, msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 """Exceptions that mean that a body is not what a provider's documentation says. Such a request is left as it is."""
@@ -163,7 +164,7 @@ def read_history(form: str, body: bytes) -> History | None:
     try:
         editable = EditableBody(body)
         members = editable.root.members
-        member = "contents" if form == "gemini" else "messages"
+        member = "contents" if form == GEMINI else "messages"
         if not members.starts(member, b"["):
             return None
         raws = list(members.items(member))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.rollup.history import SYSTEM_ROLES, UNREADABLE
+from wirekey.rollup.history import ANTHROPIC, GEMINI, SYSTEM_ROLES, UNREADABLE
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
@@ -78,7 +78,7 @@ def set_system(root: EditableObject, history: History, text: str) -> bool:
 
     Return False if the prompt has a shape that is not known.
     """
-    if history.form == "gemini":
+    if history.form == GEMINI:
         return set_instruction(root, text)
     members = root.members
     current = _decode(members.values["system"]) if "system" in members.values else None
@@ -89,7 +89,7 @@ def set_system(root: EditableObject, history: History, text: str) -> bool:
         return True
     if not isinstance(current, list):
         return False
-    is_typed = history.form == "anthropic" or (bool(current) and "type" in current[0])
+    is_typed = history.form == ANTHROPIC or (bool(current) and "type" in current[0])
     block: dict[str, Any] = {"type": "text"} if is_typed else {}
     block["text"] = f"{text}\n" if current else text
     added = _encode(block)

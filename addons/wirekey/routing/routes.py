@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import ModelName, provider_of_backend
 from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED, Kind
-from wirekey.providers import PROVIDERS, answered_as, owner_of_model
+from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS, answered_as, owner_of_model
 from wirekey.routing.candidate import NO_LIMITS
 
 if TYPE_CHECKING:
@@ -195,9 +195,11 @@ class Routes:
         """
         if self.default_backend is None or operation.name not in {*CONVERSATIONS, "countTokens"}:
             return None
-        if not (called == "gemini" or (called == "openai" and by_model)):
+        provider = PROVIDERS[called]
+        if provider.family or not (provider.serves_google_models or (provider.leads_by_model and by_model)):
             return None
-        is_others = model is not None and owner_of_model(model) not in {"openai", "gemini"}
+        owner = provider if model is None else PROVIDERS[owner_of_model(model)]
+        is_others = not owner.serves_google_models and owner is not DEFAULT_PROVIDER
         return None if is_others else self.default_backend
 
     def reached(self, candidate: Candidate, called: str, operation: Operation, target: bytes) -> Candidate | None:

@@ -18,6 +18,7 @@ class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provid
     """Google's Gemini API, and its OpenAI-compatible API."""
 
     host = "generativelanguage.googleapis.com"
+    serves_google_models = True
     key_setting = "GEMINI_API_KEY"
     key_headers: tuple[str, ...] = ("x-goog-api-key", "authorization")
     key_parameter = "key"

@@ -132,6 +132,20 @@ class Usage:
     audio_input_tokens: int | None = None
     audio_output_tokens: int | None = None
 
+    def plus(self, other: Usage) -> Usage:
+        """Return the sum of two parts of one response. Of reasons and models, the first that is known stays."""
+        return Usage(
+            added(self.input_tokens, other.input_tokens),
+            added(self.output_tokens, other.output_tokens),
+            added(self.cached_input_tokens, other.cached_input_tokens),
+            added(self.reasoning_tokens, other.reasoning_tokens),
+            self.finish_reason or other.finish_reason,
+            self.model or other.model,
+            added(self.cache_write_tokens, other.cache_write_tokens),
+            added(self.audio_input_tokens, other.audio_input_tokens),
+            added(self.audio_output_tokens, other.audio_output_tokens),
+        )
+
     def with_cached_input(self) -> Usage:
         """Return the usage of a provider that counts cached and written tokens apart, with them in `input_tokens`."""
         if self.input_tokens is None:
@@ -139,6 +153,11 @@ class Usage:
         return replace(
             self, input_tokens=self.input_tokens + (self.cached_input_tokens or 0) + (self.cache_write_tokens or 0)
         )
+
+
+def added(first: int | None, second: int | None) -> int | None:
+    """Return the sum of two counts; None only if both are unknown."""
+    return None if first is None and second is None else (first or 0) + (second or 0)
 
 
 class ResponseReader(Protocol):

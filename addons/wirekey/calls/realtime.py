@@ -29,6 +29,7 @@ from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.quotas.enforcement import Hold
 from wirekey.quotas.estimate import EstimatedRequest, largest_use
+from wirekey.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
 from wirekey.realtime.messages import Asks, ClientMessage, Reports
 from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire.websocket import FORWARD, Closing, MessageDecision, WebSocketLimits
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SWITCHING_PROTOCOLS = 101
-POLICY_VIOLATION, GOING_AWAY, TRY_AGAIN_LATER, INVALID_PAYLOAD = 1008, 1001, 1013, 1007
 RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)
 SETTINGS = Operation("realtime.session", Body.WEBSOCKET, Kind.INFERENCE)
 TRANSCRIPTION = Operation("realtime.transcription", Body.WEBSOCKET, Kind.INFERENCE)
@@ -80,6 +80,7 @@ class RealtimeSession:
         """Tokens of the last response, which are a part of the next one's input."""
         self.transcription_model: str | None = None
         self.closing: Closing | None = None
+        self.has_announced_end = False
         self.tasks: set[asyncio.Task[None]] = set()
 
     # For the wire layer.
@@ -107,25 +108,33 @@ class RealtimeSession:
         except Refusal as refusal:
             forget_frames(refusal)
             state = self.open(SETTINGS, Facts())
-            return self.refused(state, refusal, None, Closing(INVALID_PAYLOAD, refusal.code, Outcome.INTERRUPTED))
+            return self.refused(state, refusal, None, closes=True)
         if message.asks is Asks.NOTHING:
             return FORWARD
         return self.decide_later(payload, message)
 
     def observe(self, payload: bytes) -> None:
         """Learn from a message of the provider."""
-        message = self.protocol.read_server(payload)
-        if message is None:
-            return
-        match message.reports:
-            case Reports.BEGAN:
-                self.began(message)
-            case Reports.ENDED:
-                self.ended(message)
-            case Reports.USED:
-                self.used(message)
-            case Reports.FAILED:
-                self.failed(message)
+        for message in self.protocol.read_server(payload):
+            match message.reports:
+                case Reports.BEGAN:
+                    self.began(message)
+                case Reports.COUNTED:
+                    self.counted(message)
+                case Reports.ENDED:
+                    self.ended(message)
+                case Reports.USED:
+                    self.used(message)
+                case Reports.FAILED:
+                    self.failed(message)
+
+    def notice(self) -> bytes | None:
+        """Return the message that announces the end of the connection, once, if the process is about to end."""
+        services = self.services
+        if self.has_announced_end or not services.is_draining:
+            return None
+        self.has_announced_end = True
+        return self.protocol.going_away(max(0, int(services.drain_until - time.monotonic())))
 
     def due(self) -> Closing | None:
         """Return why the connection must be closed now, or None."""
@@ -271,9 +280,9 @@ class RealtimeSession:
         self.services.events.began(call)
 
     def refused(
-        self, state: CallState, refusal: Refusal, message: ClientMessage | None, closing: Closing | None = None
+        self, state: CallState, refusal: Refusal, message: ClientMessage | None, *, closes: bool = False
     ) -> MessageDecision:
-        """Record a refusal, and return it as the message for the client."""
+        """Record a refusal, and return it as the message for the client, or close the connection with it."""
         call = state.call
         if state.hold:
             state.hold.sent = False
@@ -284,8 +293,9 @@ class RealtimeSession:
         call.policy_reason = f"{refusal.code}: {refusal.message}"
         self.services.calls.record(call)
         reply = self.protocol.error(refusal, message, call.id)
-        if reply is None and closing is None:
-            closing = Closing(POLICY_VIOLATION, refusal.code, Outcome.INTERRUPTED)
+        if reply is not None and not closes:
+            return MessageDecision(forward=False, reply=reply)
+        closing = Closing(close_code(refusal.status), close_reason(refusal), Outcome.INTERRUPTED)
         return MessageDecision(forward=False, reply=reply, closing=closing)
 
     # Messages of the provider.
@@ -324,15 +334,23 @@ class RealtimeSession:
             forget_frames(refusal)
             self.closing = Closing(TRY_AGAIN_LATER, refusal.code, Outcome.INTERRUPTED)
 
+    def counted(self, message: ServerMessage) -> None:
+        """Add tokens to those of a running response."""
+        response = self.running.get(message.id or "")
+        if response is None or message.usage is None:
+            return
+        call, usage = response.state.call, message.usage
+        call.usage = call.usage.plus(usage) if call.usage else usage
+        if usage.input_tokens is not None:
+            self.context_tokens = usage.input_tokens + (usage.output_tokens or 0)
+
     def ended(self, message: ServerMessage) -> None:
         """Record the end of a response, with its usage."""
+        self.counted(message)
         response = self.running.pop(message.id or "", None)
         if response is None:
             return
         call = response.state.call
-        call.usage = message.usage
-        if message.usage and message.usage.input_tokens is not None:
-            self.context_tokens = message.usage.input_tokens + (message.usage.output_tokens or 0)
         if not message.succeeded:
             call.policy_reason = call.policy_reason or message.error_type
         self.conclude(response, Outcome.COMPLETED if message.succeeded else Outcome.UPSTREAM_ERROR)

@@ -87,6 +87,8 @@ class Services:
         """Whether the process is about to end, and only calls that have begun are finished."""
         self.drain_seen_at = 0.0
         """The time of the last response since then, by the monotonic clock."""
+        self.drain_until = 0.0
+        """The time at which calls are ended that have not finished, by the monotonic clock."""
         self.ends_calls = False
         """Whether calls that have not finished in time are ended now."""
         self.continues_traces = False

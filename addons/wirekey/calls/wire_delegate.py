@@ -24,7 +24,6 @@ from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.providers import PROVIDERS
-from wirekey.realtime.openai import OpenAiRealtime
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REALTIME = {"realtime": OpenAiRealtime()}
-"""Operation → the protocol of its messages."""
 FAILURES = RETRIED_STATUSES | REFUSED_KEY | LIMITED
 
 
@@ -211,12 +208,14 @@ class CallDelegate:
     def websocket_session(self, flow: http.HTTPFlow) -> RealtimeSession | None:
         """Return the session of a connection that was opened."""
         state = self.states[flow.id]
+        assert state.call.provider
         assert state.call.operation
+        protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in self.calls.request(flow).headers.fields
         }
-        return RealtimeSession(self.services, state, REALTIME[state.call.operation.name], headers)
+        return RealtimeSession(self.services, state, protocol, headers)
 
     # The response.
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wirekey.operation import Facts, Operation, ResponseReader
     from wirekey.providers.model_list import Document, ListedModel
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
+    from wirekey.realtime.messages import RealtimeProtocol
 
 
 class Provider(Protocol):
@@ -73,6 +74,8 @@ class Provider(Protocol):
     """Whether its own count of input leaves out what was read from its cache or written to it."""
     cached_apart: tuple[str, ...] = ()
     """The operations whose count of input leaves that out, if those of the others do not."""
+    connections: Mapping[str, RealtimeProtocol] = MappingProxyType({})
+    """Operation that opens a WebSocket → the protocol of its messages."""
     model_names_region: bool = False
     """Whether the requested model's name says the region, on which the price depends."""
 

@@ -246,8 +246,13 @@ def too_big(limit: int) -> ProtocolError:
 
 def text_frame(payload: bytes, *, to_server: bool) -> bytes:
     """Return a text message as one frame, masked if it goes to the server."""
-    text = payload.decode("utf-8", "replace")
-    return bytes(FrameProtocol(client=to_server, extensions=[]).send_data(text, fin=True))
+    return message_frame(payload, is_text=True, to_server=to_server)
+
+
+def message_frame(payload: bytes, *, is_text: bool, to_server: bool) -> bytes:
+    """Return a message as one frame, masked if it goes to the server."""
+    content = payload.decode("utf-8", "replace") if is_text else payload
+    return bytes(FrameProtocol(client=to_server, extensions=[]).send_data(content, fin=True))
 
 
 def close_frame(code: int, reason: str = "", *, to_server: bool) -> bytes:

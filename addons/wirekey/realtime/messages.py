@@ -33,6 +33,7 @@ class Reports(Enum):
     """The contents of a message of the provider, as far as it is recorded."""
 
     BEGAN = auto()  # a response
+    COUNTED = auto()  # tokens of a response that goes on; they add up
     ENDED = auto()  # a response, with its usage
     USED = auto()  # tokens outside of a response, such as for a transcription
     FAILED = auto()  # a message of the client
@@ -40,7 +41,7 @@ class Reports(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServerMessage:
-    """One message of the provider. `id`: of a response. `event_id`: of the client's message that failed."""
+    """One report in a message of the provider. `id`: of a response. `event_id`: of the client's message that failed."""
 
     reports: Reports
     id: str | None = None
@@ -56,11 +57,14 @@ class RealtimeProtocol(Protocol):
     def read_client(self, payload: bytes) -> ClientMessage:
         """Return what a message of the client asks for. Raises Refusal(400) if it can be read in two ways."""
 
-    def read_server(self, payload: bytes) -> ServerMessage | None:
-        """Return what a message of the provider reports, or None. Never raises."""
+    def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
+        """Return what a message of the provider reports, in order. Never raises."""
 
     def with_limit(self, payload: bytes, message: ClientMessage, cap: int) -> bytes:
         """Return a message with its limit of output tokens lowered to `cap`. Raises Refusal."""
 
     def error(self, refusal: Refusal, message: ClientMessage | None, call_id: str) -> bytes | None:
-        """Return the message that tells the client of a refusal; None if the protocol has none."""
+        """Return the message that tells the client of a refusal; None if a refusal closes the connection."""
+
+    def going_away(self, seconds: int) -> bytes | None:
+        """Return the message that announces the end of the connection; None if the protocol does not announce it."""

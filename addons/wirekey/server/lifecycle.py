@@ -381,6 +381,7 @@ class Lifecycle:
         if services.is_draining or not self.listening:
             return
         services.is_draining, self.is_replaced = True, replaced
+        services.drain_until = time.monotonic() + accept_for + self.config.timeouts.drain
         awaits_idle = replaced or accept_for > 0
         await asyncio.sleep(accept_for)
         await listeners.stop_listening()

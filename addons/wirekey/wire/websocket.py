@@ -28,6 +28,7 @@ from wirekey.realtime.frames import (
     WebSocketReader,
     close_code,
     close_frame,
+    message_frame,
     text_frame,
 )
 from wirekey.realtime.rate import MessageRate
@@ -126,6 +127,9 @@ class WebSocketSession(Protocol):
 
     def observe(self, payload: bytes) -> None:
         """Learn from a message of the provider, which the client has or gets."""
+
+    def notice(self) -> bytes | None:
+        """Return a message that announces the end of the connection to the client, or None."""
 
     def due(self) -> Closing | None:
         """Return why the connection must be closed now, or None."""
@@ -256,9 +260,9 @@ class WebSocketRelay(Layer):
             # The provider cannot decompress later messages without this one.
             self.recodes = self.recodes or message.is_compressed
         if decision.forward and decision.payload is not None:
-            yield from self.to_server(text_frame(decision.payload, to_server=True))
+            yield from self.to_server(message_frame(decision.payload, is_text=message.is_text, to_server=True))
         elif decision.forward and self.recodes and message.is_compressed:
-            yield from self.to_server(text_frame(message.payload, to_server=True))
+            yield from self.to_server(message_frame(message.payload, is_text=message.is_text, to_server=True))
         elif decision.forward:
             yield from self.to_server(piece.data)
         if decision.reply is not None:
@@ -305,8 +309,8 @@ class WebSocketRelay(Layer):
         # Its messages are not counted: a model may write hundreds of words a second.
         if self.server_rate.add(self.active_at, size=len(data)):
             raise ProtocolError(CloseReason.POLICY_VIOLATION, "too many bytes: see limits.websocket")
-        if not self.server_closed and (closing := self.session.due()):
-            yield from self.close(closing)
+        if not self.server_closed:
+            yield from self.close_if_due()
 
     def without_secrets(self, piece: Piece) -> bytes | None:
         """Return a frame of the provider with secrets masked; None if it is too late to mask one."""
@@ -343,11 +347,20 @@ class WebSocketRelay(Layer):
         if self.closing_since:
             if now - self.closing_since > CLOSING_SECONDS:
                 yield from self.finish()
-        elif closing := self.session.due():
-            yield from self.close(closing)
+        elif (yield from self.close_if_due()):
+            return
         elif now - self.active_at > self.session.idle:
             reason = "no frame for too long: see timeouts.idle"
             yield from self.close(Closing(CloseReason.GOING_AWAY, reason, Outcome.TIMEOUT))
+
+    def close_if_due(self) -> CommandGenerator[bool]:
+        """Return whether the connection must be closed now, and close it. Announce it before, if the session does."""
+        if (notice := self.session.notice()) is not None:
+            self.replies.append(text_frame(notice, to_server=False))
+            yield from self.send_replies()
+        if closing := self.session.due():
+            yield from self.close(closing)
+        return closing is not None
 
     def sides_closed(self) -> CommandGenerator[None]:
         """Wait for the rest of the closing handshake, but not for long."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.openai.models import OpenAiModels
+from wirekey.providers.openai.realtime import OpenAiRealtime
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.openai.responses import OpenAiResponses
 from wirekey.providers.protocol import Provider
@@ -21,6 +24,7 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
     speaks = ("openai.responses", "openai.chat")
     compatible_providers = ("gemini",)
     otel_name = price_list = "openai"
+    connections = MappingProxyType({"realtime": OpenAiRealtime()})
 
     def embeddings_format(self, model: str) -> str | None:
         """Return the format of embeddings, which is the same for all models."""

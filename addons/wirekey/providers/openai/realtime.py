@@ -103,32 +103,16 @@ class OpenAiRealtime:
         asks, name = GROUPS[kind]
         return ClientMessage(asks, read_settings(event.child(name)), event.text("event_id"))
 
-    def read_server(self, payload: bytes) -> ServerMessage | None:
-        """Return what an event of the provider reports, or None. Never raises."""
+    def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
+        """Return what an event of the provider reports. Never raises."""
         if _OF_INTEREST.search(payload) is None:
-            return None
+            return ()
         try:
             event = _event.decode(payload)
         except DECODE_ERRORS:
-            return None
-        match event.type:
-            case "response.created":
-                return ServerMessage(Reports.BEGAN, event.response.id if event.response else None)
-            case "response.done" if event.response:
-                return read_end(event.response)
-            case "conversation.item.input_audio_transcription.completed" if event.usage:
-                return ServerMessage(Reports.USED, event.item_id, read_usage(event.usage))
-            case "error" if event.error:
-                failure = event.error
-                return ServerMessage(
-                    Reports.FAILED,
-                    None,
-                    None,
-                    False,
-                    word(str(failure.code or failure.type or "error")),
-                    failure.event_id,
-                )
-        return None
+            return ()
+        found = read_event(event)
+        return (found,) if found else ()
 
     def with_limit(self, payload: bytes, message: ClientMessage, cap: int) -> bytes:
         """Return an event with its limit of output tokens lowered to `cap`. Raises Refusal."""
@@ -142,6 +126,9 @@ class OpenAiRealtime:
         else:
             cap_tokens_in_group(body.root, name, key, cap)
         return bytes(body.written())
+
+    def going_away(self, seconds: int) -> None:
+        """Return None: the protocol does not announce the end of a connection."""
 
     def error(self, refusal: Refusal, message: ClientMessage | None, call_id: str) -> bytes | None:
         """Return the error event of a refusal."""
@@ -160,6 +147,28 @@ class OpenAiRealtime:
             "event_id": message.event_id if message else None,
         }
         return msgspec.json.encode({"type": "error", "event_id": f"event_{call_id}", "error": failure})
+
+
+def read_event(event: _Event) -> ServerMessage | None:
+    """Return what an event of the provider reports, or None."""
+    match event.type:
+        case "response.created":
+            return ServerMessage(Reports.BEGAN, event.response.id if event.response else None)
+        case "response.done" if event.response:
+            return read_end(event.response)
+        case "conversation.item.input_audio_transcription.completed" if event.usage:
+            return ServerMessage(Reports.USED, event.item_id, read_usage(event.usage))
+        case "error" if event.error:
+            failure = event.error
+            return ServerMessage(
+                Reports.FAILED,
+                None,
+                None,
+                False,
+                word(str(failure.code or failure.type or "error")),
+                failure.event_id,
+            )
+    return None
 
 
 def read_settings(group: JsonObject | None) -> Facts:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from wirekey.errors import Refusal
 from wirekey.operation import Usage
+from wirekey.providers.openai.realtime import OpenAiRealtime
 from wirekey.realtime.messages import Asks, Reports, ServerMessage
-from wirekey.realtime.openai import OpenAiRealtime
 
 protocol = OpenAiRealtime()
 
@@ -96,13 +96,13 @@ USAGE = {
 def test_the_usage_of_a_response_is_read():
     done = event("response.done", response={"id": "resp_1", "status": "completed", "output": [], "usage": USAGE})
     usage = Usage(20, 10, 4, finish_reason="completed", audio_input_tokens=12, audio_output_tokens=7)
-    assert protocol.read_server(done) == ServerMessage(Reports.ENDED, "resp_1", usage)
+    assert protocol.read_server(done) == (ServerMessage(Reports.ENDED, "resp_1", usage),)
 
 
 def test_a_response_that_failed_reports_its_error():
     details = {"type": "failed", "error": {"type": "server_error", "code": "rate_limit_exceeded"}}
     done = event("response.done", response={"id": "r", "status": "failed", "status_details": details})
-    message = protocol.read_server(done)
+    (message,) = protocol.read_server(done)
     assert (message.succeeded, message.error_type) == (False, "rate_limit_exceeded")
 
 
@@ -119,7 +119,7 @@ def test_a_response_that_failed_reports_its_error():
     ],
 )
 def test_other_events_that_are_recorded(payload, reports, named):
-    message = protocol.read_server(payload)
+    (message,) = protocol.read_server(payload)
     assert (message.reports, message.id) == (reports, named)
 
 
@@ -135,7 +135,7 @@ def test_other_events_that_are_recorded(payload, reports, named):
     ],
 )
 def test_other_events_report_nothing(payload):
-    assert protocol.read_server(payload) is None
+    assert protocol.read_server(payload) == ()
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: event("response.done", response=text)))

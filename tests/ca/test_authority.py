@@ -315,3 +315,53 @@ def test_a_folder_that_can_only_be_read_and_has_no_ca_is_refused(folder, read_on
     read_only()
     with pytest.raises(CAError, match="read-only"):
         ensure(folder, HOSTS, roots=[])
+
+
+# A CA that several machines share.
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A file with the CA of another folder."""
+    file = tmp_path / "secrets/ca.pem"
+    file.parent.mkdir()
+    file.write_bytes(ensure(tmp_path / "origin", HOSTS, roots=[]).key_file.read_bytes())
+    file.chmod(0o440)  # as container platforms mount secrets
+    return file
+
+
+def test_machines_with_the_same_given_ca_have_the_same_root(given, tmp_path):
+    first, second = (ensure(tmp_path / name, HOSTS, roots=[], given=given) for name in ("first", "second"))
+    assert first.root == second.root == load(tmp_path / "origin").root
+    assert first.root_file.read_bytes() == second.root_file.read_bytes()
+    assert mode(first.key_file) == 0o600
+    assert ensure(first.folder, HOSTS, roots=[], given=given) == first
+
+
+def test_a_given_ca_replaces_that_of_the_folder_which_is_kept(ca, folder, given):
+    mine = ca.key_file.read_bytes()
+    used = ensure(folder, HOSTS, roots=[], given=given)
+    assert used.fingerprint != ca.fingerprint
+    assert x509.load_pem_x509_certificates(used.bundle_file.read_bytes()) == [used.root]
+    assert (folder / "mitmproxy-ca.pem.previous").read_bytes() == mine
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "no such file"),
+        (b"", "no readable private key"),
+        (b"-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n", "no readable private key"),
+    ],
+    ids=["missing", "empty", "damaged"],
+)
+def test_a_given_ca_that_cannot_be_used_changes_nothing(ca, folder, given, content, problem):
+    before = ca.key_file.read_bytes()
+    given.unlink()
+    if content is not None:
+        given.write_bytes(content)
+    with pytest.raises(CAError, match=problem) as caught:
+        ensure(folder, HOSTS, roots=[], given=given)
+    assert str(given) in str(caught.value)
+    assert "secret" not in str(caught.value).replace(str(given), "")
+    assert ca.key_file.read_bytes() == before

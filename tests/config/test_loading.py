@@ -60,7 +60,7 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
     inner.mkdir()
     config = loaded(inner, EVERYTHING)
     assert config.state == Path("/var/lib/wirekey")
-    assert config.certs == inner / "authority"
+    assert config.certs.folder == inner / "authority"
     assert config.log.file == inner / "logs/wirekey.observing.log"
     assert config.policy.path == inner / "policies"
 

@@ -99,7 +99,7 @@ def test_a_configuration_that_is_shown_loads_and_is_in_effect(block, tmp_path):
     file = tmp_path / "wirekey.yaml"
     text = block.text
     for path in re.findall(r"file:(/[\w./-]+)", text):
-        (tmp_path / Path(path).name).write_text("x" * 20)
+        (tmp_path / Path(path).name).write_text("-----BEGIN PRIVATE KEY-----" if path.endswith(".pem") else "x" * 20)
         text = text.replace(f"file:{path}", f"file:{tmp_path / Path(path).name}")
     if match := re.search(r"^upstream_ca_file: (\S+)", text, re.MULTILINE):
         (tmp_path / Path(match[1]).name).write_text("-----BEGIN CERTIFICATE-----\n")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from wirekey.ca import authority
 from wirekey.config import load
 
 FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"
@@ -34,9 +34,21 @@ def pods(folder: Path) -> list[dict]:
     ]
 
 
+def mounts(folder: Path) -> list[dict]:
+    return [
+        mount for pod in pods(folder) for container in pod["spec"]["containers"] for mount in container["volumeMounts"]
+    ]
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_each_configuration_is_valid(folder, tmp_path):
-    shutil.copy(folder / "wirekey.yaml", tmp_path)
+    text = (folder / "wirekey.yaml").read_text()
+    if "certs: {" in text:
+        (mounted,) = [mount["mountPath"] for mount in mounts(folder) if mount["name"] == "ca"]
+        ca = authority.ensure(tmp_path / "ca", ["api.openai.com"], roots=[])
+        assert f"file:{mounted}/{ca.key_file.name}" in text
+        text = text.replace(mounted, str(ca.folder))
+    (tmp_path / "wirekey.yaml").write_text(text)
     environ = {"WIREKEY_REDIS_URL": "rediss://user:password@redis:6379/0", "OPENAI_API_KEY": "sk-none"}
     assert load(tmp_path / "wirekey.yaml", environ).has_file
 
@@ -56,7 +68,7 @@ def test_what_a_pod_mounts_exists_and_its_time_to_end_covers_the_drain(folder):
         ]
         volumes = {volume["name"]: volume for volume in spec["volumes"]}
         assert {volume["configMap"]["name"] for volume in volumes.values() if "configMap" in volume} <= configurations
-        for container in (*spec["containers"], *spec["initContainers"]):
+        for container in (*spec["containers"], *spec.get("initContainers", [])):
             assert {mount["name"] for mount in container.get("volumeMounts", [])} <= {*volumes, *claims}
             assert container["securityContext"]["readOnlyRootFilesystem"]
             assert not container["securityContext"]["allowPrivilegeEscalation"]

@@ -338,7 +338,7 @@ def prepared(running_stage, tmp_path_factory):
     settings = {"certs": str(folder / "certs"), "listen": {"forward": "127.0.0.1:0", "gateway": None, "console": None}}
     (folder / "wirekey.yaml").write_text(json.dumps(behind(running_stage.simulator, **settings)))
     config = load(folder / "wirekey.yaml", KEY_ENVIRONMENT)
-    authority.ensure(config.certs, list(provider_hosts(config)))
+    authority.ensure(config.certs.folder, list(provider_hosts(config)))
     return folder
 
 

@@ -110,16 +110,22 @@ class Authority:
         ]
 
 
-def ensure(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = None) -> Authority:
+def ensure(
+    folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = None, given: Path | None = None
+) -> Authority:
     """Return the CA of `folder`. Creates one for `hosts` if the folder has no CA.
 
     `roots`: the PEM files to add to the bundle, by default those that this machine trusts. An existing CA stays as it
     is, even if it does not cover all of `hosts` (see `covers`). A read-only folder, such as one mounted into a
-    container, is used as it was prepared. Raises CAError.
+    container, is used as it was prepared. `given`: a file with the CA that several machines share. It replaces another
+    CA of the folder, which stays beside it as `.previous`. Raises CAError.
     """
+    pem = None if given is None else _given(given)
     try:
         with _locked(folder):
-            if not (folder / KEY_FILE).exists():
+            if pem is not None:
+                _use(folder, pem)
+            elif not (folder / KEY_FILE).exists():
                 _make(folder, hosts)
             authority = load(folder)
             _write_public(authority, roots)
@@ -127,15 +133,15 @@ def ensure(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = 
     except CAError as error:
         if not (_only_reading_is_allowed(error) and (folder / KEY_FILE).exists()):
             raise
+        if pem is not None and _content(folder / KEY_FILE) != pem:
+            raise
     return _as_prepared(folder)
 
 
 def renew(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = None) -> Authority:
     """Create a new CA for `hosts`. The previous one stays beside it as `.previous`. Raises CAError."""
     with _locked(folder):
-        for name in (ROOT_FILE, KEY_FILE):
-            with contextlib.suppress(FileNotFoundError):
-                _write(folder / f"{name}.previous", (folder / name).read_bytes(), 0o600)
+        _keep_previous(folder)
         _make(folder, hosts)
         authority = load(folder)
         _write_public(authority, roots)
@@ -174,6 +180,30 @@ def _as_prepared(folder: Path) -> Authority:
         if not file.exists():
             raise CAError(file, "does not exist and cannot be written", fix)
     return authority
+
+
+def _given(file: Path) -> bytes:
+    """Return the PEM of a CA that was made elsewhere."""
+    try:
+        pem = file.read_bytes()
+        read_certificates(pem)
+    except OSError as error:
+        raise CAError(file, _reason(error), "make it readable for the user that runs Wirekey") from error
+    except ValueError as error:
+        raise CAError(file, str(error), f"certs.key needs a copy of the {KEY_FILE} of another folder") from error
+    return pem
+
+
+def _use(folder: Path, pem: bytes) -> None:
+    if _content(folder / KEY_FILE) != pem:
+        _keep_previous(folder)
+        _write(folder / KEY_FILE, pem, 0o600)
+
+
+def _keep_previous(folder: Path) -> None:
+    for name in (ROOT_FILE, KEY_FILE):
+        with contextlib.suppress(FileNotFoundError):
+            _write(folder / f"{name}.previous", (folder / name).read_bytes(), 0o600)
 
 
 def _make(folder: Path, hosts: Collection[str]) -> None:

@@ -30,7 +30,7 @@ def show(config: Config, *, as_json: bool) -> None:
     from wirekey.ca.authority import load
     from wirekey.config import provider_hosts
 
-    authority = load(config.certs)
+    authority = load(config.certs.folder)
     missing = authority.covers(provider_hosts(config))
     if as_json:
         click.echo(json.dumps(ca_json(authority, missing), indent=2))
@@ -50,7 +50,13 @@ def renew(config: Config, *, as_json: bool) -> None:
     from wirekey.config import provider_hosts
     from wirekey.server.runtime import RunningProxy
 
-    renewed = authority.renew(config.certs, list(provider_hosts(config)))
+    if given := config.certs.key_file:
+        raise UserError(
+            f"The CA is that of certs.key, {given}, and is not renewed here. Make a new one in another folder: "
+            "WIREKEY_CERTS=FOLDER wirekey ca renew. Then replace the file with FOLDER/mitmproxy-ca.pem, and restart "
+            "all machines."
+        )
+    renewed = authority.renew(config.certs.folder, list(provider_hosts(config)))
     click.echo(json.dumps(ca_json(renewed, []), indent=2) if as_json else ca_lines(renewed))
     notes = ["Clients that have the old root installed need this one. Programs started by `exec` use it automatically."]
     if RunningProxy.read(config.state):
@@ -66,7 +72,7 @@ def bundle(config: Config, *, root_only: bool, output: Path | None) -> None:
     """Print the public roots and that of the CA as one PEM file, for clients whose setting replaces all roots."""
     from wirekey.ca.authority import load
 
-    authority = load(config.certs)
+    authority = load(config.certs.folder)
     file = authority.root_file if root_only else authority.bundle_file
     try:
         pem = file.read_text()

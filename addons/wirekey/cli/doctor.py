@@ -58,9 +58,9 @@ def ca_findings(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.doctor.checks import check_ca
     from wirekey.server.runtime import FILE, RunningProxy
 
-    key, running = config.certs / KEY_FILE, config.state / FILE
+    key, running = config.certs.folder / KEY_FILE, config.state / FILE
     try:
-        authority: Authority | CAError = load(config.certs)
+        authority: Authority | CAError = load(config.certs.folder)
     except CAError as error:
         authority = error
     serving = RunningProxy.read(config.state) is not None
@@ -188,7 +188,7 @@ def gateway_findings(config: Config, place: str) -> Iterator[Finding]:
         yield check_gateway_tls(place, health_trouble(host, port, context), own=False)
     elif host in LOOPBACK:
         try:
-            authority = load(config.certs)
+            authority = load(config.certs.folder)
         except CAError:
             return  # a finding about the CA
         context = ssl.create_default_context(cafile=authority.root_file)
@@ -268,7 +268,7 @@ def usable_authority(config: Config) -> Iterator[Authority]:
     hosts = list(provider_hosts(config))
     with tempfile.TemporaryDirectory() as folder:
         try:
-            authority = load(config.certs)
+            authority = load(config.certs.folder)
             whole = not authority.covers(hosts) and authority.bundle_file.exists()
         except CAError:
             whole = False

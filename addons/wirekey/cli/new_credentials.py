@@ -30,7 +30,7 @@ def print_token(config: Config, name: str, token: str, news: str, *, as_json: bo
         f"  {token}\n\n"
         "Set it as the proxy of the agent's programs, with Wirekey's CA:\n\n"
         f"  export HTTPS_PROXY={proxy}\n"
-        f"  export SSL_CERT_FILE={config.certs.absolute() / 'bundle.pem'}\n\n"
+        f"  export SSL_CERT_FILE={config.certs.folder.absolute() / 'bundle.pem'}\n\n"
         "or use it in place of the provider's key (OPENAI_API_KEY and the like). On this machine, this is enough:\n\n"
         f"  wirekey exec --agent {name} -- PROGRAM"
     )

@@ -39,7 +39,7 @@ class Program:
             port=port,
             agent=self.agent,
             token=self.token,
-            certs=config.certs.absolute(),
+            certs=config.certs.folder.absolute(),
             region=config.providers.bedrock.regions[0],
             pair=self.pair,
             inherited=os.environ,

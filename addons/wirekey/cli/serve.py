@@ -211,7 +211,7 @@ def make_master(
     from wirekey.server.bundle import addons_in_order, as_registered
     from wirekey.server.master import IndexedAddonManager, ServeMaster
 
-    options = Options(confdir=str(config.certs))
+    options = Options(confdir=str(config.certs.folder))
     services = Services()
     master: Master
     if page is None:

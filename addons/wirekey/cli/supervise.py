@@ -52,7 +52,7 @@ async def supervise(config: Config, count: int, *, simulator: bool | None) -> in
         except OSError as error:
             raise StartError(error.strerror or str(error)) from error
         stack.callback(close_all, sockets)
-        authority.ensure(config.certs, list(first.hosts))
+        authority.ensure(config.certs.folder, list(first.hosts), given=config.certs.key_file)
         key = CheckpointKey(agent_store(config).derived_key(KEY_USE))
         store = audit_store(config, key)
         store.start()  # marks the calls that were in progress when all processes died

@@ -56,6 +56,8 @@ def configuration_files(config: Config) -> Iterator[tuple[str, Path, bool]]:
     if tls := config.listen.gateway_tls:
         yield "listen.gateway_tls.key", tls.key, True
         yield "listen.gateway_tls.certificate", tls.certificate, False
+    if ca := config.certs.key_file:
+        yield "certs.key", ca, True
     if config.upstream_ca_file:
         yield "upstream_ca_file", config.upstream_ca_file, False
     policies = config.effective_policy.path

@@ -141,7 +141,7 @@ def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:
 
 def file_problems(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     """Yield the problems of the certificate and key files that Wirekey needs when it starts."""
-    named = {"upstream_ca_file": config.upstream_ca_file}
+    named = {"upstream_ca_file": config.upstream_ca_file, "certs.key": config.certs.key_file}
     if tls := config.listen.gateway_tls:
         named |= {"listen.gateway_tls.certificate": tls.certificate, "listen.gateway_tls.key": tls.key}
     for key, path in named.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from wirekey.config.backends import BackendsConfig
+from wirekey.config.certs import CertsConfig, CertsSetting
 from wirekey.config.console import ConsoleConfig
 from wirekey.config.gateway import GatewayConfig
 from wirekey.config.google import GoogleConfig
@@ -223,7 +224,7 @@ class Config(ConfigGroup):
     state: AbsolutePath = Field(
         default=Path("state"), description="Folder of the data that Wirekey keeps: agents, audit."
     )
-    certs: AbsolutePath = Field(default=Path("certs"), description="Folder of the CA.")
+    certs: CertsSetting = Field(default=CertsConfig(), description="The CA.")
     secrets: SecretsConfig = Field(
         default=SecretsConfig(), description="The secret from which replicas derive their keys."
     )

@@ -176,8 +176,8 @@ class Lifecycle:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
         first = with_local_programs(settings.build(config), config, self.bridge)
         lock = self._take_state(config, undo)
-        self.authority = authority.ensure(config.certs, list(first.hosts))
-        options.enforce(str(config.certs))  # after our CA exists: mitmproxy would create one of its own
+        self.authority = authority.ensure(config.certs.folder, list(first.hosts), given=config.certs.key_file)
+        options.enforce(str(config.certs.folder))  # after our CA exists: mitmproxy would create one of its own
         self.set_options(config, self.authority)
         self.open_services(config, undo)
         self.services.settings, self.lock = first, lock
@@ -208,7 +208,7 @@ class Lifecycle:
     def set_options(self, config: Config, ca: Authority) -> None:
         """Set mitmproxy's options for the CA, the trusted upstreams and the listeners."""
         changes: dict[str, object] = {
-            "confdir": str(config.certs),
+            "confdir": str(config.certs.folder),
             "ssl_verify_upstream_trusted_ca": str(write_upstream_roots(config, config.state)),
         }
         if config.listen.gateway:

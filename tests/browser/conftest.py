@@ -58,7 +58,7 @@ class Scene:
                 assert answer.status_code in (200, 403)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def simulator(tmp_path_factory):
     running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
     yield running
@@ -78,7 +78,7 @@ def scene(tmp_path_factory, simulator):
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser():
     chromium = shutil.which("chromium")
     if chromium is None:

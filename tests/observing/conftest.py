@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.end_to_end.stream_formats import FORMATS, RawWay
 from tests.observing.exposition import Scraped
@@ -43,6 +45,17 @@ class Served:
 
     def stream(self, name: str, behaviour: str = "") -> int:
         return self.way.stream(FORMATS[name], behaviour).status
+
+    def session(self) -> None:
+        """Hold a session over a WebSocket with one response."""
+        proxy = self.proxy.proxy_url("alice", self.token)
+        context = ssl.create_default_context(cafile=self.proxy.root)
+        url = "wss://api.openai.com/v1/realtime?model=gpt-realtime"
+        with connect(url, proxy=proxy, ssl=context) as socket:
+            said = self.canaries("frame")
+            socket.send(json.dumps({"type": "response.create", "response": {"instructions": said}}))
+            while json.loads(socket.recv(60))["type"] != "response.done":
+                pass
 
     def get(self, path: str) -> int:
         return self.way.client.send(self.way.request("openai", "GET", path)).status_code

@@ -52,7 +52,8 @@ def live(served) -> dict[str, set[str]]:
     served.chat(behaviour="fail=500")
     served.chat("forbidden-model")
     served.chat("translated", seed=1)
-    return served.scrape_of(before + 6).labels
+    served.session()
+    return served.scrape_of(before + 8).labels
 
 
 @pytest.mark.parametrize("where", EXPRESSIONS)

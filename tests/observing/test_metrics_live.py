@@ -53,6 +53,18 @@ def test_a_whole_and_a_streamed_response_count_the_tokens_that_the_provider_repo
     assert growth(before, after, "wirekey_audit_intent_seconds_count") == 2
 
 
+def test_a_session_counts_its_responses_and_tokens_by_modality(served, since):
+    before, after = grown(served, 2, served.session)
+    _, response = served.proxy.finished_events(2, since)
+    assert growth(before, after, "wirekey_session_responses_total", provider="openai", outcome="completed") == 1
+    for kind in ("input", "output"):
+        labels = {"provider": "openai", "gen_ai_token_type": kind}
+        audio = growth(before, after, "wirekey_session_tokens_total", modality="audio", **labels)
+        other = growth(before, after, "wirekey_session_tokens_total", modality="other", **labels)
+        assert (audio, audio + other) == (response[f"audio_{kind}_tokens"], response[f"{kind}_tokens"])
+    assert after.value("wirekey_open_sessions", provider="openai", operation="realtime") == 0
+
+
 def test_the_cost_matches_the_audit(served, since):
     before, after = grown(served, 1, lambda: served.chat(behaviour=TOLD))
     event = served.proxy.finished_event(since)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.endurance.load import chat, tunnel
 from tests.raw_client import RawClient
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
 from tests.workers.conftest import LISTENERS
 from tests.workers.test_workers import tags
 
@@ -116,3 +118,35 @@ def test_an_open_page_shows_the_calls_of_all_workers(proxy):
             except TimeoutError:
                 continue
             shown = {f"page-{number}" for number in range(CALLS) if f'"page-{number}"'.encode() in seen}
+
+
+SESSIONS = 8
+
+
+def test_each_worker_shows_the_open_sessions_of_all(proxy):
+    key = (proxy.state / "console-token").read_text().strip()
+    json_body = ("Content-Type: application/json", "Sec-Fetch-Site: same-origin")
+    signed_in = read(proxy, "/console/sign-in", *json_body, method="POST", body=json.dumps({"key": key}).encode())
+    cookie = "Cookie: " + signed_in.headers["set-cookie"].partition(";")[0]
+
+    def shown() -> list[tuple[int, list[str], int]]:
+        found = [read(proxy, "/console/state", cookie) for _ in range(8)]
+        sessions = [each.json()["sessions"] for each in found if each.status == 200]
+        return [
+            (each["count"], [row["model"] for row in each["rows"]], sum(row["responses"] for row in each["rows"]))
+            for each in sessions
+        ]
+
+    models = [f"gpt-realtime-{number}" for number in range(SESSIONS)]
+    with contextlib.ExitStack() as stack:
+        for model in models:
+            url = f"ws://{proxy.running.gateway}/v1/realtime?model={model}"
+            headers = {"Authorization": f"Bearer {proxy.token}"}
+            socket = stack.enter_context(connect(url, additional_headers=headers, proxy=None))
+            socket.send('{"type":"response.create"}')
+            while json.loads(socket.recv(PATIENCE))["type"] != "response.done":
+                pass
+        wait_for(lambda: shown() == [(SESSIONS, models, SESSIONS)] * 8, "all sessions at each worker")
+        line = f'wirekey_open_sessions{{operation="realtime",provider="openai"}} {SESSIONS}.0'
+        wait_for(lambda: line in read(proxy, "/metrics").body.decode().splitlines(), "all sessions in the metrics")
+    wait_for(lambda: shown() == [(0, [], 0)] * 8, "their end")

@@ -19,6 +19,7 @@ from wirekey.observing.condition import Condition, ConditionCollector, key_count
 from wirekey.observing.log_handler import lost_lines
 from wirekey.observing.metrics import CallMetrics, streams
 from wirekey.observing.scrape import METRICS_PATH, Scrape
+from wirekey.observing.session_metrics import SessionMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +50,7 @@ class Metrics(Addon):
         self.scrape = Scrape(self.registry, self.look, lambda: (lifecycle.config or Config()).console)
         self.build = (__version__, version("mitmproxy"), platform.python_version())
         self.measuring: asyncio.Task[None] | None = None
-        services.events.observers.append(self.call_metrics)
+        services.events.observers += [self.call_metrics, SessionMetrics(self.registry)]
 
     @property
     def pages(self) -> dict[str, LocalHandler]:
@@ -92,6 +93,8 @@ class Metrics(Addon):
             keys=key_counts(services.settings.all_pools(), time.monotonic()),
             open_calls=len(opened),
             open_streams=sum(call.operation is not None and streams(call, call.operation) for call in opened),
+            open_sessions=services.open_sessions.counts(),
+            tasks=len(asyncio.all_tasks()),
             client_connections=len(ctx.master.addons.get("proxyserver").connections),
             audit_queue=store.waiting,
             audit_lost=store.lost,

@@ -18,6 +18,7 @@ from wirekey.credentials.uploads import Uploads
 from wirekey.google.logins import GoogleLogins
 from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
+from wirekey.observing.open_sessions import OpenSessions
 from wirekey.quotas.enforcement import QuotaEnforcer
 from wirekey.shared_state import MemoryState
 from wirekey.wire.connection_pool import ConnectionPool
@@ -66,6 +67,8 @@ class Services:
         self.settings = Settings(hosts={}, pools={}, other_hosts="deny")
         self.calls = Calls(self)
         self.events = CallEvents()
+        self.open_sessions = OpenSessions()
+        self.events.observers.append(self.open_sessions)
         self.shared_state: SharedState = MemoryState()
         self.sharing = StateSharing(self)
         self.quotas = QuotaEnforcer(lambda: self.shared_state)

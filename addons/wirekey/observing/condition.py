@@ -30,7 +30,11 @@ class Condition:
     """Pool → number of usable keys, number of keys that cool down."""
     open_calls: int = 0
     open_streams: int = 0
+    open_sessions: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Provider and operation → number of open sessions."""
     client_connections: int = 0
+    tasks: int = 0
+    """Of the event loop."""
     audit_queue: int = 0
     audit_lost: int = 0
     log_lost: int = 0
@@ -65,10 +69,14 @@ class ConditionCollector(Collector):
             ratios,
             ("quota",),
         )
+        sessions = [(labels, float(number)) for labels, number in now.open_sessions.items()]
+        labels = ("provider", "operation")
+        yield gauge("wirekey_open_sessions", "Open connections of many responses.", sessions, labels)
         single = {
             "wirekey_open_calls": ("Calls that were allowed and have not ended.", now.open_calls),
             "wirekey_open_streams": ("Open calls that asked for a stream.", now.open_streams),
             "wirekey_client_connections": ("Client connections to the proxy.", now.client_connections),
+            "wirekey_event_loop_tasks": ("Tasks of the event loop. They grow with open connections.", now.tasks),
             "wirekey_audit_queue_rows": ("Rows waiting for the writer of the audit store.", now.audit_queue),
             "wirekey_simulated": ("1 if the simulator answers instead of the providers.", float(now.simulated)),
         }

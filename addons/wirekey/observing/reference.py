@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from wirekey.observing.condition import Condition, ConditionCollector
 from wirekey.observing.conventions import OTHER
 from wirekey.observing.metrics import MAX_AGENTS, MAX_FAILURES, MAX_LOSSES, MAX_MODELS, MAX_NAME, NOBODY, CallMetrics
+from wirekey.observing.session_metrics import SessionMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,8 @@ The number of series is bounded, whatever models, agents or errors clients produ
 - `error_type` is such a code, the status of the provider's response, or the call's outcome: the same as `error.type` of
   the call's span. Up to {MAX_FAILURES} distinct failures, by provider, operation and model. A client that disconnects
   is not an error.
+- `operation` and `modality` have few values. A session is a connection of many responses, such as a
+  [WebSocket](../guides/openai-realtime.md). `modality` is `audio`, or `other` such as text.
 - `from` and `to` are the formats of a [translation](../guides/translation.md). `field` is a member of the request by
   its name in `from`, or `{OTHER}` if Wirekey does not know the member. Up to {MAX_LOSSES} distinct losses.
 
@@ -59,8 +62,8 @@ keys.
 def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     """Yield each metric of Wirekey and its labels."""
     registry = CollectorRegistry(auto_describe=True)
-    made = CallMetrics(registry)
-    labels = {name: metric._labelnames for metric in vars(made).values() if (name := getattr(metric, "_name", ""))}  # noqa: SLF001  # the library has no public name for them
+    made = [*vars(CallMetrics(registry)).values(), *vars(SessionMetrics(registry)).values()]
+    labels = {name: metric._labelnames for metric in made if (name := getattr(metric, "_name", ""))}  # noqa: SLF001  # the library has no public name for them
     for family in registry.collect():
         yield family, labels[family.name]
     collector = ConditionCollector()

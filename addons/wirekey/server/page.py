@@ -38,5 +38,5 @@ def live_page(
     services.events.observers.append(feed)
     sessions = SignInSessions(operator_token.ReloadedToken(state))
     if lifecycle.worker:
-        services.events.observers.append(WorkerPages(lifecycle.worker, feed, sessions))
+        services.events.observers.append(WorkerPages(lifecycle.worker, feed, sessions, services.open_sessions))
     return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.address))

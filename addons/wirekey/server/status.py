@@ -14,6 +14,7 @@ from wirekey.command_name import COMMAND
 from wirekey.config.models import Config
 from wirekey.egress.addresses import is_loopback
 from wirekey.identity.agents import AgentsFileError
+from wirekey.observing.open_sessions import joined
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.quotas.definition import NANODOLLARS
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from wirekey.console.feed import Feed
     from wirekey.credentials.pool import KeyPool
     from wirekey.identity.agents_format import AgentRecord
+    from wirekey.observing.open_sessions import Report
     from wirekey.server.lifecycle import Lifecycle
 
 CA_EXPIRES_SOON = timedelta(days=30)
@@ -63,12 +65,13 @@ class Status:
             records, agents_trouble = (), str(error)
         active = [record for record in records if record.revoked_at is None]
         worker = self._lifecycle.worker
-        pages: list[tuple[int, dict[str, int]]] = await worker.ask("page") if worker else []
-        self._used = sum((Counter(used) for _, used in pages), Counter(self._feed.used))
+        pages: list[tuple[int, dict[str, int], Report]] = await worker.ask("page") if worker else []
+        self._used = sum((Counter(used) for _, used, _ in pages), Counter(self._feed.used))
         authority, running = self._lifecycle.authority, self._lifecycle.running_proxy
         return {
             "started": self._started,
-            "under_way_elsewhere": sum(under_way for under_way, _ in pages),
+            "under_way_elsewhere": sum(under_way for under_way, _, _ in pages),
+            "sessions": joined([self._services.open_sessions.report(), *(report for _, _, report in pages)]),
             "workers": worker.states if worker else [],
             "command": COMMAND,
             "simulated": self._services.settings.simulated,

@@ -1,4 +1,4 @@
-"""Shows all workers on the live page of each: their calls, the number of calls under way, and sign-ins."""
+"""Shows all workers on the live page of each: their calls, their open sessions, and sign-ins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.console.feed import Feed
     from wirekey.console.sessions import SignInSessions
+    from wirekey.observing.open_sessions import OpenSessions
     from wirekey.server.worker import Worker
 
 ROWS_PER_SECOND = 100
@@ -20,7 +21,7 @@ ROWS_PER_SECOND = 100
 class WorkerPages:
     """A call observer that sends calls to the workers whose page is open, and shows theirs on the page here."""
 
-    def __init__(self, worker: Worker, feed: Feed, sessions: SignInSessions) -> None:
+    def __init__(self, worker: Worker, feed: Feed, sessions: SignInSessions, open_sessions: OpenSessions) -> None:
         self._worker = worker
         self._feed = feed
         self._following: set[str] = set()
@@ -32,7 +33,7 @@ class WorkerPages:
         worker.receivers["session"] = lambda session: sessions.learn(*session)
         worker.receivers["following"] = self._note_following
         worker.receivers["call"] = self._show
-        worker.collectors["page"] = lambda: [feed.under_way, dict(feed.used)]
+        worker.collectors["page"] = lambda: [feed.under_way, dict(feed.used), open_sessions.report()]
 
     def began(self, call: Call) -> None:
         """Send the start of a call, unless too many arrive."""

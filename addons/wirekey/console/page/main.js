@@ -7,14 +7,16 @@ import { count } from "./format.js";
 import { showEmpty, showPolicy, showState } from "./panels.js";
 import { drawTotals, widthOf } from "./plots.js";
 import { Follower, SignedOut, ask, post } from "./server.js";
+import { showSessions } from "./sessions.js";
 
 const STATE_EVERY = 5000;
+const SOON = 1000;
 const TOTALS_EVERY = { hour: 4000, day: 20000, week: 60000 };
 const CHECK_AFTER = 15000; // Calls under way for longer are looked up: a busy feed may not report their end.
 const ANNOUNCE_EVERY = 10000;
 const DENIALS = 20;
 
-const page = { state: null, calls: null, drawer: null, denials: [], ended: 0, denied: 0, totalsDue: null };
+const page = { state: null, calls: null, drawer: null, denials: [], ended: 0, denied: 0, totalsDue: null, stateDue: null };
 
 async function begin() {
   const code = new URLSearchParams(location.hash.slice(1)).get("code");
@@ -58,6 +60,7 @@ async function openConsole() {
 function showAll(state) {
   showState(state);
   find("under-way").textContent = count(state.under_way);
+  showSessions(state.sessions, state.now, openSession);
   showPolicy(state.policy, page.denials, (event) => page.drawer.open(event));
 }
 
@@ -87,6 +90,7 @@ const follower = new Follower({
       page.denials = [event, ...page.denials.filter((other) => other.id !== event.id)].slice(0, DENIALS);
     }
     page.denied += denials;
+    if (rows.map(asEvent).some(ofSession)) refreshSoon();
     if (denials) showPolicy(page.state.policy, page.denials, (event) => page.drawer.open(event));
   },
   state: showLink,
@@ -117,11 +121,26 @@ async function askOr(path, fallback) {
 
 const visible = () => !document.hidden && !find("console").hidden;
 
-setInterval(async () => {
-  if (!visible()) return;
-  const state = await askOr("/console/state", null);
+async function refreshState() {
+  clearTimeout(page.stateDue);
+  page.stateDue = null;
+  const state = visible() ? await askOr("/console/state", null) : null;
   if (state) showAll((page.state = state));
-}, STATE_EVERY);
+}
+
+setInterval(refreshState, STATE_EVERY);
+
+// Sessions have no events of their own between the first and the last, but their responses have.
+const ofSession = (event) => event.parent_id !== null || page.state.sessions.rows.some((session) => session.id === event.id);
+
+function refreshSoon() {
+  page.stateDue ??= setTimeout(refreshState, SOON);
+}
+
+async function openSession(id) {
+  const { rows } = await askOr(`/console/calls?ids=${id}`, { rows: [] });
+  if (rows.length) page.drawer.open(asEvent(rows[0]));
+}
 
 setInterval(async () => {
   const ids = visible() ? page.calls.underWay(CHECK_AFTER).slice(0, 50) : [];

@@ -1,0 +1,114 @@
+"""What the console and the metrics learn of open sessions: counts and names, from the events of calls alone."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from wirekey.body import Body
+from wirekey.call import Agent, Call, Outcome
+from wirekey.observing.open_sessions import MAX_ROWS, OpenSessions, joined
+from wirekey.observing.session_metrics import SessionMetrics
+from wirekey.operation import Kind, Operation, Usage
+
+SESSION = Operation("realtime", Body.WEBSOCKET, Kind.INFERENCE)
+RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)
+STREAM = Operation("invoke-with-bidirectional-stream", Body.EVENTS, Kind.INFERENCE)
+CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
+
+
+def opened(observer, operation=SESSION, **more):
+    call = Call(agent=Agent("alice"), provider="openai", operation=operation, model="gpt-realtime", **more)
+    call.intent_recorded = True
+    observer.began(call)
+    return call
+
+
+def responded(observer, parent, usage=None, cost=None, *, outcome=Outcome.COMPLETED, intent=True, model="gpt-realtime"):
+    call = Call(agent=parent.agent, provider="openai", operation=RESPONSE, model=model, parent_id=parent.id)
+    call.usage, call.cost_usd, call.outcome, call.intent_recorded = usage, cost, outcome, intent
+    if intent:
+        observer.began(call)
+    observer.ended(call)
+
+
+@pytest.fixture
+def sessions():
+    return OpenSessions()
+
+
+@pytest.mark.parametrize("operation", [SESSION, STREAM], ids=["WebSocket", "two-way stream"])
+def test_a_session_is_listed_until_it_ends(sessions, operation):
+    call = opened(sessions, operation)
+    (row,) = sessions.report()["rows"]
+    assert {name: row[name] for name in ("id", "agent", "provider", "operation", "model")} == {
+        "id": call.id,
+        "agent": "alice",
+        "provider": "openai",
+        "operation": operation.name,
+        "model": "gpt-realtime",
+    }
+    assert (row["responses"], row["input_tokens"], row["cost_usd"]) == (0, None, None)
+    assert sessions.counts() == {("openai", operation.name): 1}
+    sessions.ended(call)
+    assert sessions.report() == {"count": 0, "rows": []}
+    assert sessions.counts() == {("openai", operation.name): 0}
+
+
+def test_other_calls_are_no_sessions(sessions):
+    sessions.ended(opened(sessions, CHAT))
+    opened(sessions, CHAT)
+    opened(sessions, None)
+    assert sessions.sessions == {}
+
+
+def test_tokens_and_costs_of_responses_are_added_and_what_is_unknown_stays_unknown(sessions):
+    call = opened(sessions)
+    responded(sessions, call, Usage(10, 20, audio_input_tokens=4), 0.5)
+    responded(sessions, call, Usage(1, 2, audio_input_tokens=1, audio_output_tokens=2), 0.25, model="gpt-later")
+    responded(sessions, call, Usage(7, 0))
+    responded(sessions, call)
+    responded(sessions, call, outcome=Outcome.DENIED, intent=False)
+    (row,) = sessions.report()["rows"]
+    assert (row["responses"], row["input_tokens"], row["output_tokens"]) == (4, 18, 22)
+    assert (row["audio_input_tokens"], row["audio_output_tokens"]) == (5, 2)
+    assert (row["cost_usd"], row["unpriced"]) == (0.75, 1)
+    assert row["model"] == "gpt-realtime"
+
+
+def test_a_response_of_a_session_that_has_ended_keeps_nothing(sessions):
+    call = opened(sessions)
+    sessions.ended(call)
+    responded(sessions, call, Usage(1, 1))
+    assert sessions.sessions == {}
+
+
+def test_a_report_names_a_bounded_number_of_sessions_and_counts_the_others(sessions):
+    for number in range(MAX_ROWS + 5):
+        opened(sessions, started_at=float(number))
+    elsewhere = OpenSessions()
+    opened(elsewhere, started_at=0.5)
+    opened(elsewhere, STREAM, started_at=1e9)
+    both = joined([sessions.report(), elsewhere.report()])
+    assert (both["count"], len(both["rows"])) == (MAX_ROWS + 7, MAX_ROWS)
+    assert [row["started_at"] for row in both["rows"]][:3] == [0.0, 0.5, 1.0]
+    assert sessions.counts() == {("openai", "realtime"): MAX_ROWS + 5}
+
+
+def test_tokens_are_counted_by_modality():
+    registry = CollectorRegistry()
+    metrics = SessionMetrics(registry)
+    call = opened(metrics)
+    responded(metrics, call, Usage(10, 20, audio_input_tokens=4, audio_output_tokens=30))
+    responded(metrics, call, Usage(5, None))
+    responded(metrics, call, outcome=Outcome.DENIED, intent=False)
+    metrics.ended(call)
+
+    def tokens(kind, modality):
+        labels = {"provider": "openai", "gen_ai_token_type": kind, "modality": modality}
+        return registry.get_sample_value("wirekey_session_tokens_total", labels)
+
+    assert [tokens("input", "audio"), tokens("input", "other")] == [4, 11]
+    assert [tokens("output", "audio"), tokens("output", "other")] == [20, 0]
+    responses = {"provider": "openai", "outcome": "completed"}
+    assert registry.get_sample_value("wirekey_session_responses_total", responses) == 2
+    denied = {"provider": "openai", "outcome": "denied"}
+    assert registry.get_sample_value("wirekey_session_responses_total", denied) is None

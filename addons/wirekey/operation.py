@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from wirekey.body import Body
 
 
+MOST_TOKENS = 100_000_000
+"""A larger count of a provider is not believed. It is ten times the largest context of any model."""
+
+
 class Kind(StrEnum):
     """The effect of an operation on the account, for permissions and policy."""
 

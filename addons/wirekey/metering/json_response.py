@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from wirekey.metering.oversize import Ends
-from wirekey.operation import Usage
+from wirekey.operation import MOST_TOKENS, Usage
 
 BODY_LIMIT = 1024 * 1024
 WORD_LENGTH = 128
@@ -15,8 +15,8 @@ WORD_LENGTH = 128
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Raised by msgspec for bytes that are not the JSON it expects."""
 
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""A count that fits wherever it is put later."""
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+"""A count of tokens that is believed. It fits wherever it is put later, as does its cost."""
 
 
 def word(text: str | None) -> str | None:

@@ -15,18 +15,19 @@ from array import array
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Raw
 
 from wirekey.errors import Refusal
+from wirekey.operation import MOST_TOKENS
 from wirekey.translation.context import Context
 from wirekey.translation.failures import UNREADABLE, read_failure
 from wirekey.translation.losses import Losses, cannot_translate
 from wirekey.translation.members import Members, encode
-from wirekey.translation.neutral import Conversation, Format
+from wirekey.translation.neutral import Conversation, Format, token_count
 from wirekey.translation.requests import Options, TranslatedRequest
 from wirekey.translation.responses import TranslatedResponse, error_response
 
@@ -202,13 +203,9 @@ class _OpenAiVector(msgspec.Struct):
     embedding: Raw
 
 
-class _OpenAiUsage(msgspec.Struct):
-    prompt_tokens: int | None = None
-
-
 class _OpenAi(msgspec.Struct):
     data: list[_OpenAiVector]
-    usage: _OpenAiUsage | None = None
+    usage: Any = None
 
 
 _open_ai_decoder = msgspec.json.Decoder(_OpenAi)
@@ -227,7 +224,7 @@ _gemini_decoder = msgspec.json.Decoder(_Gemini)
 
 class _Titan(msgspec.Struct, rename="camel"):
     embedding: Raw
-    input_text_token_count: int | None = None
+    input_text_token_count: Any = None
 
 
 _titan_decoder = msgspec.json.Decoder(_Titan)
@@ -251,12 +248,12 @@ def _read_vectors(upstream: Vectors, body: bytes, headers: Mapping[str, str]) ->
     match upstream:
         case Vectors.OPENAI:
             found = _open_ai_decoder.decode(body)
-            return [one.embedding for one in found.data], found.usage.prompt_tokens if found.usage else None
+            return [one.embedding for one in found.data], token_count(found.usage, "prompt_tokens")
         case Vectors.GEMINI:
             return [one.values for one in _gemini_decoder.decode(body).embeddings], None
         case Vectors.TITAN:
             titan = _titan_decoder.decode(body)
-            return [titan.embedding], titan.input_text_token_count
+            return [titan.embedding], token_count(titan.input_text_token_count)
         case Vectors.COHERE:
             given = _cohere_decoder.decode(body).embeddings
             if memoryview(given)[0] == ord("{"):
@@ -264,7 +261,8 @@ def _read_vectors(upstream: Vectors, body: bytes, headers: Mapping[str, str]) ->
             else:
                 vectors = msgspec.json.decode(given, type=list[Raw])
             count = headers.get("x-amzn-bedrock-input-token-count", "")
-            return vectors, int(count) if count.isascii() and count.isdigit() else None
+            is_short = len(count) <= len(str(MOST_TOKENS)) and count.isascii() and count.isdigit()
+            return vectors, token_count(int(count)) if is_short else None
 
 
 def translate_vectors(  # noqa: PLR0917  # the request comes first, then the response as it is known

@@ -16,6 +16,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
+from wirekey.operation import MOST_TOKENS
+
 
 class Format(StrEnum):
     """A wire format. The value is the name that configuration, headers and the audit use."""
@@ -311,6 +313,14 @@ class End(msgspec.Struct, frozen=True, gc=False):
 type Event = (
     Begin | BlockBegin | Delta | StateDelta | CitationDelta | BlockEnd | UsageUpdate | Stop | ProviderError | Ping | End
 )
+
+
+def token_count(usage: object, *names: str) -> int | None:
+    """Return the count under these names of a `usage` member, one inside the other. None: it is absent or absurd."""
+    found = usage
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if type(found) is int and 0 <= found <= MOST_TOKENS else None
 
 
 def merge_usage(known: TokenUsage, update: TokenUsage) -> TokenUsage:

@@ -20,7 +20,7 @@ from wirekey.translation.context import Context
 from wirekey.translation.failures import UNREADABLE, read_failure
 from wirekey.translation.losses import Losses, cannot_translate
 from wirekey.translation.members import Members, encode
-from wirekey.translation.neutral import Format
+from wirekey.translation.neutral import Format, token_count
 from wirekey.translation.requests import ANTHROPIC_VERSION, NAMES, Options, TranslatedRequest, read_request
 from wirekey.translation.responses import TranslatedResponse, error_response
 
@@ -113,9 +113,10 @@ def translate_count_response(
     if status >= 400:
         return error_response(read_failure(upstream, status, body, headers), reply)
     try:
-        number = msgspec.json.decode(body, type=dict[str, Raw])[_NUMBERS[upstream]]
-        count = msgspec.json.decode(number, type=int)
-    except (msgspec.DecodeError, KeyError, RecursionError):
+        count = token_count(msgspec.json.decode(body), _NUMBERS[upstream])
+    except (msgspec.DecodeError, RecursionError):
+        count = None
+    if count is None:
         return error_response(UNREADABLE, reply)
     found: dict[str, object] = {_NUMBERS[client]: count}
     if client is Format.RESPONSES:

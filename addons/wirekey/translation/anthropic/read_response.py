@@ -32,6 +32,7 @@ from wirekey.translation.neutral import (
     TokenUsage,
     ToolCall,
     UsageUpdate,
+    token_count,
 )
 from wirekey.translation.reply import finish_with_calls
 
@@ -47,17 +48,14 @@ _FINISH = {
 
 def read_usage(usage: object) -> TokenUsage:
     """Return the tokens of a `usage` member. Anthropic counts the cached parts beside the input."""
-    if not isinstance(usage, dict):
-        return TokenUsage()
-    plain, read = usage.get("input_tokens"), usage.get("cache_read_input_tokens")
-    written = usage.get("cache_creation_input_tokens")
-    details = usage.get("output_tokens_details") or {}
+    plain, read = token_count(usage, "input_tokens"), token_count(usage, "cache_read_input_tokens")
+    written = token_count(usage, "cache_creation_input_tokens")
     return TokenUsage(
         input=None if plain is None else plain + (read or 0) + (written or 0),
         cached=read,
         written=written,
-        output=usage.get("output_tokens"),
-        reasoning=details.get("thinking_tokens"),
+        output=token_count(usage, "output_tokens"),
+        reasoning=token_count(usage, "output_tokens_details", "thinking_tokens"),
     )
 
 

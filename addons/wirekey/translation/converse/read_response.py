@@ -30,6 +30,7 @@ from wirekey.translation.neutral import (
     TokenUsage,
     ToolCall,
     UsageUpdate,
+    token_count,
 )
 from wirekey.translation.reply import finish_with_calls
 
@@ -46,12 +47,10 @@ _FINISH = {
 
 def read_usage(usage: object) -> TokenUsage:
     """Return the tokens of a `usage` member. Bedrock counts the cached parts beside the input."""
-    if not isinstance(usage, dict):
-        return TokenUsage()
-    plain, read = usage.get("inputTokens"), usage.get("cacheReadInputTokens")
-    written = usage.get("cacheWriteInputTokens")
+    plain, read = token_count(usage, "inputTokens"), token_count(usage, "cacheReadInputTokens")
+    written = token_count(usage, "cacheWriteInputTokens")
     total = None if plain is None else plain + (read or 0) + (written or 0)
-    return TokenUsage(total, read, written, usage.get("outputTokens"))
+    return TokenUsage(total, read, written, token_count(usage, "outputTokens"))
 
 
 class _ToolUse(msgspec.Struct, rename="camel"):

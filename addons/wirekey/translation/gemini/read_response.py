@@ -30,6 +30,7 @@ from wirekey.translation.neutral import (
     TokenUsage,
     ToolCall,
     UsageUpdate,
+    token_count,
 )
 from wirekey.translation.reply import finish_with_calls
 
@@ -84,18 +85,16 @@ _DECODER = msgspec.json.Decoder(_Response)
 
 def read_usage(usage: dict[str, Any] | None) -> TokenUsage:
     """Return the tokens of `usageMetadata`. Some models count their thoughts among the candidates' tokens already."""
-    if not usage:
-        return TokenUsage()
-    prompt, candidates = usage.get("promptTokenCount"), usage.get("candidatesTokenCount")
-    thoughts, total = usage.get("thoughtsTokenCount"), usage.get("totalTokenCount")
-    tools = usage.get("toolUsePromptTokenCount") or 0
+    prompt, candidates = token_count(usage, "promptTokenCount"), token_count(usage, "candidatesTokenCount")
+    thoughts, total = token_count(usage, "thoughtsTokenCount"), token_count(usage, "totalTokenCount")
+    tools = token_count(usage, "toolUsePromptTokenCount") or 0
     inside = thoughts and total is not None and total == (prompt or 0) + tools + (candidates or 0)
     output = None
     if candidates is not None or thoughts is not None:
         output = (candidates or 0) + (0 if inside else thoughts or 0)
     return TokenUsage(
         input=None if prompt is None else prompt + tools,
-        cached=usage.get("cachedContentTokenCount"),
+        cached=token_count(usage, "cachedContentTokenCount"),
         output=output,
         reasoning=thoughts,
     )

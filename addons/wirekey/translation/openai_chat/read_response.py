@@ -26,6 +26,7 @@ from wirekey.translation.neutral import (
     TokenUsage,
     ToolCall,
     UsageUpdate,
+    token_count,
 )
 from wirekey.translation.reply import finish_with_calls
 
@@ -40,16 +41,12 @@ _FINISH = {
 
 def read_usage(usage: object) -> TokenUsage:
     """Return the tokens of a `usage` member."""
-    if not isinstance(usage, dict):
-        return TokenUsage()
-    prompt = usage.get("prompt_tokens_details") or {}
-    completion = usage.get("completion_tokens_details") or {}
     return TokenUsage(
-        input=usage.get("prompt_tokens"),
-        cached=prompt.get("cached_tokens"),
-        written=prompt.get("cache_write_tokens"),
-        output=usage.get("completion_tokens"),
-        reasoning=completion.get("reasoning_tokens"),
+        input=token_count(usage, "prompt_tokens"),
+        cached=token_count(usage, "prompt_tokens_details", "cached_tokens"),
+        written=token_count(usage, "prompt_tokens_details", "cache_write_tokens"),
+        output=token_count(usage, "completion_tokens"),
+        reasoning=token_count(usage, "completion_tokens_details", "reasoning_tokens"),
     )
 
 

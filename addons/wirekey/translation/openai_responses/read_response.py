@@ -29,6 +29,7 @@ from wirekey.translation.neutral import (
     TokenUsage,
     ToolCall,
     UsageUpdate,
+    token_count,
 )
 
 _INCOMPLETE = {"max_output_tokens": Finish.LIMIT, "content_filter": Finish.FILTERED}
@@ -36,15 +37,12 @@ _INCOMPLETE = {"max_output_tokens": Finish.LIMIT, "content_filter": Finish.FILTE
 
 def read_usage(usage: object) -> TokenUsage:
     """Return the tokens of a `usage` member."""
-    if not isinstance(usage, dict):
-        return TokenUsage()
-    given, made = usage.get("input_tokens_details") or {}, usage.get("output_tokens_details") or {}
     return TokenUsage(
-        usage.get("input_tokens"),
-        given.get("cached_tokens"),
-        given.get("cache_write_tokens"),
-        usage.get("output_tokens"),
-        made.get("reasoning_tokens"),
+        token_count(usage, "input_tokens"),
+        token_count(usage, "input_tokens_details", "cached_tokens"),
+        token_count(usage, "input_tokens_details", "cache_write_tokens"),
+        token_count(usage, "output_tokens"),
+        token_count(usage, "output_tokens_details", "reasoning_tokens"),
     )
 
 

@@ -29,7 +29,7 @@ RUN = [
     for block in blocks_of(page)
     if (block.has_commands and "not run" not in block.about) or {"file", "shows"} & set(block.about)
 ]
-COPIED = ("addons", "docs", "policies", "README.md", "wirekey.example.yaml", "pyproject.toml")
+COPIED = ("addons", "deploy", "docs", "policies", "README.md", "wirekey.example.yaml", "pyproject.toml")
 SHOWN_FOLDER = "/srv/wirekey"
 """The folder of the checkout in the pages."""
 SERVICES = SimpleNamespace(settings=SimpleNamespace(simulated=True))

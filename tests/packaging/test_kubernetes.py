@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from tests.packaging.schemas import checked_by
 from wirekey.ca import authority
 from wirekey.config import load
 
@@ -136,15 +134,8 @@ for manifest in json.load(sys.stdin):
 
 
 def mistakes(manifests: list[dict]) -> str:
-    """Compare manifests with the schemas of Kubernetes, in the environment that `.ci/run` makes."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/tmp") / ".cache")
-    python = cache / "wirekey-kubernetes/bin/python"
-    if not python.exists():
-        pytest.skip("the schemas of Kubernetes are not installed. See .ci/run")
-    done = subprocess.run(
-        [python, "-c", CHECK, VERSION], input=json.dumps(manifests), text=True, capture_output=True, check=True
-    )
-    return done.stdout
+    """Compare manifests with the schemas of Kubernetes."""
+    return checked_by(CHECK, manifests, VERSION)
 
 
 @pytest.mark.parametrize("folder", [*FOLDERS, MONITORING], ids=lambda folder: folder.name)

@@ -10,18 +10,16 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.endurance.load import chat
 from tests.raw_client import RawClient, post
-from tests.redis_server import free_port, unprivileged
 from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.workers.balancer import Balancer, haproxy_program
 from tests.workers.steady_load import SteadyLoad, gateway_chat
 
 ROOT = Path(__file__).parents[2]
@@ -99,59 +97,12 @@ def test_forwarded_addresses_are_believed_of_trusted_proxies_only_and_never_sent
 
 @pytest.fixture
 def haproxy():
-    program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
-    if program is None:
-        pytest.skip("haproxy is not installed")
-    return program
+    return haproxy_program()
 
 
 def test_the_configuration_in_deploy_is_valid(haproxy):
     checked = subprocess.run([haproxy, "-c", "-f", ROOT / "deploy/haproxy.cfg"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr + checked.stdout
-
-
-class Balancer:
-    """HAProxy with the configuration in `deploy`, for replicas on this machine. It has the listeners of a Wirekey."""
-
-    def __init__(self, program: str, folder: Path, replicas: list[Wirekey]) -> None:
-        text = (ROOT / "deploy/haproxy.cfg").read_text()
-        forward, gateway = free_port(), free_port()
-        text = text.replace("bind :8080", f"bind 127.0.0.1:{forward}").replace(
-            "bind :8000", f"bind 127.0.0.1:{gateway}"
-        )
-        text = text.replace(" resolvers dns init-addr last,libc,none", "").replace("inter 1s", "inter 200ms")
-        text = text.replace("maxconn 20000", "maxconn 4000")  # without root
-        lines = []
-        for line in text.splitlines():
-            name, _, port = line.strip().rpartition(":")
-            if name.startswith("server wirekey1 "):
-                for number, replica in enumerate(replicas):
-                    address = replica.running.forward if port == "8080" else replica.running.gateway
-                    check = replica.running.console.rpartition(":")[2]
-                    lines.append(f"    server replica{number} {address} port {check}")
-            elif not name.startswith("server wirekey"):
-                lines.append(line)
-        # Outside of the folder of the tests, which only their user may enter.
-        self.file = tempfile.NamedTemporaryFile("w", suffix=".cfg")  # noqa: SIM115  # until HAProxy has read it
-        self.file.write("\n".join(lines) + "\n")
-        self.file.flush()
-        Path(self.file.name).chmod(0o644)
-        self.output = folder / "haproxy.txt"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [program, "-db", "-f", self.file.name], stdout=output, stderr=output, cwd="/", **unprivileged()
-            )
-        self.running = type("Listeners", (), {"forward": f"127.0.0.1:{forward}", "gateway": f"127.0.0.1:{gateway}"})
-        self.root = replicas[0].root
-        wait_for(self.is_up, "HAProxy")
-
-    def is_up(self) -> bool:
-        assert self.process.poll() is None, self.output.read_text()
-        try:
-            with urllib.request.urlopen(f"http://{self.running.gateway}/health", timeout=5) as response:
-                return response.status == 200
-        except OSError:
-            return False
 
 
 @pytest.fixture
@@ -179,9 +130,7 @@ def fleet(tmp_path, simulator, haproxy):
         shutil.copy(replicas[0].state / "agents.json", replica.state)
     balancer = Balancer(haproxy, tmp_path, replicas)
     yield balancer, replicas
-    balancer.process.kill()
-    balancer.process.wait()
-    balancer.file.close()
+    balancer.stop()
     for replica in replicas:
         replica.stop(signal.SIGINT)
 

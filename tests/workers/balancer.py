@@ -1,0 +1,74 @@
+"""HAProxy with the configuration in `deploy`, in front of replicas on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.redis_server import free_port, unprivileged
+from tests.running import Wirekey, wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+def haproxy_program() -> str:
+    """Return the path of HAProxy, or skip the test."""
+    program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        pytest.skip("haproxy is not installed")
+    return program
+
+
+class Balancer:
+    """HAProxy with the configuration in `deploy`, for replicas on this machine. It has the listeners of a Wirekey."""
+
+    def __init__(self, program: str, folder: Path, replicas: list[Wirekey]) -> None:
+        text = (ROOT / "deploy/haproxy.cfg").read_text()
+        forward, gateway = free_port(), free_port()
+        text = text.replace("bind :8080", f"bind 127.0.0.1:{forward}").replace(
+            "bind :8000", f"bind 127.0.0.1:{gateway}"
+        )
+        text = text.replace(" resolvers dns init-addr last,libc,none", "").replace("inter 1s", "inter 200ms")
+        text = text.replace("maxconn 20000", "maxconn 4000")  # without root
+        lines = []
+        for line in text.splitlines():
+            name, _, port = line.strip().rpartition(":")
+            if name.startswith("server wirekey1 "):
+                for number, replica in enumerate(replicas):
+                    address = replica.running.forward if port == "8080" else replica.running.gateway
+                    check = replica.running.console.rpartition(":")[2]
+                    lines.append(f"    server replica{number} {address} port {check}")
+            elif not name.startswith("server wirekey"):
+                lines.append(line)
+        # Outside of the folder of the tests, which only their user may enter.
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".cfg")  # noqa: SIM115  # until HAProxy has read it
+        self.file.write("\n".join(lines) + "\n")
+        self.file.flush()
+        Path(self.file.name).chmod(0o644)
+        self.output = folder / "haproxy.txt"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [program, "-db", "-f", self.file.name], stdout=output, stderr=output, cwd="/", **unprivileged()
+            )
+        self.running = type("Listeners", (), {"forward": f"127.0.0.1:{forward}", "gateway": f"127.0.0.1:{gateway}"})
+        self.root = replicas[0].root
+        wait_for(self.is_up, "HAProxy")
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.output.read_text()
+        try:
+            with urllib.request.urlopen(f"http://{self.running.gateway}/health", timeout=5) as response:
+                return response.status == 200
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.file.close()

@@ -24,7 +24,8 @@ _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _INTEGER: msgspec.json.Decoder[int] = msgspec.json.Decoder(int, strict=False)
 _OBJECTS: msgspec.json.Decoder[list[dict[str, Raw]]] = msgspec.json.Decoder(list[dict[str, Raw]])
 _decode_text = _TEXT.decode
-_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Exceptions that mean that JSON is malformed or of another type."""
 _NULL, _TRUE, _FALSE = Raw(b"null"), Raw(b"true"), Raw(b"false")
 _DECODED_AT_ONCE = 256 * 1024
 """Bytes of a list up to which all its objects are decoded at once, which is faster. It needs more memory."""
@@ -68,7 +69,7 @@ class Members:
         """Return the members of a request. Raises Refusal if it is no JSON object."""
         try:
             values = _OBJECT.decode(body)
-        except _NOT_DECODED:
+        except NOT_DECODED:
             raise cannot_translate("request", "it must be a JSON object") from None
         made = cls(_in_one_spelling(values) if either_spelling else values, None, "")
         made.either_spelling = either_spelling
@@ -108,7 +109,7 @@ class Members:
         self._read.add(name)
         try:
             return _decode_text(found)
-        except _NOT_DECODED:
+        except NOT_DECODED:
             raise self._wrong(name, "a string") from None
 
     def needed_text(self, name: str) -> str:
@@ -119,7 +120,7 @@ class Members:
         self._read.add(name)
         try:
             return _decode_text(found)
-        except _NOT_DECODED:
+        except NOT_DECODED:
             raise self._wrong(name, "a string") from None
 
     def text_alone(self, name: str) -> str | None:
@@ -143,7 +144,7 @@ class Members:
             return None
         try:
             return _INTEGER.decode(found)
-        except _NOT_DECODED:
+        except NOT_DECODED:
             raise self._wrong(name, "a whole number") from None
 
     def members(self, name: str) -> Members | None:
@@ -153,7 +154,7 @@ class Members:
             return None
         try:
             return Members(_OBJECT.decode(found), self, name)
-        except _NOT_DECODED:
+        except NOT_DECODED:
             raise self._wrong(name, "a JSON object") from None
 
     def objects(self, name: str) -> Iterator[Members]:
@@ -167,16 +168,17 @@ class Members:
         if len(memoryview(found)) <= _DECODED_AT_ONCE:
             try:
                 values = _OBJECTS.decode(found)
-            except _NOT_DECODED:
+            except NOT_DECODED:
                 pass
             else:
                 return (Members(one, self, name, index) for index, one in enumerate(values))
-        return (self._element(raw, name, index) for index, raw in enumerate(self.elements(name)))
+        return (self.element(raw, name, index) for index, raw in enumerate(self.elements(name)))
 
-    def _element(self, raw: Raw, name: str, index: int) -> Members:
+    def element(self, raw: Raw, name: str, index: int) -> Members:
+        """Return the object that is an element of a member that is a list."""
         try:
             return Members(_OBJECT.decode(raw), self, name, index)
-        except _NOT_DECODED:
+        except NOT_DECODED:
             raise cannot_translate(f"{self.at(name)}[{index}]", "it must be a JSON object") from None
 
     def elements(self, name: str) -> list[Raw]:
@@ -188,7 +190,7 @@ class Members:
             return [found]
         try:
             return _LIST.decode(found)
-        except _NOT_DECODED:
+        except NOT_DECODED:
             raise self._wrong(name, "a list") from None
 
     def texts(self, name: str) -> list[str]:
@@ -198,7 +200,7 @@ class Members:
             return [_TEXT.decode(found)]
         try:
             return [_TEXT.decode(one) for one in self.elements(name)]
-        except _NOT_DECODED:
+        except NOT_DECODED:
             raise self._wrong(name, "a list of strings") from None
 
     def is_text(self, name: str) -> bool:

@@ -58,7 +58,7 @@ def _kept(blocks: Sequence[Block], to: Format, issuer: ModelMaker) -> tuple[Bloc
     kept: list[Block] = []
     for block in blocks:
         if isinstance(block, Text):
-            empty = not block.text.strip() if to in _BLANK_IS_EMPTY else not block.text
+            empty = not block.text or (to in _BLANK_IS_EMPTY and block.text.isspace())
             attached = kept and isinstance(kept[-1], Reasoning) and kept[-1].attached == "text"
             if empty and not attached:
                 continue

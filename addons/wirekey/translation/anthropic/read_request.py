@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.translation.anthropic.ordinary import ordinary_turn
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import checked_url, media_type, standard_base64
 from wirekey.translation.members import Members, raw_json
@@ -116,7 +117,11 @@ def _cache(members: Members) -> CacheMark | None:
 def _turns(top: Members, losses: Losses, states: StateReader) -> tuple[tuple[Text, ...], tuple[Turn, ...]]:
     """Return the system texts and the turns. System messages among the turns are moved to the other system texts."""
     system, turns = _system(top, "system"), []
-    for message in top.objects("messages"):
+    for index, raw in enumerate(top.elements("messages")):
+        if turn := ordinary_turn(raw, states):
+            turns.append(turn)
+            continue
+        message = top.element(raw, "messages", index)
         if message.text("role") != "system":
             turns.append(_turn(message, losses, states))
             continue

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 from msgspec.structs import replace
 
+from wirekey.translation.converse.ordinary import ordinary_turn
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import DOCUMENT_FORMATS, standard_base64, text_of_base64
 from wirekey.translation.members import Members, raw_json
@@ -80,7 +81,10 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         thinking = Thinking(effort, show=bool(thinking and thinking.show))
     conversation = Conversation(
         system=_system(top, losses),
-        turns=tuple(_turn(message, losses, states) for message in top.objects("messages")),
+        turns=tuple(
+            ordinary_turn(raw) or _turn(top.element(raw, "messages", index), losses, states)
+            for index, raw in enumerate(top.elements("messages"))
+        ),
         tools=_tools(config, losses) if config else (),
         choice=_choice(config) if config else None,
         thinking=thinking,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from wirekey.translation.gemini.ordinary import ordinary_content
 from wirekey.translation.identifiers import made_call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import block_of, by_ending, checked_url, kind_of, media_type, standard_base64
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from wirekey.body import RequestBody
+    from wirekey.translation.gemini.ordinary import OrdinaryContent
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block
     from wirekey.translation.state import StateReader
@@ -61,6 +63,7 @@ NAMES = {
 """The names of neutral members in this format."""
 
 _MODES = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none", "MODE_UNSPECIFIED": "auto"}
+_NO_CALL = "no call of the turn before has this name"
 _OWN_PARTS = frozenset({"executableCode", "codeExecutionResult", "toolCall", "toolResponse"})
 _HINTS = frozenset({"videoMetadata", "mediaResolution", "partMetadata"})
 _SPECIAL = _OWN_PARTS | _HINTS
@@ -79,8 +82,11 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
             losses.drop(name)
     system = top.members("systemInstruction")
     contents = _Contents(losses, states)
-    for content in top.objects("contents"):
-        contents.read(content)
+    for index, raw in enumerate(top.elements("contents")):
+        if ordinary := ordinary_content(raw):
+            contents.add(ordinary)
+        else:
+            contents.read(top.element(raw, "contents", index))
     tools, choice = _tools(top, losses), _choice(top)
     config = top.members("generationConfig")
     options = _options(config, losses) if config else {}
@@ -154,6 +160,24 @@ class _Contents:
         self.waiting: dict[str, OrderedDict[str, None]] = {}
         """Ids of the calls of the last turn of the model that have no response yet, by the name of the tool."""
 
+    def add(self, content: OrdinaryContent) -> None:
+        """Add an ordinary content. Raises Refusal if a response belongs to no call."""
+        if content.role == "model":
+            self.waiting = {}
+        blocks: list[Block] = []
+        for index, part in enumerate(content.parts):
+            if part.text is not None:
+                blocks.append(Text(part.text))
+            elif (call := part.function_call) is not None:
+                blocks.append(self.called(call.name, call.id, call.arguments, index))
+            elif (response := part.function_response) is not None:
+                identifier = self.answered(response.name, response.id)
+                if identifier is None:
+                    place = f"contents[{len(self.turns)}].parts[{index}].functionResponse"
+                    raise cannot_translate(place, _NO_CALL)
+                blocks.append(ToolResult(identifier, (Text(response.response.output),)))
+        self.turns.append(Turn("assistant" if content.role == "model" else "user", tuple(blocks)))
+
     def read(self, content: Members) -> None:
         """Read one content. Raises Refusal if it cannot be translated."""
         role = content.text("role") or "user"
@@ -211,22 +235,19 @@ class _Contents:
     def call(self, call: Members, index: int) -> ToolCall:
         """Return a call of a tool."""
         name, arguments = call.needed_text("name"), call.raw("args")
-        given = call.text("id")
+        return self.called(name, call.text("id"), bytes(arguments).decode() if arguments is not None else "{}", index)
+
+    def called(self, name: str, given: str | None, arguments: str, index: int) -> ToolCall:
+        """Return a call with its id or one from its position, and wait for its response."""
         identifier = self.states.read_id(given)[0] if given else made_call_id(len(self.turns), index)
         self.waiting.setdefault(name, OrderedDict())[identifier] = None
-        return ToolCall(identifier, name, bytes(arguments).decode() if arguments is not None else "{}")
+        return ToolCall(identifier, name, arguments)
 
     def response(self, response: Members) -> ToolResult:
-        """Return the result of a call: the call with its id, or the next of its name."""
-        name, given = response.needed_text("name"), response.text("id")
-        waiting = self.waiting.get(name, OrderedDict())
-        identifier = given
-        if given is None:
-            if not waiting:
-                raise cannot_translate(response.place, "no call of the turn before has this name")
-            identifier, _ = waiting.popitem(last=False)
-        else:
-            waiting.pop(given, None)
+        """Return the result of a call."""
+        identifier = self.answered(response.needed_text("name"), response.text("id"))
+        if identifier is None:
+            raise cannot_translate(response.place, _NO_CALL)
         text, failed = _response_text(response)
         content: list[Text | Media | Document] = [Text(text)]
         for part in response.objects("parts"):
@@ -235,8 +256,15 @@ class _Contents:
                 found = media_type(inline.needed_text("mimeType"))
                 content.append(block_of(found, standard_base64(inline.needed_text("data"), place), place))
         response.ignore("willContinue", "scheduling")
-        assert identifier is not None
         return ToolResult(identifier, tuple(content), failed)
+
+    def answered(self, name: str, given: str | None) -> str | None:
+        """Return the id of the call that a response belongs to: the one with its id, or the next of its name."""
+        waiting = self.waiting.get(name, OrderedDict())
+        if given is not None:
+            waiting.pop(given, None)
+            return given
+        return waiting.popitem(last=False)[0] if waiting else None
 
     def file(self, file: Members) -> Media | Document:
         """Return a medium that the provider fetches by its URL."""

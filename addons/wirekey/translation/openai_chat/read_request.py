@@ -23,6 +23,7 @@ from wirekey.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.translation.openai_chat.ordinary import ordinary_turn
 from wirekey.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
@@ -73,8 +74,11 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
             losses.refuse(name, reason)
     _check_modalities(top, losses)
     messages = _Messages(losses, states)
-    for index, message in enumerate(top.objects("messages")):
-        messages.read(message, index)
+    for index, raw in enumerate(top.elements("messages")):
+        if turn := ordinary_turn(raw, index, states):
+            messages.turns.append(turn)
+        else:
+            messages.read(top.element(raw, "messages", index), index)
     stream_options = top.members("stream_options")
     legacy = top.has("functions") or top.has("function_call")
     choice = _choice(top)

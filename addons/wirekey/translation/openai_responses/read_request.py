@@ -25,9 +25,12 @@ from wirekey.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.translation.openai_responses.ordinary import ordinary_item
 from wirekey.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wirekey.body import RequestBody
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block, Role
@@ -86,10 +89,13 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
     if instructions := top.text("instructions"):
         items.system.append(Text(instructions))
     if (only := top.text_alone("input")) is not None:
-        items.add("user", Text(only))
+        items.add("user", [Text(only)])
     else:
-        for item in top.objects("input"):
-            items.read(item)
+        for index, item in enumerate(top.elements("input")):
+            if found := ordinary_item(item):
+                items.add(*found)
+            else:
+                items.read(top.element(item, "input", index))
     text = top.members("text")
     conversation = Conversation(
         system=tuple(items.system),
@@ -154,15 +160,15 @@ class _Items:
                 self.message(item)
             case "function_call":
                 arguments = item.text("arguments") or ""
-                self.add("assistant", ToolCall(item.needed_text("call_id"), item.needed_text("name"), arguments))
+                self.add("assistant", [ToolCall(item.needed_text("call_id"), item.needed_text("name"), arguments)])
             case "custom_tool_call":
                 text = bytes(raw_json({"input": item.text("input") or ""})).decode()
-                self.add("assistant", ToolCall(item.needed_text("call_id"), item.needed_text("name"), text))
+                self.add("assistant", [ToolCall(item.needed_text("call_id"), item.needed_text("name"), text)])
             case "function_call_output" | "custom_tool_call_output":
-                self.add("user", self.result(item))
+                self.add("user", [self.result(item)])
             case "reasoning":
-                for block in self.reasoning(item):
-                    self.add("assistant", block)
+                if blocks := self.reasoning(item):
+                    self.add("assistant", blocks)
             case "item_reference":
                 self.losses.refuse(item.place, "the item is stored at OpenAI; send it whole", "input.item_reference")
             case kind:
@@ -170,7 +176,7 @@ class _Items:
                 return
         item.drop_unread(self.losses)
 
-    def add(self, role: Role, *blocks: Block) -> None:
+    def add(self, role: Role, blocks: Iterable[Block]) -> None:
         """Append blocks to the turn of a role, or begin one."""
         if self.roles and self.roles[-1] == role:
             self.blocks[-1] += blocks
@@ -192,7 +198,7 @@ class _Items:
                     self.losses.adjust(NAMES["system_order"])
                 self.system += [block for block in blocks if isinstance(block, Text)]
             case "user" | "assistant":
-                self.add("user" if role == "user" else "assistant", *blocks)
+                self.add("user" if role == "user" else "assistant", blocks)
             case _:
                 raise cannot_translate(item.at("role"), "it is no role of Responses")
 

@@ -85,10 +85,15 @@ def run_shell(command: str) -> str:
     return subprocess.run(command, shell=True, capture_output=True, text=True).stdout
 """
 LLM = [str(PYTHON / "llm"), "prompt", "{prompt}", "--functions", LLM_TOOLS.replace("{", "{{").replace("}", "}}"), "-m"]
-LLM_STEPS = steps(
-    ("write_file", {"path": "note.txt", "content": CONTENT}),
-    ("run_shell", {"command": READ}),
-)
+LLM_STEPS = [
+    {"text": "I do that.", **step}
+    for step in steps(
+        ("write_file", {"path": "note.txt", "content": CONTENT}),
+        ("run_shell", {"command": READ}),
+    )
+]
+"""The model says something with its calls: llm-anthropic sends a turn of calls alone back with the text " ", which
+Anthropic refuses."""
 AIDER = [
     str(PYTHON / "aider"), "--message", "{prompt}", "--yes-always", "--no-git", "--no-pretty", "--no-check-update",
     "--no-show-release-notes", "--edit-format", "whole", "--map-tokens", "0", "--auto-test", "--test-cmd",

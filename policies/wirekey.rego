@@ -19,6 +19,12 @@ allow if {
 	"web:read" in input.agent.permissions
 }
 
+# A program with an account of its own signs in.
+allow if {
+	input.kind == "login"
+	"web:read" in input.agent.permissions
+}
+
 allow if {
 	input.kind == "inference"
 	"web:write" in input.agent.permissions

@@ -21,6 +21,11 @@ test_a_reader_may_list_models_but_not_call_them if {
 	not authz.allow with input as {"operation": "messages", "kind": "inference", "method": "POST", "agent": reader}
 }
 
+test_a_program_may_sign_in_with_its_own_account if {
+	authz.allow with input as {"operation": "oauth.token", "kind": "login", "method": "POST", "agent": reader}
+	not authz.allow with input as {"operation": "oauth.token", "kind": "login", "method": "POST"}
+}
+
 test_without_permissions_nothing_is_allowed if {
 	not authz.allow with input as {"operation": "models.list", "kind": "listing", "method": "GET"}
 	not authz.allow with input as {"operation": "models.list", "kind": "listing", "method": "GET", "agent": {"permissions": []}}

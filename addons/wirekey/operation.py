@@ -27,6 +27,7 @@ class Kind(StrEnum):
     INFERENCE = "inference"
     LISTING = "listing"  # reads what is public to the account: models
     COMPANION = "companion"  # settings and telemetry of coding agents, on a provider's host
+    LOGIN = "login"  # signs a program in with an account of its own: its tokens, and the project of the account
     STORAGE = "storage"  # files, batches, stored responses, caches: shared by all who use the account
     ADMINISTRATION = "administration"  # members, keys, limits and settings of the account; keys for clients
     OTHER = "other"  # a path of the provider that is not documented; nothing of it is read
@@ -64,7 +65,7 @@ COUNTS = MappingProxyType(
 )
 """Operation → its format, for operations that count the tokens of a conversation."""
 
-OTHER_COUNTS = frozenset({"computeTokens", "rawPredict.count_tokens"})
+OTHER_COUNTS = frozenset({"computeTokens", "rawPredict.count_tokens", "codeAssist.countTokens"})
 """Operations that count tokens, and cannot be translated."""
 
 EMBEDDINGS = MappingProxyType(

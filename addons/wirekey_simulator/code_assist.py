@@ -35,14 +35,13 @@ if TYPE_CHECKING:
 PROJECT = "sim-project-1"
 MADE_PROJECT = "sim-made-project-1"
 PREFIX = "/v1internal"
-MEMBERS = {"model", "project", "user_prompt_id", "request"}
+MEMBERS = {"model", "project", "user_prompt_id", "request", "enabled_credit_types"}
 INNER_MEMBERS = {
     *("contents", "systemInstruction", "cachedContent", "tools", "toolConfig", "labels", "safetySettings"),
     *("generationConfig", "session_id", "system_instruction", "cached_content", "tool_config", "safety_settings"),
     "generation_config",
 }
 METADATA = {"ideType", "platform", "pluginType", "duetProject"}
-UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 KIND = re.compile(r"sim-([a-z]+)")
 VERIFY = "Verify your account to continue."
 NO_LOGIN = (
@@ -83,6 +82,12 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
             )
         case "POST", ":countTokens":
             return _count(request, behaviour)
+        case "POST", ":retrieveUserQuota":
+            return json_response({"buckets": []})
+        case "POST", ":listExperiments":
+            return json_response({"flags": [], "experimentIds": []})
+        case "POST", ":recordCodeAssistMetrics" | ":fetchAdminControls":
+            return json_response({})
     raise gemini.not_found(request)
 
 
@@ -182,7 +187,7 @@ def _inner(request: SimulatedRequest) -> tuple[str, SimulatedRequest]:
     model, project, inner = body.get("model"), body.get("project"), body.get("request")
     if not isinstance(model, str) or model.startswith("models/"):
         raise BadRequest("Invalid value at 'model'.")
-    if not isinstance(body.get("user_prompt_id"), str) or not UUID.fullmatch(body["user_prompt_id"]):
+    if not isinstance(body.get("user_prompt_id"), str) or not body["user_prompt_id"]:
         raise BadRequest("Invalid value at 'user_prompt_id'.")
     if not isinstance(inner, dict):
         raise BadRequest("request is not specified")

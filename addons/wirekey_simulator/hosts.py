@@ -15,6 +15,7 @@ HOSTS = {
     "generativelanguage.googleapis.com": "gemini",
     "api.anthropic.com": "anthropic",
     "cloudcode-pa.googleapis.com": "code_assist",
+    "oauth2.googleapis.com": "google_oauth",
 }
 REGIONS = (
     "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1",
@@ -56,6 +57,8 @@ def _provider_of_path(request: SimulatedRequest) -> str | None:
         return "vertex"
     if path.startswith("/v1internal"):
         return "code_assist"
+    if path in ("/token", "/tokeninfo"):
+        return "google_oauth"
     if path.startswith(BEDROCK_PATHS):
         return "bedrock"
     of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/")

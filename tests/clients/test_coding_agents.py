@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[2]
 GROUPS = [
     ["claude-code", "claude-code-bedrock", "codex", "codex-base-url", "gemini-cli"],
     ["opencode-openai", "opencode-anthropic", "opencode-google"],
-    ["aider-openai", "aider-gemini", "claude-code-login", "claude-code-headers"],
+    ["aider-openai", "aider-gemini", "claude-code-login", "claude-code-headers", "gemini-cli-login"],
     [name for name in AGENTS if AGENTS[name].upstream],
 ]
 if os.environ.get("WIREKEY_AGENTS") == "all":
@@ -87,7 +87,9 @@ def test_an_agent_in_gateway_mode_calls_its_models_at_the_gateway(run_group, gro
 def test_an_agent_that_is_signed_in_uses_its_own_account(run_group, group, name, mode):
     """The provider accepts the token of the account only, and Wirekey has no key for it."""
     events = run_group(group)["sessions"][f"{name}-{mode}"]["events"]
-    assert {event["credential"] for event in events if event["requested_model"]} == {"anthropic/passthrough"}
+    assert {event["credential"] for event in events if event["requested_model"]} == {
+        f"{AGENTS[name].provider}/passthrough"
+    }
 
 
 SPOKEN = {"gemini": "gemini", "openai": "openai.responses", "anthropic": "anthropic", "bedrock": "invoke"}

@@ -36,7 +36,9 @@ def keyless(tmp_path_factory, simulator) -> Wirekey:
     """A Wirekey without any key, with narrow limits."""
     configuration = {
         "upstream_ca_file": str(simulator.ca_file),
-        "providers": {name: {"upstream_url": simulator.url} for name in PROVIDERS if name != "vertex"},
+        "providers": {
+            name: {"upstream_url": simulator.url} for name in PROVIDERS if name not in ("vertex", "code_assist")
+        },
         "limits": {"body_bytes": LIMIT, "headers": 40},
         "listen": {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None},
     }

@@ -15,6 +15,7 @@ from wirekey.policy.own_tests import failed_tests
 from wirekey.policy.rego import Rego
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock
+from wirekey.providers.code_assist import requests as code_assist
 from wirekey.providers.gemini import requests as gemini
 from wirekey.providers.openai import requests as openai
 
@@ -27,6 +28,7 @@ TABLES = {
     "gemini": gemini.ROUTES,
     "anthropic": anthropic.ROUTES,
     "bedrock": bedrock.ROUTES,
+    "code_assist": code_assist.ROUTES,
 }
 
 
@@ -78,11 +80,13 @@ def test_every_operation_is_decided_by_its_kind(policy):
     assert len(known()) > 600
     for name, kind in known():
         action = "GET" if kind is Kind.LISTING else "POST"
-        for_all, stores = kind in (Kind.LISTING, Kind.INFERENCE), kind is Kind.STORAGE
+        for_all, stores = kind in (Kind.LISTING, Kind.LOGIN, Kind.INFERENCE), kind is Kind.STORAGE
         assert allowed(policy, name, kind, action) is for_all, name
         assert allowed(policy, name, kind, action, role="storage") is (for_all or stores), name
         assert not allowed(policy, name, kind, action, role="storage", permissions=()), name
-        assert allowed(policy, name, kind, action, permissions=["web:read"]) is (kind is Kind.LISTING), name
+        assert allowed(policy, name, kind, action, permissions=["web:read"]) is (kind in (Kind.LISTING, Kind.LOGIN)), (
+            name
+        )
 
 
 @pytest.mark.parametrize(

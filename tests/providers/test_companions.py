@@ -23,6 +23,9 @@ KNOWN = [
     ("openai", "HEAD", "/", "check"),
     ("gemini", "GET", "/", "check"),
     ("bedrock", "HEAD", "/", "check"),
+    ("code_assist", "POST", "/v1internal:fetchAdminControls", "settings"),
+    ("code_assist", "GET", "/v1internal:getCodeAssistGlobalUserSetting", "settings"),
+    ("code_assist", "POST", "/v1internal:recordCodeAssistMetrics", "telemetry"),
 ]
 UNKNOWN = [
     ("openai", "GET", "/api/claude_code/settings"),

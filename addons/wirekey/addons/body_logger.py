@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.response_copy import ResponseCopy
 from wirekey.observing.body_log import LONGEST_BODY, BodyEntry
+from wirekey.operation import Kind
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -26,7 +27,8 @@ class LoggedResponse(ResponseCopy):
 class BodyLogger(AdmittingAddon):
     """Logs each allowed request and its response. Without log.bodies it does nothing.
 
-    It comes before `Audit`, which redacts the flow. Refused requests are not logged.
+    It comes before `Audit`, which redacts the flow. Refused requests are not logged, and
+    neither are the bodies of logins, which hold tokens.
     """
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
@@ -35,7 +37,8 @@ class BodyLogger(AdmittingAddon):
         if log is None:
             return
         state, request = self.calls.state(flow), self.calls.request(flow)
-        state.response_copies += (LoggedResponse(""),)
+        if call.operation and call.operation.kind is not Kind.LOGIN:
+            state.response_copies += (LoggedResponse(""),)
         facts = facts_of(call) | {
             "method": request.method,
             "host": state.host,

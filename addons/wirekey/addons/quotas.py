@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from wirekey.call import Call
 
 
+NOT_COUNTED = (Kind.COMPANION, Kind.LOGIN)
+
+
 class Quotas(AdmittingAddon):
     """Refuses a call for which a quota is exhausted: 429, in the shape of its provider.
 
     It reads the quotas that `Policy` found to apply, and the model that `Routing` sends first, on which the price
     depends. It leaves what it took in `state.hold`. `Retry` exchanges that for each further attempt, and `Audit`
-    settles it when the call ends. Requests of coding agents that call no model are not counted.
+    settles it when the call ends. Logins, and requests of coding agents that call no model, are not counted.
     """
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
@@ -29,7 +32,7 @@ class Quotas(AdmittingAddon):
         if not self.services.settings.quotas:
             return None
         state = self.calls.state(flow)
-        if not state.quotas or (call.operation and call.operation.kind is Kind.COMPANION):
+        if not state.quotas or (call.operation and call.operation.kind in NOT_COUNTED):
             return None
         assert state.plan
         return hold_first_attempt(self.services, state, state.plan.candidates[0])

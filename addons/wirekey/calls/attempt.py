@@ -315,9 +315,11 @@ def with_client_credential(services: Services, state: CallState, attempt: Attemp
     supplied = state.client_credential if usual else None
     if supplied is None and mode == "client":
         supplied = client_supplied_credential(provider, state.host, state.client_credential_fields, passthrough=False)
+    label = f"{provider}/{mode}"
+    if supplied is None and state.call.operation and state.call.operation.name in PROVIDERS[provider].keyless:
+        return replace(attempt, credential=label)
     if supplied is None:
         raise missing_credential(provider, passthrough=mode == "passthrough")
-    label = f"{provider}/{mode}"
     key = ProviderKey(label, supplied.key) if supplied.key else None
     as_bearer = supplied.bearer if key else False
     return replace(attempt, credential=label, key=key, as_bearer=as_bearer, aws=supplied.pair)

@@ -20,7 +20,7 @@ from wirekey.config.values import (
     ValueFormat,
     is_python,
 )
-from wirekey.egress.hosts import FIXED_HOSTS, VERTEX_GLOBAL, region_of
+from wirekey.egress.hosts import CODE_ASSIST_HOSTS, FIXED_HOSTS, VERTEX_GLOBAL, region_of
 from wirekey.egress.names import is_canonical
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -47,7 +47,7 @@ def custom_host(value: str) -> str:
     """Check the host of a custom provider. Raises ValueError."""
     if not is_canonical(value):
         raise ValueError("must be a host name in lower case, such as openrouter.ai, without https:// and port")
-    if value in FIXED_HOSTS or region_of(value) or value.endswith(VERTEX_GLOBAL):
+    if value in (*FIXED_HOSTS, *CODE_ASSIST_HOSTS) or region_of(value) or value.endswith(VERTEX_GLOBAL):
         raise ValueError("is the host of a provider that Wirekey knows. Use the settings of that provider")
     return value
 

@@ -483,8 +483,10 @@ def usual_hosts(config: Config) -> dict[str, str]:
 
 
 def configured_hosts(config: Config) -> dict[str, str]:
-    """Return host → name of Vertex AI, if it is configured, and of the custom providers."""
+    """Return host → name of Vertex AI and Code Assist, if they are configured, and of the custom providers."""
     vertex = config.providers.vertex
     locations = vertex.locations if vertex else ()
     found = {host: "vertex" for location in locations if (host := hosts.vertex_host(location))}
+    if config.providers.code_assist:
+        found |= dict.fromkeys(hosts.CODE_ASSIST_HOSTS, "code_assist")
     return found | {host: provider.name for provider in config.providers.custom for host in provider.hosts}

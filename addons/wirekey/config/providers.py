@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from wirekey.config.aws import AwsConfig
+from wirekey.config.code_assist import CodeAssistConfig
 from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.group import ConfigGroup
 from wirekey.config.routes import SelectionName
@@ -108,6 +109,9 @@ class BedrockConfig(ConfigGroup):
         return (bearer,) if bearer else ()
 
 
+type OwnProviderConfig = ProviderConfig | BedrockConfig | VertexConfig | CodeAssistConfig
+
+
 class ProvidersConfig(ConfigGroup):
     """The setting `providers`."""
 
@@ -119,6 +123,12 @@ class ProvidersConfig(ConfigGroup):
         default=None,
         description="LOCATION-aiplatform.googleapis.com. null: off.",
         examples=[{"locations": ["global", "europe-west4"]}],
+    )
+    code_assist: CodeAssistConfig | None = Field(
+        default=None,
+        description="cloudcode-pa.googleapis.com and oauth2.googleapis.com, for programs such as Gemini CLI that are "
+        "signed in with a Google account of their own. null: off.",
+        examples=[{"key_source": "passthrough"}],
     )
     custom: tuple[CustomProviderConfig, ...] = Field(
         default=(),
@@ -158,14 +168,14 @@ class ProvidersConfig(ConfigGroup):
         own = (name for name in type(self).model_fields if name != "custom" and getattr(self, name) is not None)
         return (*own, *(provider.name for provider in self.custom))
 
-    def of(self, name: str) -> ProviderConfig | BedrockConfig | VertexConfig | CustomProviderConfig:
+    def of(self, name: str) -> OwnProviderConfig | CustomProviderConfig:
         """Return the settings of a provider by its name. Raises KeyError for an unknown name."""
         place = self.place(name)
         if place is not None:
             return self.custom[place]
         if name not in self.names:
             raise KeyError(name)
-        found: ProviderConfig | BedrockConfig | VertexConfig = getattr(self, name)
+        found: OwnProviderConfig = getattr(self, name)
         return found
 
     def place(self, name: str) -> int | None:

@@ -28,7 +28,7 @@ from wirekey.credential_headers import is_credential_header
 from wirekey.model_name import BACKENDS, ModelName, ModelNameError
 from wirekey.operation import FORMATS
 
-OWN_PROVIDERS = ("openai", "gemini", "anthropic", "bedrock", "vertex")
+OWN_PROVIDERS = ("openai", "gemini", "anthropic", "bedrock", "vertex", "code_assist")
 ProviderName = Annotated[
     str,
     Field(min_length=1),

@@ -27,6 +27,11 @@ RUNTIME = "bedrock-runtime"
 SERVICES = (RUNTIME, "bedrock", "bedrock-agent-runtime")
 """Inference; the list of models; agents and knowledge bases. All three are signed for as `bedrock`."""
 
+CODE_ASSIST_HOST = "cloudcode-pa.googleapis.com"
+GOOGLE_TOKEN_HOST = "oauth2.googleapis.com"  # noqa: S105  # not a secret
+"""The host at which Google's programs renew their logins."""
+CODE_ASSIST_HOSTS = (CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST)
+
 VERTEX_GLOBAL = "aiplatform.googleapis.com"
 VERTEX_AREAS = ("us", "eu")
 VERTEX_LOCATION = re.compile(r"[a-z]{2,16}-[a-z]{2,16}[0-9]{1,2}")

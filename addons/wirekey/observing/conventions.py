@@ -27,6 +27,8 @@ OPERATION_NAMES = {
     "embeddings": "embeddings",
     "generateContent": "generate_content",
     "streamGenerateContent": "generate_content",
+    "codeAssist.generateContent": "generate_content",
+    "codeAssist.streamGenerateContent": "generate_content",
     "embedContent": "embeddings",
     "batchEmbedContents": "embeddings",
     "invoke-agent": "invoke_agent",

@@ -56,7 +56,9 @@ FIELDS = (
     InputField("agent_type", "string", "the same as `agent.type`"),
     InputField("client", "string", "address of the client, without port"),
     InputField(
-        "provider", "string", "`openai`, `gemini`, `anthropic`, `bedrock`, `vertex`, or the name of a custom provider"
+        "provider",
+        "string",
+        "`openai`, `gemini`, `anthropic`, `bedrock`, `vertex`, `code_assist`, or the name of a custom provider",
     ),
     InputField(
         "operation",
@@ -69,7 +71,8 @@ FIELDS = (
     InputField(
         "kind",
         "string",
-        "what the operation does: `inference`, `listing` (of models), `storage` (what the account stores), "
+        "what the operation does: `inference`, `listing` (of models), `login` (of a program "
+        "with its own account), `storage` (what the account stores), "
         "`administration`, `companion` or `other`; absent for a tunnel",
     ),
     InputField("method", "string", "HTTP method; `CONNECT` for a tunnel"),

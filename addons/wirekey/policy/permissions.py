@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from wirekey.call import Agent, Call
 
 
+READING = frozenset({Kind.LISTING, Kind.LOGIN, Kind.COMPANION})
+"""Kinds of operations that read, whatever their method."""
+
+
 def permissions_of(agent: Agent | None) -> list[str]:
     """Return the permissions that a policy sees for an agent.
 
@@ -25,13 +29,13 @@ def permissions_of(agent: Agent | None) -> list[str]:
 def needed(call: Call) -> str:
     """Return the permission that a recognised call needs.
 
-    It is reading for a GET, a listing and a companion operation, and writing for all else. A WebSocket is opened by a
-    GET, but its messages call models.
+    It is reading for a GET, a listing, a login and a companion operation, and writing for all else. A WebSocket is
+    opened by a GET, but its messages call models.
     """
     assert call.operation
     if call.operation.body is Body.WEBSOCKET:
         return WRITE
-    return READ if call.method == "GET" or call.operation.kind in {Kind.LISTING, Kind.COMPANION} else WRITE
+    return READ if call.method == "GET" or call.operation.kind in READING else WRITE
 
 
 def check_permission(call: Call) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.code_assist import CodeAssistApi
 from wirekey.providers.custom import custom_provider
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
@@ -23,6 +24,7 @@ PROVIDERS: dict[str, Provider] = {
     "anthropic": Anthropic(),
     "bedrock": Bedrock(),
     "vertex": Vertex(),
+    "code_assist": CodeAssistApi(),
 }
 OWN_PROVIDERS = tuple(PROVIDERS)
 """The providers that Wirekey knows without configuration."""

@@ -27,6 +27,11 @@ _PATHS = {
         ("GET|POST", r"/api/oauth/[\w/-]+", "account"),
         ("GET", r"/api/organizations/[\w/-]+", "account"),
     ),
+    "code_assist": (
+        ("POST", r"/v1internal:(?:fetchAdminControls|setCodeAssistGlobalUserSetting)", "settings"),
+        ("GET", r"/v1internal:getCodeAssistGlobalUserSetting", "settings"),
+        ("POST", r"/v1internal:record\w+", "telemetry"),
+    ),
 }
 AT_THE_GATEWAY = {
     "anthropic": (r"/api/(?:hello|claude_(?:cli|code)\w*|event_logging|eval|directory|oauth)(?:/.*)?",),

@@ -46,6 +46,8 @@ class Provider(Protocol):
     """Whether it is a service of AWS: it has a host for each region, and calls without an API key are signed."""
     uses_google_credentials: bool = False
     """Whether its calls are sent with an access token of Google's."""
+    keyless: tuple[str, ...] = ()
+    """Operations whose requests may lack a key, as their body has the credential."""
     serves_google_models: bool = False
     """Whether a request in OpenAI's format is read by a model of Google's."""
     leads_by_model: bool = False

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PREFIXES = {f"/api/v1/{name}": name for name in PROVIDERS}
 
-_PREFIXED = re.compile(r"/api/v1/([a-z0-9-]+)(/.*)", re.DOTALL)
+_PREFIXED = re.compile(r"/api/v1/([a-z0-9_-]+)(/.*)", re.DOTALL)
 # A provider's paths are looked at before those of the providers above it in the registry; the first match wins.
 _AT_THE_ROOT = [
     (re.compile(pattern), provider)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from wirekey_simulator.google_oauth import access_token_of
 from wirekey_simulator.session import MARK
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/tmp") / ".cache") / "wirekey-agents"
@@ -66,12 +67,38 @@ LOGIN = {
     }
 }
 """What `claude` writes after `/login`."""
+GOOGLE_REFRESH_TOKEN = "1//refresh-token-of-an-account-3b9c"
+GOOGLE_LOGIN = {
+    ".gemini/oauth_creds.json": {
+        "access_token": "ya29.token-that-has-ended",
+        "refresh_token": GOOGLE_REFRESH_TOKEN,
+        "scope": "https://www.googleapis.com/auth/cloud-platform",
+        "token_type": "Bearer",
+        "expiry_date": 1_700_000_000_000,
+    },
+    ".gemini/google_accounts.json": {"active": "ann@example.com", "old": []},
+    ".gemini/settings.json": {"security": {"auth": {"selectedType": "oauth-personal"}}},
+}
+"""What Gemini CLI writes after a login with Google. Its access token has ended, so that it asks for another one."""
+ACCOUNTS = {
+    "anthropic": [ACCOUNT_TOKEN],
+    "code_assist": [access_token_of(GOOGLE_REFRESH_TOKEN)],
+    "google_oauth": [GOOGLE_REFRESH_TOKEN],
+}
+"""Provider → the tokens of accounts that it accepts, and no others."""
 CODEX = [
     str(NODE / ".bin/codex"), "exec", "--dangerously-bypass-approvals-and-sandbox", "--model", "gpt-5", "{prompt}",
 ]  # fmt: skip
 WITH_BASE_URL = ["sh", "-c", 'exec "$0" -c "openai_base_url=$OPENAI_BASE_URL" "$@"']
 """What `exec --gateway` advises. Without the gateway, the variable is empty, and so is the setting."""
 CODEX_STEPS = steps(("exec_command", {"cmd": SHELL_WRITE}), ("exec_command", {"cmd": READ}))
+GEMINI = [
+    str(NODE / ".bin/gemini"), "--yolo", "--skip-trust", "--model", "gemini-2.5-flash", "--prompt", "{prompt}",
+]  # fmt: skip
+GEMINI_STEPS = steps(
+    ("write_file", {"file_path": "note.txt", "content": CONTENT}),
+    ("run_shell_command", {"command": READ}),
+)
 OPENCODE = [str(NODE / "opencode-linux-x64/bin/opencode"), "run", "--model"]
 OPENCODE_STEPS = steps(
     ("write", {"filePath": "note.txt", "content": CONTENT}), ("bash", {"command": READ, "description": "Read the note"})
@@ -132,13 +159,14 @@ AGENTS = {
     ),
     "codex": Agent(CODEX, CODEX_STEPS, "openai", at_gateway=False),
     "codex-base-url": Agent([*WITH_BASE_URL, *CODEX], CODEX_STEPS, "openai"),
-    "gemini-cli": Agent(
-        [str(NODE / ".bin/gemini"), "--yolo", "--skip-trust", "--model", "gemini-2.5-flash", "--prompt", "{prompt}"],
-        steps(
-            ("write_file", {"file_path": "note.txt", "content": CONTENT}),
-            ("run_shell_command", {"command": READ}),
-        ),
-        "gemini",
+    "gemini-cli": Agent(GEMINI, GEMINI_STEPS, "gemini"),
+    "gemini-cli-login": Agent(
+        GEMINI,
+        GEMINI_STEPS,
+        "code_assist",
+        {"CODE_ASSIST_ENDPOINT": "http://{gateway}", "GEMINI_CLI_CUSTOM_HEADERS": "x-goog-api-key: {token}"},
+        signed_in=True,
+        files=GOOGLE_LOGIN,
     ),
     "opencode-openai": Agent([*OPENCODE, "openai/gpt-4o", "{prompt}"], OPENCODE_STEPS, "openai"),
     "opencode-anthropic": Agent([*OPENCODE, "anthropic/claude-sonnet-4-5", "{prompt}"], OPENCODE_STEPS, "anthropic"),

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.clients.agents.programs import ACCOUNT_TOKEN, AGENTS, DROPPED, GATEWAY, MODES, PROXY, TRANSLATED
+from tests.clients.agents.programs import ACCOUNTS, AGENTS, DROPPED, GATEWAY, MODES, PROXY, TRANSLATED
 from tests.clients.agents.trap import Trap
 from tests.running import SimulatorThread, Wirekey, bare_environment, behind, wait_for, wirekey_behind
 from wirekey.config.models import SHIPPED_POLICIES
@@ -23,7 +23,10 @@ from wirekey.config.models import SHIPPED_POLICIES
 LIMIT = 200
 """Seconds after which a session is ended."""
 AT_ONCE = 6
-OF_THE_GATEWAY = ("ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS")
+OF_THE_GATEWAY = (
+    *("ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS"),
+    *("CODE_ASSIST_ENDPOINT", "GEMINI_CLI_CUSTOM_HEADERS"),
+)
 """Variables of an agent that its user sets in gateway mode only."""
 
 
@@ -55,8 +58,8 @@ def main() -> None:
 
 @contextlib.contextmanager
 def serving(folder: Path, *, signed_in: bool) -> Iterator[Wirekey]:
-    """Run a Wirekey. With `signed_in`, it has no key for Anthropic, which accepts the token of the account only."""
-    keys = {"anthropic": [ACCOUNT_TOKEN]} if signed_in else None
+    """Run a Wirekey. With `signed_in`, it has no key for providers of accounts, which accept their tokens only."""
+    keys = ACCOUNTS if signed_in else None
     simulator = SimulatorThread(folder / "simulator", keys)
     configuration = {
         "listen": {"forward": f"{PROXY}:0", "gateway": f"{GATEWAY}:0", "console": None},
@@ -69,7 +72,7 @@ def serving(folder: Path, *, signed_in: bool) -> Iterator[Wirekey]:
     }
     if signed_in:
         account = {"key_source": "passthrough", "upstream_url": simulator.url}
-        configuration["providers"] = behind(simulator)["providers"] | {"anthropic": account}
+        configuration["providers"] = behind(simulator)["providers"] | {"anthropic": account, "code_assist": account}
     with wirekey_behind(folder / "wirekey", simulator, **configuration) as proxy:
         yield proxy
     simulator.stop()

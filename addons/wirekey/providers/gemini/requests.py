@@ -82,7 +82,7 @@ _ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})", re.I
 _BELOW_OPENAI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
 _NAME = re.compile(rf"(?:tunedModels/)?{MODEL}")
 
-_KEYS = frozenset(
+KEYS = frozenset(
     spelling
     for name in (
         *("model", "contents", "content", "instances", "requests", "tools", "system_instruction", "generation_config"),
@@ -161,9 +161,9 @@ class GeminiRequests(RequestEditor):
         data = read_body(body)
         if operation.kind is Kind.ADMINISTRATION:
             return Facts()
-        refuse_lookalikes(data, _KEYS)
+        refuse_lookalikes(data, KEYS)
         if operation.name == "cachedContents.create":
-            return _facts_of_contents(operation, data, _bare(read_model(data)))
+            return facts_of_contents(operation, data, bare(read_model(data)))
         if operation.name in BATCH_ACTIONS:
             return _facts_of_batch(operation, data)
         if operation.kind is not Kind.INFERENCE:
@@ -183,7 +183,7 @@ class GeminiRequests(RequestEditor):
             if whole is not None:
                 _check_model(operation, whole)
                 data = whole
-        return _facts_of_contents(operation, data, operation.model)
+        return facts_of_contents(operation, data, operation.model)
 
     def edit_request(  # as in the base class
         self, operation: Operation, target: bytes, content_type: str, body: RequestBody, edits: RequestEdits
@@ -224,7 +224,7 @@ class GeminiRequests(RequestEditor):
     def set_model(self, parent: EditableObject, model: str, key: str = "model", *, add: bool = True) -> bool:
         """Name the model in an object as the client did: with its collection or without."""
         asked = parent.members.text(key)
-        if (asked is None and not add) or _bare(asked) == model:
+        if (asked is None and not add) or bare(asked) == model:
             return False
         self.check_model_name(model)
         with_collection = asked is not None and "/" in asked and "/" not in model
@@ -255,10 +255,7 @@ class GeminiRequests(RequestEditor):
         elif operation.name == "chat.completions":
             cap_tokens(body.root, CHAT_LIMITS, "max_tokens", edits.max_tokens)
         elif operation.name in ("generateContent", "streamGenerateContent"):
-            group = one_of(body.root.members, "generationConfig", "generation_config")
-            inner = body.root.child(group)
-            key = one_of(inner.members, "maxOutputTokens", "max_output_tokens") if inner else "maxOutputTokens"
-            cap_tokens_in_group(body.root, group, key, edits.max_tokens)
+            cap_output(body.root, edits.max_tokens)
         return changed
 
     def clamp_temperature(self, operation: Operation, body: EditableBody) -> None:
@@ -266,7 +263,7 @@ class GeminiRequests(RequestEditor):
         if operation.name in OPENAI_NAMES:
             clamp(body.root)
         else:
-            clamp(body.root.child(one_of(body.root.members, "generationConfig", "generation_config")))
+            clamp(generation_config(body.root))
 
     def _edit_model(self, operation: Operation, body: EditableBody, model: str) -> bool:
         if operation.name == "cachedContents.create":
@@ -291,19 +288,33 @@ class GeminiRequests(RequestEditor):
         return changed
 
 
+def generation_config(request: EditableObject) -> EditableObject | None:
+    """Return the generation's configuration in a request, or None."""
+    return request.child(one_of(request.members, "generationConfig", "generation_config"))
+
+
+def cap_output(request: EditableObject, most: int) -> None:
+    """Lower the limit of output tokens in a request, or set it."""
+    group = one_of(request.members, "generationConfig", "generation_config")
+    inner = request.child(group)
+    key = one_of(inner.members, "maxOutputTokens", "max_output_tokens") if inner else "maxOutputTokens"
+    cap_tokens_in_group(request, group, key, most)
+
+
 def as_gemini(facts: Facts) -> Facts:
     """Return what a request in OpenAI's format asks of Gemini."""
     # When asked for usage, its endpoint adds it to every chunk, from which it could not be removed again.
-    model = _bare(facts.model)
-    return replace(facts, model=model, other_models=others(map(_bare, facts.other_models), model), asks_usage=True)
+    model = bare(facts.model)
+    return replace(facts, model=model, other_models=others(map(bare, facts.other_models), model), asks_usage=True)
 
 
-def _facts_of_contents(operation: Operation, data: JsonObject, model: str | None) -> Facts:
+def facts_of_contents(operation: Operation, data: JsonObject, model: str | None) -> Facts:
+    """Return the facts of a request with contents. Raises Refusal(400)."""
     contents = _count(data, "contents")
     system = one_of(data, "systemInstruction", "system_instruction")
     config = data.child(one_of(data, "generationConfig", "generation_config"))
     if config:
-        refuse_lookalikes(config, _KEYS)
+        refuse_lookalikes(config, KEYS)
     tools = collect(_tool_names(data))
     return Facts(
         model=model,
@@ -327,7 +338,7 @@ def _facts_of_batch(operation: Operation, data: JsonObject) -> Facts:
         config = batch.child(one_of(batch, "inputConfig", "input_config"))
         inner = config.child("requests") if config else None
         for entry in _objects(inner, "requests") if inner else ():
-            refuse_lookalikes(entry, _KEYS | {"request"})
+            refuse_lookalikes(entry, KEYS | {"request"})
             request = entry.child("request")
             asked += bool(request and _check_model(operation, request))
     return Facts(model=operation.model, message_count=asked or None)
@@ -338,7 +349,7 @@ def _facts_of_interaction(data: JsonObject) -> Facts:
     tools = collect(named for tool in _objects(data, "tools") for named in names_of(tool))
     config = data.child(one_of(data, "generation_config", "generationConfig"))
     return Facts(
-        model=_bare(read_model(data)),
+        model=bare(read_model(data)),
         stream=data.flag("stream"),
         has_system=data.filled(one_of(data, "system_instruction", "systemInstruction")),
         has_tools=bool(tools.names),
@@ -351,7 +362,7 @@ def _facts_of_interaction(data: JsonObject) -> Facts:
 def _tool_names(data: JsonObject) -> Iterator[Named]:
     """Name every function and MCP server; a built-in tool goes by its member's name in camel case."""
     for tool in _objects(data, "tools"):
-        refuse_lookalikes(tool, _KEYS)
+        refuse_lookalikes(tool, KEYS)
         declarations = one_of(tool, "functionDeclarations", "function_declarations")
         servers = one_of(tool, "mcpServers", "mcp_servers")
         for key, value in tool.values.items():
@@ -360,7 +371,7 @@ def _tool_names(data: JsonObject) -> Iterator[Named]:
             if key != declarations:
                 yield Named(camel(key), counted=key != servers)
             for named in _objects(tool, key) if key in (declarations, servers) else ():
-                refuse_lookalikes(named, _KEYS)
+                refuse_lookalikes(named, KEYS)
                 yield Named(named.text("name") or "")
 
 
@@ -377,16 +388,17 @@ def _objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:
 
 def _check_model(operation: Operation, data: JsonObject) -> bool:
     """Refuse a body that names another model than the path. Return True, so that `sum` counts requests."""
-    refuse_lookalikes(data, _KEYS)
+    refuse_lookalikes(data, KEYS)
     model = data.text("model")
-    if model is not None and _bare(model) != operation.model:
+    if model is not None and bare(model) != operation.model:
         raise malformed(
             f"{data.where('model')} is not the model that the path names; name one model, or only in the path"
         )
     return True
 
 
-def _bare(model: str | None) -> str | None:
+def bare(model: str | None) -> str | None:
+    """Return a model's name without `models/`."""
     return model.removeprefix("models/") if model else model
 
 

@@ -1,0 +1,39 @@
+"""Code Assist as Google's own programs call it, signed in with an account of their own.
+
+Its API is not published; the source of Gemini CLI shows it.
+"""
+
+from __future__ import annotations
+
+from wirekey.egress.hosts import CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
+from wirekey.providers.code_assist.requests import PREFIX, TOKEN_PATHS, CodeAssistRequests
+from wirekey.providers.code_assist.responses import CodeAssistResponses
+from wirekey.providers.gemini.errors import GeminiErrors
+from wirekey.providers.gemini.models import GeminiModels
+from wirekey.providers.protocol import Provider
+
+
+class CodeAssistApi(CodeAssistRequests, CodeAssistResponses, GeminiErrors, GeminiModels, Provider):
+    """Code Assist, and the token server at which its programs renew their logins."""
+
+    model_list_targets = ()
+    key_setting = "GOOGLE_CLOUD_ACCESS_TOKEN"
+    key_headers = ("authorization",)
+    keyless = ("oauth.token", "oauth.tokeninfo")
+    gateway_paths = (rf"{PREFIX}[:/].*",)
+    otel_name = "gcp.gemini"
+    price_list = ""
+
+    def host_of(self, path: str) -> str | None:
+        """Return the host that a path belongs to, or None if it belongs to neither."""
+        if path.startswith(PREFIX):
+            return CODE_ASSIST_HOST
+        return GOOGLE_TOKEN_HOST if path in TOKEN_PATHS else None
+
+    def default_format(self, client: str, model: str) -> str:
+        """Return the client's own format: requests are not translated for these programs."""
+        return client
+
+    def credential(self, key: str, path: str) -> tuple[str, str]:
+        """Return the header that carries an access token."""
+        return "authorization", f"Bearer {key}"

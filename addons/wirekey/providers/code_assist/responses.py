@@ -1,0 +1,78 @@
+"""Responses of Code Assist: Gemini's, each in the envelope `{"response": {…}, "traceId"}`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey.metering.json_response import DECODE_ERRORS
+from wirekey.operation import Kind
+from wirekey.providers.code_assist.requests import COUNT
+from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader, media_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.operation import Facts, Operation, ResponseReader
+
+
+class _Envelope(msgspec.Struct):
+    response: msgspec.Raw
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+def content_of(data: bytes) -> bytes:
+    """Return what the envelope holds. An error, or anything else without one, stays as it is."""
+    try:
+        return bytes(_envelope.decode(data).response)
+    except DECODE_ERRORS:
+        return data
+
+
+class EnvelopeJsonReader(GeminiJsonReader):
+    """A ResponseReader of one response, and of errors."""
+
+    def read_event(self, data: bytes) -> bool:
+        """Learn from the whole body and return whether it is JSON. Never raises."""
+        return super().read_event(content_of(data))
+
+
+class EnvelopeSseReader(GeminiSseReader):
+    """A ResponseReader of a stream of events."""
+
+    def read_event(self, data: bytes) -> None:
+        """Learn from one event. Never raises."""
+        super().read_event(content_of(data))
+
+
+class EnvelopeArrayReader(GeminiArrayReader):
+    """A ResponseReader of a stream as one JSON array."""
+
+    def read_event(self, data: bytes) -> None:
+        """Learn from one event. Never raises."""
+        super().read_event(content_of(data))
+
+
+class CodeAssistResponses:
+    """Picks the reader of a response."""
+
+    def response_reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> ResponseReader | None:
+        """Return a reader for a response, or None if nothing can be learned from it."""
+        if operation.kind is not Kind.INFERENCE or operation.name == COUNT:
+            return None
+        kind = media_type(content_type)
+        if kind == "text/event-stream":
+            return EnvelopeSseReader()
+        if kind != "application/json":
+            return None
+        return EnvelopeArrayReader() if operation.stream and status == 200 else EnvelopeJsonReader()

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 
@@ -76,7 +78,7 @@ def fill(url: str, rows: int, days: int) -> None:
         connection.execute("VACUUM ANALYZE")
         print(f"{rows} calls were written in {time.monotonic() - began:.0f} s", flush=True)
         began = time.monotonic()
-        while roll_up(connection):
+        while roll_up(connection, ROWS_AT_ONCE):
             pass
         connection.execute("VACUUM ANALYZE hourly_counts, hourly_times, daily_times")
         print(f"and summed up by the hour in {time.monotonic() - began:.0f} s", flush=True)
@@ -96,14 +98,26 @@ def one(connection: psycopg.Connection[tuple[object, ...]], statement: str) -> o
     return found[0]
 
 
-def median_seconds(ask: Callable[[], object]) -> float:
-    """Return the median time of three, after a first one that warms up."""
+def median_seconds(server: PostgresServer, ask: Callable[[], object]) -> tuple[float, float]:
+    """Return the median time of three, and that of the processor time, after a first one that warms up.
+
+    The processor time is that of this process and of the server. On a busy machine, it is the better figure.
+    """
     times = []
     for _ in range(4):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time() + server_seconds(server)
         ask()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
+        seconds = time.perf_counter() - began
+        time.sleep(0.2)  # until the server has noticed that the session has ended
+        times.append((seconds, time.process_time() + server_seconds(server) - before))
+    wall, cpu = zip(*times[1:], strict=True)
+    return statistics.median(wall), statistics.median(cpu)
+
+
+def server_seconds(server: PostgresServer) -> float:
+    """Return the processor time of the sessions that have ended."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def questions(url: Secret) -> dict[str, Callable[[], object]]:
@@ -133,12 +147,12 @@ def main() -> None:
     try:
         url = server.new_database()
         fill(url, options.rows, options.days)
-        times = {name: median_seconds(ask) for name, ask in questions(Secret(url)).items()}
+        times = {name: median_seconds(server, ask) for name, ask in questions(Secret(url)).items()}
     finally:
         server.remove()
-    for name, seconds in times.items():
-        print(f"{name}: {seconds:.2f} s")
-    sys.exit(max(times.values()) > MOST_SECONDS)
+    for name, (seconds, of_processor) in times.items():
+        print(f"{name}: {seconds:.2f} s, {of_processor:.2f} s of processor time")
+    sys.exit(max(seconds for seconds, _ in times.values()) > MOST_SECONDS)
 
 
 if __name__ == "__main__":

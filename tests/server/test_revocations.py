@@ -8,7 +8,7 @@ import time
 import pytest
 
 from wirekey.identity.agents import AgentStore
-from wirekey.server.revocations import KEPT, KEY, MOST, Revocations, merged, read_list
+from wirekey.server.revocations import KEPT, KEY, MOST, SUSPENSIONS_KEY, Revocations, merged, read_list
 from wirekey.shared_state import MemoryState, SharedStateUnavailableError
 
 NOW = 1_700_000_000.0
@@ -168,3 +168,75 @@ def test_a_list_that_is_too_long_keeps_the_latest_revocations():
     assert not latest.keys() & {"old", "agent-0"}
     assert read_list(json.dumps(latest).encode()) == latest
     assert time.time() + KEPT > max(latest.values())
+
+
+# Suspensions.
+
+
+async def test_a_suspension_reaches_the_other_machine_and_ends_there_when_it_ends_here(machines):
+    first, second = machines
+    first.agents.change("alice", suspended=True)
+    for machine in machines:
+        await machine.exchange()
+    assert second.agents.find(second.token) is None
+    assert second.ended == 1, "open connections of the agent must end"
+    assert not second.store().agent("alice").is_active
+    second.now += 10
+    second.agents.change("alice", suspended=False)
+    for machine in reversed(machines):
+        await machine.exchange()
+    assert first.agents.find(first.token)
+    assert first.store().agent("alice").is_active
+
+
+async def test_of_two_changes_the_later_one_holds_on_all_machines(machines):
+    first, second = machines
+    first.agents.change("alice", suspended=True)
+    second.now += 5
+    second.agents.change("alice", suspended=True)
+    second.now += 5
+    second.agents.change("alice", suspended=False)
+    for machine in machines * 2:
+        await machine.exchange()
+    assert [machine.agents.find(machine.token) is None for machine in machines] == [False, False]
+
+
+async def test_a_suspension_concerns_neither_agents_that_are_not_known_nor_those_added_later_nor_revoked_ones(machines):
+    first, second = machines
+    for name in ("bob", "carol"):
+        first.agents.add(name)
+    second.agents.add("carol")
+    second.agents.revoke("carol")
+    first.now += 10
+    for name in ("alice", "bob", "carol"):
+        first.agents.change(name, suspended=True)
+    second.now += 20
+    second.agents.revoke("alice")
+    token = second.agents.add("alice")
+    for machine in machines * 2:
+        await machine.exchange()
+    assert second.agents.find(token)
+    assert not second.agents.has("bob")
+    assert second.store().agent("carol").revoked_at
+
+
+async def test_a_server_that_has_lost_its_data_gets_the_suspensions_again(machines, state):
+    first, second = machines
+    first.agents.change("alice", suspended=True)
+    await first.exchange()
+    await state.delete(SUSPENSIONS_KEY)
+    await first.exchange()
+    await second.exchange()
+    assert second.agents.find(second.token) is None
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [b"[]", b'{"alice": 1}', b'{"alice": [1]}', b'{"alice": [1, "yes"]}', b'{"alice": [-1, true]}', b"\xff"],
+    ids=["a list", "no pair", "one value", "no boolean", "before all time", "not a text"],
+)
+async def test_suspensions_that_are_not_valid_change_nothing(machines, state, stored):
+    await state.set(SUSPENSIONS_KEY, stored, 60)
+    for machine in machines:
+        await machine.exchange()
+        assert machine.agents.find(machine.token)

@@ -170,6 +170,26 @@ def test_an_agent_that_is_revoked_at_one_replica_is_refused_at_the_other_also_in
     assert second.agents.agent("alice").is_active
 
 
+def test_an_agent_that_is_suspended_at_one_replica_is_refused_at_the_other_until_it_is_resumed_anywhere(replicas):
+    first, second = replicas
+    first.add_agent("pauser")
+    token = second.add_agent("pauser")
+
+    def status() -> int:
+        with RawClient(second.running.gateway) as client:
+            client.send(gateway_chat(token, "of-pauser"))
+            return client.read_response().status
+
+    assert status() == 200
+    with RawClient(second.running.gateway) as client:
+        client.send(gateway_chat(token, "sim-stall-after-1", stream=True))
+        first.agents.change("pauser", suspended=True)
+        assert b"agent_revoked" in client.read_response().body
+    assert status() == 401
+    first.agents.change("pauser", suspended=False)
+    wait_for(lambda: status() == 200, "the agent to be resumed")
+
+
 def outcome(proxy, model: str) -> str:
     """Return the outcome of the call of a model, once it has one."""
     return wait_for(

@@ -16,6 +16,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import UNSET
+
 from wirekey import permissions
 from wirekey.call import Agent
 from wirekey.errors import UserError
@@ -25,6 +27,7 @@ from wirekey.identity.agents_format import (
     AgentRecord,
     AgentRecords,
     AgentRecordsError,
+    Suspension,
     UnknownAgentError,
 )
 from wirekey.identity.agents_import import ImportReport, import_agents
@@ -107,6 +110,8 @@ class AgentStore:
         """The agents that are revoked, and when they were."""
         self._added: Mapping[str, datetime] = {}
         """All other agents, and when they were added."""
+        self.suspensions: Mapping[str, Suspension] = {}
+        """The agents, revoked ones aside, that were ever suspended: when they were suspended or resumed last."""
         self._pairs: AwsPairs | None = None
         self._version: FileVersion = None
         self._version = self._file_version()
@@ -193,6 +198,11 @@ class AgentStore:
         added = self._added.get(name)
         return name not in self.revocations and (added is None or added <= moment)
 
+    def is_changed_by(self, name: str, change: Suspension) -> bool:
+        """Return whether a suspension, or its end, on another machine concerns an agent of this one."""
+        own = self.suspensions.get(name) or Suspension(self._added[name], False) if name in self._added else None
+        return own is not None and own.moment < change.moment
+
     def _at(self, now: float | None) -> float:
         return self._clock() if now is None else now
 
@@ -275,8 +285,8 @@ class AgentStore:
     ) -> None:
         """Change attributes of an agent. Its credentials stay. None keeps a value, an empty one resets it."""
         self._change(
-            lambda old, _: agents_format.change(
-                old, name, role=role, type_=type, permitted=permissions, suspended=suspended
+            lambda old, now: agents_format.change(
+                old, name, now, role=role, type_=type, permitted=permissions, suspended=suspended
             )
         )
 
@@ -344,6 +354,10 @@ class AgentStore:
     def revoke_all(self, revoked: Mapping[str, datetime]) -> None:
         """Revoke agents that were revoked on other machines, given when. One that was added later stays active."""
         self._change(lambda old, _: agents_format.revoke_all(old, revoked))
+
+    def suspend_all(self, changes: Mapping[str, Suspension]) -> None:
+        """Suspend and resume agents as on other machines. One that was changed here after that stays as it is."""
+        self._change(lambda old, _: agents_format.suspend_all(old, changes))
 
     def issue_token(self, name: str, label: str, lifetime: float | None, *, strict: bool = False) -> str:
         """Add a token to the agent, valid for `lifetime` seconds, and return it. None means no expiry.
@@ -458,6 +472,11 @@ class AgentStore:
         self._names = frozenset(agent.id for agent in latest.agents)
         self.revocations = {agent.id: agent.revoked_at for agent in latest.agents if agent.revoked_at}
         self._added = {agent.id: agent.created for agent in latest.agents if not agent.revoked_at}
+        self.suspensions = {
+            agent.id: agents_format.last_suspension(agent)
+            for agent in latest.agents
+            if agent.suspension_changed is not UNSET and not agent.revoked_at
+        }
         for record in latest.agents:
             if not record.is_active:
                 continue

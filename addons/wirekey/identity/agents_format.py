@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -71,11 +71,20 @@ class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The generation of its AWS key pairs, which are derived, not stored."""
     suspended: bool | UnsetType = UNSET
     """Whether its credentials do not work until this is reset. Unset: no."""
+    suspension_changed: Time | UnsetType = UNSET
+    """When `suspended` was set or reset last. Unset: never."""
 
     @property
     def is_active(self) -> bool:
         """Return whether its credentials work: it is neither revoked nor suspended."""
         return self.revoked_at is None and self.suspended is not True
+
+
+class Suspension(NamedTuple):
+    """When an agent was suspended or resumed, and which of both. The later one of two applies."""
+
+    moment: datetime
+    suspended: bool
 
 
 class AgentRecords(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,6 +209,7 @@ def checked_attributes(
 def change(
     records: AgentRecords,
     name: str,
+    now: datetime,
     *,
     role: str | None = None,
     type_: str | None = None,
@@ -209,13 +219,14 @@ def change(
     """Change attributes of an agent. None keeps a value, an empty one resets it. Raises AgentError."""
     agent = active(records, name)
     checked = checked_attributes(role or None, type_ or None, permitted or None)
+    if suspended is not None and suspended != (agent.suspended is True):
+        agent = replace(agent, suspended=suspended or UNSET, suspension_changed=now)
     return records.with_agent(
         replace(
             agent,
             role=agent.role if role is None else role or None,
             type=agent.type if type_ is None else type_ or None,
             permissions=agent.permissions if permitted is None else checked,
-            suspended=agent.suspended if suspended is None else suspended or UNSET,
         )
     )
 
@@ -296,6 +307,22 @@ def revoke_all(records: AgentRecords, revoked: Mapping[str, datetime]) -> AgentR
         if agent.revoked_at is None and agent.created <= moment:
             records = records.with_agent(replace(agent, revoked_at=moment, tokens=(), clients=(), aws=None))
     return records
+
+
+def suspend_all(records: AgentRecords, changes: Mapping[str, Suspension]) -> AgentRecords:
+    """Suspend and resume agents as elsewhere. One that was added or changed here after that stays as it is."""
+    for agent in records.agents:
+        change = changes.get(agent.id)
+        if change and not agent.revoked_at and last_suspension(agent).moment < change.moment:
+            latest = replace(agent, suspended=change.suspended or UNSET, suspension_changed=change.moment)
+            records = records.with_agent(latest)
+    return records
+
+
+def last_suspension(agent: AgentRecord) -> Suspension:
+    """Return whether an agent is suspended, and since when. One that never was is not, since it was added."""
+    changed = agent.created if agent.suspension_changed is UNSET else agent.suspension_changed
+    return Suspension(changed, agent.suspended is True)
 
 
 def add_exported(records: AgentRecords, exported: AgentRecords) -> AgentRecords:

@@ -109,6 +109,7 @@ def test_on_a_terminal_a_call_is_one_coloured_line(serve):
     assert chat(proxy) == 200
     found = wait_for(lambda: re.search(rf"\d\d:\d\d:\d\d \x1b\[32m{CALL}", proxy.shown.decode()), "the call's line")
     assert proxy.finished_event()["id"][-12:] in proxy.shown.decode()[found.end() :]
+    assert b"checkpoint" not in proxy.shown, "a new user sees no JSON before the banner"
 
 
 def test_colours_can_be_turned_off(serve):
@@ -130,6 +131,7 @@ def test_in_a_pipe_each_line_is_a_json_object_without_any_content(serve):
     output = proxy.output.read_text()
     # The welcome, on standard output, is for people in any case.
     lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert [line for line in lines if line["event"].startswith("audit checkpoint {")]
     (line,) = [line for line in lines if line["event"] == "call"]
     assert line["call"] == event["id"]
     shared = line.keys() & event.keys()

@@ -32,7 +32,9 @@ def usage_of(name, count):
 @pytest.mark.parametrize("name", READERS)
 def test_an_absurd_count_is_unknown(name):
     found = {count: usage_of(name, count) for count in ABSURD}
-    known = {count: usage for count, usage in found.items() if (usage.input_tokens, usage.output_tokens) != (None, None)}
+    known = {
+        count: usage for count, usage in found.items() if (usage.input_tokens, usage.output_tokens) != (None, None)
+    }
     assert known == {}
     assert usage_of(name, MOST_TOKENS).output_tokens == MOST_TOKENS
 

@@ -1,4 +1,4 @@
-"""Signed checkpoints of the record: what was stored up to a link of the chain. Pure, except for `append`.
+"""Signed checkpoints of the record: what was stored up to a link of the chain. Pure, except for `append` and `log`.
 
 A chain alone does not show that its end was cut off, or that somebody wrote all of it again. A checkpoint does: it is
 signed with a key that the database does not contain, and is also kept outside of it, in the log and in a file.
@@ -7,6 +7,7 @@ signed with a key that the database does not contain, and is also kept outside o
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +22,9 @@ from wirekey.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
+"""Gets the checkpoints and nothing else. It is quiet on a terminal, which keeps no line."""
 
 type Reason = Literal["begin", "interval", "stop", "prune"]
 
@@ -117,6 +121,11 @@ def check_writable(path: Path) -> None:
             f"audit.checkpoints: {path} cannot be written: {error.strerror}. Create its folder, or allow Wirekey to "
             "write there."
         ) from error
+
+
+def log(checkpoint: Checkpoint) -> None:
+    """Log a checkpoint as JSON."""
+    logger.info("audit checkpoint %s", checkpoint.document())
 
 
 def append(path: Path, checkpoint: Checkpoint) -> None:

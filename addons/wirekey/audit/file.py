@@ -144,7 +144,7 @@ class AuditFile:
         signed = self._key.signed(checkpoint)
         self.database.execute(schema.CHECKPOINT, [signed.seq, signed.document()])
         self._checked = signed.seq
-        logger.info("audit checkpoint %s", signed.document())
+        checkpoints.log(signed)
         if self._also_to:
             checkpoints.append(self._also_to, signed)
 

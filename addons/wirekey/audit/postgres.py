@@ -447,7 +447,7 @@ class PostgresAudit:
             "INSERT INTO checkpoints (chain, seq, document) VALUES (%s, %s, %s)", [chain, last.seq, signed.document()]
         )
         self._checked = last.seq
-        logger.info("audit checkpoint %s", signed.document())
+        checkpoints.log(signed)
         if self._also_to:
             checkpoints.append(self._also_to, signed)
 

@@ -121,7 +121,7 @@ def mark_beginnings(
         connection.execute(
             "INSERT INTO checkpoints (chain, seq, document) VALUES (%s, %s, %s)", [chain, base, signed.document()]
         )
-        logger.info("audit checkpoint %s", signed.document())
+        checkpoints.log(signed)
         if also_to:
             checkpoints.append(also_to, signed)
         while connection.execute(

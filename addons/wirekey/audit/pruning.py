@@ -124,5 +124,5 @@ def mark_beginning(database: sqlite3.Connection, first_id: str, key: CheckpointK
         database.execute(schema.CHECKPOINT, [signed.seq, signed.document()])
         if also_to:
             checkpoints.append(also_to, signed)
-    logger.info("audit checkpoint %s", signed.document())
+    checkpoints.log(signed)
     return int(seq)

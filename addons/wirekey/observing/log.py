@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from wirekey.audit import checkpoints
 from wirekey.audit.event import rfc3339
 from wirekey.call import under_way
 from wirekey.credentials.agent_tokens import text_without_tokens
@@ -121,6 +122,7 @@ def set_up_logging(settings: LogConfig) -> None:
     root.setLevel(settings.level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    checkpoints.logger.setLevel(logging.NOTSET if as_json or not on_terminal else logging.WARNING)
 
 
 def wants_colours() -> bool:

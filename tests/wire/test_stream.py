@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from tests.running import PATIENCE
 from tests.wire.bare_proxy import KEY, bare_proxy, read_head, read_response, request
 from wirekey.errors import Refusal
+from wirekey.wire import http1
 from wirekey.wire.delegate import WireLimits
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -180,6 +182,38 @@ async def test_a_head_that_is_too_long_is_431_and_one_that_is_too_slow_is_408():
         reader, writer = await client(port)
         writer.write(b"GET http://h/ HTTP/1.1\r\nX: ")
         assert (await read_response(reader))[0].startswith(b"HTTP/1.1 408")
+
+
+async def test_a_client_that_still_sends_a_refused_head_gets_the_response():
+    async with bare_proxy(WireLimits(header_bytes=8192)) as (_, port, _upstream):
+        reader, writer = await client(port)
+        writer.write(b"GET http://h/ HTTP/1.1\r\nX: " + b"x" * 9000)
+        await asyncio.sleep(0.05)  # it is refused now
+        for _ in range(40):
+            writer.write(b"x" * 50_000)
+            await writer.drain()
+        head, body = await read_response(reader)
+        assert head.startswith(b"HTTP/1.1 431")
+        assert b"limits.header_bytes" in body
+        assert await reader.read() == b""
+
+
+async def send_on(writer):
+    while True:
+        writer.write(b"x" * 1000)
+        await writer.drain()
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0.2, 1 << 40), (1000, 100_000)], ids=["time", "bytes"])
+async def test_a_client_that_never_ends_a_refused_head_is_disconnected(seconds, size, monkeypatch):
+    monkeypatch.setattr(http1, "LINGER_SECONDS", seconds)
+    monkeypatch.setattr(http1, "MAX_LINGER_BYTES", size)
+    async with bare_proxy(WireLimits(header_bytes=8192)) as (_, port, _upstream):
+        _, writer = await client(port)
+        writer.write(b"GET http://h/ HTTP/1.1\r\nX: " + b"x" * 9000)
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(send_on(writer), PATIENCE)
 
 
 async def test_a_body_over_the_limit_is_413():

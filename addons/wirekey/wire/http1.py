@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE_HEAD_BYTES = 256 * 1024
 """More than any provider sends before the body of a response."""
+LINGER_SECONDS = 2.0
+"""A refused connection is closed after this time, if the client does not close it."""
+MAX_LINGER_BYTES = 16 * 1024 * 1024
+"""Bytes that are read and dropped on a refused connection."""
 
 
 class TrailerDroppingReader(ChunkedReader):
@@ -51,6 +55,10 @@ class BoundedHttp1Server(Http1Server):
     head_bytes: int = 64 * 1024
     head_since: float = 0.0
     """When the first byte of an unfinished head was received, by the monotonic clock; 0 if no head is unfinished."""
+
+    lingers_since: float = 0.0
+    """When a request was rejected here, by the monotonic clock; 0 if none was."""
+    lingered_bytes: int = 0
 
     framed_stream: int = 0
     """The stream that `is_chunked` was looked up for."""
@@ -95,12 +103,37 @@ class BoundedHttp1Server(Http1Server):
             yield from self.reject(400, "A chunk line or the trailers of the request are too long.")
 
     def reject(self, status: int, message: str) -> CommandGenerator[None]:
-        """Respond with an error and close the connection."""
-        self.state = self.done
+        """Respond with an error and close the connection: at first only Wirekey's side, if the client still sends.
+
+        A connection that is closed with unread bytes is reset, and the client may lose the response.
+        """
         self.head_since = 0.0
-        if self.conn.state & ConnectionState.CAN_WRITE:
-            yield commands.SendData(self.conn, bare_error_response(status, message))
+        if not self.conn.state & ConnectionState.CAN_WRITE:
+            self.state = self.done
+            yield commands.CloseConnection(self.conn)
+            return
+        self.state = self.linger
+        self.lingers_since = time.monotonic()
+        self.buf.maybe_extract_at_most(len(self.buf))
+        yield commands.SendData(self.conn, bare_error_response(status, message))
+        yield commands.CloseTcpConnection(self.conn, half_close=True)
+
+    def linger(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        """Drop what the client sends after its request was rejected."""
+        if isinstance(event, DataReceived):
+            self.lingered_bytes += len(event.data)
+            self.buf.maybe_extract_at_most(len(self.buf))
+            if self.lingered_bytes <= MAX_LINGER_BYTES:
+                return
+        self.state = self.done
         yield commands.CloseConnection(self.conn)
+
+    def check_linger(self, now: float) -> CommandGenerator[None]:
+        """Close a connection on which a request was rejected a while ago."""
+        if self.lingers_since and now - self.lingers_since > LINGER_SECONDS:
+            self.lingers_since = 0.0
+            self.state = self.done
+            yield commands.CloseConnection(self.conn)
 
 
 INTERIM_RESPONSE = re.compile(rb"HTTP/1\.1 1(?!01)\d\d\b")

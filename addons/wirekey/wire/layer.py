@@ -105,7 +105,7 @@ class WireLayer(DirectHttpLayer):
         if (
             self.tick_command is None
             and not isinstance(event, events.Start)
-            and (self.unfinished_request_head() or self.streams_with_time_limits())
+            and (self.is_client_timed or self.streams_with_time_limits())
         ):
             yield from self.schedule_tick()
         if isinstance(event, events.DataReceived):
@@ -137,6 +137,12 @@ class WireLayer(DirectHttpLayer):
         client = self.connections.get(self.context.client)
         return client if isinstance(client, BoundedHttp1Server) and client.head_since else None
 
+    @property
+    def is_client_timed(self) -> bool:
+        """Return whether the client has a part of a request head to send, or a connection to close."""
+        client = self.connections.get(self.context.client)
+        return isinstance(client, BoundedHttp1Server) and bool(client.head_since or client.lingers_since)
+
     def on_tick(self) -> CommandGenerator[None]:
         """Check the time limits of connecting, of request heads and of all streams."""
         now = time.monotonic()
@@ -156,7 +162,9 @@ class WireLayer(DirectHttpLayer):
         client = self.unfinished_request_head()
         if client and now - client.head_since > limits.head:
             yield from client.reject(408, f"The request head was not complete within {limits.head:g} s.")
-        if self.waiting_for_establishment or self.streams_with_time_limits() or self.unfinished_request_head():
+        if isinstance(lingering := self.connections.get(self.context.client), BoundedHttp1Server):
+            yield from lingering.check_linger(now)
+        if self.waiting_for_establishment or self.streams_with_time_limits() or self.is_client_timed:
             yield from self.schedule_tick()
 
     def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:

@@ -7,6 +7,7 @@ The word after `sim-` in an access token says whose it is:
 | `sim-known…`, or without the word | has the project `sim-project-1` |
 | `sim-new…` | is onboarded by an operation that is done at the first question |
 | `sim-slow…` | is onboarded by an operation that is done at the second question |
+| `sim-projectless…` | is onboarded by an operation that makes no project |
 | `sim-stuck…` | is onboarded by an operation that fails |
 | `sim-validation…` | must be verified by its owner first |
 | `sim-homeless…` | has a tier, and no project |
@@ -105,7 +106,7 @@ def _load(request: SimulatedRequest) -> SimulatedResponse:
     _check_client(body, {"cloudaicompanionProject", "metadata"})
     kind = kind_of(request)
     free = {"id": "free-tier", "name": "Free", "isDefault": True}
-    if kind in ("new", "slow", "stuck"):
+    if kind in ("new", "slow", "stuck", "projectless"):
         return json_response({"allowedTiers": [{"id": "standard-tier"}, free]})
     if kind == "validation":
         info = {
@@ -142,6 +143,8 @@ def _operation(name: str, state: State) -> SimulatedResponse:
         return json_response({"name": name, "done": True, "error": {"code": 9, "message": "Terms not accepted."}})
     if operation["kind"] == "slow" and operation["asked"] < 2:
         return json_response({"name": name, "done": False})
+    if operation["kind"] == "projectless":
+        return json_response({"name": name, "done": True, "response": {}})
     made = {"cloudaicompanionProject": {"id": MADE_PROJECT, "name": MADE_PROJECT}}
     return json_response({"name": name, "done": True, "response": made})
 

@@ -78,7 +78,8 @@ def test_hooks_before_the_verdict_refuse_and_hooks_after_it_are_logged():
     assert {hook for _, hook in RETRYING} == {"attempt_failed", "attempt_repeated"}
     responses = {"responseheaders", "response", "error", "http_connected", "http_connect_error"}
     handshakes = {"tls_clienthello", "tls_start_client", "tls_start_server", "tls_established_client"}
-    assert {hook for _, hook in AFTER} == responses | handshakes | {"client_disconnected", "decide_message"}
+    others = {"client_disconnected", "decide_message", "held_response"}
+    assert {hook for _, hook in AFTER} == responses | handshakes | others
 
 
 def test_a_hook_without_a_known_failure_mode_is_rejected():
@@ -387,6 +388,7 @@ METHODS = {
     "response_head": None,
     "refusal_of_hooks": None,
     "holds_response": None,
+    "holds_large_response": None,
     "refusal_of_response": None,
     "is_two_way": None,
     "request_parts": None,

@@ -75,7 +75,7 @@ def simulator(tmp_path_factory):
 @pytest.fixture(scope="module")
 def wirekey(tmp_path_factory, simulator):
     failover = {"max_attempts": 1}
-    limits = {"translated_answer": "64KiB"}
+    limits = {"translated_answer": "512KiB"}
     settings = {"listen": LISTEN, "routes": routes(), "failover": failover, "limits": limits}
     with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, **settings) as proxy:
         yield proxy
@@ -353,10 +353,23 @@ def test_a_large_request_is_translated_whole(way, simulator, size):
         assert seen.sha256 == hashlib.sha256(expected).hexdigest()
 
 
+@pytest.mark.parametrize("delivery", ["", "sim-pauses", "sim-close"], ids=["as usual", "with pauses", "and a close"])
+def test_a_large_response_that_is_translated_in_a_thread_arrives_whole(way, wirekey, delivery):
+    text = "word " * (2 * AT_ONCE // 5)
+    script = f"simulated-session: {json.dumps([{'text': text}])}"
+    for client, model in ((Chat(*way), "to-anthropic"), (Anthropic(*way), "to-gemini")):
+        since = beginning()
+        client.ask = {**client.ask, "messages": [{"role": "user", "content": script}]}
+        assert client.plain(f"{model}-{delivery}" if delivery else model) == text
+        event = wirekey.finished_event(since)
+        assert (event["outcome"], event["status"]) == ("completed", 200)
+        assert event["response_bytes"] > AT_ONCE
+
+
 def test_a_large_response_is_refused_as_a_whole_and_passes_as_a_stream(way):
     base, token, _ = way
     client = openai.OpenAI(api_key=token, base_url=f"{base}/v1", max_retries=0)
-    text = "word " * 20_000
+    text = "word " * 120_000
     script = f"simulated-session: {json.dumps([{'text': text}])}"
     asked = {"model": "to-anthropic", "messages": [{"role": "user", "content": script}]}
     with pytest.raises(openai.APIStatusError, match=r"limits\.translated_answer") as failed:

@@ -71,6 +71,9 @@ class BareDelegate:
     def holds_response(self, flow):
         return False
 
+    def holds_large_response(self, flow):
+        return False
+
     def local_response_body(self, flow):
         return b""
 

@@ -100,6 +100,7 @@ ON_ERROR: dict[str, Callable[[Addon, str, Any, Exception], None]] = {
     **dict.fromkeys(("client_connected", "next_layer", "server_connect"), Addon.close_connection),
     **dict.fromkeys(("attempt_failed", "attempt_repeated"), Addon.stop_retrying),
     **dict.fromkeys(("responseheaders", "response", "error", "http_connected", "http_connect_error"), Addon.only_log),
+    "held_response": Addon.only_log,  # the end of the response then does the work
     **dict.fromkeys(("tls_clienthello", "tls_start_client", "tls_start_server"), Addon.only_log),
     **dict.fromkeys(("tls_established_client", "client_disconnected"), Addon.only_log),
     "decide_message": Addon.only_log,  # an undecided message closes its connection

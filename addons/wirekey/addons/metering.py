@@ -152,6 +152,13 @@ class Metering(Addon):
             return EventStreamScrubber(secrets)
         return KeyScrubber(secrets)
 
+    async def held_response(self, flow: http.HTTPFlow) -> None:
+        """Translate a large response in a thread, so that other calls go on: one at a time, as large requests are."""
+        state = self.calls.find(flow)
+        if state and state.tap:
+            async with self.services.one_rewrite:
+                await state.tap.translate_in_thread()
+
     def response(self, flow: http.HTTPFlow) -> None:
         """Record usage and cost of a whole response, and whether its stream was truncated."""
         state = self.calls.find(flow)

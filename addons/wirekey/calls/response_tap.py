@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
@@ -100,6 +101,8 @@ class ResponseTap:
         self.translation: ResponseTranslation | None = None
         self.broken = False
         self.received = 0
+        self.last_parts: list[bytes] | None = None
+        """The parts that the filters held back until the end, if they were taken before it."""
 
     def __call__(self, data: bytes) -> list[bytes]:
         """Return what the client gets of a chunk; b"" stands for the end. Raises ResponseRefused."""
@@ -114,7 +117,7 @@ class ResponseTap:
     def pass_on(self, data: bytes) -> list[bytes]:
         """Return what the client gets of a chunk, also if the tap fails. Raises ResponseRefused."""
         try:
-            parts = self.feed(data) if data else self.end()
+            parts = self.feed(data) if data else self.end() if self.last_parts is None else self.last_parts
             return self.in_clients_format(parts, at_end=not data) if self.translation else parts
         except ResponseRefused:
             raise
@@ -158,6 +161,14 @@ class ResponseTap:
         for part in parts:
             self.read(part)
         return [*self.without_usage(parts), *self.usage_filter.end()] if self.usage_filter else parts
+
+    async def translate_in_thread(self) -> None:
+        """Translate a whole response in a thread. The call with b"" that follows returns it."""
+        assert self.translation
+        if self.envelope:
+            return  # its end may refuse the response, and notes how an account responds
+        self.last_parts = self.end()
+        await asyncio.to_thread(self.translation.translate, self.last_parts)
 
     def in_clients_format(self, parts: list[bytes], *, at_end: bool) -> list[bytes]:
         """Return the bytes that the filters let pass, translated. Raises ResponseRefused."""

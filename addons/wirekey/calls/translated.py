@@ -27,7 +27,7 @@ from wirekey.translation.token_counts import translate_count
 from wirekey.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mitmproxy import http
 
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.operation import Facts, Operation
+    from wirekey.translation.responses import TranslatedResponse
     from wirekey.translation.state import StateReader
 
 ID_ALPHABET = string.ascii_letters + string.digits
 AT_ONCE = 128 * 1024
-"""Bytes of a body up to which it is rewritten on the event loop, which takes two milliseconds at most."""
+"""Bytes of a request or response up to which it is translated on the event loop, in two milliseconds at most."""
 TOO_LARGE = Refusal(
     502,
     "cannot_translate_answer",
@@ -275,6 +276,7 @@ class ResponseTranslation:
         self.is_stream = found.request.conversation.stream and response.status_code < 300
         self.stream = StreamTranslator(self.reply) if self.is_stream else None
         self.held = bytearray()
+        self.whole: TranslatedResponse | None = None
         self.upstream_headers = {name.lower(): value for name, value in response.headers.items()}
         self.set_head(content_type(found.client, found.query) if self.is_stream else "application/json")
 
@@ -304,14 +306,25 @@ class ResponseTranslation:
             raise ResponseRefused(TOO_LARGE)
         return []
 
+    def translate(self, rest: Iterable[bytes] = ()) -> None:
+        """Translate a whole response, of which `rest` was not fed yet.
+
+        It needs nothing of the event loop, so a thread may do it before the end.
+        """
+        respond = self.translated.request.respond or translate_response
+        body = b"".join((self.held, *rest))
+        self.whole = respond(self.response.status_code, body, self.reply, self.upstream_headers)
+
     def end(self) -> list[bytes]:
         """Return the client's last bytes: of a whole response all of them, after its head was set."""
         if self.stream:
             out = self.stream.end()
             return [out] if out else []
-        respond = self.translated.request.respond or translate_response
-        found = respond(self.response.status_code, bytes(self.held), self.reply, self.upstream_headers)
+        if self.whole is None:
+            self.translate()
         self.held.clear()
+        found, self.whole = self.whole, None
+        assert found
         self.response.status_code = self.state.call.status = found.status
         self.response.data.reason = b""
         losses = self.translated.request.context.losses

@@ -19,6 +19,7 @@ from wirekey.calls.message_copy import with_fields
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
+from wirekey.calls.translated import AT_ONCE
 from wirekey.calls.two_way import events_to_send, is_between_turns, is_two_way
 from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
@@ -261,6 +262,13 @@ class CallDelegate:
         if tap.envelope is not None and tap.envelope.holds:
             return True
         return tap.translation is not None and not tap.translation.is_stream
+
+    @guard(on_error=lambda *_: False)
+    def holds_large_response(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a response that is translated as a whole is so large that a thread translates it."""
+        state = self.states.get(flow.id)
+        tap = state.tap if state else None
+        return tap is not None and tap.translation is not None and tap.received > AT_ONCE
 
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:

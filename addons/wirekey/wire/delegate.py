@@ -153,6 +153,9 @@ class WireDelegate(Protocol):
     def holds_response(self, flow: http.HTTPFlow) -> bool:
         """Return whether the head of a response waits for its whole body, because that may change the head."""
 
+    def holds_large_response(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the end of such a response takes long. The held_response hook then runs before it."""
+
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:
         """Return and forget the body of a response of Wirekey's own endpoints; b"" if the flow has it."""
 

@@ -52,6 +52,7 @@ from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes
 from wirekey.wire.delegate import RequestRefused, ResponseRefused
+from wirekey.wire.held_response import HeldResponseHook
 from wirekey.wire.http2_goaway import UNPROCESSED
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
@@ -616,6 +617,10 @@ class WireStream(HttpStream):
         if isinstance(event, ResponseData):
             self.tapped(event.data)
         elif isinstance(event, ResponseEndOfMessage):
+            if self.delegate.holds_large_response(self.flow):
+                yield HeldResponseHook(self.flow)
+                if (yield from self.check_killed(True)):
+                    return
             body = b"".join(self.tapped(b""))
             yield SendHttp(ResponseHeaders(self.stream_id, self.flow.response), self.context.client)
             yield SendHttp(ResponseData(self.stream_id, body), self.context.client)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 UNPRIVILEGED = "nobody"
+SLOTS = 16_384
+"""Parts of the keys of a cluster."""
 DISKLESS = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0", "--repl-diskless-load", "on-empty-db")
 """A replica gets the data without a file: this user may write none."""
 
@@ -114,3 +116,73 @@ class Sentinel(RedisServer):
     def stop(self) -> None:
         super().stop()
         shutil.rmtree(self.configuration.parent, ignore_errors=True)
+
+
+class RedisCluster:
+    """Three nodes that each serve a third of the slots. All keys of Wirekey are in one slot."""
+
+    def __init__(self, folder: Path) -> None:
+        # Outside of the folder of the tests, which only their user may enter: each node writes its list of nodes.
+        self.folder = Path(tempfile.mkdtemp(prefix="wirekey-cluster-"))
+        if not os.geteuid():
+            os.chown(self.folder, *pwd.getpwnam(UNPRIVILEGED)[2:4])
+        self.nodes = [ClusterNode(folder, self.folder) for _ in range(3)]
+        first = self.nodes[0]
+        for number, node in enumerate(self.nodes):
+            slots = str(SLOTS * number // 3), str(SLOTS * (number + 1) // 3 - 1)
+            assert node.ask("CLUSTER", "ADDSLOTSRANGE", *slots) == b"+OK\r\n"
+            if node is not first:
+                first.ask("CLUSTER", "MEET", "127.0.0.1", str(node.port), str(node.bus_port))
+        self.until(lambda: all(b"cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in self.nodes))
+
+    def until(self, condition) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, "the nodes do not agree"
+            time.sleep(0.02)
+
+    def owner(self, key: str) -> ClusterNode:
+        """Return the node that serves a key at the start."""
+        slot = int(self.nodes[0].ask("CLUSTER", "KEYSLOT", key).strip(b":\r\n"))
+        return self.nodes[slot * 3 // SLOTS]
+
+    def add_replica(self, folder: Path, master: ClusterNode) -> ClusterNode:
+        """Start a node that follows another one, and has its data."""
+        replica = ClusterNode(folder, self.folder)
+        replica.ask("CLUSTER", "MEET", "127.0.0.1", str(master.port), str(master.bus_port))
+        name = master.ask("CLUSTER", "MYID").split()[1].decode()
+        self.until(lambda: replica.ask("CLUSTER", "REPLICATE", name) == b"+OK\r\n")
+        own = replica.ask("CLUSTER", "MYID").split()[1]
+        # A node that does not know the replica would not follow it when the master is away.
+        self.until(lambda: all(own in node.ask("CLUSTER", "NODES") for node in self.nodes))
+        self.nodes.append(replica)
+        self.until(lambda: b"master_link_status:up" in replica.ask("INFO", "replication"))
+        return replica
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def empty(self) -> None:
+        for node in self.nodes:
+            node.empty()
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ClusterNode(RedisServer):
+    """A node of a cluster. `files`: where it writes its list of nodes."""
+
+    def __init__(self, folder: Path, files: Path) -> None:
+        self.files, self.bus_port = files, free_port()
+        super().__init__(folder)
+
+    def arguments(self) -> list[str]:
+        return [
+            *super().arguments(),
+            *("--cluster-enabled", "yes", "--cluster-port", str(self.bus_port), "--cluster-announce-ip", "127.0.0.1"),
+            *("--cluster-config-file", str(self.files / f"nodes-{self.port}.conf"), "--cluster-node-timeout", "30000"),
+        ]

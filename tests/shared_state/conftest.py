@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisCluster, RedisServer
 from wirekey.secret import Secret
 from wirekey.shared_state import MemoryState
 from wirekey.shared_state.redis import RedisState
@@ -21,17 +21,24 @@ def redis_server(tmp_path_factory):
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory):
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
+
+
 def maker(request, name: str):
     """Return a function that makes states which share what they know."""
     if name == "sqlite":
         path = request.getfixturevalue("tmp_path") / "shared.db"
         return lambda: SqliteState(path)
-    server = request.getfixturevalue("redis_server")
+    server = request.getfixturevalue("redis_cluster" if name == "redis cluster" else "redis_server")
     server.empty()
     return lambda: RedisState(Secret(server.url), PATIENT)
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "redis cluster"])
 async def state(request):
     """The state of one process."""
     state = MemoryState() if request.param == "memory" else maker(request, request.param)()
@@ -40,7 +47,7 @@ async def state(request):
     await state.close()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "redis cluster"])
 async def pair(request):
     """The states of two processes."""
     make = maker(request, request.param)

@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from tests.redis_server import RedisServer, Sentinel
+from tests.redis_server import RedisCluster, RedisServer, Sentinel
 from wirekey.secret import Secret
 from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
-from wirekey.shared_state.redis import FAILURES, REST, RedisState, place_of
+from wirekey.shared_state.redis import FAILURES, PREFIX, REST, RedisState, client_of, place_of
 from wirekey.shared_state.sqlite import SqliteState
 
 LONG = 60.0
@@ -149,6 +149,34 @@ async def test_with_sentinel_the_replica_takes_over_and_messages_arrive_again(tm
             server.stop()
 
 
+async def test_in_a_cluster_a_replica_takes_over_and_messages_arrive_again(tmp_path):
+    cluster = RedisCluster(tmp_path)
+    states = [RedisState(Secret(cluster.url), 5) for _ in range(2)]
+    received: list[bytes] = []
+    states[1].subscribe("keys", received.append)
+    try:
+        master = cluster.owner(PREFIX + "key")
+        replica = cluster.add_replica(tmp_path, master)
+        for state in states:
+            await state.start()
+        await states[0].set("key", b"value", LONG)
+        await until(lambda: b"keys=1," in replica.ask("INFO", "keyspace"))
+        master.stop()
+        replica.ask("CLUSTER", "FAILOVER", "TAKEOVER")
+        found, deadline = None, time.monotonic() + 60
+        while not (received and found):
+            assert time.monotonic() < deadline, (received, found)
+            with contextlib.suppress(SharedStateUnavailableError):  # until a client has asked for the new list of nodes
+                found = await states[1].get("key")
+                await states[0].publish("keys", b"news")
+            await asyncio.sleep(REST / 10)
+        assert found == b"value"
+    finally:
+        for state in states:
+            await state.close()
+        cluster.stop()
+
+
 async def test_a_total_is_unknown_after_the_server_was_restarted_empty(own_redis):
     state = RedisState(Secret(own_redis.url), 5)
     await state.start()
@@ -160,13 +188,28 @@ async def test_a_total_is_unknown_after_the_server_was_restarted_empty(own_redis
     await state.close()
 
 
-async def test_the_password_of_a_server_is_in_no_message(tmp_path, caplog):
-    state = RedisState(Secret("redis://user:s3cr3t@127.0.0.1:1/0"), 1)
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
+async def test_the_password_of_a_server_is_in_no_message(scheme, caplog):
+    caplog.set_level("DEBUG")
+    state = RedisState(Secret(f"{scheme}://user:s3cr3t@127.0.0.1:1/0"), 0.5)
     for _ in range(FAILURES):
         with pytest.raises(SharedStateUnavailableError) as raised:
             await state.get("key")
+    with pytest.raises(SharedStateUnavailableError):
+        await state.start()
+    await state.close()
     assert "127.0.0.1:1" in str(raised.value)
-    assert "s3cr3t" not in str(raised.value) + caplog.text + str(state.trouble())
+    assert "s3cr3t" not in str(raised.value) + repr(raised.value.__cause__) + caplog.text + str(state.trouble())
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel", "redis+cluster"])
+def test_the_user_and_the_password_of_a_url_are_decoded(scheme):
+    client = client_of(f"{scheme}://us%40er:p%3Ass@127.0.0.1:1/0")
+    settings = client.connection_pool.connection_kwargs if "cluster" not in scheme else client.connection_kwargs
+    assert (settings["username"], settings["password"]) == ("us@er", "p:ss")
+
+
+def test_the_place_of_a_server_has_no_user_and_no_password():
     assert place_of("redis://user:p%40ss@host:1/0") == "host:1"
 
 

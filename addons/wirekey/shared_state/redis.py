@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from wirekey.shared_state import redis_scripts as scripts
 from wirekey.shared_state.buckets import burst_of, interval_of
@@ -39,6 +40,8 @@ FAILURES = 3
 REST = 1.0
 CONNECTIONS = 64
 PREFIX = "{wirekey}:"
+"""With the hash tag of Redis, so that all keys are in one slot of a cluster, and a script may use any of them."""
+CLUSTER = "redis+cluster"
 SETTLED_FOR = 3600.0
 MICROSECONDS = 1_000_000
 
@@ -54,6 +57,8 @@ class RedisState:
 
     def __init__(self, url: Secret, time_limit: float = TIME_LIMIT) -> None:
         self._client = client_of(url.reveal())
+        self._message_clients = message_clients_of(url.reveal()) or (self._client,)
+        """Clients of which any one receives the messages of all processes."""
         self._place = place_of(url.reveal())
         self._time_limit = time_limit
         self._scripts: dict[str, Any] = {}
@@ -66,7 +71,7 @@ class RedisState:
 
     async def _ask[Result](self, ask: Callable[[], Awaitable[Result]], limit: float | None = None) -> Result:
         """Return what the server responds. Raises SharedStateUnavailableError after the time limit."""
-        from redis.exceptions import RedisError
+        from redis.exceptions import RedisClusterException, RedisError
 
         now = time.monotonic()
         if self._failures >= FAILURES and now < self._retry_at:
@@ -75,7 +80,7 @@ class RedisState:
         try:
             async with asyncio.timeout(limit or self._time_limit):
                 result = await ask()
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
             self._fail(error)
             raise SharedStateUnavailableError(self._trouble) from error
         if self._failures:
@@ -220,15 +225,15 @@ class RedisState:
                 await subscribed.wait()
 
     async def _listen(self, subscribed: asyncio.Event) -> None:
-        from redis.exceptions import RedisError
+        from redis.exceptions import RedisClusterException, RedisError
 
-        while True:
+        for client in itertools.cycle(self._message_clients):
             try:
-                async with self._client.pubsub() as channel:
+                async with client.pubsub() as channel:
                     await channel.psubscribe(PREFIX + "*")
                     subscribed.set()
                     await self._receive(channel)
-            except (RedisError, OSError, TimeoutError):
+            except (RedisError, RedisClusterException, OSError, TimeoutError):
                 await asyncio.sleep(REST)
 
     async def _receive(self, channel: PubSub) -> None:
@@ -246,8 +251,9 @@ class RedisState:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listening
             self._listening = None
-        with contextlib.suppress(OSError):
-            await self._client.aclose()
+        for client in {id(client): client for client in (self._client, *self._message_clients)}.values():
+            with contextlib.suppress(OSError):
+                await client.aclose()
 
     def trouble(self) -> str | None:
         """Return why the server does not respond at present, or None. Without calls, the next one finds out."""
@@ -278,16 +284,33 @@ def client_of(url: str) -> Any:
         "retry": Retry(NoBackoff(), 1),  # a connection that the server has closed in the meantime
     }
     parts = urlsplit(url)
-    user: dict[str, Any] = {"username": parts.username, "password": parts.password}
-    hosts = parts.netloc.rpartition("@")[2]
-    if parts.scheme == "redis+cluster":
-        nodes = [client.cluster.ClusterNode(host, port) for host, port in addresses(hosts, 6379)]
-        return client.RedisCluster(startup_nodes=nodes, **user, socket_connect_timeout=CONNECT_LIMIT)
+    if parts.scheme == CLUSTER:
+        nodes = [client.cluster.ClusterNode(host, port) for host, port in addresses(place_of(url), 6379)]
+        return client.RedisCluster(startup_nodes=nodes, **user_of(url), socket_connect_timeout=CONNECT_LIMIT)
     if parts.scheme == "redis+sentinel":
         name = parts.path.strip("/") or "mymaster"
-        sentinel = Sentinel(addresses(hosts, 26379), socket_connect_timeout=CONNECT_LIMIT)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(name, **user, **options)
+        sentinel = Sentinel(addresses(place_of(url), 26379), socket_connect_timeout=CONNECT_LIMIT)  # type: ignore[no-untyped-call]
+        return sentinel.master_for(name, **user_of(url), **options)
     return client.Redis.from_url(url, max_connections=CONNECTIONS, **options)
+
+
+def message_clients_of(url: str) -> tuple[Any, ...]:
+    """Return a client for each node that the URL of a cluster names, as a message reaches all nodes; otherwise none."""
+    if urlsplit(url).scheme != CLUSTER:
+        return ()
+    import redis.asyncio as client
+
+    return tuple(
+        client.Redis(host=host, port=port, **user_of(url), socket_connect_timeout=CONNECT_LIMIT, socket_keepalive=True)
+        for host, port in addresses(place_of(url), 6379)
+    )
+
+
+def user_of(url: str) -> dict[str, Any]:
+    """Return the user and the password of a URL, decoded."""
+    parts = urlsplit(url)
+    user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
+    return {"username": user, "password": password}
 
 
 def addresses(hosts: str, port: int) -> list[tuple[str, int]]:

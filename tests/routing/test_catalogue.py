@@ -10,7 +10,7 @@ from wirekey.call import Agent, Call
 from wirekey.model_name import ModelName
 from wirekey.policy.input import build_input
 from wirekey.providers import PROVIDERS
-from wirekey.providers.model_list import MOST_MODELS, ListedModel, read_list
+from wirekey.providers.model_list import MOST_MODELS, MOST_ROWS, ListedModel, read_list
 from wirekey.routing.catalogue import as_call, catalogue
 from wirekey.routing.routes import Route
 
@@ -71,6 +71,15 @@ def test_a_list_is_read_as_far_as_it_can_be(provider, document, expected):
     entries = read_list(PROVIDERS[provider], document)
     assert [(entry.id, entry.name, entry.created) for entry in entries] == expected
     assert {entry.provider for entry in entries} <= {provider}
+
+
+@pytest.mark.parametrize("row", [{"id": "gpt-4o"}, {"id": 7}], ids=["the same model", "no model"])
+def test_only_so_many_rows_of_a_list_are_looked_at(row, monkeypatch):
+    provider, looked_at = PROVIDERS["openai"], []
+    read_model = provider.read_model
+    monkeypatch.setattr(type(provider), "read_model", lambda _, row: looked_at.append(row) or read_model(row))
+    assert len(read_list(provider, {"data": [{"id": "first"}, *[row] * 10 * MOST_ROWS]})) <= 2
+    assert len(looked_at) == MOST_ROWS
 
 
 json = st.recursive(

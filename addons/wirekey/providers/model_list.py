@@ -13,6 +13,8 @@ type Document = dict[str, Any]
 
 MOST_MODELS = 1000
 """More than all providers list together; the policy is asked about each."""
+MOST_ROWS = 10 * MOST_MODELS
+"""Rows of a list that are looked at. It is read on the event loop."""
 LONGEST_NAME = 256
 _OWNERS = {"gemini": "google", "bedrock": "amazon"}
 _LISTS = ("data", "models", "modelSummaries", "inferenceProfileSummaries")
@@ -46,7 +48,8 @@ def read_list(provider: Provider, document: object) -> tuple[ListedModel, ...]:
     rows = document if isinstance(document, dict) else {}
     found: dict[str, ListedModel] = {}
     for key in _LISTS:
-        for row in rows.get(key) or () if isinstance(rows.get(key), list) else ():
+        listed = rows.get(key)
+        for row in listed[:MOST_ROWS] if isinstance(listed, list) else ():
             model = provider.read_model(row) if isinstance(row, dict) else None
             if model and 0 < len(model.id) <= LONGEST_NAME and model.id.isascii() and model.id.isprintable():
                 found.setdefault(model.id, model)

@@ -71,10 +71,16 @@ def test_a_connection_of_a_load_balancer_without_a_header_is_closed(proxied, lis
 
 
 def test_a_header_of_anyone_else_is_not_believed(start):
-    proxy = start(listen=LISTENERS)
-    with RawClient(proxy.running.gateway) as client:
-        client.send(HEADER + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert client.read_response().status == 400
+    """Not even if it names this machine, to which the console shows more, or a load balancer."""
+    proxy = start(listen={**LISTENERS, "proxy_protocol": ["10.0.0.0/8"]})
+    headers = [HEADER, HEADER.replace(b"203.0.113.7", b"127.0.0.1"), HEADER.replace(b"203.0.113.7", b"10.0.0.1")]
+    for listener in ("forward", "gateway", "console"):
+        for header in headers:
+            with RawClient(getattr(proxy.running, listener)) as client:
+                client.send(header + b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                response = client.read_response()
+                assert response.status == 400, (listener, header, response)
+    assert not [event for event in proxy.events() if event["client"] != "127.0.0.1"]
 
 
 def test_forwarded_addresses_are_believed_of_trusted_proxies_only_and_never_sent_on(start, simulator):

@@ -85,8 +85,12 @@ make_venv() {
 # Two workers, each with servers of its own. The tests of one file stay together, as they share them. tests/conftest.py
 # has the exceptions, and starts with the longest files, so that both workers end together.
 PARALLEL="-n ${WIREKEY_TEST_WORKERS:-2} --dist loadfile --no-loadscope-reorder"
+DURATIONS="--durations=25 --durations-min=3"
 CORE=(tests/audit tests/ca tests/config tests/credentials tests/egress tests/identity tests/metering tests/policy
       tests/providers tests/routing tests/signing)
+# Of these folders, the tests that start a PostgreSQL server or compare thousands of policies are left out.
+NOT_CORE="--ignore tests/policy/test_differential.py --ignore tests/audit/test_postgres.py
+          --ignore tests/audit/test_postgres_rollup.py"
 
 # Tests marked `alone` load the machine themselves, or measure what a process needs. They stand in these folders only,
 # because collecting all tests a second time takes long.
@@ -94,8 +98,8 @@ ALONE=(tests/endurance tests/workers)
 
 test_all() {
     local failed=0
-    .venv/bin/python -m pytest $PARALLEL -m "not alone" || failed=1
-    .venv/bin/python -m pytest "${ALONE[@]}" -m alone || failed=1
+    .venv/bin/python -m pytest $PARALLEL $DURATIONS -m "not alone" || failed=1
+    .venv/bin/python -m pytest "${ALONE[@]}" $DURATIONS -m alone || failed=1
     return $failed
 }
 
@@ -105,7 +109,7 @@ case "${1:-serve}" in
         install requirements-test.lock
         case "${1:-all}" in
             all) test_all ;;
-            core) shift; exec .venv/bin/python -m pytest $PARALLEL "${CORE[@]}" --ignore tests/policy/test_differential.py "$@" ;;
+            core) shift; exec .venv/bin/python -m pytest $PARALLEL "${CORE[@]}" $NOT_CORE "$@" ;;
             *) exec .venv/bin/python -m pytest "$@" ;;
         esac
         ;;

@@ -11,6 +11,7 @@ import os
 import signal
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
@@ -31,7 +32,6 @@ LONGEST_FIRST = (
     "endurance/test_fault_matrix.py",
     "secrecy/test_nothing_leaks.py",
     "browser/test_page.py",
-    "clients/test_coding_agents.py",
     "packaging/test_wheel.py",
     "threats/test_failover.py",
     "end_to_end/test_streams.py",
@@ -58,6 +58,7 @@ MERCY = 60
 STACKS_FOLDER = "WIREKEY_TEST_STACKS"
 """The environment variable with the folder where each process writes the stacks of its threads when it must end."""
 STACKS = pytest.StashKey[TextIO]()
+SLOWEST_SHOWN = 40
 NO_SKIPS = bool(os.environ.get("WIREKEY_NO_SKIPS"))
 
 
@@ -173,6 +174,20 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"This was skipped, where nothing may be: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """With --durations, print how long the tests and fixtures of each file took."""
+    if terminalreporter.config.option.durations is None:
+        return
+    files = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                files[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("slowest files")
+    for file, seconds in files.most_common(SLOWEST_SHOWN):
+        terminalreporter.write_line(f"{seconds:.1f} s {file}")
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,8 @@ key could make them.
 
 import contextlib
 import ipaddress
+import itertools
+import re
 import shutil
 import socket
 import ssl
@@ -48,16 +50,18 @@ def general(name):
         return x509.DNSName(name)
 
 
-@pytest.fixture
-def pem(store, tmp_path):
+@pytest.fixture(scope="module")
+def pem(store, tmp_path_factory):
     """Return a function from names to a file with key and chain of a leaf certificate, as mitmproxy would serve it."""
+
+    folder, number = tmp_path_factory.mktemp("leaves"), itertools.count()
 
     def make(*names):
         entry = store.get_cert(names[0] if names else "example.com", [general(name) for name in names])
         key = entry.privatekey.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.pem"
+        file = folder / f"{next(number)}.pem"
         file.write_bytes(key + entry.cert.to_pem() + b"".join(each.to_pem() for each in entry.chain_certs))
         return file
 
@@ -111,15 +115,15 @@ def test_mitmproxys_certificate_store_loads_the_ca(store, ca):
     assert [each._cert for each in store.default_chain_certs] == [ca.working, ca.root]
 
 
-@pytest.fixture
-def gateway(ca, tmp_path):
+@pytest.fixture(scope="module")
+def gateway(ca, tmp_path_factory):
     """The file of key and chain that the gateway shows."""
-    file = tmp_path / "gateway.pem"
+    file = tmp_path_factory.mktemp("gateway") / "gateway.pem"
     file.write_bytes(issue_for_gateway(ca.key_file.read_bytes(), datetime.now(UTC)))
     return file
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shown(pem, gateway):
     """Return a function from a name to the file of the certificate that clients of that name get."""
     return lambda name: gateway if name in HERE else pem(name)
@@ -193,31 +197,51 @@ def test_curl_trusts_it_only_for_providers_and_the_gateway(ca, shown, name, code
     assert done.returncode == code, done.stderr
 
 
+def answers(command, shown, names, environ=None):
+    """Run a program once, with a port and a name for each server. Return its line about each name."""
+    with contextlib.ExitStack() as stack:
+        asked = [(name, stack.enter_context(serving(shown(name)))) for name in names]
+        arguments = [str(part) for name, port in asked for part in (port, name)]
+        done = subprocess.run([*command, *arguments], env=environ, capture_output=True, text=True, timeout=120)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(names), done.stdout + done.stderr
+    return dict(zip(names, lines, strict=True))
+
+
 NODE = """
-const [name, port] = process.argv.slice(1);
-const asked = require('node:net').isIP(name) ? {host: name} : {servername: name};
-const socket = require('node:net').connect(port, '127.0.0.1');
-require('node:tls').connect({socket, ...asked}, () => process.exit(0))
-  .on('error', (error) => { console.error(error.message); process.exit(60); });
+const [net, tls] = [require('node:net'), require('node:tls')];
+const asked = process.argv.slice(1);
+(async () => {
+  while (asked.length) {
+    const [port, name] = asked.splice(0, 2);
+    const socket = net.connect(port, '127.0.0.1');
+    const named = net.isIP(name) ? {host: name} : {servername: name};
+    console.log(await new Promise((resolve) => {
+      const secure = tls.connect({socket, ...named}, () => resolve('trusted'));
+      secure.on('error', (error) => resolve(`refused: ${error.message}`));
+    }));
+    socket.destroy();
+  }
+  process.exit(0);
+})();
 """
+NODE_ANSWERS = {
+    **dict.fromkeys(["api.openai.com", *HERE], "trusted"),
+    **dict.fromkeys(["example.com", "127.0.0.2", "2001:db8::1"], "refused: .*subtree"),
+}
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [("api.openai.com", 0), *((name, 0) for name in HERE), ("example.com", 60), ("127.0.0.2", 60), ("2001:db8::1", 60)],
-)
-def test_node_trusts_it_only_for_providers_and_the_gateway(ca, shown, name, code):
-    with serving(shown(name)) as port:
-        done = subprocess.run(
-            ["node", "-e", NODE, name, str(port)],
-            env={"NODE_EXTRA_CA_CERTS": str(ca.root_file), "PATH": str(Path(shutil.which("node")).parent)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    assert done.returncode == code, done.stderr
-    assert code == 0 or "subtree" in done.stderr
+@pytest.fixture(scope="module")
+def node_answers(ca, shown):
+    if not (node := shutil.which("node")):
+        pytest.skip("node is not installed")
+    environ = {"NODE_EXTRA_CA_CERTS": str(ca.root_file), "PATH": str(Path(node).parent)}
+    return answers([node, "-e", NODE, "--"], shown, NODE_ANSWERS, environ)
+
+
+@pytest.mark.parametrize("name", NODE_ANSWERS)
+def test_node_trusts_it_only_for_providers_and_the_gateway(node_answers, name):
+    assert re.match(NODE_ANSWERS[name], node_answers[name]), node_answers[name]
 
 
 JAVA = """
@@ -226,51 +250,49 @@ import javax.net.ssl.*;
 
 public class Trusts {
     public static void main(String[] arguments) throws Exception {
-        int port = Integer.parseInt(arguments[0]);
-        try (Socket plain = new Socket("127.0.0.1", port)) {
-            SSLSocketFactory factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
-            SSLSocket secure = (SSLSocket) factory.createSocket(plain, arguments[1], port, true);
-            SSLParameters parameters = secure.getSSLParameters();
-            parameters.setEndpointIdentificationAlgorithm("HTTPS");
-            secure.setSSLParameters(parameters);
-            secure.startHandshake();
-            System.out.println("trusted");
-        } catch (SSLException refused) {
-            System.out.println("refused: " + refused.getMessage());
+        for (int at = 0; at < arguments.length; at += 2) {
+            int port = Integer.parseInt(arguments[at]);
+            try (Socket plain = new Socket("127.0.0.1", port)) {
+                SSLSocketFactory factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
+                SSLSocket secure = (SSLSocket) factory.createSocket(plain, arguments[at + 1], port, true);
+                SSLParameters parameters = secure.getSSLParameters();
+                parameters.setEndpointIdentificationAlgorithm("HTTPS");
+                secure.setSSLParameters(parameters);
+                secure.startHandshake();
+                System.out.println("trusted");
+            } catch (SSLException refused) {
+                System.out.println("refused: " + refused.getMessage());
+            }
         }
     }
 }
 """
 
 
+JAVA_ANSWERS = {
+    **dict.fromkeys([BEDROCK, "localhost", "127.0.0.1"], "trusted"),
+    **dict.fromkeys(["example.com", "127.0.0.2", "2001:db8::1"], "refused: PKIX"),
+}
+
+
 @pytest.fixture(scope="module")
-def java_program(tmp_path_factory):
+def java_answers(ca, shown, tmp_path_factory):
     if not (shutil.which("java") and shutil.which("javac")):
         pytest.skip("no Java compiler is installed")
     folder = tmp_path_factory.mktemp("java")
     (folder / "Trusts.java").write_text(JAVA)
     subprocess.run(["javac", "-d", folder, folder / "Trusts.java"], check=True, capture_output=True, timeout=120)
-    return folder
+    command = [
+        "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", folder,
+        f"-Djavax.net.ssl.trustStore={ca.truststore_file}", "-Djavax.net.ssl.trustStoreType=PKCS12",
+        "-Djavax.net.ssl.trustStorePassword=changeit", "Trusts",
+    ]  # fmt: skip
+    return answers(command, shown, JAVA_ANSWERS)
 
 
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        (BEDROCK, "trusted"), ("localhost", "trusted"), ("127.0.0.1", "trusted"),
-        ("example.com", "refused: PKIX"), ("127.0.0.2", "refused: PKIX"), ("2001:db8::1", "refused: PKIX"),
-    ],
-)  # fmt: skip
-def test_java_trusts_it_only_for_providers_and_the_gateway(ca, shown, java_program, name, answer):
-    with serving(shown(name)) as port:
-        done = subprocess.run(
-            [
-                "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", java_program,
-                f"-Djavax.net.ssl.trustStore={ca.truststore_file}", "-Djavax.net.ssl.trustStoreType=PKCS12",
-                "-Djavax.net.ssl.trustStorePassword=changeit", "Trusts", str(port), name,
-            ],
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-    assert done.stdout.startswith(answer), done.stdout + done.stderr
+@pytest.mark.parametrize("name", JAVA_ANSWERS)
+def test_java_trusts_it_only_for_providers_and_the_gateway(java_answers, name):
+    assert java_answers[name].startswith(JAVA_ANSWERS[name]), java_answers[name]
 
 
 @pytest.mark.skipif(not shutil.which("keytool"), reason="keytool is not installed")

@@ -186,6 +186,7 @@ async def test_project_limit_reason_and_use_are_kept_in_the_file(accounts, add, 
     accounts.keep_project("bob", "looked-up")
     accounts.mark_invalid("bob", "Verify your account.")
     accounts.note_limit("ann", 2_000_000_000.0, "quota of the day")
+    accounts.note_limit("ann", 1_900_000_000.0, "a limit of another model that ends earlier")
     accounts.note_use("ann")
     assert (await accounts.source("ann").token()).project_id == "looked-up"
     assert next(one.last_used for one in accounts.accounts())

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from wirekey import __version__
 from wirekey.addons.base import Addon
 from wirekey.config import Config
+from wirekey.google.code_assist.health import counts
 from wirekey.observing.condition import Condition, ConditionCollector, key_counts
 from wirekey.observing.log_handler import lost_lines
 from wirekey.observing.metrics import CallMetrics, streams
@@ -91,6 +92,7 @@ class Metrics(Addon):
             build=self.build,
             ready={part: reason is None for part, reason in self.ready().items()},
             keys=key_counts(services.settings.all_pools(), time.monotonic()),
+            accounts=counts(services.settings.backends.values(), time.monotonic()),
             open_calls=len(opened),
             open_streams=sum(call.operation is not None and streams(call, call.operation) for call in opened),
             open_sessions=services.open_sessions.counts(),

@@ -40,12 +40,23 @@ class Routing(AdmittingAddon):
         return self.learn_session(flow)
 
     def learn_session(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """Ask other processes which key the session of a planned call uses, if there are any."""
+        """Ask other processes, if there are any, for the key of a planned call's session and for limited accounts."""
         plan = self.calls.state(flow).plan
-        if plan is None or plan.session is None or not self.services.sharing.is_needed:
+        if plan is None or not self.services.sharing.is_needed:
+            return None
+        if any(each.code_assist for each in plan.candidates):
+            return self.learn_accounts(plan)
+        if plan.session is None:
             return None
         pools = [each.pool for each in plan.candidates if each.pool]
         return self.services.sharing.learn_session(plan.session, pools)
+
+    async def learn_accounts(self, plan: RetryPlan) -> None:
+        """Ask other processes which accounts of a planned call are limited, and which one its session uses."""
+        pools = [each.pool for each in plan.candidates if each.pool]
+        await self.services.account_limits.learn(pools)
+        if plan.session is not None:
+            await self.services.sharing.learn_session(plan.session, pools)
 
     async def choose_and_plan(self, flow: http.HTTPFlow, call: Call, choice: ModelChoice) -> None:
         """Ask the operator's function for a model, and make the plan. Raises Refusal if the function fails."""

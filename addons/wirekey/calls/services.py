@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from wirekey.body_reading.reader import BodyReader
 from wirekey.call_events import CallEvents
+from wirekey.calls.account_limits import AccountLimits
 from wirekey.calls.calls import Calls
 from wirekey.calls.client_connections import ClientConnections
 from wirekey.calls.held_bytes import HeldBytes
@@ -71,6 +72,7 @@ class Services:
         self.events.observers.append(self.open_sessions)
         self.shared_state: SharedState = MemoryState()
         self.sharing = StateSharing(self)
+        self.account_limits = AccountLimits(self)
         self.quotas = QuotaEnforcer(lambda: self.shared_state)
         self.upstream_connections = ConnectionPool()
         self.client_connections = ClientConnections()

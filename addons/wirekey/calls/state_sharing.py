@@ -86,7 +86,7 @@ class StateSharing:
         if key.cooling_until != before and self.is_needed:
             left = key.cooling_until - now if key.cooling_until else 0.0
             message = msgspec.json.encode([key.label, time.time() + left if left else 0.0, key.refusals])
-            self._write(self._tell_cool_down(key.label, message, left))
+            self.write(self._tell_cool_down(key.label, message, left))
 
     def record_rejection(self, pool: KeyPool, key: ProviderKey, now: float) -> None:
         """Record that the provider rejected the key in a response body."""
@@ -131,7 +131,7 @@ class StateSharing:
     def release_signature(self, verified: VerifiedSignature) -> None:
         """Allow one more use of a signature."""
         if self.is_needed:
-            self._write(self._release_signature(verified))
+            self.write(self._release_signature(verified))
 
     async def _release_signature(self, verified: VerifiedSignature) -> None:
         state, key = self.services.shared_state, signature_key(verified)
@@ -147,7 +147,7 @@ class StateSharing:
         self.services.uploads.remember(upload_id, agent, token, time.monotonic())
         if self.is_needed:
             value = msgspec.json.encode([agent, token_values(token)])
-            self._write(self.services.shared_state.add(upload_key(upload_id), value, MAX_UPLOAD_AGE))
+            self.write(self.services.shared_state.add(upload_key(upload_id), value, MAX_UPLOAD_AGE))
 
     def must_ask_for_upload(self, ids: Iterable[str]) -> bool:
         """Return whether only another process may know one of these uploads."""
@@ -196,7 +196,7 @@ class StateSharing:
     def remember_session(self, session: str, pool: KeyPool, key: ProviderKey) -> None:
         """Report to the others which key a session uses."""
         value, ttl = key.label.encode(), pool.sessions.ttl
-        self._write(self.services.shared_state.set(session_key(session, pool), value, ttl))
+        self.write(self.services.shared_state.set(session_key(session, pool), value, ttl))
 
     # Failures.
 
@@ -205,7 +205,8 @@ class StateSharing:
         if self.refuses:
             raise AWAY
 
-    def _write(self, coroutine: Coroutine[Any, Any, object]) -> None:
+    def write(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Write to the shared state in the background."""
         if len(self._tasks) >= MOST_TASKS:
             coroutine.close()
             return

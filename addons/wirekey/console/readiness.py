@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.local_response import local_json
@@ -12,15 +13,23 @@ if TYPE_CHECKING:
     from wirekey.local_response import LocalResponse
 
 
-def readiness(parts: Mapping[str, str | None], workers: Sequence[Mapping[str, object]] = ()) -> LocalResponse:
+NO_PARTS: Mapping[str, str | None] = MappingProxyType({})
+
+
+def readiness(
+    parts: Mapping[str, str | None],
+    workers: Sequence[Mapping[str, object]] = (),
+    backends: Mapping[str, str | None] = NO_PARTS,
+) -> LocalResponse:
     """Return status 200 if all parts are ready, otherwise 503.
 
     `parts`: name → why it is not ready, in words that anyone may read, or None if it is ready. `workers`: the state of
     each worker if there are several. One that is not ready does not change the status, as the others serve its calls.
+    `backends` are parts, too, of which none changes the status: other calls do not need them.
     """
     states = {
         name: {"ready": True} if reason is None else {"ready": False, "reason": reason}
-        for name, reason in parts.items()
+        for name, reason in {**parts, **backends}.items()
     }
     ready = all(reason is None for reason in parts.values())
     body: dict[str, object] = {"status": "ready" if ready else "not ready", "parts": states}

@@ -40,13 +40,15 @@ SECURITY = {
 class Router:
     """The endpoints of one listener. `tokens` returns None if another issuer issues the tokens.
 
-    `more`: path → handler of further endpoints. `workers` returns the state of each worker if there are several.
+    `more`: path → handler of further endpoints. `workers` returns the state of each worker if there are several,
+    `backends` why a backend has no account to use.
     """
 
     tokens: Callable[[], TokenEndpoint | None]
     ready: Callable[[], Mapping[str, str | None]]
     more: Mapping[str, LocalHandler] = field(default_factory=dict)
     workers: Callable[[], Sequence[Mapping[str, object]]] = tuple
+    backends: Callable[[], Mapping[str, str | None]] = dict
 
     def has(self, path: str) -> bool:
         """Return whether this path is an endpoint."""
@@ -61,7 +63,7 @@ class Router:
         if request.path == HEALTH_PATH:
             return wrong_method(request) or local_json(200, {"status": "ok"})
         if request.path == READY_PATH:
-            return wrong_method(request) or readiness(self.ready(), self.workers())
+            return wrong_method(request) or readiness(self.ready(), self.workers(), self.backends())
         message = f"The endpoints are POST {TOKEN_PATH}, and GET {KEYS_PATH}, {HEALTH_PATH} and {READY_PATH}."
         return local_error(404, "not_found", message)
 

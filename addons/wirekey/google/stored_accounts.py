@@ -81,9 +81,14 @@ class StoredAccounts:
         self._change(account_id, lambda old: replace(old, invalid=reason))
 
     def note_limit(self, account_id: str, until: float, reason: str) -> None:
-        """Note that the account is limited until a time, and why."""
+        """Note that the account is limited until a time, and why. The latest time of all models is kept."""
         limited_until = int(until * 1000)
-        self._change(account_id, lambda old: replace(old, limited_until=limited_until, limited_by=reason))
+
+        def change(old: GoogleAccount) -> GoogleAccount:
+            is_later = limited_until > (old.limited_until or 0)
+            return replace(old, limited_until=limited_until, limited_by=reason) if is_later else old
+
+        self._change(account_id, change)
 
     # For the process.
 

@@ -28,6 +28,8 @@ class Condition:
     """Part → whether it is ready."""
     keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Pool → number of usable keys, number of keys that cool down."""
+    accounts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(Backend, state) → number of Google accounts."""
     open_calls: int = 0
     open_streams: int = 0
     open_sessions: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -62,6 +64,13 @@ class ConditionCollector(Collector):
             for state, number in zip(("usable", "cooling_down"), numbers, strict=True)
         ]
         yield gauge("wirekey_keys", "Provider keys that are usable or cooling down.", states, ("provider", "state"))
+        accounts = [(labels, float(number)) for labels, number in now.accounts.items()]
+        yield gauge(
+            "wirekey_google_accounts",
+            "Google accounts of each backend of Code Assist. A limited one may still be used for other models.",
+            accounts,
+            ("backend", "state"),
+        )
         ratios = [((quota,), ratio) for quota, ratio in now.quotas.items()]
         yield gauge(
             "wirekey_quota_remaining_ratio",

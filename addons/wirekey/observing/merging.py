@@ -18,6 +18,7 @@ SAME_OR_HIGHEST = frozenset(
     {
         "wirekey_build_info",
         "wirekey_ca_end_timestamp_seconds",
+        "wirekey_google_accounts",
         "wirekey_keys",
         "wirekey_simulated",
         "process_max_fds",

@@ -14,6 +14,7 @@ from wirekey.console.router import Router, wrong_method
 from wirekey.console.server import Server, ServerLimits
 from wirekey.errors import user_message
 from wirekey.google.auth_endpoints import AuthEndpoints
+from wirekey.google.code_assist.health import health_of, trouble
 from wirekey.local_response import local_json
 from wirekey.routing.gateway_paths import PREFIXES
 from wirekey.server.listeners import gateway_address, listen_error
@@ -49,7 +50,9 @@ class Endpoints:
         """`more` is path → handler of further pages of the console."""
         self.services = services
         self.lifecycle = lifecycle
-        self.router = Router(self.tokens, self.ready, {"/": self.about, **self.auth("gateway")}, self.workers)
+        self.router = Router(
+            self.tokens, self.ready, {"/": self.about, **self.auth("gateway")}, self.workers, self.backends
+        )
         self.more = more or {}
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
@@ -94,7 +97,7 @@ class Endpoints:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
         more = {**self.more, **self.auth("console"), **self.console_pages(config)}
-        router = Router(self.tokens, self.ready, more, self.workers)
+        router = Router(self.tokens, self.ready, more, self.workers, self.backends)
         server = Server(config.listen.console, router.respond, bounds, config.listen.proxy_protocol)
         if self._open_server(server, "console", config):
             self.servers["console"] = server
@@ -153,6 +156,11 @@ class Endpoints:
             "ca": self._ca_trouble(),
             "policy": self._check_policy(),
         }
+
+    def backends(self) -> dict[str, str | None]:
+        """Return backend of Code Assist → why none of its accounts can be used, or None if one can."""
+        now, backends = time.monotonic(), self.services.settings.backends
+        return {name: trouble(health_of(backend, now)) for name, backend in backends.items()}
 
     def _listener_trouble(self) -> str | None:
         if self.lifecycle.lock is None or (self.services.is_draining and not self.lifecycle.is_replaced):

@@ -183,6 +183,7 @@ class Lifecycle:
         self.services.settings, self.lock = first, lock
         logins = self.services.google_logins = google_logins(config, self.proxy_for)
         open_backends(first.backends, logins, config, roots(config), self.proxy_for)
+        self.services.account_limits.watch(first.backends)
         self.services.quotas.restore(first.quotas)
         if "bedrock" in config.providers.model_fields_set:
             self.services.signatures.load()
@@ -297,6 +298,7 @@ class Lifecycle:
             # Not an error, as mitmproxy would then exit.
             logger.warning("%s. Wirekey starts nevertheless, and tries again.", error)
         await self.services.sharing.begin()
+        self.services.account_limits.begin()
         if self.revocations:
             await self.revocations.exchange_or_report()
         if self.agents_follower:

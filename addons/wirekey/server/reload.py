@@ -114,6 +114,7 @@ class Reloader:
         services.google_logins = logins
         lifecycle.use_local_programs(config)
         open_backends(built.backends, logins, config, roots(config), lifecycle.proxy_for)
+        services.account_limits.watch(built.backends)
         services.upstream_connections.drain()  # their addresses may no longer be allowed
         token_service.open(services)
         lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint

@@ -13,6 +13,7 @@ from wirekey.audit.store import MAX_QUEUE
 from wirekey.command_name import COMMAND
 from wirekey.config.models import Config
 from wirekey.egress.addresses import is_loopback
+from wirekey.google.code_assist.health import AccountState, health_of, trouble
 from wirekey.identity.agents import AgentsFileError
 from wirekey.observing.open_sessions import joined
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
@@ -34,6 +35,8 @@ AUDIT_SLOW = MAX_QUEUE // 20
 """Rows waiting for the audit's writer. On a healthy disk there are fewer."""
 MAX_AGENTS = 200
 MAX_QUOTA_ROWS = 50
+
+TROUBLES = {AccountState.NEEDS_LOGIN: "needs a login", AccountState.INVALID: "not served by Google"}
 
 type Note = dict[str, str]
 
@@ -101,6 +104,17 @@ class Status:
                 "keys": [self._key(key.label, key.cooling_until - now, key.refusals) for key in keys_of(pool)],
             }
 
+        for name, backend in settings.backends.items():
+            yield {
+                "name": name,
+                "mode": "accounts",
+                "setting": f"backends.{name}",
+                "keys": [
+                    self._key(each.label, each.limited_for, 0) | {"trouble": TROUBLES.get(each.state)}
+                    for each in health_of(backend, now)
+                ],
+            }
+
     def _key(self, label: str, cooling_seconds: float, refusals: int) -> dict[str, Any]:
         """Return the row of one key. `calls` counts those since the start."""
         calls = self._used[label]
@@ -156,11 +170,19 @@ class Status:
                 yield note("bad", f"{which} of {name} {verb} cooling down after a refusal.", "See Keys.")
             elif cooling:
                 yield note("warn", f"{len(cooling)} of {len(pool.keys)} keys of {name} are cooling down.", "See Keys.")
+        for name, backend in settings.backends.items():
+            accounts = health_of(backend, now)
+            limited = sum(each.state is AccountState.LIMITED for each in accounts)
+            if reason := trouble(accounts):
+                yield note("bad", f"{name}: {reason}.", f"Run {COMMAND} accounts list." if accounts else "")
+            elif limited:
+                yield note("warn", f"Google limits {limited} of {len(accounts)} accounts of {name}.", "See Keys.")
         has_any = (
             any(pool.keys for pool in settings.all_pools().values())
             or settings.aws
             or settings.vertex
             or settings.key_sources
+            or settings.backends
         )
         if not has_any:
             example = DEFAULT_PROVIDER.key_setting

@@ -33,6 +33,7 @@ class Accounts:
     def __init__(self, *ids, error=None):
         self.ids, self.error = list(ids), error
         self.rejections, self.invalid, self.projects, self.used = [], {}, {}, []
+        self.limits = []
 
     def usable(self):
         return self.ids
@@ -53,6 +54,9 @@ class Accounts:
 
     def mark_invalid(self, account_id, reason):
         self.invalid[account_id] = reason
+
+    def note_limit(self, account_id, until, reason):
+        self.limits.append((account_id, round(until - time.time(), -1), reason))
 
     def reason_for_none(self):
         return "Run `wirekey accounts add`."
@@ -193,8 +197,17 @@ def test_the_body_of_an_error_corrects_the_rest_that_its_status_began():
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
     backend.note_error(pool, key, 429, None, json.dumps({"error": {"message": "", "details": [info]}}).encode())
     assert 30 < pool.soonest_rest_now() <= 34
+    assert backend.accounts.limits == [("a", 30, f"429 for {PRO}")]
     backend.note_status(pool, key, TOKEN, 200, None)
     assert pool.soonest_rest_now() == 0
+
+
+def test_an_overloaded_server_is_no_limit_of_the_account():
+    backend = backend_of("a")
+    pool = backend.pool(PRO)
+    backend.note_error(pool, pool.keys[0], 503, None, b"")
+    assert pool.soonest_rest_now() > 0
+    assert backend.accounts.limits == []
 
 
 def test_the_models_whose_rests_are_kept_are_limited():

@@ -8,6 +8,7 @@ const MODES = {
   passthrough: "each program's own key is passed through",
   aws: "signed with credentials from the AWS chain",
   google: "sent with an access token of Google Cloud",
+  accounts: "no account: log in, or correct the login file",
 };
 const DENIALS = 10;
 
@@ -36,7 +37,7 @@ function keysOf(provider, state) {
     return el("li", {}, provider.name, el("div", { class: "soft" }, why));
   }
   return el("li", {}, provider.name, provider.keys.map((key) => {
-    const health = key.cooling_seconds > 0 ? el("span", { class: "bad" }, `cooling down, ${remaining(key.cooling_seconds)}`) : key.refusals ? el("span", { class: "warn" }, "was refused") : el("span", { class: "good" }, "in use");
+    const health = key.trouble ? el("span", { class: "bad" }, key.trouble) : key.cooling_seconds > 0 ? el("span", { class: "bad" }, `cooling down, ${remaining(key.cooling_seconds)}`) : key.refusals ? el("span", { class: "warn" }, "was refused") : el("span", { class: "good" }, "in use");
     const share = used ? `${count(key.calls)} call${key.calls === 1 ? "" : "s"}, ${Math.round((100 * key.calls) / used)} %` : state.simulated ? "simulated" : "not used yet";
     return el("div", { class: "row" }, el("code", {}, key.label), el("span", { class: "soft number" }, share), health);
   }));

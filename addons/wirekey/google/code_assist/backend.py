@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from wirekey.credentials.pool import SessionAffinity
 from wirekey.errors import Fault, Refusal
 from wirekey.google.code_assist.errors import read_error
-from wirekey.google.code_assist.limits import LIMITED, OVERLOADED, RATE_LIMIT, Rest, rest_after
+from wirekey.google.code_assist.limits import LIMITED, OVERLOADED, OVERLOADS, RATE_LIMIT, Rest, rest_after
 from wirekey.google.code_assist.pool import AccountPool
 from wirekey.google.code_assist.projects import ProjectError
 from wirekey.google.code_assist.protocol import TARGETS, VALIDATION_REQUIRED
@@ -21,9 +21,10 @@ from wirekey.secret import Secret
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from wirekey.credentials.pool import ProviderKey, Selection
+    from wirekey.google.accounts import AccountStatus
     from wirekey.google.code_assist.lookup import ProjectClient
     from wirekey.google.tokens import TokenSource, UsableToken
     from wirekey.routing.candidate import Upstream
@@ -55,6 +56,12 @@ class BackendAccounts(Protocol):
 
     def mark_invalid(self, account_id: str, reason: str | None) -> None:
         """Note why Google does not serve the account; None: it does."""
+
+    def note_limit(self, account_id: str, until: float, reason: str) -> None:
+        """Note for people until when Google limits the account, in Unix seconds, and why."""
+
+    def statuses(self) -> Mapping[str, AccountStatus]:
+        """Return the status of each account, by its id."""
 
     def reason_for_none(self) -> str:
         """Return why no account is usable, and what to run, in sentences for the client and the operator."""
@@ -100,6 +107,8 @@ class CodeAssist:
         self.settings = settings
         self.accounts: BackendAccounts | None = None
         self.projects: ProjectClient | None = None
+        self.on_limit: Callable[[AccountPool, ProviderKey], None] | None = None
+        """Called after an account is limited for a model, or no longer is."""
         self._sessions = SessionAffinity(settings.session_ttl, settings.session_entries)
         self._pools: OrderedDict[str, AccountPool] = OrderedDict()
         self._known: dict[str, str | None] = {}
@@ -129,7 +138,8 @@ class CodeAssist:
         """Return the accounts for a model, as keys whose labels are `BACKEND/ACCOUNT`."""
         pool = self._pools.get(model)
         if pool is None:
-            pool = self._pools[model] = AccountPool([], selection=self.settings.selection, sessions=self._sessions)
+            selection, sessions = self.settings.selection, self._sessions
+            pool = self._pools[model] = AccountPool([], selection=selection, sessions=sessions, model=model)
             if len(self._pools) > MOST_MODELS:
                 self._pools.popitem(last=False)
         self._pools.move_to_end(model)
@@ -138,6 +148,15 @@ class CodeAssist:
         usable = [each for each in ids if not self._is_invalid(each, now)] or ids
         pool.use([f"{self.name}/{each}" for each in usable], NO_SECRET)
         return pool
+
+    @property
+    def pools(self) -> Collection[AccountPool]:
+        """The accounts for each model that was asked for lately."""
+        return self._pools.values()
+
+    def known_pool(self, model: str) -> AccountPool | None:
+        """Return the accounts for a model, if it was asked for lately."""
+        return self._pools.get(model)
 
     def _is_invalid(self, account_id: str, now: float) -> bool:
         failed = self._failed.get(account_id)
@@ -237,13 +256,22 @@ class CodeAssist:
             except NoTokenError:
                 logger.debug("%s was removed", key.label)
         elif status < 400:
+            rested = key.cooling_until > 0
             pool.record_status(key, status, None, now)
+            if rested and self.on_limit:
+                self.on_limit(pool, key)
 
     def note_error(self, pool: AccountPool, key: ProviderKey, status: int, wait: float | None, body: bytes) -> None:
         """Note the body of an error whose status was noted before."""
         error = read_error(status, body)
         if rest := rest_after(error, wait, time.time()):
-            pool.correct_rest(key, rest, time.monotonic())
+            now = time.monotonic()
+            pool.correct_rest(key, rest, now)
+            if self.on_limit:
+                self.on_limit(pool, key)
+            if self.accounts and status not in OVERLOADS:
+                reason = f"{error.reason or error.status or status} for {pool.model[:100]}"
+                self.accounts.note_limit(account_of(key), time.time() + key.cooling_until - now, reason)
         elif status == 403 and error.reason == VALIDATION_REQUIRED and self.accounts:
             self._failed[account_of(key)] = (time.monotonic(), ProjectError(error.message, invalid=True))
             self.accounts.mark_invalid(account_of(key), error.message)
@@ -255,6 +283,7 @@ class CodeAssist:
             pool.selection, pool.sessions = self.settings.selection, self._sessions
         self._sessions.kept = previous._sessions.kept
         self.accounts, self.projects = previous.accounts, previous.projects
+        self.on_limit = previous.on_limit
 
 
 def account_of(key: ProviderKey) -> str:

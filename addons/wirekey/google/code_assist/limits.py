@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LIMITED = frozenset({429, 499, 503})
 """Statuses after which another account may do better."""
+OVERLOADS = frozenset({499, 503})
+"""Those that are a problem of the server, not of the account."""
 RATE_LIMIT = 10.0
 PER_MINUTE = 60.0
 HOUR, DAY = 3600.0, 86400.0

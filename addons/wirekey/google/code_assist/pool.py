@@ -23,6 +23,10 @@ class AccountPool(KeyPool):
     Several pools share their sessions, so a session keeps its account when it changes its model.
     """
 
+    model: str = ""
+    is_learned: bool = False
+    """Whether other processes were asked which accounts are limited."""
+
     def use(self, labels: Sequence[str], secret: Secret) -> None:
         """Set the accounts, in their order. Those that stay keep their rests."""
         if [key.label for key in self.keys] == list(labels):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wirekey.google.accounts import AccountStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wirekey.google.tokens import AccountTokens, TokenSource
 
@@ -47,6 +47,16 @@ class SeveralLogins:
     def mark_invalid(self, account_id: str, reason: str | None) -> None:
         """Note the reason in the account's file."""
         self._tokens.mark_invalid(account_id, reason)
+
+    def note_limit(self, account_id: str, until: float, reason: str) -> None:
+        """Note the limit in the account's file."""
+        self._tokens.note_limit(account_id, until, reason)
+
+    def statuses(self) -> Mapping[str, AccountStatus]:
+        """Return the status of each account that is configured."""
+        now = time.time()
+        found = {each.account_id: each.status(now) for each in self._tokens.accounts()}
+        return {name: found[name] for name in (found if self._chosen is None else self._chosen) if name in found}
 
     def reason_for_none(self) -> str:
         """Return what to run."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.google.accounts import AccountStatus
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wirekey.google.tokens import TokenSource
 
@@ -37,6 +39,13 @@ class SingleLogin:
     def mark_invalid(self, account_id: str, reason: str | None) -> None:
         """Remember why Google does not serve the account."""
         self.invalid = reason
+
+    def note_limit(self, account_id: str, until: float, reason: str) -> None:
+        """Do nothing: no command lists the account."""
+
+    def statuses(self) -> Mapping[str, AccountStatus]:
+        """Return whether Google serves the account."""
+        return {self._source.account_id: AccountStatus.INVALID if self.invalid else AccountStatus.VALID}
 
     def reason_for_none(self) -> str:
         """Return nothing more: the one account is always there."""

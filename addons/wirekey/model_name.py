@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 type Value = int | float | str
 
@@ -27,17 +27,47 @@ BACKENDS = (
 )
 """Further ways to reach Gemini's models, without an API key. Each is off until its setting enables it."""
 
-PREFIX = r"openai|gemini|anthropic|bedrock|gemini-(?:oauth|cli)(?:-[a-z]{1,16}){1,3}"
-"""Pattern of a provider or a backend. A name that looks like a backend is one, so that it is refused if unknown."""
+PREFIX = r"[a-z][a-z0-9]{0,31}(?:-[a-z0-9]{1,31}){0,7}"
+"""Pattern of what may be the name of a provider or a backend. `is_prefix` returns whether it is one."""
 
+_OWN_PREFIXES = frozenset({"openai", "gemini", "anthropic", "bedrock", "vertex"})
+_custom_prefixes: set[str] = set()
+_BACKEND = re.compile(r"gemini-(?:oauth|cli)(?:-[a-z]{1,16}){1,3}")
 _PREFIX = re.compile(rf"({PREFIX}):(?=.)")
 _VENDOR = re.compile(r"(google)/(?=.)")
-_VENDOR_AFTER = frozenset({"gemini"})
+_VENDOR_AFTER = frozenset({"gemini", "vertex"})
 """The providers after whose names a vendor may stand, as it may after any backend."""
 _CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 _ALIASES = {"max_output_tokens": "max_tokens", "max_completion_tokens": "max_tokens", "effort": "reasoning_effort"}
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 _WHOLE = re.compile(r"-?\d{1,15}")
+
+
+def register_prefixes(names: Iterable[str]) -> None:
+    """Allow the names of custom providers in front of models.
+
+    A name stays a prefix when the configuration no longer has its provider, so that calls with it are refused.
+    """
+    _custom_prefixes.update(names)
+
+
+def is_prefix(name: str) -> bool:
+    """Return whether a name in front of a model is that of a provider or a backend.
+
+    A name that looks like a backend is one, so that it is refused if unknown.
+    """
+    return name in _OWN_PREFIXES or name in _custom_prefixes or _BACKEND.fullmatch(name) is not None
+
+
+def has_unknown_prefix(text: str) -> bool:
+    """Return whether something else than a provider or a backend stands before the first colon of a name."""
+    name, colon, _ = text.partition(":")
+    return bool(colon) and not is_prefix(name)
+
+
+def _prefix_of(name: str) -> str | None:
+    found = _PREFIX.match(name)
+    return found[1] if found and is_prefix(found[1]) else None
 
 
 def _between(least: float, most: float) -> Callable[[str], float]:
@@ -97,8 +127,8 @@ class ModelNameError(ValueError):
 class ModelName:
     """`name` is what the provider is asked for. Parameters are in the order in which they were written.
 
-    `vendor` is `google` where the name has it after `gemini:` or a backend, whose models need none. Other vendors
-    belong to the name, as routers of models want them.
+    `vendor` is `google` where the name has it after `gemini:`, `vertex:` or a backend, whose models need none. Other
+    vendors belong to the name, as routers of models want them.
     """
 
     name: str
@@ -112,9 +142,9 @@ class ModelName:
     def parse(cls, text: str) -> ModelName:
         """Read a name as it is written. Raises ModelNameError."""
         name, mark, query = text.partition("?")
-        found = _PREFIX.match(name)
-        bare, prefix = (name[found.end() :], found[1]) if found else (name, None)
-        is_backend = prefix is not None and "-" in prefix
+        prefix = _prefix_of(name)
+        bare = name[len(prefix) + 1 :] if prefix else name
+        is_backend = prefix is not None and _BACKEND.fullmatch(prefix) is not None
         vendor = _VENDOR.match(bare) if is_backend or prefix in _VENDOR_AFTER else None
         bare = bare[vendor.end() :] if vendor else bare
         if not bare:
@@ -149,7 +179,7 @@ def provider_of_backend(name: str) -> str:
 
 def is_plain(text: str) -> bool:
     """Return whether a name has neither provider, backend nor parameters, without parsing it."""
-    return "?" not in text and (":" not in text or not _PREFIX.match(text))
+    return "?" not in text and (":" not in text or _prefix_of(text) is None)
 
 
 def _parameters(query: str) -> Iterator[tuple[str, Value]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 
 import anthropic
 import httpx
 import openai
 import pytest
+from google import genai
+from google.genai import errors
 
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from wirekey.call import new_call_id
@@ -59,6 +62,8 @@ def served(tmp_path_factory, hosts):
         routes=[
             {"match": "gpt-4.1-mini", "provider": "azure"},
             {"match": "claude-at-azure", "provider": "azure", "model": "gpt-4o"},
+            {"match": "falls", "model": "sim-fail-503", "fallback": ["openrouter:openai/gpt-4o-mini"]},
+            {"match": "by-string", "model": "azure:gpt-4o?temperature=0.25"},
             {"match": "moved", "called_provider": "azure", "provider": "openai", "model": "gpt-4o-mini"},
         ],
     )
@@ -227,6 +232,47 @@ def test_a_call_in_another_format_is_translated_for_a_custom_provider(served, ho
     response = client.messages.create(model="claude-at-azure", max_tokens=50, messages=MESSAGES)
     assert response.content[0].text
     assert sent(hosts) == ("/openai/v1/chat/completions", {"api-key": AZURE_KEY})
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_the_name_of_a_custom_provider_in_front_of_a_model(served, hosts, stream):
+    began = new_call_id()
+    client = openai.OpenAI(base_url=f"http://{served.running.gateway}/v1", api_key=served.token, max_retries=0)
+    for asked, target, sent_model in (
+        ("azure:gpt-4o?temperature=0.5", "/openai/v1/chat/completions", "gpt-4o"),
+        ("openrouter:openai/gpt-4o-mini", "/api/v1/chat/completions", "openai/gpt-4o-mini"),
+        ("by-string", "/openai/v1/chat/completions", "gpt-4o"),
+        ("openrouter:gpt-4.1-mini", "/api/v1/chat/completions", "gpt-4.1-mini"),
+    ):
+        hosts.forget()
+        assert list(client.chat.completions.create(model=asked, messages=MESSAGES, stream=stream))
+        assert sent(hosts)[0] == target, asked
+        assert json.loads(hosts.seen[0].body)["model"] == sent_model
+    events = served.finished_events(4, began)
+    assert [event["credential"] for event in events] == ["azure/1", "openrouter/1", "azure/1", "openrouter/1"]
+    hosts.forget()
+    assert list(client.chat.completions.create(model="falls", messages=MESSAGES, stream=stream))
+    assert [seen.target for seen in hosts.seen] == ["/v1/chat/completions", "/api/v1/chat/completions"]
+
+
+def test_a_custom_provider_in_front_of_a_model_in_the_formats_of_others(served, hosts):
+    base = f"http://{served.running.gateway}"
+    claude = anthropic.Anthropic(base_url=base, api_key=served.token, max_retries=0)
+    assert claude.messages.create(model="openrouter:x-ai/grok-4", max_tokens=50, messages=MESSAGES).content[0].text
+    assert sent(hosts) == ("/api/v1/chat/completions", {"authorization": f"Bearer {ROUTER_KEY}"})
+    hosts.forget()
+    google = genai.Client(api_key=served.token, http_options={"base_url": base})
+    assert google.models.generate_content(model="azure:gpt-4o-mini", contents="Say hello.").text
+    assert sent(hosts) == ("/openai/v1/chat/completions", {"api-key": AZURE_KEY})
+    hosts.forget()
+    # What is no provider belongs to the name.
+    with pytest.raises(errors.ClientError) as refused:
+        google.models.generate_content(model="nobody:gpt-4o-mini", contents="Say hello.")
+    assert (refused.value.code, hosts.seen) == (404, [])
+    openai.OpenAI(base_url=f"{base}/v1", api_key=served.token).chat.completions.create(
+        model="nobody:gpt-4o-mini", messages=MESSAGES
+    )
+    assert json.loads(hosts.seen[0].body)["model"] == "nobody:gpt-4o-mini"
 
 
 def test_a_function_of_the_operator_makes_the_token_of_entra(way, served, hosts):

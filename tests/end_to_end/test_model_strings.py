@@ -53,6 +53,8 @@ def wirekey(tmp_path_factory, simulator):
     (policy / "authz.rego").write_text(POLICY)
     routes = [
         {"match": "by-route", "model": "gemini:google/gemini-2.5-flash?effort=low", "fallback": ["openai:gpt-4o-mini"]},
+        {"match": "at-claude-*", "provider": "anthropic", "model": "claude-haiku-4-5"},
+        {"match": "at-claude-*", "model": "gpt-4o-mini"},
         {"match": "then-*", "model": "sim-fail-503", "fallback": ["gemini:gemini-2.5-flash?temperature=0.25"]},
     ]
     settings = {"listen": LISTEN, "routes": routes, "policy": {"path": str(policy)}}
@@ -134,6 +136,25 @@ def test_routes_and_fallbacks_have_model_strings(way, simulator, wirekey):
     assert (last_sent(simulator)["model"], last_sent(simulator)["temperature"]) == ("gemini-2.5-flash", 0.25)
     first, second = wirekey.finished_events(2, since)
     assert (first["model"], second["model"], second["attempts"]) == ("gemini-2.5-flash", "gemini-2.5-flash", 2)
+
+
+def test_a_prefix_comes_before_the_provider_of_a_route(way, simulator, wirekey):
+    """Another route for the name applies, if it does not lead to another provider."""
+    since = beginning()
+    assert Chat(*way).plain("at-claude-1") == Chat(*way).plain("anthropic:at-claude-1") == TEXT
+    assert {seen.target for seen in simulator.seen} == {"/v1/messages"}
+    assert Chat(*way).plain("openai:at-claude-1") == TEXT
+    assert simulator.seen[-1].target == "/v1/chat/completions"
+    assert [event["route"] for event in wirekey.finished_events(3, since)] == ["routes[1]", "routes[1]", "routes[2]"]
+
+
+def test_vertex_in_front_of_a_name_needs_its_setting(way, simulator):
+    with pytest.raises(
+        openai.PermissionDeniedError, match=r"provider vertex is not enabled.*providers\.vertex"
+    ) as refused:
+        Chat(*way).plain("vertex:gemini-2.5-flash")
+    assert refused.value.code == "backend_not_enabled"
+    assert not simulator.seen
 
 
 @pytest.mark.parametrize("client", ["openai.chat", "gemini", "anthropic", "converse"])

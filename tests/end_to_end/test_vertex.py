@@ -283,18 +283,37 @@ def test_no_token_and_no_private_key_is_in_the_record_or_the_log(served, tokens)
     assert not [secret for secret in secrets if secret in written]
 
 
-def test_a_refused_token_is_replaced_for_the_next_call(served, google, tokens):
-    way = Way(served, "gateway")
+def test_a_refused_token_is_replaced_in_the_same_call(served, google, tokens):
+    way = Way(served, "proxy")
     way.genai().models.generate_content(model=GEMINI, contents="x")
     issued = list(tokens.issued)
     del tokens.issued[:]
+    google.forget()
+    began = new_call_id()
     try:
-        with pytest.raises(errors.ClientError) as refused:
-            way.genai().models.generate_content(model=GEMINI, contents="x")
-        assert refused.value.code == 401
-        assert way.genai().models.generate_content(model=GEMINI, contents="x").text
+        stream = way.genai().models.generate_content_stream(model=GEMINI, contents="x")
+        assert "".join(chunk.text or "" for chunk in stream)
+        assert len(tokens.issued) == 1
     finally:
         tokens.issued[:0] = issued
+    first, second = google.seen
+    assert first.body == second.body
+    event = served.finished_event(began)
+    assert (event["attempts"], event["status"], event["outcome"]) == (2, 200, "completed")
+
+
+def test_a_token_that_is_refused_although_it_is_new_is_not_sent_a_third_time(tmp_path, google, tokens):
+    """The simulator refuses whatever token there is. Later, another one is fetched without a restart."""
+    (tmp_path / "account.json").write_text(tokens.service_account())
+    running = Wirekey(tmp_path, configuration(google, tmp_path, credentials="account.json"), environ=KEY_ENVIRONMENT)
+    own = {"authorization": f"Bearer {running.add_agent('alice')}"}
+    url = f"http://{running.running.gateway}/api/v1/vertex/v1{AT}/publishers/google/models/{GEMINI}:generateContent"
+    body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}
+    failing = own | {"x-simulator": "fail=401"}
+    response = httpx.post(url, json=body, headers=failing, trust_env=False)
+    assert (response.status_code, len(google.seen)) == (401, 2)
+    wait_for(lambda: httpx.post(url, json=body, headers=own, trust_env=False).is_success, "another token")
+    running.stop()
 
 
 def test_other_calls_go_on_while_a_token_is_fetched(tmp_path, google, tokens):

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import time
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -154,6 +156,16 @@ async def test_the_event_loop_goes_on_while_the_token_server_is_slow(google, ser
     assert not waiting.done()
     google.go_on.set()
     assert (await waiting).access_token.reveal() in google.access_tokens
+
+
+async def test_a_hundred_calls_at_the_end_of_a_token_share_one_refresh(google, service_account):
+    credentials = DefaultCredentials(CredentialSearch(file=service_account))
+    first = await credentials.token()
+    credentials._cache.replace(replace(first, expires=time.time()))
+    tokens = await asyncio.gather(*(credentials.token() for _ in range(100)))
+    assert len(google.grants) == 2
+    assert all(token is tokens[0] for token in tokens)
+    assert tokens[0].access_token != first.access_token
 
 
 async def test_a_rejected_token_is_replaced(google, service_account):

@@ -130,6 +130,19 @@ async def test_a_rejected_token_is_replaced_once_and_then_the_login_rests(cache,
     assert server.issued == 2
 
 
+async def test_credentials_that_may_be_repaired_elsewhere_are_tried_again_after_a_while(server, clock):
+    cache = TokenCache("ann", server.renew, buffer=300, clock=clock, repair="Check the account.")
+    cache.rejected(await cache.token())
+    cache.rejected(await cache.token())
+    for _ in range(3):
+        with pytest.raises(NoTokenError, match=r"rejects its own new tokens, too\. Check the account") as error:
+            await cache.token()
+        assert error.value.reason == "unavailable"
+    assert server.issued == 2
+    clock.now += 2
+    assert (await cache.token()).access_token == Secret("ya29.canary-3")
+
+
 async def test_a_rejection_long_after_another_is_a_new_one(cache, server, clock):
     for _ in range(4):
         cache.rejected(await cache.token())

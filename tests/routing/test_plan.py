@@ -99,6 +99,26 @@ def test_a_candidate_without_a_key_is_tried_only_if_it_is_the_first():
     assert played(RetryPlan((candidate(), candidate("c")))) == [(0, None)]
 
 
+def test_a_candidate_with_another_credential_than_keys_is_tried_in_its_turn():
+    other = Candidate("bedrock", pool=pool(), without_key=True)
+    assert played(RetryPlan((candidate("a"), other, candidate("c"))), status(503)) == [(0, "a"), (1, None)]
+
+
+@pytest.mark.parametrize("max_retry_after", [0, 2], ids=["never waits", "waits"])
+def test_a_rejected_token_is_replaced_once(max_retry_after):
+    own = Candidate("vertex", pool=pool(), without_key=True, renews_token=True)
+    plan = RetryPlan((own, candidate("c")), Failover(max_attempts=5, max_retry_after=max_retry_after))
+    assert played(plan, status(401), status(401)) == [(0, None), (0, None), None]
+    alone = RetryPlan((own,), Failover(max_retry_after=max_retry_after))
+    assert not alone.start(0).is_last, "the body is kept for the second attempt"
+    assert played(RetryPlan((own,), Failover(max_attempts=1)), status(401)) == [(0, None), None]
+
+
+def test_the_token_of_a_program_is_never_replaced():
+    plan = RetryPlan((Candidate("vertex", "passthrough", pool=pool(), renews_token=True),))
+    assert played(plan, status(401)) == [(0, None), None]
+
+
 def test_a_candidate_that_needs_no_key_is_tried_without_one():
     plan = RetryPlan((candidate("a"), Candidate("openai", "none", CORP)))
     assert played(plan, RESET) == [(0, "a"), (1, None)]

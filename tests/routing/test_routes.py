@@ -21,11 +21,11 @@ def routes(folder, text):
     return routes_from(config, provider_pools(config, {}))
 
 
-def candidates(routes, call, asked, wanted=None):
+def candidates(routes, call, asked, wanted=None, named=None):
     called, line = call
     method, _, target = line.partition(" ")
     operation = PROVIDERS[called].match_operation(method, target, {})
-    return routes.candidates(called, operation, target.encode(), asked, wanted)
+    return routes.candidates(called, operation, target.encode(), asked, wanted, named=named)
 
 
 def shown(found):
@@ -190,6 +190,66 @@ routes:
     assert shown(candidates(routes(tmp_path, text), CHAT, "a", wanted="m")) == [
         (None, "m", "openai", None, "provider", "openai/1")
     ]
+
+
+PREFIXED = """
+default_backend: null
+routes:
+  - {match: 'gpt-*', provider: gemini, model: gemini-2.5-pro}
+  - {match: 'gpt-*', upstream_url: https://b.example, auth: none, fallback: ['gemini:gpt-4o', gpt-4o]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (None, [("routes[0]", "gemini-2.5-pro", "gemini", None, "provider", "gemini/1")]),
+        ("gemini", [("routes[0]", "gemini-2.5-pro", "gemini", None, "provider", "gemini/1")]),
+        (
+            "openai",
+            [
+                ("routes[1]", None, "openai", "b.example", "none", None),
+                ("routes[0]", "gemini-2.5-pro", "gemini", None, "provider", "gemini/1"),
+                ("routes[0]", "gemini-2.5-pro", "gemini", None, "provider", "gemini/1"),
+            ],
+        ),
+    ],
+)
+def test_a_prefix_comes_before_the_provider_of_a_route(tmp_path, named, expected):
+    """A route without a provider still applies, and so does one to the provider of the prefix."""
+    assert shown(candidates(routes(tmp_path, PREFIXED), CHAT, "gpt-4o", named=named)) == expected
+
+
+def test_a_prefix_comes_before_the_default_backend_and_not_before_a_model_required_by_policy(tmp_path):
+    text = "routes: [{match: 'gpt-*', provider: gemini}]"
+    (found,) = candidates(routes(tmp_path, text), CHAT, "other", wanted="gpt-4o", named="openai")
+    assert (found.route, found.provider) == ("routes[0]", "gemini")
+
+
+@pytest.mark.parametrize(
+    ("call", "asked", "speaks"),
+    [
+        (CHAT, "gemini-2.5-pro", None),
+        (CHAT, "meta/llama-4", None),
+        (CHAT, "claude-sonnet-4-5", "anthropic"),
+        (MESSAGES, "claude-sonnet-4-5", None),
+        (MESSAGES, "gemini-2.5-pro", "gemini"),
+        (MESSAGES, "meta/llama-4", "openai.chat"),
+        (("openai", "POST /v1/responses"), "gemini-2.5-pro", "gemini"),
+        (GENERATE, "gemini-2.5-pro", None),
+        (GENERATE, "claude-sonnet-4-5", "anthropic"),
+        (("bedrock", "POST /model/m/converse"), "claude-sonnet-4-5", "anthropic"),
+        (("bedrock", "POST /model/m/invoke"), "gemini-2.5-pro", "gemini"),
+    ],
+)
+def test_the_model_decides_the_format_at_vertex(tmp_path, call, asked, speaks):
+    config = loaded(
+        tmp_path,
+        "providers: {vertex: {locations: [global]}}\nroutes: [{match: '*', provider: vertex, location: us-east5}]",
+        KEYS,
+    )
+    (found,) = candidates(routes_from(config, provider_pools(config, {})), call, asked)
+    assert (found.provider, found.speaks, found.location) == ("vertex", speaks, "us-east5")
 
 
 @pytest.mark.parametrize(("provider", "call"), [("anthropic", CHAT), ("openai", GENERATE), ("gemini", MESSAGES)])

@@ -196,7 +196,7 @@ class Metering(Addon):
         tap.tap.end()
         reader = tap.tap.reader
         if reader:
-            call.usage = usage_of(call, reader)
+            call.usage = usage_of(state, reader)
             call.cost_usd = cost_of(call, call.usage)
         return reader
 
@@ -210,11 +210,18 @@ def can_pass(encoding: str, status: int) -> bool:
     return status < FIRST_ERROR_STATUS and encoding.strip().lower() != "zstd"
 
 
-def usage_of(call: Call, reader: ResponseReader) -> Usage:
-    """Return what a response used, with all input in `input_tokens`, as every provider's is recorded."""
-    provider = PROVIDERS.get(call.upstream_provider or call.provider or "")
-    operation = call.operation.name if call.operation else ""
-    apart = provider is not None and (provider.counts_cached_apart or operation in provider.cached_apart)
+def usage_of(state: CallState, reader: ResponseReader) -> Usage:
+    """Return what a response used, with all input in `input_tokens`, as every provider's is recorded.
+
+    The response to a request that was not translated is in the format of the provider that was called.
+    """
+    operation, name = state.call.operation, state.call.provider
+    if state.attempt and state.attempt.translated:
+        operation, name = state.attempt.translated.operation, state.attempt.planned.candidate.provider
+    provider = PROVIDERS.get(name or "")
+    if provider is None or operation is None:
+        return reader.usage
+    apart = provider.counts_cached_apart or operation.name in provider.cached_apart
     return reader.usage.with_cached_input() if apart else reader.usage
 
 

@@ -10,8 +10,8 @@ from wirekey.body import Body
 from wirekey.body_reading.reading import ReadTask, check_values, is_costly
 from wirekey.calls.two_way import check_events
 from wirekey.egress.hosts import region_of
-from wirekey.errors import Fault, Refusal
-from wirekey.model_name import BACKENDS, ModelName, ModelNameError, is_plain, provider_of_backend
+from wirekey.errors import Refusal
+from wirekey.model_name import ModelName, ModelNameError, is_plain, provider_of_backend
 from wirekey.operation import TRANSLATED, Facts, Kind
 from wirekey.providers import PROVIDERS, family_of, owner_of_model
 from wirekey.providers.bedrock.services import service_of
@@ -19,6 +19,7 @@ from wirekey.providers.companions import companion_operation
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 from wirekey.realtime.handshake import NO_WEBSOCKET, UPGRADE_REFUSED
+from wirekey.routing.routes import not_enabled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -176,7 +177,7 @@ class Recognition(Addon):
             self.apply_model_name(flow, call, model)
             return True
         if model and (owner := self.owner_elsewhere(flow, call, model)):
-            self.move(flow, call, owner)
+            self.move(flow, call, owner, model)
             call.facts = PROVIDERS[owner].own_facts(call.facts)
         return False
 
@@ -190,6 +191,7 @@ class Recognition(Addon):
             return None
         target = self.calls.request(flow).data.path
         offered = PROVIDERS[call.provider].equivalent_target(target, call.operation, owner) is not None
+        offered = offered or PROVIDERS[owner].receives(call.operation, model)
         route = settings.routes.find(model, call.operation, call.provider, call.agent) if offered else None
         return owner if offered and route is None else None
 
@@ -200,11 +202,13 @@ class Recognition(Addon):
         request, state = self.calls.request(flow), self.calls.state(flow)
         try:
             model = ModelName.parse(written)
-            if model.backend:
-                self.check_enabled(model.backend)
+            if model.destination:
+                self.check_enabled(model.destination)
             content_type = request.headers.get("content-type", "")
             reader = PROVIDERS[provider_of_backend(model.destination or owner_of_model(model.name))]
-            edits = RequestEdits(model.name, model.parameters, google_reads=reader.serves_google_models)
+            edits = RequestEdits(
+                model.name, model.parameters, google_reads=reader.serves_google_models or reader.has_locations
+            )
             edited = PROVIDERS[call.provider].edit_request(
                 call.operation, request.data.path, content_type, state.body, edits
             )
@@ -214,22 +218,19 @@ class Recognition(Addon):
         if call.operation.model is not None:
             call.operation = replace(call.operation, model=model.name)
             call.path = edited.target.partition(b"?")[0].decode("latin-1")
+        state.named_destination = model.destination
         if model.backend:
             call.backend, call.model_prefix = model.backend, model.prefix
             state.client_credential = None
         elif model.provider:
-            self.move(flow, call, model.provider)
+            self.move(flow, call, model.provider, model.name)
 
     def check_enabled(self, backend: str) -> None:
-        """Raise Refusal unless the configuration enables a backend."""
-        if backend in self.services.settings.routes.defaults:
-            return
-        known = f"The operator enables it with backends.{backend}.enabled in wirekey.yaml."
-        unknown = f"Wirekey has no such backend. The backends are: {', '.join(BACKENDS)}."
-        message = f"The backend {backend} is not enabled. {known if backend in BACKENDS else unknown}"
-        raise Refusal(403, "backend_not_enabled", message, Fault.OPERATOR)
+        """Raise Refusal unless the configuration enables a provider or a backend."""
+        if backend not in self.services.settings.routes.defaults:
+            raise not_enabled(backend)
 
-    def move(self, flow: http.HTTPFlow, call: Call, provider: str) -> None:
+    def move(self, flow: http.HTTPFlow, call: Call, provider: str, model: str = "") -> None:
         """Make this a call to another provider that serves the same format, as if the client had called it.
 
         A call in a format that the provider does not serve stays what it is, and is translated. Raises Refusal if it
@@ -243,8 +244,9 @@ class Recognition(Addon):
         target = PROVIDERS[called].equivalent_target(request.data.path, call.operation, provider)
         path = (target or b"").partition(b"?")[0].decode("latin-1")
         operation = PROVIDERS[provider].match_operation(request.method, path, request.headers) if target else None
-        if (target is None or operation is None) and self.is_translated(call.operation, provider):
-            call.backend = provider
+        is_served = PROVIDERS[provider].receives(call.operation, model) or self.is_translated(call.operation, provider)
+        if (target is None or operation is None) and is_served:
+            call.backend = state.named_destination = provider
             state.client_credential = None
             return
         if target is None or operation is None:

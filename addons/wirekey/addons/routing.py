@@ -83,7 +83,7 @@ class Routing(AdmittingAddon):
             state.wanted_model,
             call.agent,
             chosen=chosen,
-            named=call.backend,
+            named=state.named_destination,
             by_model=state.by_model,
         )
         candidates = with_accounts(candidates, call.model, fixed=state.wanted_model is not None)

@@ -14,6 +14,7 @@ from wirekey.calls.code_assist import with_account
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.local_program import NAME as LOCAL_PROGRAM
 from wirekey.calls.local_program import for_local_program
+from wirekey.calls.moved import is_moved, own_target, provider_host
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.translated import AT_ONCE, body_rewrite, record_translation
 from wirekey.calls.two_way import NOT_SIGNED, is_two_way
@@ -137,7 +138,7 @@ def record_attempt(call: Call, attempt: AttemptState) -> None:
 def new_attempt(services: Services, state: CallState, planned: Attempt) -> AttemptState:
     """Return an attempt with its destination, and with the request as the client sent it."""
     call, candidate, settings = state.call, planned.candidate, services.settings
-    host = state.host if candidate.provider == call.provider else PROVIDERS[candidate.provider].host
+    host = provider_host(settings, state, candidate)
     if candidate.region:
         host = in_region(host, candidate.region)
     upstream = candidate.upstream or Upstream(host, path=PROVIDERS[candidate.provider].path_prefix)
@@ -146,8 +147,9 @@ def new_attempt(services: Services, state: CallState, planned: Attempt) -> Attem
         upstream,
         limits_of(settings.limits, candidate.limits),
         model=call.facts.model if call.facts else None,
-        target=state.original_target,
+        target=own_target(state, candidate),
         body=state.body,
+        location=PROVIDERS[candidate.provider].location_of(host),
         signing_host=host if candidate.region else signing_host(state, upstream, settings),
     )
 
@@ -189,16 +191,17 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
     model = candidate.model
     assert call.provider
     assert call.operation
-    translates = candidate.speaks is not None
+    translates, moves = candidate.speaks is not None, is_moved(state, candidate)
     edits = RequestEdits(
         model.name if model and not translates else None,
         model.parameters if model else (),
         # The parameters may ask for more than the policy allows.
         state.cap if model and model.parameters else None,
         clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
-        include_usage=wants_usage(services.settings, call, candidate),
-        provider=call.provider if translates else answered_as(call.provider, candidate.provider),
-        google_reads=PROVIDERS[candidate.provider].serves_google_models,
+        # As with Gemini: Vertex would add the counts to every chunk, from which they cannot be removed again.
+        include_usage=not moves and wants_usage(services.settings, call, candidate),
+        provider=call.provider if translates or moves else answered_as(call.provider, candidate.provider),
+        google_reads=PROVIDERS[candidate.provider].serves_google_models or moves,
     )
     content_type = request.headers.get("content-type", "")
     try:

@@ -49,6 +49,8 @@ class AttemptState:
     """Whether the key is sent as `Authorization: Bearer`, because the client supplied it so."""
     aws: SigV4Credentials | None = field(default=None, repr=False)
     """The credentials that sign the request."""
+    location: str | None = None
+    """The location of Google Cloud that a request of another provider is sent to."""
     signing_host: str = ""
     """The AWS host that names the region and service of the signature."""
     signature: bytes = field(default=b"", repr=False)

@@ -10,6 +10,7 @@ from wirekey.credentials.pool import ProviderKey
 from wirekey.errors import Fault, Refusal
 from wirekey.google.default_credentials import FILE_VARIABLE, PROJECT_VARIABLE, CredentialSearch, DefaultCredentials
 from wirekey.google.tokens import NoTokenError
+from wirekey.providers.vertex.moving import in_project
 from wirekey.providers.vertex.requests import place_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class VertexAccess:
         except NoTokenError as error:
             message = f"Wirekey has no token for Vertex AI. {error}"
             raise Refusal(503, "no_provider_key", message, Fault.OPERATOR) from error
+        if token.project_id:
+            attempt = replace(attempt, target=in_project(attempt.target, token.project_id))
         self.check_project(attempt, token)
         label = f"vertex/{token.account_id}"
         return replace(attempt, key=ProviderKey(label, token.access_token), credential=label, google_token=token)

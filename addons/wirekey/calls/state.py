@@ -42,6 +42,8 @@ class CallState:
     """The allowed origin of the web page that calls."""
     by_model: bool = False
     """Whether the model decides which provider the path means."""
+    named_destination: str | None = None
+    """The provider or backend in front of the model's name."""
     own_models: bool = False
     """Whether the gateway itself responds to a request for models, with those of all providers."""
     arrived: RequestHead | None = field(default=None, repr=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from wirekey.body import SPOOL_ABOVE
+from wirekey.calls.moved import is_moved, moved_attempt, moved_translation
 from wirekey.errors import Fault, Refusal
 from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.providers import PROVIDERS
@@ -108,9 +109,10 @@ def body_rewrite(services: Services, state: CallState, attempt: AttemptState) ->
     if attempt.planned.candidate.speaks is not None:
         return partial(translate_attempt, state, attempt, translation_options(services, state, attempt))
     form = client_format(state)
+    moves = is_moved(state, attempt.planned.candidate)
     if form and has_signed_state(attempt.body):
-        return partial(without_foreign_state, form, attempt)
-    return None
+        return partial(without_foreign_state, form, attempt, moved_as=state if moves else None)
+    return partial(moved_attempt, state, attempt) if moves else None
 
 
 def translation_options(services: Services, state: CallState, attempt: AttemptState) -> tuple[Options, StateReader]:
@@ -135,10 +137,15 @@ def translate_attempt(state: CallState, attempt: AttemptState, settings: tuple[O
     candidate, call = attempt.planned.candidate, state.call
     assert call.operation
     assert call.facts
-    model = candidate.model.name if candidate.model else call.facts.model or ""
+    speaks = candidate.speaks or ""
+    model = PROVIDERS[candidate.provider].name_in(
+        speaks, candidate.model.name if candidate.model else call.facts.model or ""
+    )
     options, states = settings
     body = attempt.body
-    request = translated_request(call.operation.name, candidate.speaks or "", model, body, states, options, call.facts)
+    request = translated_request(call.operation.name, speaks, model, body, states, options, call.facts)
+    if attempt.location:
+        request = moved_translation(candidate.provider, request, model, attempt.location, stream=call.facts.stream)
     client, upstream = request.context.client, request.context.upstream
     operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
     query = attempt.target.partition(b"?")[2].decode("latin-1")
@@ -236,9 +243,14 @@ def called_tools(request: TranslatedRequest) -> set[str]:
     return set(call_names(request.conversation.turns).values())
 
 
-def without_foreign_state(form: Format, attempt: AttemptState) -> AttemptState:
-    """Return an attempt that keeps its format, without the signed state of other providers in its body."""
-    return replace(attempt, body=kept_like(attempt.body, without_signed_state(form, attempt.body, attempt.model or "")))
+def without_foreign_state(form: Format, attempt: AttemptState, moved_as: CallState | None = None) -> AttemptState:
+    """Return an attempt that keeps its format, without the signed state of other providers in its body.
+
+    `moved_as`: the call, if its request is also moved to where its provider wants it.
+    """
+    body = kept_like(attempt.body, without_signed_state(form, attempt.body, attempt.model or ""))
+    attempt = replace(attempt, body=body)
+    return moved_attempt(moved_as, attempt) if moved_as else attempt
 
 
 def translated_fields(attempt: AttemptState, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -43,6 +43,14 @@ def custom_name(value: str) -> str:
     return value
 
 
+def is_custom_name(value: str) -> bool:
+    """Return whether this can be the name of a custom provider."""
+    try:
+        return bool(custom_name(value))
+    except ValueError:
+        return False
+
+
 def custom_host(value: str) -> str:
     """Check the host of a custom provider. Raises ValueError."""
     if not is_canonical(value):

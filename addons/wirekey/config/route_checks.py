@@ -125,7 +125,8 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
             own = route.named_provider
             families = {provider.name: FORMAT_FAMILIES[provider.speaks] for provider in config.providers.custom}
             own_family, target_family = families.get(own or "", own), families.get(target or "", target)
-            known = own_family in OWN_PROVIDERS and target_family in OWN_PROVIDERS
+            # Vertex AI accepts calls in every format.
+            known = {own_family, target_family} <= {*OWN_PROVIDERS} - {"vertex"}
             if own_family and target_family and known and not accepts_format(target_family, own_family):
                 message = (
                     f"falls back to {text}, which goes to {target}. It does not accept calls in the format of {own}. "

@@ -24,6 +24,7 @@ from wirekey.config.values import (
     ValueFormat,
     is_python,
 )
+from wirekey.config.vertex import Location
 from wirekey.credential_headers import is_credential_header
 from wirekey.model_name import BACKENDS, ModelName, ModelNameError
 from wirekey.operation import FORMATS
@@ -195,6 +196,12 @@ class RouteConfig(ConfigGroup):
         description="AWS region for this route, of any partition, instead of the one that the program calls. Needs "
         "`provider: bedrock`.",
     )
+    location: Location | None = Field(
+        default=None,
+        description="Location of Google Cloud for this route, instead of the one that the program calls, or of the "
+        "first one in `providers.vertex.locations`. Needs `provider: vertex`.",
+        examples=["us-east5"],
+    )
     selection: SelectionName | None = Field(
         default=None, description="How to choose one of `keys`. Default: as in the provider's `selection`."
     )
@@ -283,6 +290,13 @@ class RouteConfig(ConfigGroup):
             raise ValueError(f"aws is never used with {'keys' if self.keys else f'auth: {self.auth}'}. Remove one")
         if self.aws and self.aws.bearer:
             raise ValueError("aws.bearer is for providers.bedrock. In a route, put the reference into keys")
+        return self
+
+    @model_validator(mode="after")
+    def check_location(self) -> Self:
+        """Refuse a location of a route that does not go to Vertex AI. Raises ValueError."""
+        if self.location and self.named_provider != "vertex":
+            raise ValueError("location needs provider: vertex")
         return self
 
     @model_validator(mode="after")

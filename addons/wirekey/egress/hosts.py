@@ -133,6 +133,13 @@ def vertex_host(location: str) -> str | None:
     return f"{location}-{VERTEX_GLOBAL}" if VERTEX_LOCATION.fullmatch(location) else None
 
 
+def vertex_location(host: str) -> str | None:
+    """Return the location of a host of Vertex AI, or None for every other name."""
+    area = host.removeprefix("aiplatform.").removesuffix(".rep.googleapis.com")
+    region = host.removesuffix(f"-{VERTEX_GLOBAL}")
+    return next((name for name in ("global", area, region) if vertex_host(name) == host), None)
+
+
 def provider_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:
     """Return host → provider, with all Bedrock hosts in each of `regions`."""
     return FIXED_HOSTS | {host: "bedrock" for region in regions for host in bedrock_hosts(region)}

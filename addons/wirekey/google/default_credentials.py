@@ -34,6 +34,7 @@ BUFFER = 300.0
 """Seconds before its end at which a token is replaced."""
 PATIENCE = 10
 """Seconds for one request to a token server."""
+REPAIR = "Check that the credentials are enabled and may call this service."
 NOT_FOUND = (
     f"There are no Google credentials. Set {FILE_VARIABLE} to the file of a service account, or run `gcloud auth "
     "application-default login`."
@@ -77,7 +78,7 @@ class DefaultCredentials:
     ) -> None:
         self._search, self._account_id = search, account_id
         self._found: _Found | None = None
-        self._cache = TokenCache(account_id, self._renew, buffer=BUFFER, clock=clock)
+        self._cache = TokenCache(account_id, self._renew, buffer=BUFFER, clock=clock, repair=REPAIR)
 
     @property
     def account_id(self) -> str:

@@ -42,9 +42,15 @@ class TokenCache:
         *,
         buffer: float,
         clock: Callable[[], float] = time.time,
+        repair: str | None = None,
     ) -> None:
-        """`buffer`: seconds before its end at which a token is replaced. `renew` gets the token to replace."""
+        """`buffer`: seconds before its end at which a token is replaced. `renew` gets the token to replace.
+
+        `repair`: what to do if new tokens are rejected too, for credentials that may be repaired where they are kept,
+        so that another token is tried after a while. None: a person must log in again.
+        """
         self.account_id = account_id
+        self._repair = repair
         self._renew, self._buffer, self._clock = renew, buffer, clock
         self._current: UsableToken | None = None
         self._generation = 0
@@ -109,6 +115,12 @@ class TokenCache:
             return  # another call has noted it already
         now = self._clock()
         if now - self._renewed_after_rejection < SETTLED:
+            if self._repair is not None:
+                self._rejected = True
+                self._note_failure(
+                    NoTokenError("unavailable", f"Google rejects its own new tokens, too. {self._repair}")
+                )
+                return
             message = f"Google rejects the tokens of {self.account_id}, also new ones. {login_again(self.account_id)}"
             self.end(NoTokenError("needs_login", message))
             return

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.model_name import register_prefixes
 from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.bedrock.services import find_short
 from wirekey.providers.code_assist import CodeAssistApi
 from wirekey.providers.custom import custom_provider
 from wirekey.providers.gemini import Gemini
@@ -36,7 +38,10 @@ def register_custom(providers: Iterable[CustomTraits]) -> None:
     A provider that the configuration no longer has stays, for the calls that are under way: what may be called is
     decided by the settings, which have its hosts and keys.
     """
-    PROVIDERS.update({traits.name: custom_provider(traits) for traits in providers})
+    added = {traits.name: custom_provider(traits) for traits in providers}
+    PROVIDERS.update(added)
+    register_prefixes(added)
+    find_short.cache_clear()  # a path may have one of the names in front of its model
 
 
 def family_of(provider: str) -> str:

@@ -48,6 +48,8 @@ class Provider(Protocol):
     """Whether its calls are sent with an access token of Google's."""
     keyless: tuple[str, ...] = ()
     """Operations whose requests may lack a key, as their body has the credential."""
+    has_locations: bool = False
+    """Whether each path names a location, which has a host of its own. Requests of other providers are moved there."""
     serves_google_models: bool = False
     """Whether a request in OpenAI's format is read by a model of Google's."""
     leads_by_model: bool = False
@@ -88,6 +90,39 @@ class Provider(Protocol):
     def host_of(self, path: str) -> str | None:
         """Return the host that must serve a raw path, or None if any host of the provider may."""
         return None
+
+    def host_in(self, location: str) -> str:
+        """Return the host of a location, which must be valid; "" if it has no locations."""
+        return ""
+
+    def location_of(self, host: str) -> str | None:
+        """Return the location that a host serves, or None."""
+        return None
+
+    def in_location(self, target: bytes, location: str) -> bytes:
+        """Return a target at another location; the same if it has no locations."""
+        return target
+
+    def answers(self, form: str, model: str) -> bool:
+        """Return whether one of its models is called in a format."""
+        return True
+
+    def receives(self, operation: Operation, model: str) -> bool:
+        """Return whether it answers an operation of another provider in the same format, at a path of its own."""
+        return False
+
+    def receive(  # a request's parts, in the order in which they are known
+        self, operation: Operation, target: bytes, body: RequestBody, location: str, model: str, *, stream: bool
+    ) -> tuple[bytes, RequestBody]:
+        """Return target and body of an operation that it `receives`, as it wants them. `model`: the one to ask for.
+
+        Raises Refusal if the request or the model's name cannot stand there.
+        """
+        return target, body
+
+    def name_in(self, form: str, model: str) -> str:
+        """Return the name of a model as requests in a format have it."""
+        return model
 
     def plain_target(self, target: str) -> str:
         """Return a raw path with its query in the one spelling that `match_operation` knows."""

@@ -90,6 +90,12 @@ class Candidate:
     """The AWS credentials of the route; None: as for every call."""
     region: str | None = None
     """The AWS region of the route; None: the one that the program calls."""
+    location: str | None = None
+    """The location of Google Cloud of the route; None: the one that the program calls, or the provider's first."""
+    without_key: bool = False
+    """Whether the provider's calls without a key have another credential: AWS credentials, or a token of Google's."""
+    renews_token: bool = False
+    """Whether the provider's own credential is a token, which is replaced once if the upstream rejects it."""
     is_own_server: bool = False
     """Whether the route names the server, so that it may be of another maker than the provider whose format it has."""
     speaks: str | None = None

@@ -14,6 +14,7 @@ from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.extension import ExtensionError
 from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
 from wirekey.model_name import BACKENDS, ModelName
+from wirekey.providers import PROVIDERS
 from wirekey.providers.custom import CustomTraits
 from wirekey.routing.candidate import Candidate, Limits, Upstream
 from wirekey.routing.conditions import Conditions
@@ -121,7 +122,8 @@ def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
     auth: Auth = "provider" if settings.key_source == "inject" else settings.key_source
     upstream = provider_upstream(config, name)
     if not isinstance(settings, CustomProviderConfig):
-        return Candidate(name, auth, upstream, pool=pool)
+        google, aws = PROVIDERS[name].uses_google_credentials, PROVIDERS[name].uses_aws
+        return Candidate(name, auth, upstream, pool=pool, without_key=google or aws, renews_token=google)
     extension = None
     if is_python(settings.auth):
         extension = Extension.load(settings.auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
@@ -186,6 +188,7 @@ def _route(
         conditions=conditions_of(settings),
         aws=route_credentials(config, index, old.aws if old else None),
         region=settings.region,
+        location=settings.location,
         speaks=settings.speaks,
         strict_translation=None if settings.translation.losses is None else settings.translation.losses == "refuse",
         may_lose=frozenset(settings.translation.drop),

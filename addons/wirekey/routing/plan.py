@@ -101,7 +101,7 @@ class RetryPlan:
         assert self.choice
         if not self._may_go_on(failure, now):
             return None
-        if failure.status == 401 and self.candidates[self.place].code_assist and not self.has_new_token:
+        if failure.status == 401 and self._may_renew():
             self.made += 1
             self.has_new_token = True
             return self._choose(self.choice.key, 0.0, now)
@@ -122,6 +122,12 @@ class RetryPlan:
             self.came_back = True
             return self._choose(self.choice.key, wait, now)
         return None
+
+    def _may_renew(self) -> bool:
+        """Return whether the attempt may be repeated with another token of the same credential."""
+        candidate, choice = self.candidates[self.place], self.choice
+        own_token = candidate.renews_token and candidate.auth == "provider" and (choice is None or choice.key is None)
+        return not self.has_new_token and (candidate.code_assist is not None or own_token)
 
     def _may_go_on(self, failure: Failure, now: float) -> bool:
         if self.made >= self.failover.max_attempts or now - self.began >= self.failover.max_seconds:
@@ -159,6 +165,8 @@ class RetryPlan:
                 continue
             if not candidate.takes_key or candidate.pool is None or candidate.pool.has_available(now):
                 return place
+            if candidate.without_key and not candidate.pool.keys:
+                return place
             if cooling is None and candidate.pool.keys and candidate.code_assist is None:
                 cooling = place
         return cooling
@@ -183,6 +191,8 @@ class RetryPlan:
         if self.made >= self.failover.max_attempts:
             return False
         if (self.failover.max_retry_after and not self.came_back) or self.place + 1 < len(self.candidates):
+            return True
+        if self._may_renew():
             return True
         pool = self.candidates[self.place].pool
         return pool is not None and len(pool.keys) > len(self.tried)

@@ -12,9 +12,9 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
-from wirekey.model_name import ModelName, provider_of_backend
+from wirekey.model_name import BACKENDS, ModelName, provider_of_backend
 from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED, Kind
-from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS, answered_as, owner_of_model
+from wirekey.providers import DEFAULT_PROVIDER, OWN_PROVIDERS, PROVIDERS, answered_as, owner_of_model
 from wirekey.routing.candidate import NO_LIMITS
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Route:
     conditions: Conditions | None = None
     aws: AwsCredentialCache | None = None
     region: str | None = None
+    location: str | None = None
     speaks: str | None = None
     strict_translation: bool | None = None
     may_lose: frozenset[str] = frozenset()
@@ -82,6 +83,7 @@ class Route:
             failover=self.failover,
             aws=self.aws,
             region=self.region,
+            location=self.location,
             asks_usage=self.asks_usage,
             speaks=self.speaks or usual.speaks,
             strict_translation=self.strict_translation,
@@ -94,13 +96,21 @@ def default_of(name: str, defaults: Mapping[str, Candidate]) -> Candidate:
     """Return the candidate of a provider or a backend. Raises Refusal(403) for a backend that is not enabled."""
     if (found := defaults.get(name)) is not None:
         return found
-    raise Refusal(
-        403,
-        "backend_not_enabled",
-        f"The backend {name} is not enabled. The operator of Wirekey enables it with backends.{name}.enabled in "
-        "wirekey.yaml.",
-        Fault.OPERATOR,
-    )
+    raise not_enabled(name)
+
+
+def not_enabled(name: str) -> Refusal:
+    """Return the refusal of a call for a provider or a backend that the configuration does not enable."""
+    if name in BACKENDS:
+        fix = f"The operator enables it with backends.{name}.enabled in wirekey.yaml."
+    elif name in PROVIDERS:
+        setting = f"providers.{name}" if name in OWN_PROVIDERS else "providers.custom"
+        fix = f"The operator enables it with {setting} in wirekey.yaml."
+    else:
+        fix = f"Wirekey has no such backend. The backends are: {', '.join(BACKENDS)}."
+    what = "provider" if name in PROVIDERS else "backend"
+    message = f"The {what} {name} is not enabled. {fix}"
+    return Refusal(403, "backend_not_enabled", message, Fault.OPERATOR)
 
 
 def provider_of(speaks: str | None, called: str) -> str:
@@ -123,16 +133,24 @@ class Routes:
     default_backend: str | None = None
     """The backend of calls that no route matches, in formats that are not another provider's own."""
 
-    def find(
-        self, model: str | None, operation: Operation, called: str = "", agent: Agent | None = None
+    def find(  # what is known of a call, in the order in which it is known
+        self,
+        model: str | None,
+        operation: Operation,
+        called: str = "",
+        agent: Agent | None = None,
+        named: str | None = None,
     ) -> Route | None:
         """Return the first route that fits a requested model and whose conditions hold, or None.
 
-        `called`: the provider whose API the program calls.
+        `called`: the provider whose API the program calls. `named`: the provider or backend in front of the model's
+        name, for which no route to another one is used.
         """
         if model is None and operation.kind is not Kind.INFERENCE:
             return None
         for route in self.routes:
+            if named and route.provider not in {None, named}:
+                continue
             if route.fits(model or "") and (
                 route.conditions is None or route.conditions.hold(operation, called, agent)
             ):
@@ -154,20 +172,22 @@ class Routes:
     ) -> tuple[Candidate, ...]:
         """Return the candidates of a call of the provider `called`, in order; at least one.
 
-        `named` is the provider or backend in front of the model's name, if it is another one than `called`. `by_model`:
-        whether the call came on a path that several providers have.
+        `named` is the provider or backend in front of the model's name. `by_model`: whether the call came on a path
+        that several providers have.
 
         `wanted` is the model that the policy demands: its route is used, and no other model is sent. `chosen` is the
         model that the operator's function chose, for calls whose route sets none. Raises
         Refusal(400) if the route leads to a provider that does not answer this call, Refusal(403) if it leads to a
         backend that is not enabled.
         """
-        route = self.find(wanted or asked, operation, called, agent)
+        route = self.find(wanted or asked, operation, called, agent, None if wanted else named)
         if route is None and named is None:
             named = self.backend_for(wanted or asked, operation, called, by_model=by_model)
         name = named or called
         found_by_route = route.candidate(name, self.defaults) if route else default_of(name, self.defaults)
-        own = self.reached(found_by_route, called, operation, target)
+        planned = replace(found_by_route, model=ModelName(wanted)) if wanted else found_by_route
+        sent = planned.model or chosen or self.override
+        own = self.reached(planned, called, operation, target, sent.name if sent else asked or "")
         if own is None:
             raise elsewhere(found_by_route, called, operation)
         if operation.kind is Kind.LISTING:
@@ -181,7 +201,7 @@ class Routes:
         if route is None or not route.fallback:
             return (own,)
         others = (
-            self.fallback(name, self.find(name.name, operation, called, agent), found_by_route)
+            self.fallback(name, self.find(name.name, operation, called, agent, name.destination), found_by_route)
             for name in route.fallback
         )
         reached = (self.reached(other, called, operation, target) for other in others)
@@ -202,8 +222,13 @@ class Routes:
         is_others = not owner.serves_google_models and owner is not DEFAULT_PROVIDER
         return None if is_others else self.default_backend
 
-    def reached(self, candidate: Candidate, called: str, operation: Operation, target: bytes) -> Candidate | None:
-        """Return a candidate with the format that its requests are translated to, or None if it cannot be reached."""
+    def reached(
+        self, candidate: Candidate, called: str, operation: Operation, target: bytes, model: str = ""
+    ) -> Candidate | None:
+        """Return a candidate with the format that its requests are translated to, or None if it cannot be reached.
+
+        `model`: the one that is sent, unless the candidate has its own.
+        """
         client = TRANSLATED.get(operation.name)
         if candidate.code_assist:
             if operation.name in candidate.code_assist.operations:
@@ -212,11 +237,12 @@ class Routes:
             return replace(candidate, speaks="gemini") if translates else None
         speaks = configured_format(candidate, operation)
         keeps_format = speaks is None or client in {speaks, f"{speaks}.embeddings"}
-        if keeps_format and equivalent_target(called, target, operation, candidate.provider) is not None:
+        model = candidate.model.name if candidate.model else model
+        if keeps_format and is_answered(called, target, operation, candidate, model):
             return candidate if candidate.speaks is None else replace(candidate, speaks=None)
         if client is None or not self.translates:
             return None
-        provider, model = PROVIDERS[candidate.provider], candidate.model.name if candidate.model else ""
+        provider = PROVIDERS[candidate.provider]
         if operation.name in EMBEDDINGS:
             upstream = provider.embeddings_format(model)
         else:
@@ -237,6 +263,16 @@ class Routes:
             return replace(own, model=name)
         other = route.candidate(provider, self.defaults)
         return replace(other, model=other.model or name)
+
+
+def is_answered(called: str, target: bytes, operation: Operation, candidate: Candidate, model: str) -> bool:
+    """Return whether the provider of a candidate answers an operation for a model in the format of the program."""
+    upstream, form = PROVIDERS[candidate.provider], TRANSLATED.get(operation.name)
+    if called != candidate.provider and upstream.receives(operation, model):
+        return True
+    if form and candidate.model and not upstream.answers(form, model):
+        return False
+    return equivalent_target(called, target, operation, candidate.provider) is not None
 
 
 def equivalent_target(called: str, target: bytes, operation: Operation, provider: str) -> bytes | None:

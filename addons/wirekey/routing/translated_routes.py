@@ -53,7 +53,9 @@ def translated_routes(config: Config) -> Iterator[TranslatedRoute]:
             assert operation
             if route.conditions and not route.conditions.hold(operation, called, None):
                 continue
-            candidate = routes.reached(route.candidate(called, defaults), called, operation, path.encode())
+            candidate = routes.reached(
+                route.candidate(called, defaults), called, operation, path.encode(), route.pattern
+            )
             if candidate is None:
                 yield TranslatedRoute(route.label, client, None)
             elif candidate.speaks:

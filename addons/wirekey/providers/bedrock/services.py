@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from wirekey.model_name import MODEL_LENGTH, PREFIX
+from wirekey.model_name import MODEL_LENGTH, PREFIX, has_unknown_prefix
 from wirekey.operation import Facts, Kind
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import PathTable, read_rows
@@ -105,7 +105,9 @@ def read_model_string(written: str) -> str | None:
     """
     name, mark, parameters = written.partition("%3F")
     named = name.replace("%3A", ":").replace("%2F", "/")
-    if read_model_segment(name) is None and not _NAME_AFTER_BACKEND.fullmatch(named[:MODEL_LENGTH]):
+    if read_model_segment(name) is None and (
+        has_unknown_prefix(named) or not _NAME_AFTER_BACKEND.fullmatch(named[:MODEL_LENGTH])
+    ):
         return None
     return named + (f"?{parameters.replace('%3D', '=').replace('%26', '&')}" if mark else "")
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from wirekey.body import Body
-from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, PREFIX
+from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, PREFIX, has_unknown_prefix
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.gemini.parameters import camel, set_parameters
 from wirekey.providers.gemini.responses import OPENAI_NAMES
@@ -131,6 +131,8 @@ class GeminiRequests(RequestEditor):
             if action in BATCH_ACTIONS:
                 return None if model and "%" in model else Operation(action, Body.JSON, Kind.STORAGE, model or tuned)
             name = unquote(model or tuned)
+            if has_unknown_prefix(name.partition("?")[0]):
+                return None
             return Operation(action, Body.JSON, Kind.INFERENCE, name, action == "streamGenerateContent")
         if operation := ROUTES.find(method, path):
             return operation
@@ -145,6 +147,8 @@ class GeminiRequests(RequestEditor):
         """
         found = _WRITTEN.fullmatch(target)
         if found is None or not {"?", ":", "/"} & set(found[2]):
+            return target
+        if has_unknown_prefix(unquote(found[2]).partition("?")[0]):
             return target
         return f"{found[1]}{quote(found[2], safe='%')}:{found[3]}{found[4] or ''}"
 

@@ -5,12 +5,28 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest
 
 from __future__ import annotations
 
-from wirekey.egress.hosts import vertex_host
+from typing import TYPE_CHECKING
+
+from wirekey.egress.hosts import vertex_host, vertex_location
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
 from wirekey.providers.vertex.errors import VertexErrors
+from wirekey.providers.vertex.moving import (
+    FORMATS,
+    OWN_PROJECT,
+    answers,
+    format_of_model,
+    in_location,
+    moved,
+    with_publisher,
+)
 from wirekey.providers.vertex.requests import CLAUDE, VertexRequests, place_of
 from wirekey.providers.vertex.responses import VertexResponses
+
+if TYPE_CHECKING:
+    from wirekey.body import RequestBody
+    from wirekey.operation import Operation
+    from wirekey.providers.model_list import ListedModel
 
 
 class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provider):
@@ -20,6 +36,8 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     key_setting = "GOOGLE_APPLICATION_CREDENTIALS"
     key_headers = ("authorization",)
     uses_google_credentials = True
+    has_locations = True
+    speaks = ("gemini", "anthropic", "openai.chat")
     gateway_paths = ()
     cached_apart = CLAUDE
     otel_name = "gcp.vertex_ai"
@@ -30,9 +48,52 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
         place = place_of(path)
         return vertex_host(place.location) if place else None
 
+    def host_in(self, location: str) -> str:
+        """Return the host of a location, which must be valid."""
+        host = vertex_host(location)
+        assert host
+        return host
+
+    def location_of(self, host: str) -> str | None:
+        """Return the location that a host serves, or None."""
+        return vertex_location(host)
+
+    def in_location(self, target: bytes, location: str) -> bytes:
+        """Return a target at another location."""
+        return in_location(target, location)
+
+    def answers(self, form: str, model: str) -> bool:
+        """Return whether one of its models is called in a format."""
+        return answers(form, model)
+
+    def receives(self, operation: Operation, model: str) -> bool:
+        """Return whether it answers an operation of another provider in the same format, at a path of its own."""
+        form = FORMATS.get(operation.name)
+        return form is not None and answers(form, model)
+
+    def receive(  # as in the base class
+        self, operation: Operation, target: bytes, body: RequestBody, location: str, model: str, *, stream: bool
+    ) -> tuple[bytes, RequestBody]:
+        """Return target and body of an operation that it `receives`, as it wants them. Raises Refusal."""
+        self.check_model_name(model)
+        return moved(operation, target, body, location, model, stream=stream)
+
+    def name_in(self, form: str, model: str) -> str:
+        """Return the name of a model as requests in a format have it."""
+        return with_publisher(model) if form == "openai.chat" else model
+
     def default_format(self, client: str, model: str) -> str:
-        """Return the client's own format: requests are not translated for Vertex AI."""
-        return client
+        """Return the format in which a request is sent to a model: that of its maker."""
+        return format_of_model(model)
+
+    def inference_path(self, model: ListedModel) -> str:
+        """Return the path of a call of one of its models."""
+        place = f"/v1/projects/{OWN_PROJECT}/locations/global"
+        form = format_of_model(model.id)
+        if form == "openai.chat":
+            return f"{place}/endpoints/openapi/chat/completions"
+        publisher, action = ("anthropic", "rawPredict") if form == "anthropic" else ("google", "generateContent")
+        return f"{place}/publishers/{publisher}/models/{model.id}:{action}"
 
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an access token."""

@@ -20,6 +20,7 @@ from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.paths import PathTable, Row
 from wirekey.providers.request_edits import RequestEditor, misnamed
 from wirekey.providers.request_json import malformed
+from wirekey.providers.vertex.moving import OWN_PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from wirekey.providers.request_edits import RequestEdits
 
 VERSION = r"/(?:v1|v1beta1)"
-PROJECT = r"[a-z0-9][a-z0-9.:-]{0,62}"
+PROJECT = rf"(?:{OWN_PROJECT}|[a-z0-9][a-z0-9.:-]{{0,62}})"
+"""A hyphen stands for the project of the credentials."""
 LOCATION = r"[a-z][a-z0-9-]{0,62}"
 MODEL = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}"
 PLACE = rf"{VERSION}/projects/(?P<project>{PROJECT})/locations/(?P<location>{LOCATION})"

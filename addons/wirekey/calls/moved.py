@@ -1,0 +1,67 @@
+"""Requests that keep their format at a provider that has it at paths of its own, such as Vertex AI."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from wirekey.providers import PROVIDERS
+
+if TYPE_CHECKING:
+    from wirekey.calls.attempt_state import AttemptState
+    from wirekey.calls.settings import Settings
+    from wirekey.calls.state import CallState
+    from wirekey.routing.candidate import Candidate
+    from wirekey.translation.requests import TranslatedRequest
+
+
+def provider_host(settings: Settings, state: CallState, candidate: Candidate) -> str:
+    """Return the host of the provider of a candidate: the one that was called, or that of its usual place."""
+    provider = PROVIDERS[candidate.provider]
+    if candidate.location:
+        return provider.host_in(candidate.location)
+    if candidate.provider == state.call.provider:
+        return state.host
+    return provider.host or next((host for host, name in settings.hosts.items() if name == candidate.provider), "")
+
+
+def own_target(state: CallState, candidate: Candidate) -> bytes:
+    """Return path and query as the client sent them, at the location of the route if it has one."""
+    target, provider = state.original_target, PROVIDERS[candidate.provider]
+    if candidate.location and candidate.provider == state.call.provider:
+        return provider.in_location(target, candidate.location)
+    return target
+
+
+def is_moved(state: CallState, candidate: Candidate) -> bool:
+    """Return whether a request keeps its format, and goes to a provider that wants it at a path of its own."""
+    elsewhere = candidate.provider != state.call.provider and candidate.speaks is None
+    return elsewhere and PROVIDERS[candidate.provider].has_locations
+
+
+def moved_attempt(state: CallState, attempt: AttemptState) -> AttemptState:
+    """Return an attempt whose request is where its provider wants it. Raises Refusal if it cannot stand there."""
+    call, location = state.call, attempt.location
+    assert call.operation
+    assert call.facts
+    assert location
+    target, body = PROVIDERS[attempt.planned.candidate.provider].receive(
+        call.operation, attempt.target, attempt.body, location, attempt.model or "", stream=call.facts.stream
+    )
+    return replace(attempt, target=attempt.upstream.path.encode() + target, body=body)
+
+
+def moved_translation(
+    provider: str, request: TranslatedRequest, model: str, location: str, *, stream: bool
+) -> TranslatedRequest:
+    """Return a translated request where its provider wants it. Raises Refusal if it cannot stand there."""
+    form = str(request.context.upstream)
+    owner = next(each for each in PROVIDERS.values() if form in each.speaks)
+    operation = owner.match_operation("POST", request.path, {})
+    assert operation
+    written = request.path + (f"?{request.query}" if request.query else "")
+    target, body = PROVIDERS[provider].receive(
+        operation, written.encode(), request.body, location, model, stream=stream
+    )
+    path, _, query = target.decode().partition("?")
+    return replace(request, path=path, query=query, body=bytes(body))

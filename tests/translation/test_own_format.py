@@ -34,3 +34,18 @@ def test_a_call_of_another_model_keeps_a_signature_for_gemini_in_either_spelling
     body = json.dumps({"contents": [{"role": "model", "parts": [part]}]}).encode()
     found = json.loads(without_signed_state(Format.GEMINI, body, "gemini-3-pro-preview"))
     assert found["contents"][0]["parts"] == [{**part, signature: SKIP_SIGNATURE}]
+
+
+@pytest.mark.parametrize(
+    ("form", "turns", "blocks"), [("gemini", "contents", "parts"), ("anthropic", "messages", "content")]
+)
+def test_a_turn_without_signed_state_keeps_its_bytes(form, turns, blocks):
+    text = b'{ "role" : "user", "%b": [ {"text": "Hi", "type": "text"} ] }' % blocks.encode()
+    thought = {"type": "thinking", "thinking": "hm", "signature": "wk1_AAAA"}
+    signature = base64.b64encode(GEMINI_MARKER).decode() + "AAAA"
+    part = {"text": "", "thoughtSignature": signature} if form == "gemini" else thought
+    signed = json.dumps({"role": "model", blocks: [{"text": "Hello"}, part]}).encode()
+    body = b'{"%b": [%b, %b, %b]}' % (turns.encode(), text, signed, text)
+    found = without_signed_state(Format(form), body, "gemini-3-pro-preview")
+    assert found.count(text) == 2
+    assert json.loads(found)[turns][1] == {"role": "model", blocks: [{"text": "Hello"}]}

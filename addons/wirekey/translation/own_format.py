@@ -79,6 +79,9 @@ def _edited(body: RequestBody, member: str, inner: str | None, keep: Edit) -> Re
         return encode(top)
     found = []
     for raw in listed:
+        if not has_signed_state(bytes(raw)):
+            found.append(raw)
+            continue
         turn = _OBJECT.decode(raw)
         try:
             turn[inner] = Raw(encode(_kept(_LIST.decode(turn[inner]), keep)))

@@ -131,7 +131,9 @@ def _check_signatures(model: str, contents: list[tuple[Any, list[Json]]]) -> Non
             given, call = part.get("thoughtSignature", part.get("thought_signature")), call_in(part)
             if given is not None and given not in SKIPPED:
                 bare = call and {name: value for name, value in call.items() if name != "id"}
-                if given != signature("gemini", bare if call else part.get("text")):
+                # Google reads base64 in either alphabet, and its SDK writes the other one.
+                standard = str(given).replace("-", "+").replace("_", "/")
+                if standard != signature("gemini", bare if call else part.get("text")):
                     raise BadRequest(f"contents[{index}].parts[{number}]: Thought signature is not valid.")
             if call and first and role == "model" and index > since and given is None and SIGNING.match(model):
                 raise BadRequest(

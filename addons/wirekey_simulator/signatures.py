@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 
-from wirekey_simulator.exchange import encode
+import msgspec
+
+encode = msgspec.json.Encoder(order="sorted").encode
+"""Programs may send the members of a call back in another order."""
 
 
 def signature(maker: str, content: object) -> str:

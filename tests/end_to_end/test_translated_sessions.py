@@ -1,8 +1,9 @@
 """Whole sessions: twelve turns with parallel tools, an image, reasoning, a forced tool and a structured response.
 
-The SDK of each provider holds the same session with the model of every other one, plain and streamed, and with another
-upstream at every turn. The simulator refuses what the providers refuse. The SDKs for Node, LangChain and LiteLLM hold
-it with another upstream at every turn, and with `WIREKEY_SESSIONS=all` with each upstream, too:
+The SDK of each provider holds the same session with the model of every other one, plain and streamed, with two
+upstreams in turns, and with another upstream at every turn. The simulator refuses what the providers refuse. The SDKs
+for Node, LangChain and LiteLLM hold it with another upstream at every turn. `WIREKEY_SESSIONS=all` has them hold it with
+each upstream, too, and the others with two in turns both plain and streamed:
 
     WIREKEY_SESSIONS=all ./run.sh test tests/end_to_end/test_translated_sessions.py
 """
@@ -113,9 +114,9 @@ def held(way, simulator, client, upstreams, *, streamed):
         if form != "openai.chat" and asks_for_thought(body) and not (client == "openai.chat" and streamed):
             assert turn.thought == step.get("thought", SILENT if form == "gemini" else "")
     check_upstreams(client, upstreams, bodies)
-    if len(set(upstreams)) == 1:
-        for before, after in pairwise(seen.body for seen in simulator.seen):
-            old, new = turns_as_sent(before), turns_as_sent(after)
+    for upstream in set(upstreams):
+        sent = [turns_as_sent(seen.body) for seen, to in zip(simulator.seen, upstreams, strict=True) if to == upstream]
+        for old, new in pairwise(sent):
             assert new[: len(old)] == old
 
 
@@ -204,6 +205,27 @@ def test_an_sdk_holds_a_session_with_the_model_of_another_provider(way, simulato
 @pytest.mark.parametrize("client", SESSIONS)
 def test_the_upstream_may_change_at_every_turn(way, simulator, client, streamed):
     held(way, simulator, client, list(islice(cycle(ROTATION), TURNS)), streamed=streamed)
+
+
+MADE_IN_TURNS = [("adaptive", "gemini"), ("gemini", "openai"), ("openai", "bedrock")]
+"""Two upstreams of different makers, whose models have a turn each."""
+ALTERNATING = [
+    (client, upstreams, streamed)
+    for at, client in enumerate(SESSIONS)
+    for place, upstreams in enumerate(MADE_IN_TURNS)
+    for streamed in (False, True)
+    if os.environ.get("WIREKEY_SESSIONS") == "all" or streamed == bool((at + place) % 2)
+]
+
+
+@pytest.mark.parametrize(
+    ("client", "upstreams", "streamed"),
+    ALTERNATING,
+    ids=[f"{client}-{'-'.join(two)}-{'streamed' if streamed else 'plain'}" for client, two, streamed in ALTERNATING],
+)
+def test_two_upstreams_in_turns_each_get_their_own_reasoning_state_back(way, simulator, client, upstreams, streamed):
+    """The simulator accepts a signature, an encrypted reasoning or a thought signature only as it has issued it."""
+    held(way, simulator, client, list(islice(cycle(upstreams), TURNS)), streamed=streamed)
 
 
 LIBRARIES = {

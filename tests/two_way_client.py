@@ -11,7 +11,7 @@ from uuid import uuid4
 from tests.aws_signing import HOST, signed
 from tests.http2_client import Http2Client
 from tests.raw_client import RawClient
-from tests.running import Wirekey
+from tests.running import Wirekey, wait_for
 from tests.signing.event_stream import chunk_signature, date, frame, signature_of
 from tests.signing.requests import header
 from wirekey.metering.eventstream import read_headers
@@ -51,6 +51,27 @@ def frames_of(data: bytes) -> list[tuple[dict, bytes]]:
         found.append((read_headers(data[12:end]), data[end : total - 4]))
         data = data[total:]
     return found
+
+
+def recorded(proxy: Wirekey, turns: int = 1, since: str | None = None) -> tuple[dict, list[dict]]:
+    """The events of the only stream since then, and of its turns, once it has ended."""
+    events = proxy.finished_events(1 + turns, proxy.began if since is None else since)
+    (stream,) = [event for event in events if event["parent_id"] is None]
+    found = [event for event in events if event["parent_id"]]
+    assert [event["parent_id"] for event in found] == [stream["id"]] * turns
+    assert {event["operation"] for event in found} <= {"realtime.response"}
+    return stream, found
+
+
+def stream_event(proxy: Wirekey) -> dict:
+    """The event of the only stream since `proxy.began`, once it has ended, whatever its turns."""
+
+    def ended():
+        events = [event for event in proxy.events() if event["id"] > proxy.began[:13] and not event["parent_id"]]
+        return events if events and all(event["outcome"] for event in events) else None
+
+    (event,) = wait_for(ended, "the end of the stream")
+    return event
 
 
 class TwoWayClient:

@@ -64,11 +64,13 @@ def test_the_sdk_for_node_has_the_same_conversations_in_each_delivery(proxy, sim
         assert (seen.protocol, seen.status, seen.outcome) == ("h2", 200, "completed")
         assert seen.received_events == 25
         assert proxy.pair.access_key not in str(seen.headers)
-    events = proxy.finished_events(len(DELIVERIES), began)
-    assert {(event["agent_id"], event["outcome"], event["finish_reason"]) for event in events} == {
-        ("alice", "completed", "END_TURN")
-    }
-    assert all(event["audio_input_tokens"] and event["audio_output_tokens"] for event in events)
+    events = proxy.finished_events(len(DELIVERIES) * (1 + len(OPTIONS["turns"])), began)
+    turns = [event for event in events if event["parent_id"]]
+    assert len(events) - len(turns) == len(DELIVERIES)
+    assert {(event["agent_id"], event["outcome"]) for event in events} == {("alice", "completed")}
+    assert {turn["finish_reason"] for turn in turns} == {"END_TURN"}
+    assert all(turn["audio_output_tokens"] for turn in turns)
+    assert sum(turn["audio_input_tokens"] for turn in turns) > 0
 
 
 def test_the_sdk_raises_its_usual_exception(proxy, simulator, direct):

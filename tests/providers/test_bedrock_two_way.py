@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wirekey.metering.eventstream import write_frame
 from wirekey.operation import Usage
+from wirekey.providers.bedrock.realtime import may_begin_turn
 from wirekey.providers.bedrock.two_way import TwoWayStream
 
 EVENT = {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
@@ -88,6 +89,100 @@ def test_a_stream_is_read(events, usage, finished, error):
     reader = TwoWayStream()
     reader.feed(written(events))
     assert (reader.usage, reader.finished, reader.error_type) == (usage, finished, error)
+
+
+def turns_in(events) -> list:
+    """What a stream reports of turns: that one began, or the input and output tokens that it has used."""
+    found, reader = [], TwoWayStream()
+    reader.report = found.append
+    reader.feed(written(events))
+    return [
+        (each.reports.name, each.id, (each.usage.input_tokens, each.usage.output_tokens) if each.usage else None)
+        for each in found
+    ]
+
+
+BEGAN, ENDED = "BEGAN", "ENDED"
+TURNS = {
+    "one turn": ([START, *TURN, counts(1, 2, 3, 4)], [(BEGAN, "1", None), (ENDED, "1", (3, 7))]),
+    "counts within a turn": (
+        [START, *TURN[:2], counts(1, 2, 3, 4), TURN[2], counts(1, 2, 5, 4)],
+        [(BEGAN, "1", None), (ENDED, "1", (3, 9))],
+    ),
+    "each turn has the tokens since the last": (
+        [START, *TURN, counts(1, 2, 3, 4), counts(9, 2, 3, 4), *TURN, counts(9, 2, 30, 4)],
+        [(BEGAN, "1", None), (ENDED, "1", (3, 7)), (BEGAN, "2", None), (ENDED, "2", (8, 27))],
+    ),
+    "several contents": (
+        [START, TURN[0], PARTIAL, *TURN, counts(1, 0, 1, 0)],
+        [(BEGAN, "1", None), (ENDED, "1", (1, 1))],
+    ),
+    "interrupted": ([START, TURN[0], INTERRUPTED, counts(1, 0, 1, 0)], [(BEGAN, "1", None), (ENDED, "1", (1, 1))]),
+    "counts that shrink": (
+        [START, *TURN, counts(5, 0, 5, 0), *TURN, counts(1, 0, 6, 0)],
+        [(BEGAN, "1", None), (ENDED, "1", (5, 5)), (BEGAN, "2", None), (ENDED, "2", (0, 1))],
+    ),
+    "no counts": ([START, *TURN, {"completionEnd": {"stopReason": "END_TURN"}}], [(BEGAN, "1", None)]),
+    "unknown counts": ([START, *TURN, WRONG], [(BEGAN, "1", None)]),
+}
+
+
+@pytest.mark.parametrize(("events", "turns"), TURNS.values(), ids=TURNS)
+def test_turns_are_reported_with_their_tokens(events, turns):
+    assert turns_in(events) == turns
+
+
+def test_tokens_after_the_last_turn_are_left():
+    reader = TwoWayStream()
+    reader.feed(written([START, *TURN, counts(1, 2, 3, 4)]))
+    assert reader.take_usage().input_tokens == 0
+    reader.feed(written([counts(6, 2, 3, 4)]))
+    assert (reader.take_usage().audio_input_tokens, reader.take_usage().audio_input_tokens) == (5, 0)
+
+
+CLIENT_EVENTS = {
+    "sessionStart": False,
+    "promptStart": False,
+    "contentStart": True,
+    "audioInput": True,
+    "textInput": True,
+    "toolResult": True,
+    "contentEnd": False,
+    "promptEnd": False,
+    "sessionEnd": False,
+    "somethingNew": True,
+}
+
+
+@pytest.mark.parametrize(("name", "may_begin"), CLIENT_EVENTS.items(), ids=CLIENT_EVENTS)
+def test_input_may_begin_a_turn(name, may_begin):
+    assert may_begin_turn(chunk({name: {"promptName": "p"}})) is may_begin
+    assert may_begin_turn(chunk({name: {"promptName": "p"}}, p="padding")) is may_begin
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        chunk({"contentEnd": {}, "textInput": {"content": "hidden"}}),
+        chunk(b"no JSON"),
+        chunk(b'{"event":[]}'),
+        write_frame(EVENT, b'{"bytes":5}'),
+        b"short",
+    ],
+    ids=["two events in one", "no JSON", "no object", "no bytes", "no frame"],
+)
+def test_an_event_that_cannot_be_read_may_begin_a_turn(payload):
+    assert may_begin_turn(payload)
+
+
+def test_the_empty_event_at_the_end_begins_no_turn():
+    assert not may_begin_turn(b"")
+
+
+@given(st.binary(max_size=300))
+def test_no_event_of_a_client_raises(data):
+    may_begin_turn(data)
+    may_begin_turn(chunk(data))
 
 
 @given(st.lists(st.integers(1, 300), max_size=20))

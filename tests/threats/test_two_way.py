@@ -15,7 +15,7 @@ from tests.running import wait_for
 from tests.signing.event_stream import chunk_signature, date, frame
 from tests.signing.requests import HEADERS
 from tests.threats.conftest import beginning
-from tests.two_way_client import ENDING, PREPARATION, TwoWayClient, asking, payload_of
+from tests.two_way_client import ENDING, PREPARATION, TwoWayClient, asking, payload_of, stream_event
 from wirekey.signing.event_frames import FRAME_LIMIT
 from wirekey.signing.event_signatures import EVENTS_PAYLOAD
 
@@ -115,7 +115,7 @@ def test_S1_an_event_that_does_not_verify_ends_the_stream_with_awss_exception(pr
     wait_for(lambda: simulator.seen[0].outcome, "the provider to notice")
     assert simulator.seen[0].received_events <= received + passed
     assert simulator.seen[0].outcome == "client_gone"
-    event = proxy.finished_event(proxy.began)
+    event = stream_event(proxy)
     assert (event["outcome"], event["policy_reason"]) == ("interrupted", "signature_refused")
     assert CANARY not in proxy.output.read_text()
 
@@ -155,7 +155,7 @@ def test_S5_events_stand_for_the_body_of_no_other_operation(proxy, simulator):
     assert "Sign the whole body" in answer.message
     assert answer.headers["content-type"] == "application/json"
     assert not simulator.seen
-    event = proxy.finished_event(proxy.began)
+    event = stream_event(proxy)
     assert (event["outcome"], event["policy_result"], event["agent_id"]) == ("denied", "deny", "alice")
 
 
@@ -189,7 +189,7 @@ def test_R10_the_stream_of_a_revoked_agent_ends_with_the_providers_error(proxy, 
         client.until_ended()
         kind, message = client.exception
         assert (kind, "revoked" in message) == ("validationException", True)
-    event = proxy.finished_event(proxy.began)
+    event = stream_event(proxy)
     assert (event["outcome"], event["policy_reason"], event["agent_id"]) == ("interrupted", "agent_revoked", "carol")
 
 
@@ -213,7 +213,7 @@ def test_R10_a_stream_ends_when_its_token_expires(proxy):
         client.until_ended()
         kind, message = client.exception
         assert (kind, "expired" in message) == ("validationException", True)
-    event = proxy.finished_event(proxy.began)
+    event = stream_event(proxy)
     assert (event["outcome"], event["policy_reason"], event["agent_id"]) == ("interrupted", "agent_revoked", "alice")
 
 
@@ -239,7 +239,7 @@ def test_a_stream_is_idle_once_neither_side_sends(tmp_path, simulator):
         client.tell(*PREPARATION, *asking("hello"))
         client.until_ended()
         assert client.exception[0] == "modelStreamErrorException"
-        event = impatient.finished_event(impatient.began)
+        event = stream_event(impatient)
         assert (event["outcome"], event["policy_reason"]) == ("timeout", "upstream_timeout")
 
 

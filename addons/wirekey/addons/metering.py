@@ -11,6 +11,7 @@ from wirekey.call import Outcome
 from wirekey.calls.code_assist import EnvelopeRemoval
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
 from wirekey.calls.translated import ResponseTranslation
+from wirekey.calls.two_way_turns import follow_turns
 from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
 from wirekey.credentials.pool import retry_after_seconds
@@ -80,6 +81,7 @@ class Metering(Addon):
         reader = PROVIDERS[provider].response_reader(
             operation, facts, response.status_code, content_type, headers=response.headers
         )
+        follow_turns(self.calls, flow, state, reader)
         state.tap = self.make_tap(flow, state, reader)
         if envelope:
             state.tap.envelope = envelope
@@ -163,9 +165,16 @@ class Metering(Addon):
         """Record usage and cost of a whole response, and whether its stream was truncated."""
         state = self.calls.find(flow)
         reader = self.account(state)
-        if state is None or reader is None or state.call.outcome is not None:
+        if state is None:
             return
         call = state.call
+        if reader is not None and call.outcome is None:
+            self.note_outcome(call, reader)
+        if state.turns:
+            state.turns.end(call.outcome or (Outcome.COMPLETED if succeeded(call) else Outcome.UPSTREAM_ERROR), reader)
+
+    def note_outcome(self, call: Call, reader: ResponseReader) -> None:
+        """Note how a whole response ended, if not well."""
         if reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or reader.error_type
@@ -176,15 +185,21 @@ class Metering(Addon):
         """Record usage and cost of a response that broke off. The wire layer has recorded which side ended it."""
         state = self.calls.find(flow)
         reader = self.account(state)
-        if not (state and state.tap and state.call.outcome in (None, Outcome.CLIENT_CANCELLED)):
-            return
+        if state and state.tap and state.call.outcome in (None, Outcome.CLIENT_CANCELLED):
+            self.note_break(flow, state, reader)
+        if state and state.turns:
+            state.turns.end(state.call.outcome or Outcome.CLIENT_CANCELLED, reader)
+
+    def note_break(self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> None:
+        """Note how a response ended that broke off, if its client has all that matters of it."""
+        received = state.tap.received if state.tap else 0
         # SDKs disconnect after the provider's error event or the last event, without waiting for the end. curl
         # disconnects when it has all bytes of the Content-Length, which over HTTP/2 may be before the stream ends.
         call = state.call
         if reader and reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or reader.error_type
-        elif succeeded(call) and ((reader and reader.finished) or is_whole(flow.response, state.tap.received)):
+        elif succeeded(call) and ((reader and reader.finished) or is_whole(flow.response, received)):
             call.outcome = Outcome.COMPLETED
 
     def account(self, state: CallState | None) -> ResponseReader | None:
@@ -195,7 +210,7 @@ class Metering(Addon):
         call.response_bytes = tap.received
         tap.tap.end()
         reader = tap.tap.reader
-        if reader:
+        if reader and state.turns is None:  # its turns have the usage
             call.usage = usage_of(state, reader)
             call.cost_usd = cost_of(call, call.usage)
         return reader

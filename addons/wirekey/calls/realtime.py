@@ -80,6 +80,8 @@ class RealtimeSession:
         """Tokens of the last response, which are a part of the next one's input."""
         self.transcription_model: str | None = None
         self.closing: Closing | None = None
+        self.refusal: Refusal | None = None
+        """The refusal of the last message or response that was not allowed."""
         self.has_announced_end = False
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -284,6 +286,7 @@ class RealtimeSession:
     ) -> MessageDecision:
         """Record a refusal, and return it as the message for the client, or close the connection with it."""
         call = state.call
+        self.refusal = refusal
         if state.hold:
             state.hold.sent = False
             settle_hold(self.services.quotas, state)
@@ -325,6 +328,7 @@ class RealtimeSession:
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
             forget_frames(error)
+            self.refusal = refusal
             code = TRY_AGAIN_LATER if refusal.status == 429 else POLICY_VIOLATION
             self.closing = Closing(code, refusal.code, Outcome.INTERRUPTED)
             state.call.policy_result = "allow"
@@ -332,6 +336,7 @@ class RealtimeSession:
             await self.record_intent(state.call)
         except Refusal as refusal:
             forget_frames(refusal)
+            self.refusal = refusal
             self.closing = Closing(TRY_AGAIN_LATER, refusal.code, Outcome.INTERRUPTED)
 
     def counted(self, message: ServerMessage) -> None:

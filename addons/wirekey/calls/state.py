@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wirekey.calls.held_bytes import Reservation
     from wirekey.calls.response_copy import ResponseCopy
     from wirekey.calls.response_tap import ResponseTap
+    from wirekey.calls.two_way_turns import TwoWayTurns
     from wirekey.credentials.client_supplied import ClientCredential
     from wirekey.errors import Refusal
     from wirekey.identity.jwt_tokens import TokenReference
@@ -59,6 +60,8 @@ class CallState:
     verified: VerifiedSignature | None = None
     event_resigner: EventResigner | None = field(default=None, repr=False)
     """Passes on the events of a request that streams while its response does, once its head was sent."""
+    turns: TwoWayTurns | None = None
+    """The turns of such a stream."""
     signs_payload: bool = False
     """Whether the client sends the hash of its body in a header."""
     refuses_losses: bool = False

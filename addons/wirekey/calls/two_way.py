@@ -1,33 +1,25 @@
 """Requests that are streams of signed events, sent while the response streams: Bedrock's two-way operation.
 
 The head decides on the call as any head does. After that each event is verified against the pair of the agent that
-signed the head, and signed again in the chain of the head that was sent. No other event reaches the provider.
+signed the head, and signed again in the chain of the head that was sent. No other event reaches the provider. The first
+event of each turn waits until the turn is judged and recorded: see `two_way_events` and `two_way_turns`.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from wirekey.body import Body
 from wirekey.errors import Fault, Refusal
-from wirekey.signing.event_signatures import EVENTS_PAYLOAD, EventResigner
-from wirekey.signing.refusal import SignatureRefused
-from wirekey.wire.delegate import RequestRefused
+from wirekey.signing.event_signatures import EVENTS_PAYLOAD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mitmproxy import http
     from mitmproxy.connection import Server
 
-    from wirekey.calls.calls import Calls
     from wirekey.calls.state import CallState
     from wirekey.operation import Operation
     from wirekey.signing.request import RequestHead
-
-UNRESERVED_BYTES = 64 * 1024
-"""Bytes of an unfinished event up to which no memory is reserved."""
 
 NOT_HTTP2 = Refusal(
     400, "http2_required", "This operation streams in both directions and needs HTTP/2. Use an HTTP/2 client."
@@ -91,32 +83,3 @@ def check_upstream(state: CallState, server: Server) -> None:
         raise NOT_SIGNED
     if server.alpn != b"h2":
         raise UPSTREAM_NOT_HTTP2
-
-
-def events_to_send(calls: Calls, flow: http.HTTPFlow, state: CallState, data: bytes) -> Iterator[bytes]:
-    """Yield the events that end in a part of the request, signed for the provider; b"" stands for the end.
-
-    Raises RequestRefused at an event that does not verify, or for which there is no memory.
-    """
-    resigner = state.event_resigner
-    if resigner is None:
-        raise RequestRefused(NOT_SIGNED)
-    try:
-        if not data:
-            resigner.end()
-            return
-        state.call.request_bytes = (state.call.request_bytes or 0) + len(data)
-        yield from resigner.feed(data, time.time())
-        hold_unfinished(calls, flow, state, resigner)
-    except SignatureRefused as refused:
-        raise RequestRefused(Refusal(403, "signature_refused", refused.message, error_type=refused.code)) from None
-    except Refusal as refusal:
-        raise RequestRefused(refusal) from None
-
-
-def hold_unfinished(calls: Calls, flow: http.HTTPFlow, state: CallState, resigner: EventResigner) -> None:
-    """Reserve memory for a long unfinished event, or release it. Raises Refusal at its limits."""
-    if resigner.held > UNRESERVED_BYTES:
-        calls.reserve(flow, resigner.held)
-    elif state.reserved:
-        state.reserved.release()

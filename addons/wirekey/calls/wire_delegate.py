@@ -20,7 +20,8 @@ from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
 from wirekey.calls.translated import AT_ONCE
-from wirekey.calls.two_way import events_to_send, is_between_turns, is_two_way
+from wirekey.calls.two_way import is_between_turns, is_two_way
+from wirekey.calls.two_way_events import events_to_send
 from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from wirekey.calls.state import CallState
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireLimits
+    from wirekey.wire.websocket import PendingDecision
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +158,8 @@ class CallDelegate:
         state = self.states.get(flow.id)
         return state is not None and is_two_way(state.call.operation)
 
-    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterator[bytes]:
-        """Yield the verified events of a part of a two-way request; b"" stands for the end. Raises RequestRefused."""
+    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterator[bytes | PendingDecision]:
+        """Yield the verified events of a part of a two-way request, and what to wait for. Raises RequestRefused."""
         state = self.states.get(flow.id)
         if state is None:
             return  # the call has ended
@@ -222,10 +224,12 @@ class CallDelegate:
 
     @guard(on_error=lambda *_: None)
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
-        """Return the refusal that ends a running call: its agent was revoked, or the process ends now."""
+        """Return the refusal that ends a running call: of its agent or its last turn, or because the process ends."""
         state = self.states.get(flow.id)
         if state and (self.services.ends_calls or (self.services.is_draining and is_between_turns(state))):
             return STOPPING
+        if state and state.turns and (refusal := state.turns.due()):
+            return refusal
         return refusal_if_revoked(self.services, state) if state else None
 
     @guard(on_error=lambda *_: INTERNAL_ERROR)

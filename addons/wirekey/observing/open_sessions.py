@@ -6,21 +6,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wirekey.audit.event import count, number
 from wirekey.body import Body
+from wirekey.operation import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from wirekey.call import Call
-    from wirekey.operation import Usage
 
 MAX_ROWS = 100
 """Sessions of one process that a report names. It counts the others."""
 
+COUNTS = ("input_tokens", "output_tokens", "audio_input_tokens", "audio_output_tokens")
+SHOWN = ("id", "started_at", "agent", "provider", "operation", "model", "responses", "cost_usd", "unpriced")
+
+type JsonValue = str | int | float | None
 type Report = dict[str, Any]
 """`count`: the number of open sessions. `rows`: the first of them, the oldest first."""
 
@@ -38,10 +42,7 @@ class OpenSession:
     model: str | None
     """The model of the last response."""
     responses: int = 0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    audio_input_tokens: int | None = None
-    audio_output_tokens: int | None = None
+    usage: Usage = field(default_factory=Usage)
     cost_usd: float | None = None
     unpriced: int = 0
     """Responses with tokens and an unknown cost."""
@@ -50,17 +51,16 @@ class OpenSession:
         """Add a response, or tokens that were used outside of one."""
         self.responses += call.intent_recorded
         if call.usage:
-            self.add_usage(call.usage)
+            self.usage = self.usage.plus(call.usage)
             cost = number(call.cost_usd)
-            self.cost_usd = added(self.cost_usd, cost)
+            if cost is not None:
+                self.cost_usd = (self.cost_usd or 0.0) + cost
             self.unpriced += cost is None and call.usage.input_tokens is not None
 
-    def add_usage(self, usage: Usage) -> None:
-        """Add tokens."""
-        self.input_tokens = added(self.input_tokens, count(usage.input_tokens))
-        self.output_tokens = added(self.output_tokens, count(usage.output_tokens))
-        self.audio_input_tokens = added(self.audio_input_tokens, count(usage.audio_input_tokens))
-        self.audio_output_tokens = added(self.audio_output_tokens, count(usage.audio_output_tokens))
+    def row(self) -> dict[str, JsonValue]:
+        """Return what may be shown of the session."""
+        used = {name: count(getattr(self.usage, name)) for name in COUNTS}
+        return {name: getattr(self, name) for name in SHOWN} | used
 
 
 class OpenSessions:
@@ -95,7 +95,7 @@ class OpenSessions:
     def report(self) -> Report:
         """Return the open sessions as JSON values."""
         found = list(self.sessions.values())
-        return {"count": len(found), "rows": [asdict(session) for session in found[:MAX_ROWS]]}
+        return {"count": len(found), "rows": [session.row() for session in found[:MAX_ROWS]]}
 
 
 def joined(reports: Iterable[Report]) -> Report:
@@ -103,10 +103,3 @@ def joined(reports: Iterable[Report]) -> Report:
     found = list(reports)
     rows = sorted((row for report in found for row in report["rows"]), key=lambda row: row["started_at"])
     return {"count": sum(report["count"] for report in found), "rows": rows[:MAX_ROWS]}
-
-
-def added[Number: (int, float)](total: Number | None, more: Number | None) -> Number | None:
-    """Return a sum in which None is unknown."""
-    if total is None or more is None:
-        return more if total is None else total
-    return total + more

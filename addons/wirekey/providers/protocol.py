@@ -79,7 +79,7 @@ class Provider(Protocol):
     cached_apart: tuple[str, ...] = ()
     """The operations whose count of input leaves that out, if those of the others do not."""
     connections: Mapping[str, RealtimeProtocol] = MappingProxyType({})
-    """Operation that opens a WebSocket → the protocol of its messages."""
+    """Operation that opens a WebSocket or a stream in both directions → the protocol of its messages."""
     model_names_region: bool = False
     """Whether the requested model's name says the region, on which the price depends."""
 

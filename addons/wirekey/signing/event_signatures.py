@@ -78,7 +78,7 @@ class EventResigner:
     all the same. For one request. It holds at most one unfinished frame.
     """
 
-    __slots__ = ("_reader", "_received", "_sent", "events")
+    __slots__ = ("_reader", "_received", "_sent", "events", "payload")
 
     def __init__(self, received: EventSignatures | None, sent: EventSignatures) -> None:
         self._reader = FrameReader()
@@ -86,6 +86,8 @@ class EventResigner:
         self._sent = sent
         self.events = 0
         """The number of events that were passed on, including the empty one at the end."""
+        self.payload: memoryview | bytes = b""
+        """The payload of the event that was yielded last, until the next one is taken."""
 
     @property
     def held(self) -> int:
@@ -108,7 +110,9 @@ class EventResigner:
                     raise invalid()
             date = date_header(int(now * 1000))
             self.events += 1
+            self.payload = frame.payload
             yield write_signed_frame(date, self._sent.next(int(now), date, digest), frame.payload)
+            self.payload = b""
 
     def end(self) -> None:
         """Note the end of the request. Raises SignatureRefused if it is within an event."""

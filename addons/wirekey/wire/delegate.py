@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wirekey.call import Outcome
     from wirekey.errors import Refusal
     from wirekey.wire.connection_pool import ConnectionPool
-    from wirekey.wire.websocket import WebSocketSession
+    from wirekey.wire.websocket import PendingDecision, WebSocketSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,10 @@ class WireDelegate(Protocol):
     def is_two_way(self, flow: http.HTTPFlow) -> bool:
         """Return whether the request of a call streams while its response does, and has no end of its own."""
 
-    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterable[bytes]:
+    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterable[bytes | PendingDecision]:
         """Yield what the provider gets of a part of a two-way request; b"" stands for the end.
 
-        Raises RequestRefused.
+        A decision must be waited for before the next part is taken. Raises RequestRefused.
         """
 
     def release_body(self, flow: http.HTTPFlow) -> None:

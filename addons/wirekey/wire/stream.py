@@ -66,7 +66,7 @@ from wirekey.wire.refusals import (
 from wirekey.wire.request_buffer import RequestBuffer
 from wirekey.wire.retry_hooks import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt
 from wirekey.wire.upstream_connection import GetUpstreamConnection, connect_refusal
-from wirekey.wire.websocket import WebSocketRelay
+from wirekey.wire.websocket import DecideMessageHook, PendingDecision, WebSocketRelay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -320,7 +320,10 @@ class WireStream(HttpStream):
             data = event.data if isinstance(event, RequestData) else b""
             if data or isinstance(event, RequestEndOfMessage):
                 for part in self.delegate.request_parts(self.flow, data):
-                    yield SendHttp(RequestData(self.stream_id, part), self.context.server)
+                    if isinstance(part, PendingDecision):
+                        yield DecideMessageHook(part)
+                    else:
+                        yield SendHttp(RequestData(self.stream_id, part), self.context.server)
             if isinstance(event, RequestData):
                 return
         yield from super().state_stream_request_body(event)

@@ -5,8 +5,11 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from wirekey.providers.bedrock.errors import BedrockErrors
 from wirekey.providers.bedrock.models import BedrockModels
+from wirekey.providers.bedrock.realtime import TwoWayEvents
 from wirekey.providers.bedrock.requests import BedrockRequests
 from wirekey.providers.bedrock.responses import BedrockResponses
 from wirekey.providers.bedrock.services import ACTIONS
@@ -25,6 +28,7 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
     model_names_region = True
     otel_name = "aws.bedrock"
     price_list = "aws"
+    connections = MappingProxyType({"invoke-with-bidirectional-stream": TwoWayEvents()})
 
     def default_format(self, client: str, model: str) -> str:
         """Return `invoke` for a request of Anthropic's format to Claude, because it keeps its body; or `converse`."""

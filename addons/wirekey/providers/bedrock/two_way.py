@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import binascii
 import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
+from wirekey.operation import Usage
 from wirekey.providers.bedrock.stream import BedrockStream
+from wirekey.realtime.messages import Reports, ServerMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PARTIAL_TURN = "PARTIAL_TURN"
 BEGINNING = 64
@@ -59,11 +66,20 @@ _message = msgspec.json.Decoder(_Message)
 
 
 class TwoWayStream(BedrockStream):
-    """A ResponseReader of invoke-with-bidirectional-stream. It is finished while the model answers nothing."""
+    """A ResponseReader of invoke-with-bidirectional-stream. It is finished while the model answers nothing.
+
+    It reports turns, with the tokens that each has used: those since the last report. A turn begins with the first
+    content of the model, and ends with the first counts after its last content.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.finished = True
+        self.report: Callable[[ServerMessage], None] = lambda _: None
+        self.turns = 0
+        self.in_turn = False
+        self.reported = Usage()
+        """The counts of all turns that were reported."""
 
     def read_event(self, headers: bytes, payload: bytes) -> None:
         """Learn from one event. Never raises. Of what a model says, only the beginning is decoded."""
@@ -76,7 +92,7 @@ class TwoWayStream(BedrockStream):
             if found is None:
                 return
             if found[1].endswith(b"Start"):
-                self.finished = False
+                self.begin_turn()
                 return
             self.record(_message.decode(binascii.a2b_base64(payload[start : payload.find(b'"', start)])).event)
         except (binascii.Error, *DECODE_ERRORS):
@@ -98,6 +114,34 @@ class TwoWayStream(BedrockStream):
             usage.audio_input_tokens = known(total.input.speech_tokens, usage.audio_input_tokens)
         if total and total.output:
             usage.audio_output_tokens = known(total.output.speech_tokens, usage.audio_output_tokens)
+        if self.in_turn and self.finished:
+            self.in_turn = False
+            self.report(ServerMessage(Reports.ENDED, str(self.turns), self.take_usage()))
+
+    def begin_turn(self) -> None:
+        """Note that the model responds, and report it if that begins a turn."""
+        self.finished = False
+        if not self.in_turn:
+            self.in_turn = True
+            self.turns += 1
+            self.report(ServerMessage(Reports.BEGAN, str(self.turns)))
+
+    def take_usage(self) -> Usage:
+        """Return the tokens that were counted since the last call."""
+        usage, before = self.usage, self.reported
+        self.reported = replace(usage)
+        return Usage(
+            input_tokens=since(before.input_tokens, usage.input_tokens),
+            output_tokens=since(before.output_tokens, usage.output_tokens),
+            finish_reason=usage.finish_reason,
+            audio_input_tokens=since(before.audio_input_tokens, usage.audio_input_tokens),
+            audio_output_tokens=since(before.audio_output_tokens, usage.audio_output_tokens),
+        )
+
+
+def since(before: int | None, count: int | None) -> int | None:
+    """Return how much a count has grown, or None if it is not known."""
+    return None if count is None else max(0, count - (before or 0))
 
 
 def known(count: int | None, before: int | None) -> int | None:

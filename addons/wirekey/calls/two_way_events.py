@@ -1,0 +1,62 @@
+"""Passes the events of a stream in two directions on: verified, judged where a turn begins, and signed again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.calls.two_way import NOT_SIGNED
+from wirekey.calls.two_way_turns import turns_of
+from wirekey.errors import Refusal
+from wirekey.signing.refusal import SignatureRefused
+from wirekey.wire.delegate import RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mitmproxy import http
+
+    from wirekey.calls.calls import Calls
+    from wirekey.calls.state import CallState
+    from wirekey.signing.event_signatures import EventResigner
+    from wirekey.wire.websocket import PendingDecision
+
+UNRESERVED_BYTES = 64 * 1024
+"""Bytes of an unfinished event up to which no memory is reserved."""
+
+
+def events_to_send(
+    calls: Calls, flow: http.HTTPFlow, state: CallState, data: bytes
+) -> Iterator[bytes | PendingDecision]:
+    """Yield the events that end in a part of the request, signed for the provider; b"" stands for the end.
+
+    A decision must be waited for before the next event is taken. Raises RequestRefused at an event that does not
+    verify, for which there is no memory, or that may not begin a turn.
+    """
+    resigner = state.event_resigner
+    if resigner is None:
+        raise RequestRefused(NOT_SIGNED)
+    try:
+        if not data:
+            resigner.end()
+            return
+        state.call.request_bytes = (state.call.request_bytes or 0) + len(data)
+        turns = turns_of(calls, flow, state)
+        for event in resigner.feed(data, time.time()):
+            if pending := turns.decide(resigner.payload):
+                yield pending
+                turns.carry_out(pending)
+            yield event
+        hold_unfinished(calls, flow, state, resigner)
+    except SignatureRefused as refused:
+        raise RequestRefused(Refusal(403, "signature_refused", refused.message, error_type=refused.code)) from None
+    except Refusal as refusal:
+        raise RequestRefused(refusal) from None
+
+
+def hold_unfinished(calls: Calls, flow: http.HTTPFlow, state: CallState, resigner: EventResigner) -> None:
+    """Reserve memory for a long unfinished event, or release it. Raises Refusal at its limits."""
+    if resigner.held > UNRESERVED_BYTES:
+        calls.reserve(flow, resigner.held)
+    elif state.reserved:
+        state.reserved.release()

@@ -1,0 +1,70 @@
+"""The events that a client sends over Bedrock's two-way operation: which of them may begin a turn.
+
+An event is a frame of AWS's event-stream format. Its payload is `{"bytes": "…"}`, with the JSON of the event in base64.
+https://docs.aws.amazon.com/nova/latest/userguide/input-events.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey.metering.json_response import DECODE_ERRORS
+from wirekey.operation import Facts
+from wirekey.providers.request_edits import uncapped
+from wirekey.realtime.messages import Asks, ClientMessage
+
+if TYPE_CHECKING:
+    from wirekey.errors import Refusal
+    from wirekey.realtime.messages import ServerMessage
+
+NO_INPUT = frozenset({"sessionStart", "promptStart", "contentEnd", "promptEnd", "sessionEnd"})
+"""Events that a model does not respond to. All others, also unknown ones, may begin a turn."""
+PRELUDE, CHECKSUM = 12, 4
+
+
+class _Chunk(msgspec.Struct):
+    event: bytes = msgspec.field(name="bytes")
+
+
+class _Event(msgspec.Struct):
+    event: dict[str, msgspec.Raw]
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_event = msgspec.json.Decoder(_Event)
+
+
+class TwoWayEvents:
+    """The events of a two-way stream, in terms of `RealtimeProtocol`."""
+
+    def read_client(self, payload: bytes) -> ClientMessage:
+        """Return what a signed event asks for. Never raises: an event that cannot be read may begin a turn."""
+        return ClientMessage(Asks.RESPONSE if may_begin_turn(payload) else Asks.NOTHING, Facts(stream=True))
+
+    def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
+        """Return nothing: `TwoWayStream` reads what the model sends."""
+        return ()
+
+    def with_limit(self, payload: bytes, message: ClientMessage, cap: int) -> bytes:
+        """Raise Refusal(403): Wirekey changes no event."""
+        raise uncapped("a stream of events")
+
+    def error(self, refusal: Refusal, message: ClientMessage | None, call_id: str) -> bytes | None:
+        """Return None: a refused turn ends the stream with an exception."""
+
+    def going_away(self, seconds: int) -> bytes | None:
+        """Return None: the stream ends with an exception after the running turn."""
+
+
+def may_begin_turn(payload: bytes) -> bool:
+    """Return whether a model may respond to an event. `payload`: of the signed frame, which is empty at the end."""
+    if not payload:
+        return False
+    start = PRELUDE + int.from_bytes(payload[4:8])
+    try:
+        event = _event.decode(_chunk.decode(payload[start:-CHECKSUM]).event).event
+    except DECODE_ERRORS:
+        return True
+    return not event.keys() <= NO_INPUT

@@ -98,6 +98,10 @@ class AttemptRecord:
     """The status of the provider's response."""
     duration_ms: float | None = None
     """None while it is under way."""
+    translation: str | None = None
+    adjusted: str | None = None
+    dropped: str | None = None
+    """As of a call: what the translation of this attempt is, and what it changed and left out."""
 
 
 @dataclass(slots=True)

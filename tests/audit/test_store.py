@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.audit.calls import call_of, finish
 from tests.running import PATIENCE
 
 from wirekey.audit import schema, store
-from wirekey.audit.event import event_of
+from wirekey.audit.event import ATTEMPT_NAMES, event_of
 from wirekey.audit.reading import attempts_of
 from wirekey.audit.schema import AuditFileError
 from wirekey.audit.store import AuditStore, AuditUnavailable
@@ -304,14 +305,21 @@ def test_a_file_of_another_program_or_version_is_reported_and_left_unchanged(pat
             use()
 
 
-def test_a_file_of_the_last_version_is_updated_with_its_events(path):
+@pytest.mark.parametrize("has_attempts", [True, False], ids=["with attempts", "without attempts"])
+@pytest.mark.parametrize("version", schema.OLDER_VERSIONS)
+def test_a_file_of_an_older_version_is_updated_with_its_events(path, version, has_attempts):
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as older:
         older.executescript(schema.SCHEMA)
-        for name in schema.ADDED_FIELDS:
+        for name in schema.ADDED_FIELDS if version == 4 else ():
             older.execute(f"ALTER TABLE calls DROP COLUMN {name}")
         older.execute("INSERT INTO calls (id, outcome) VALUES ('018f-1', 'completed')")
-        older.execute("UPDATE schema_version SET version = 4")
+        if has_attempts:
+            older.execute(schema.ATTEMPTS)
+            for name in ("translation", "adjusted", "dropped"):
+                older.execute(f"ALTER TABLE attempts DROP COLUMN {name}")
+            older.execute("INSERT INTO attempts (call_id, number) VALUES ('018f-1', 1)")
+        older.execute(f"UPDATE schema_version SET version = {version}")
         older.commit()
     with pytest.raises(AuditFileError, match="Wirekey updates it when it next starts"):
         schema.open_for_reading(path)
@@ -319,6 +327,9 @@ def test_a_file_of_the_last_version_is_updated_with_its_events(path):
         columns = [row[1] for row in updated.execute("PRAGMA table_info(calls)")]
         assert columns == list(event_of(Call()))
         assert updated.execute("SELECT id, parent_id FROM calls").fetchall() == [("018f-1", None)]
+        assert [row[1] for row in updated.execute("PRAGMA table_info(attempts)")] == list(ATTEMPT_NAMES)
+        tried = updated.execute("SELECT call_id, number, translation FROM attempts").fetchall()
+        assert tried == ([("018f-1", 1, None)] if has_attempts else [])
     schema.open_for_reading(path).close()
 
 
@@ -390,9 +401,22 @@ async def test_a_retried_call_has_a_row_for_each_attempt(audit, path):
     audit.record_outcome(finish(call, attempts=2, failed_attempts=(FAILED,), attempt_began=time.perf_counter()))
     await audit.close()
     first, second = attempts(path)
-    assert first == [call.id, 1, "api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5]
-    assert second[:-1] == [call.id, 2, "api.openai.com", "openai/2", "routes[0]", "gpt-4o-mini", None, 200]
-    assert second[-1] >= 0
+    assert first[:9] == [call.id, 1, "api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5]
+    assert second[:8] == [call.id, 2, "api.openai.com", "openai/2", "routes[0]", "gpt-4o-mini", None, 200]
+    assert second[8] >= 0
+    assert first[9:] == second[9:] == [None] * 3
+
+
+async def test_each_attempt_has_its_own_translation(audit, path):
+    failed = replace(FAILED, translation="openai.chat>anthropic", adjusted="temperature", dropped="seed")
+    call = call_of(attempts=1, failed_attempts=(failed,), translation="openai.chat>gemini", dropped="user")
+    await audit.record_intent(call)
+    await audit.record_next_attempt(call)
+    found = [["openai.chat>anthropic", "temperature", "seed"], ["openai.chat>gemini", None, "user"]]
+    assert [row[9:] for row in attempts(path)] == found
+    audit.record_outcome(finish(call, attempts=2, attempt_began=time.perf_counter()))
+    await audit.close()
+    assert [row[9:] for row in attempts(path)] == found
 
 
 @pytest.mark.parametrize(
@@ -452,8 +476,8 @@ async def test_a_retry_is_in_the_file_before_it_is_sent(audit, path):
     await audit.record_intent(call)
     await audit.record_next_attempt(call)
     first, second = attempts(path)
-    assert first[1:] == [1, "api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5]
-    assert second[1:] == [2, call.upstream, "openai/2", None, "gpt-4o-mini", None, None, None]
+    assert first[1:9] == [1, "api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5]
+    assert second[1:9] == [2, call.upstream, "openai/2", None, "gpt-4o-mini", None, None, None]
     audit.record_outcome(finish(call, attempts=2, attempt_began=time.perf_counter()))
     await audit.close()
     assert [(row[1], row[6], row[7], row[8] is None) for row in attempts(path)] == [

@@ -193,7 +193,9 @@ def test_an_empty_audit_is_not_an_error(tmp_path, monkeypatch):
 
 
 def with_attempts(record_folder):
-    failed = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "first_byte", None, 12.5)
+    failed = AttemptRecord(
+        "api.openai.com", "openai/1", None, "gpt-4o", "first_byte", None, 12.5, "openai.chat>openai.responses", "n"
+    )
     call = finish(call_of(agent="carol"), attempts=2, failed_attempts=(failed,))
     database = open_for_writing(record_folder / "state" / "audit.db", "commit", 1)
     database.execute(INSERT, tuple(event_of(call).values()))
@@ -209,8 +211,10 @@ def test_show_prints_each_attempt_of_a_retried_call(tmp_path):
     assert len(event.splitlines()) == len(NAMES)
     head, first, second = attempts.splitlines()
     assert head.split()[0] == "ATTEMPT"
-    assert first.split() == ["1", "api.openai.com", "openai/1", "-", "gpt-4o", "first_byte", "-", "12.5"]
+    assert first.split()[:8] == ["1", "api.openai.com", "openai/1", "-", "gpt-4o", "first_byte", "-", "12.5"]
+    assert first.split()[8:] == ["openai.chat>openai.responses"]
     assert second.split()[:7] == ["2", "api.openai.com", "openai/1", "-", "gpt-4o-mini", "-", "200"]
+    assert second.split()[-1] == "-"
     shown = json.loads(run("show", call.id, "--json"))
     assert [attempt["failure"] for attempt in shown.pop("each_attempt")] == ["first_byte", None]
     assert shown == event_of(call)

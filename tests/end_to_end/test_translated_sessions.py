@@ -2,8 +2,8 @@
 
 The SDK of each provider holds the same session with the model of every other one, plain and streamed, with two
 upstreams in turns, and with another upstream at every turn. The simulator refuses what the providers refuse. The SDKs
-for Node, LangChain and LiteLLM hold it with another upstream at every turn. `WIREKEY_SESSIONS=all` has them hold it with
-each upstream, too, and the others with two in turns both plain and streamed:
+for Node, LangChain and LiteLLM hold it with another upstream at every turn. `WIREKEY_SESSIONS=all` has them hold it
+with each upstream, too, and the others with two in turns both plain and streamed:
 
     WIREKEY_SESSIONS=all ./run.sh test tests/end_to_end/test_translated_sessions.py
 """

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.addons.credentials import record_response
 from wirekey.addons.policy import may_fall_back
+from wirekey.audit.event import attempt_record
 from wirekey.audit.store import AuditUnavailable
-from wirekey.call import AttemptRecord
 from wirekey.calls.attempt import prepare_attempt, use_attempt
 from wirekey.calls.code_assist import ErrorReader
 from wirekey.calls.quota_holds import hold_next_attempt
@@ -19,7 +19,7 @@ from wirekey.errors import Refusal
 from wirekey.routing.plan import Failure
 
 if TYPE_CHECKING:
-    from wirekey.call import Call
+    from wirekey.call import AttemptRecord, Call
     from wirekey.calls.state import CallState
     from wirekey.routing.plan import Attempt
     from wirekey.wire.retry_hooks import FailedAttempt
@@ -118,6 +118,4 @@ async def client_leaves_within(seconds: float, attempt: FailedAttempt) -> bool:
 def failed_attempt(call: Call, failure: Failure) -> AttemptRecord:
     """Return the record of the current attempt of a call, which failed."""
     duration_ms = round((time.perf_counter() - call.attempt_began) * 1000, 3)
-    return AttemptRecord(
-        call.upstream, call.credential, call.route, call.model, failure.kind.value, failure.status, duration_ms
-    )
+    return attempt_record(call, failure.kind.value, failure.status, duration_ms)

@@ -155,6 +155,9 @@ ATTEMPT_FIELDS = (
         "milliseconds from the start of the attempt to its failure, or for the last one to the end of the call; null "
         "while it is in progress",
     ),
+    EventField("translation", "text", "formats of the client and of this upstream, if they differ"),
+    EventField("adjusted", "text", "members of the request that the translation for this upstream changed, by name"),
+    EventField("dropped", "text", "members of the request that the translation for this upstream left out, by name"),
 )
 ATTEMPT_NAMES = tuple(field.name for field in ATTEMPT_FIELDS)
 
@@ -249,7 +252,7 @@ def attempt_values(call: Call) -> list[tuple[EventValue, ...]]:
 
 def next_attempt_values(call: Call) -> list[tuple[EventValue, ...]]:
     """Return the rows of the failed attempts and of the attempt that is about to be sent."""
-    coming = AttemptRecord(call.upstream, call.credential, call.route, call.model, None)
+    coming = attempt_record(call, None)
     return rows_of_attempts(call, (*call.failed_attempts, coming))
 
 
@@ -266,6 +269,9 @@ def rows_of_attempts(call: Call, made: Iterable[AttemptRecord]) -> list[tuple[Ev
             attempt.failure,
             attempt.status,
             number(attempt.duration_ms),
+            attempt.translation,
+            safe(attempt.adjusted, MAX_PATH),
+            safe(attempt.dropped, MAX_PATH),
         )
         for place, attempt in enumerate(made, 1)
     ]
@@ -276,7 +282,25 @@ def last_attempt(call: Call) -> AttemptRecord:
     failure = None if call.outcome in (None, Outcome.COMPLETED) else call.outcome.value
     status = None if call.refusal_code else call.status
     duration_ms = round((time.perf_counter() - call.attempt_began) * 1000, 3)
-    return AttemptRecord(call.upstream, call.credential, call.route, call.model, failure, status, duration_ms)
+    return attempt_record(call, failure, status, duration_ms)
+
+
+def attempt_record(
+    call: Call, failure: str | None, status: int | None = None, duration_ms: float | None = None
+) -> AttemptRecord:
+    """Return the record of the current attempt of a call."""
+    return AttemptRecord(
+        call.upstream,
+        call.credential,
+        call.route,
+        call.model,
+        failure,
+        status,
+        duration_ms,
+        call.translation,
+        call.adjusted,
+        call.dropped,
+    )
 
 
 def safe(text: str | None, limit: int = MAX_TEXT) -> str | None:

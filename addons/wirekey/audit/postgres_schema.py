@@ -92,6 +92,11 @@ ALTER TABLE calls ADD COLUMN IF NOT EXISTS audio_output_tokens bigint;
 ALTER TABLE calls ADD COLUMN IF NOT EXISTS parent_id text;
 """,
     "ALTER TABLE calls ADD COLUMN IF NOT EXISTS rolled_up_messages bigint",
+    """
+ALTER TABLE attempts ADD COLUMN IF NOT EXISTS translation text;
+ALTER TABLE attempts ADD COLUMN IF NOT EXISTS adjusted text;
+ALTER TABLE attempts ADD COLUMN IF NOT EXISTS dropped text;
+""",
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
 

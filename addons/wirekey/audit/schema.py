@@ -13,7 +13,9 @@ from wirekey.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 5
+VERSION = 6
+OLDER_VERSIONS = (4, 5)
+"""Versions of files that are updated when Wirekey starts."""
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
 
 # Rows are ordered by insertion (rowid), by which `tail` finds new ones. The partial index contains only the calls in
@@ -125,9 +127,8 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
         database.close()
         raise unusable(path, error) from error
     try:
-        if version_of(database, path) == VERSION - 1:
-            added = f"BEGIN IMMEDIATE; {UPDATE_FROM_4} UPDATE schema_version SET version = {VERSION}; COMMIT;"  # noqa: S608  # of our own names
-            database.executescript(added)
+        if (version := version_of(database, path)) in OLDER_VERSIONS:
+            database.executescript(update_of(database, version))
         check_version(database, path)
         database.execute(ATTEMPTS)
         database.executescript(f"BEGIN IMMEDIATE; {CHAIN}; COMMIT;")
@@ -195,10 +196,20 @@ def version_of(database: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+def update_of(database: sqlite3.Connection, version: int) -> str:
+    """Return the statements that update a file of an older version."""
+    statements = UPDATE_FROM_4 if version == 4 else ""
+    known = {row[1] for row in database.execute("PRAGMA table_info(attempts)")}
+    if known:
+        missing = (field for field in ATTEMPT_FIELDS if field.name not in known)
+        statements += "".join(f"ALTER TABLE attempts ADD COLUMN {one.name} {SQL_TYPES[one.type]};" for one in missing)
+    return f"BEGIN IMMEDIATE; {statements} UPDATE schema_version SET version = {VERSION}; COMMIT;"  # noqa: S608  # of our own names
+
+
 def check_version(database: sqlite3.Connection, path: Path) -> None:
     """Raise AuditFileError if the file belongs to another program or has another version."""
     version = version_of(database, path)
-    if version == VERSION - 1:
+    if version in OLDER_VERSIONS:
         raise AuditFileError(f"The audit file {path} has version {version}. Wirekey updates it when it next starts.")
     if version != VERSION:
         raise AuditFileError(

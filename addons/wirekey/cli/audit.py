@@ -34,7 +34,7 @@ POLL_SECONDS = 0.25
 
 HEAD = ("TIME", "AGENT", "OPERATION", "MODEL", "STATUS", "OUTCOME", "IN", "OUT", "COST $", "TTFB ms", "ALL ms", "ID")
 RIGHT = (4, 6, 7, 8, 9, 10)
-ATTEMPT_HEAD = ("ATTEMPT", "UPSTREAM", "CREDENTIAL", "ROUTE", "MODEL", "FAILURE", "STATUS", "ms")
+ATTEMPT_HEAD = ("ATTEMPT", "UPSTREAM", "CREDENTIAL", "ROUTE", "MODEL", "FAILURE", "STATUS", "ms", "TRANSLATION")
 ATTEMPT_RIGHT = (0, 6, 7)
 TAIL_WIDTHS = (19, 12, 22, 24, 6, 16, 7, 7, 9, 8, 8, 12)
 DAY = 86400
@@ -129,7 +129,7 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
     for name, value in event.items():
         click.echo(f"{name:<{width}}  {word(value)}")
     if attempts:
-        rows = [tuple(map(word, attempt.values())) for attempt in attempts]
+        rows = [tuple(map(word, attempt.values()))[: len(ATTEMPT_HEAD)] for attempt in attempts]
         click.echo("\n" + table(ATTEMPT_HEAD, rows, ATTEMPT_RIGHT))
 
 

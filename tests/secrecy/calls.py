@@ -14,6 +14,9 @@ OPENAI = "api.openai.com"
 GEMINI = "generativelanguage.googleapis.com"
 ANTHROPIC = "api.anthropic.com"
 BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
+VERTEX = "europe-west4-aiplatform.googleapis.com"
+AT_VERTEX = "projects/my-project/locations/europe-west4"
+AZURE = "corp.openai.azure.com"
 CLAUDE = "/model/anthropic.claude-3-haiku-20240307-v1%3A0"
 NOVA = "/model/amazon.nova-lite-v1%3A0"
 BOUNDARY = "a-boundary-of-parts"
@@ -423,8 +426,75 @@ def bedrock_calls(c: Canaries) -> list[Call]:
     ]
 
 
+def vertex_calls(c: Canaries) -> list[Call]:
+    def say(what: str) -> str:
+        return c(f"content of vertex {what}")
+
+    schema = {"type": "object", "properties": {"city": {"type": "string", "description": say("schema")}}}
+    google = {
+        "contents": [
+            {"role": "user", "parts": [{"text": say("prompt")}]},
+            {"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": in_base64(say("image"))}}]},
+        ],
+        "systemInstruction": {"parts": [{"text": say("system")}]},
+        "tools": [{"functionDeclarations": [{"name": "weather", "description": say("tool"), "parameters": schema}]}],
+    }
+    claude = {
+        "max_tokens": 50,
+        "system": say("system of claude"),
+        "messages": [{"role": "user", "content": f"call a tool {say('question of claude')}"}],
+        "tools": [{"name": "weather", "description": say("tool of claude"), "input_schema": schema}],
+    }
+    own = {"anthropic_version": "vertex-2023-10-16", **claude}
+    chat = {"messages": [{"role": "user", "content": say("chat prompt")}]}
+    models = f"/v1/{AT_VERTEX}/publishers"
+    flash, sonnet = f"{models}/google/models/gemini-2.5-flash", f"{models}/anthropic/models/claude-sonnet-4-5"
+    return [
+        post(VERTEX, f"{flash}:generateContent", google),
+        post(VERTEX, f"{flash}:streamGenerateContent?alt=sse", google),
+        post(VERTEX, f"{flash}:countTokens", {"contents": google["contents"]}),
+        post(VERTEX, f"{sonnet}:rawPredict", own),
+        post(VERTEX, f"{sonnet}:streamRawPredict", {**own, "stream": True}),
+        post(VERTEX, f"/v1/{AT_VERTEX}/endpoints/openapi/chat/completions", {**chat, "model": "google/gemini-2.5-pro"}),
+        # Moved, and translated.
+        post(OPENAI, "/v1/chat/completions", {**chat, "model": "vertex:gemini-2.5-flash", "stream": True}),
+        post(OPENAI, "/v1/chat/completions", {**chat, "model": "vertex:claude-sonnet-4-5"}),
+        post(
+            ANTHROPIC,
+            "/v1/messages",
+            {**claude, "model": "vertex:claude-sonnet-4-5"},
+            **{"anthropic-version": "2023-06-01"},
+        ),
+    ]
+
+
+def custom_calls(c: Canaries) -> list[Call]:
+    def say(what: str) -> str:
+        return c(f"content of azure {what}")
+
+    parts = [
+        {"type": "text", "text": say("prompt")},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{in_base64(say('image'))}"}},
+    ]
+    function = {"name": "weather", "description": say("tool"), "parameters": {"type": "object", "properties": {}}}
+    chat = {
+        "messages": [{"role": "system", "content": say("system")}, {"role": "user", "content": parts}],
+        "tools": [{"type": "function", "function": function}],
+    }
+    message = {"max_tokens": 50, "messages": [{"role": "user", "content": say("message")}]}
+    path = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
+    return [
+        post(AZURE, path, chat),
+        post(AZURE, path, {**chat, "stream": True}),
+        post(AZURE, "/openai/v1/responses", {"model": "gpt-4o", "input": say("input"), "stream": True}),
+        post(OPENAI, "/v1/chat/completions", {**chat, "model": "azure:gpt-4o"}),
+        post(ANTHROPIC, "/v1/messages", {**message, "model": "azure:gpt-4o"}, **{"anthropic-version": "2023-06-01"}),
+    ]
+
+
 def all_calls(canaries: Canaries) -> list[Call]:
-    made = [of(canaries) for of in (openai_calls, gemini_calls, anthropic_calls, bedrock_calls)]
+    every = (openai_calls, gemini_calls, anthropic_calls, bedrock_calls, vertex_calls, custom_calls)
+    made = [of(canaries) for of in every]
     return [call for calls in made for call in calls]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -13,11 +14,13 @@ from tests.running import SimulatorThread, Wirekey, behind, wait_for
 from tests.secrecy.canaries import Canaries
 from wirekey.server.runtime import RunningProxy
 from wirekey_simulator import delivery, dispatch, text
+from wirekey_simulator.google_tokens import GoogleTokens
 from wirekey_simulator.openai import chat
+from wirekey_simulator.plain_http import serving
 
 BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"
-ROLLUP = {"enabled": True, "threshold": 40, "model": "gemini-2.5-flash-lite"}
-"""Each conversation is stored, and most are summarised."""
+ROLLUP = {"enabled": True, "threshold": 40, "model": "gemini-2.5-sim-unicode"}
+"""Each conversation is stored, and most are summarised. The summaries have the canary of a response."""
 SETTINGS = {
     "rollup": ROLLUP,
     "limits": {"body_bytes": "1MiB"},
@@ -39,7 +42,17 @@ def provider_keys(canaries):
 
 
 @pytest.fixture(scope="package")
-def simulator(tmp_path_factory, canaries, provider_keys):
+def tokens(canaries):
+    """A token server of Google's. Its access tokens become canaries after all calls."""
+    made = GoogleTokens()
+    with serving(made) as url:
+        made.url = f"{url}/token"
+        canaries.add("key of the service account", json.loads(made.service_account())["private_key"].splitlines()[3])
+        yield made
+
+
+@pytest.fixture(scope="package")
+def simulator(tmp_path_factory, canaries, provider_keys, tokens):
     """A simulator that says canaries: in texts, errors, broken events, and where it does not speak HTTP."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text, "UNICODE", " ".join([canaries("content of answers: text"), "größer"] * 4))
@@ -49,24 +62,39 @@ def simulator(tmp_path_factory, canaries, provider_keys):
         patch.setattr(chat, "STREAM_ERROR", b'data: {"error":{"message":"%s"}}\n\n' % in_stream.encode())
         rubbish = canaries("content of answers: no HTTP").encode()
         patch.setattr(delivery, "RUBBISH", rubbish + b"\r\n\r\n" + rubbish)
-        running = SimulatorThread(tmp_path_factory.mktemp("simulator"), keys=provider_keys)
+        more = {"vertex": tokens.issued, "azure": [canaries("key of azure 1")]}
+        running = SimulatorThread(tmp_path_factory.mktemp("simulator"), keys=provider_keys | more)
+        running.tokens = tokens
         yield running
         running.stop()
 
 
 @pytest.fixture(scope="package")
-def environment(provider_keys):
-    return {f"KEY_{name.upper()}_{n}": key for name, keys in provider_keys.items() for n, key in enumerate(keys, 1)}
+def environment(provider_keys, canaries):
+    own = {"KEY_AZURE": canaries("key of azure 1")}
+    return own | {
+        f"KEY_{name.upper()}_{n}": key for name, keys in provider_keys.items() for n, key in enumerate(keys, 1)
+    }
 
 
 @pytest.fixture(scope="package")
-def configuration(simulator):
+def configuration(simulator, tmp_path_factory):
+    account = tmp_path_factory.mktemp("account") / "account.json"
+    account.write_text(simulator.tokens.service_account())
     settings = behind(simulator, **SETTINGS)
     for name, provider in settings["providers"].items():
         if name == "bedrock":
             provider["aws"] = {"bearer": "env:KEY_BEDROCK_1"}
         else:
             provider["keys"] = [f"env:KEY_{name.upper()}_{number}" for number in (1, 2)]
+    settings["providers"]["vertex"] = {
+        "locations": ["europe-west4"],
+        "credentials": str(account),
+        "upstream_url": simulator.url,
+    }
+    azure = {"name": "azure", "hosts": ["corp.openai.azure.com"], "path": "/openai", "deployments": True}
+    azure |= {"auth": "api-key", "keys": ["env:KEY_AZURE"], "upstream_url": simulator.url}
+    settings["providers"]["custom"] = [azure]
     return settings
 
 

@@ -21,7 +21,7 @@ import pytest
 from tests.endurance.serving import wirekey
 from tests.raw_client import RawClient
 from tests.running import wait_for
-from tests.secrecy.calls import OPENAI, Call, all_calls, broken_calls, post, query, slots
+from tests.secrecy.calls import AT_VERTEX, AZURE, OPENAI, VERTEX, Call, all_calls, broken_calls, post, query, slots
 from tests.secrecy.canaries import Canaries, files_below
 from tests.secrecy.watching import CallObserver
 
@@ -32,6 +32,8 @@ FAULTS = (
     "echo-key,br", "unicode,reset-after=0", "unicode,reset-after=3,pace=0.01", "unicode,truncate-after=3",
     "unicode,error-after=3", "unicode,garble-after=2", "unicode,stall-after=2", "unicode,rubbish",
 )  # fmt: skip
+FEW_FAULTS = ("fail=500,gzip", "echo-key", "echo-key,gzip", "unicode,error-after=3")
+"""Those of other providers. A key that is quoted was refused, so a token is fetched again."""
 
 
 class Clients:
@@ -154,11 +156,18 @@ def play(proxy, canaries: Canaries, simulator) -> list[bytes]:
     say = canaries("content of openai prompt")
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": say}]}
     asked = [post(OPENAI, "/v1/chat/completions", body | {"stream": stream}) for stream in (False, True)]
+    elsewhere = [
+        post(VERTEX, f"/v1/{AT_VERTEX}/endpoints/openapi/chat/completions", body | {"model": "google/gemini-2.5-pro"}),
+        post(AZURE, "/openai/v1/chat/completions", body | {"stream": True}),
+    ]
     go_on(proxy, canaries, one)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda pair: next(clients)(*pair), itertools.product(asked, FAULTS)))
+        list(threads.map(lambda pair: next(clients)(*pair), itertools.product(elsewhere, FEW_FAULTS)))
         list(threads.map(next(clients), broken_calls(canaries)))
     odd_connections(proxy, canaries, token)
+    for number, issued in enumerate(simulator.tokens.issued):
+        canaries.add(f"key of vertex {number}", issued)
     heads = b"".join(str(seen.headers).encode() + seen.target.encode() for seen in simulator.seen)
     assert not [place for place in canaries.found_in(heads) if place.startswith("token of")]
     arrived = b"".join(seen.body + seen.target.encode() for seen in simulator.seen)

@@ -5,6 +5,7 @@ Modules that take long to import are imported when a test first needs them.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,15 +26,26 @@ ROUTES = [
 @pytest.fixture(scope="session")
 def deployments(tmp_path_factory):
     """One deployment with a connection pool, where the provider also speaks HTTP/2, and one without, by `pooled`."""
-    from tests.deliveries.paths import Deployment
+    from tests.deliveries.paths import OTHER_HOSTS, Deployment
     from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+    from wirekey_simulator.google_tokens import GoogleTokens
+    from wirekey_simulator.plain_http import serving
 
     running = {}
+    tokens = GoogleTokens()
+    account = tmp_path_factory.mktemp("google") / "account.json"
+    issuing = contextlib.ExitStack()
+    tokens.url = f"{issuing.enter_context(serving(tokens))}/token"
+    account.write_text(tokens.service_account())
     for pooled in (True, False):
         protocols = ("h2", "http/1.1") if pooled else ("http/1.1",)
         simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"), protocols=protocols)
         settings = behind(simulator, routes=ROUTES, upstream_connections={"reuse": pooled})
         settings["listen"] = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0" if pooled else None, "console": None}
+        vertex = {"locations": ["europe-west4"], "credentials": str(account), "upstream_url": simulator.url}
+        azure = {"name": "azure", "hosts": [OTHER_HOSTS["azure"]], "path": "/openai", "deployments": True}
+        azure |= {"auth": "api-key", "keys": ["env:FIRST"], "upstream_url": simulator.url}
+        settings["providers"] |= {"vertex": vertex, "custom": [azure]}
         settings["policy"]["timeout"] = 20  # many calls run in parallel, and policies are not tested here
         environ = KEY_ENVIRONMENT | dict.fromkeys(("FIRST", "SECOND"), PROVIDER_KEYS["openai"])
         running[pooled] = Deployment(simulator, Wirekey(tmp_path_factory.mktemp("wirekey"), settings, environ=environ))
@@ -41,6 +53,8 @@ def deployments(tmp_path_factory):
     for deployment in running.values():
         deployment.proxy.stop()
         deployment.simulator.stop()
+    issuing.close()
+    for deployment in running.values():
         output = deployment.proxy.output.read_text()
         for sign in ("Traceback", "crashed", "a layer failed"):
             assert sign not in output, output[-3000:]

@@ -23,6 +23,8 @@ from tests.running import PATIENCE, SimulatorThread, Wirekey, wait_for
 from tests.threats.conftest import beginning
 from wirekey_simulator.exchange import Seen
 
+OTHER_HOSTS = {"vertex": "europe-west4-aiplatform.googleapis.com", "azure": "corp.openai.azure.com"}
+"""The hosts of providers that only the configuration knows."""
 AGENTS = ("alice", *(f"agent-{number}" for number in range(1, 8)))
 """Agents that make calls at the same time."""
 NO_PADDING = b""
@@ -121,7 +123,7 @@ class Deployment:
     def address(self, path: ProtocolPath, provider: str, agent: str = "alice") -> tuple[str, str]:
         """Return where the paths of a provider begin, and what a client sends as its key."""
         if not path.gateway:
-            return f"https://{HOSTS[provider]}", PLACEHOLDER
+            return f"https://{(HOSTS | OTHER_HOSTS)[provider]}", PLACEHOLDER
         scheme = "https" if path.client == "h2" else "http"
         return f"{scheme}://{self.proxy.running.gateway}/api/v1/{provider}", self.tokens[agent]
 

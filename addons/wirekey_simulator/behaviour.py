@@ -56,6 +56,8 @@ class Behaviour:
     """The provider's error event inside a stream."""
     garble_after: int | None = None
     """One malformed event, then go on."""
+    mask_after: int | None = None
+    """On a WebSocket, a masked frame, which only a client may send."""
     rubbish: bool = False
     """Bytes that are not HTTP."""
     crlf: bool = False

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wirekey_simulator.exchange import Seen, SimulatedRequest
 
 HALF_FRAME = b"\x81\x7e\x01\x00half of a frame"
+MASKED_FRAME = b"\x81\x82\x00\x00\x00\x00{}"
 RECORDED = 10_000
 
 
@@ -67,8 +68,9 @@ def opening(request: SimulatedRequest, conversation: RespondingPeer, protocols: 
 class SimulatedWebSocket:
     """One open connection. It counts what it sends as events, and breaks off where the behaviour says so.
 
-    `truncate-after` disconnects, `reset-after` resets, `stall-after` sends nothing more, `garble-after` sends half a
-    frame and disconnects, `error-after` closes with 1011, and `no-done` closes without a code after a response.
+    `truncate-after` disconnects, `reset-after` resets, `stall-after` sends nothing more, also no pong, `garble-after`
+    sends half a frame and disconnects, `mask-after` sends a masked frame, `error-after` closes with 1011, and `no-done`
+    closes without a code after a response.
     """
 
     def __init__(
@@ -120,7 +122,8 @@ class SimulatedWebSocket:
                 self.write(event.response())
             self.connection.close()
         elif isinstance(event, Ping):
-            self.write(event.response())
+            if not self.is_silent:
+                self.write(event.response())
         elif isinstance(event, Message):
             data = event.data
             self.parts.append(data.encode() if isinstance(data, str) else bytes(data))
@@ -148,6 +151,8 @@ class SimulatedWebSocket:
             return
         behaviour, sent = self.behaviour, self.seen.events
         limits = (behaviour.truncate_after, behaviour.reset_after, behaviour.stall_after, behaviour.garble_after)
+        if behaviour.mask_after is not None and sent >= behaviour.mask_after:
+            self.connection.write(MASKED_FRAME)
         if any(limit is not None and sent >= limit for limit in limits):
             self._break_off()
             return

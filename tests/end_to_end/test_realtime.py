@@ -533,7 +533,7 @@ def test_the_program_of_the_guide_talks(wirekey, token, tmp_path):
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory, simulator):
     """A Wirekey with small limits, and its agent's token."""
-    limits = {"websocket": {"message_bytes": 2000, "messages_per_second": 2}}
+    limits = {"websocket": {"message_bytes": 2000, "messages_per_second": 2, "bytes_per_second": 2000}}
     timeouts = {"idle": 2}
     folder = tmp_path_factory.mktemp("limited")
     with wirekey_behind(folder, simulator, listen=LISTEN, limits=limits, timeouts=timeouts) as proxy:
@@ -564,3 +564,78 @@ def test_an_idle_connection_is_closed(limited, simulator):
     with opened(*limited, ping_interval=None) as socket, pytest.raises(ConnectionClosed) as closed:
         until(socket, "nothing")
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "no frame for too long: see timeouts.idle")
+
+
+def test_a_provider_that_no_longer_responds_is_found_while_the_client_goes_on(limited, simulator, since):
+    """Its network is gone: it sends nothing, and no end of the connection either."""
+    simulator.simulator.script.add("stall-after=1")
+
+    def talk(socket):
+        for _ in range(20):
+            say(socket, "input_audio_buffer.append", audio="A")
+            with contextlib.suppress(TimeoutError):
+                socket.recv(0.5)
+
+    with opened(*limited, ping_interval=None) as socket:
+        say(socket, "response.create")
+        with pytest.raises(ConnectionClosed) as closed:
+            talk(socket)
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason.partition(":")[0]) == (
+        1001,
+        "the provider no longer responds",
+    )
+    events = limited[0].finished_events(2, since)
+    assert [event["outcome"] for event in events] == ["timeout", "timeout"]
+
+
+def test_a_quiet_provider_that_answers_pings_keeps_its_connection(limited):
+    """The client sees no pong that answers a ping of Wirekey's own."""
+    with opened(*limited, ping_interval=None) as socket:
+        for _ in range(8):
+            say(socket, "input_audio_buffer.append", audio="A")
+            time.sleep(0.4)
+        assert socket.ping(b"mine").wait(PATIENCE)
+
+
+def test_a_masked_frame_of_the_provider_closes_both_sides(wirekey, token, simulator, since):
+    simulator.simulator.script.add("mask-after=3")
+    with opened(wirekey, token) as socket:
+        say(socket, "response.create")
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, "nothing")
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1002, "a server's frame is masked")
+    assert {event["outcome"] for event in wirekey.finished_events(2, since)} == {"interrupted"}
+
+
+def test_a_flood_of_the_provider_closes_the_connection(limited, simulator):
+    simulator.simulator.script.add("events=2000, size=20KB")
+    with opened(*limited) as socket:
+        say(socket, "response.create")
+        heard = 0
+        with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012  # how much arrives before
+            while True:
+                heard += len(socket.recv(PATIENCE))
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "too many bytes: see limits.websocket")
+    assert heard < 20_000 + 2 * 65_536  # of more than 400 KB
+
+
+RAW_CLIENTS = {
+    "a frame without a mask": (b"\x81\x02{}", 1002),
+    "a reserved bit": (b"\xf1\x80" + bytes(4), 1002),
+    "half a frame, then nothing": (b"\x81\xfe\x01\x00" + bytes(4) + b"half", None),
+}
+
+
+@pytest.mark.parametrize(("sent", "code"), RAW_CLIENTS.values(), ids=RAW_CLIENTS)
+def test_a_client_that_breaks_the_protocol_is_closed_and_nothing_of_it_is_sent_on(
+    *, sent, code, wirekey, token, simulator
+):
+    with opened(wirekey, token) as socket:
+        socket.socket.sendall(sent)
+        if code is None:
+            socket.socket.shutdown(SHUT_RDWR)
+        with pytest.raises(ConnectionClosed) as closed:
+            until(socket, "nothing")
+    assert (closed.value.rcvd.code if closed.value.rcvd else None) == code
+    wait_for(lambda: simulator.seen[0].outcome, "the provider to notice")
+    assert simulator.seen[0].size == 0

@@ -260,6 +260,11 @@ def close_frame(code: int, reason: str = "", *, to_server: bool) -> bytes:
     return bytes(FrameProtocol(client=to_server, extensions=[]).close(code, reason))
 
 
+def ping_frame(payload: bytes, *, to_server: bool) -> bytes:
+    """Return a ping."""
+    return bytes(FrameProtocol(client=to_server, extensions=[]).ping(payload))
+
+
 def close_code(payload: bytes) -> int:
     """Return the code of a close frame; 1005 if it has none."""
     return int.from_bytes(payload[:2]) if len(payload) >= 2 else CloseReason.NO_STATUS_RCVD

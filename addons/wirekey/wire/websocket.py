@@ -3,6 +3,8 @@
 mitmproxy's layer keeps every message on the flow, for as long as the connection lives. This one keeps nothing. A
 message of the client is held until it is complete and its session has judged it. Frames of the provider pass as soon as
 they are complete, and long ones as they arrive. All frames keep their bytes, with masks, fragments and compression.
+
+A side that is silent for long gets a ping of Wirekey's own. Its pong is not passed on.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from wirekey.realtime.frames import (
     close_code,
     close_frame,
     message_frame,
+    ping_frame,
     text_frame,
 )
+from wirekey.realtime.keep_alive import KeepAlive
 from wirekey.realtime.rate import MessageRate
 from wirekey.tracebacks import safe_traceback
 
@@ -161,6 +165,8 @@ class WebSocketRelay(Layer):
         """Frames for the client that wait until a message of the provider has ended."""
         self.at_message_end = self.at_frame_end = True
         self.active_at = time.monotonic()
+        """When a side last sent anything but the pong to a ping of Wirekey's own."""
+        self.client_side, self.server_side = KeepAlive(self.active_at), KeepAlive(self.active_at)
         self.received = self.sent = 0
         self.client_closed = self.server_closed = False
         """Whether this side has sent its close frame."""
@@ -176,7 +182,6 @@ class WebSocketRelay(Layer):
             return
         try:
             if isinstance(event, events.DataReceived):
-                self.active_at = time.monotonic()
                 if event.connection is self.context.client:
                     yield from self.receive_from_client(event.data)
                 else:
@@ -198,12 +203,19 @@ class WebSocketRelay(Layer):
         if self.closing:
             yield from self.await_confirmation(data)
             return
-        before = len(self.waiting)
+        now, before = time.monotonic(), len(self.waiting)
+        self.client_side.hear(now)
+        pongs = 0
         for piece in self.from_client.feed(data):
+            if is_pong(piece, self.client_side):
+                pongs += 1
+                continue
             self.waiting.append(piece)
             self.waiting_bytes += len(piece.data)
         messages = len(self.waiting) - before
-        if self.client_rate.add(self.active_at, messages=messages, size=len(data)) or (
+        if messages or not pongs:
+            self.active_at = now
+        if self.client_rate.add(now, messages=messages, size=len(data)) or (
             self.deciding and self.waiting_bytes > self.session.limits.message_bytes
         ):
             raise ProtocolError(CloseReason.POLICY_VIOLATION, "too many messages: see limits.websocket")
@@ -284,8 +296,14 @@ class WebSocketRelay(Layer):
         """Pass on frames of the provider, and learn from its messages."""
         if self.closing:
             return
-        for piece in self.from_server.feed(data):
-            content = piece.content
+        now, before = time.monotonic(), self.active_at
+        self.server_side.hear(now)
+        self.active_at = now
+        for number, piece in enumerate(self.from_server.feed(data)):
+            if is_pong(piece, self.server_side):
+                self.active_at = now if number else before
+                continue
+            content, self.active_at = piece.content, now
             passed = self.without_secrets(piece)
             if passed is None:
                 yield from self.close(
@@ -307,7 +325,7 @@ class WebSocketRelay(Layer):
                 yield from self.sides_closed()
             yield from self.send_replies()
         # Its messages are not counted: a model may write hundreds of words a second.
-        if self.server_rate.add(self.active_at, size=len(data)):
+        if self.server_rate.add(now, size=len(data)):
             raise ProtocolError(CloseReason.POLICY_VIOLATION, "too many bytes: see limits.websocket")
         if not self.server_closed:
             yield from self.close_if_due()
@@ -352,6 +370,20 @@ class WebSocketRelay(Layer):
         elif now - self.active_at > self.session.idle:
             reason = "no frame for too long: see timeouts.idle"
             yield from self.close(Closing(CloseReason.GOING_AWAY, reason, Outcome.TIMEOUT))
+        else:
+            yield from self.check_sides(now, self.session.idle)
+
+    def check_sides(self, now: float, limit: float) -> CommandGenerator[None]:
+        """Close the connection if a side no longer responds, and send a ping to one that is silent."""
+        for side, name in ((self.client_side, "client"), (self.server_side, "provider")):
+            if side.is_gone(now, limit):
+                reason = f"the {name} no longer responds: see timeouts.idle"
+                yield from self.close(Closing(CloseReason.GOING_AWAY, reason, Outcome.TIMEOUT))
+                return
+        if self.at_frame_end and (payload := self.client_side.due_ping(now, limit)):
+            yield from self.to_client(ping_frame(payload, to_server=False))
+        if payload := self.server_side.due_ping(now, limit):
+            yield from self.to_server(ping_frame(payload, to_server=True))
 
     def close_if_due(self) -> CommandGenerator[bool]:
         """Return whether the connection must be closed now, and close it. Announce it before, if the session does."""
@@ -411,6 +443,12 @@ class WebSocketRelay(Layer):
         self.session.end(ended, reason, self.received, self.sent)
         self.flow.live = False
         yield HttpResponseHook(self.flow)
+
+
+def is_pong(piece: Piece, side: KeepAlive) -> bool:
+    """Return whether a piece is the pong of a side to a ping of Wirekey's own."""
+    content = piece.content
+    return isinstance(content, Control) and content.opcode is Opcode.PONG and side.answers(content.payload)
 
 
 def is_close(piece: Piece) -> bool:

@@ -16,6 +16,9 @@ HOSTS = {
     "api.anthropic.com": "anthropic",
     "cloudcode-pa.googleapis.com": "code_assist",
     "oauth2.googleapis.com": "google_oauth",
+    "sts.googleapis.com": "google_identity",
+    "iamcredentials.googleapis.com": "google_identity",
+    "cloudresourcemanager.googleapis.com": "google_identity",
 }
 REGIONS = (
     "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1",

@@ -14,12 +14,13 @@ LARGEST_BODY = 1 << 20
 
 
 class PlainResponse(NamedTuple):
-    """A response with text. `location`: the address that it redirects to."""
+    """A response with text. `location`: the address that it redirects to. `headers`: further ones."""
 
     status: int
     content_type: str
     body: str
     location: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class PlainHandler(Protocol):
@@ -46,6 +47,8 @@ def serving(handler: PlainHandler) -> Iterator[str]:
             self.send_header("content-length", str(len(data)))
             if response.location:
                 self.send_header("location", response.location)
+            for name, value in response.headers:
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

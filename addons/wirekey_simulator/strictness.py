@@ -20,6 +20,7 @@ PLACES = {
     "gemini": {"x-goog-api-key", "?key="},
     "anthropic": {"x-api-key", "authorization"},
     "code_assist": {"authorization"},
+    "google_identity": {"authorization"},
     "google_oauth": {"authorization"},
     "bedrock": {"authorization"},
     "vertex": {"authorization"},

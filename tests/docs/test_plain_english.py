@@ -7,6 +7,7 @@ Not checked are fenced blocks and code spans of the pages.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,12 +86,17 @@ def show(found: list[tuple[str, str, str]]) -> str:
 
 
 PAGES = page_names()
-SENTENCES = [sentence for path in sorted((CHECKOUT / "addons").rglob("*.py")) for sentence in sentences_of(path)]
+
+
+@functools.cache
+def sentences() -> list[tuple[str, str, bool]]:
+    """Return the sentences of all files, as `sentences_of` yields them."""
+    return [sentence for path in sorted((CHECKOUT / "addons").rglob("*.py")) for sentence in sentences_of(path)]
 
 
 @pytest.mark.parametrize("banned", BANNED, ids=lambda banned: banned.better)
 def test_no_docstring_or_message_has_a_banned_phrase(banned):
-    found = [(place, match[0], text) for place, text, _ in SENTENCES if (match := re.search(banned.pattern, text))]
+    found = [(place, match[0], text) for place, text, _ in sentences() if (match := re.search(banned.pattern, text))]
     assert not found, f"write {banned.better!r} instead:\n{show(found)}"
 
 
@@ -98,7 +104,7 @@ def test_no_docstring_or_message_has_a_banned_phrase(banned):
 def test_a_docstring_begins_with_the_word_of_the_field(banned):
     found = [
         (place, match[0], text)
-        for place, text, is_docstring in SENTENCES
+        for place, text, is_docstring in sentences()
         if is_docstring and (match := re.match(banned.pattern, text))
     ]
     assert not found, f"write {banned.better!r} instead:\n{show(found)}"

@@ -1,5 +1,6 @@
 """Every operation that an SDK calls is known, with its kind; a path that is not documented is the operation `other`."""
 
+import functools
 import re
 from collections import defaultdict
 
@@ -27,6 +28,7 @@ LEAST = {"openai": 350, "anthropic": 250, "gemini": 55, "bedrock": 150}
 each_provider = pytest.mark.parametrize("provider", TABLES)
 
 
+@functools.cache
 def called_by_sdks():
     """Return provider → the operations that its SDK calls."""
     return {
@@ -35,9 +37,6 @@ def called_by_sdks():
         "gemini": of_gemini(),
         "bedrock": {operation for service in AWS for operation in of_botocore(service).values()},
     }
-
-
-CALLED = called_by_sdks()
 
 
 def find(provider, method, path):
@@ -49,13 +48,13 @@ def find(provider, method, path):
 
 @each_provider
 def test_the_sources_of_the_sdks_are_read(provider):
-    assert len(CALLED[provider]) > LEAST[provider]
+    assert len(called_by_sdks()[provider]) > LEAST[provider]
 
 
 @each_provider
 def test_every_operation_that_an_sdk_calls_is_in_the_table(provider):
     """If this fails after an update of an SDK, it lists what is new. Add it to the provider's operations.txt."""
-    found = {call: find(provider, call.method, call.path) for call in CALLED[provider]}
+    found = {call: find(provider, call.method, call.path) for call in called_by_sdks()[provider]}
     new = sorted(call for call, operation in found.items() if operation is None or operation.kind is Kind.OTHER)
     assert new == []
 
@@ -64,7 +63,7 @@ def test_every_operation_that_an_sdk_calls_is_in_the_table(provider):
 def test_the_body_of_an_operation_is_read_if_its_sdk_sends_json(provider):
     unread = {"json": {Body.OPAQUE}, "form": {Body.JSON, Body.NONE}, "none": {Body.MULTIPART, Body.OPAQUE}}
     wrong = []
-    for call in CALLED[provider]:
+    for call in called_by_sdks()[provider]:
         operation = find(provider, call.method, call.path)
         # The SDK sends an empty object to some operations of Gemini, and describes an upload before its bytes.
         if operation.body in unread[call.body] and operation.name != "upload":

@@ -42,6 +42,14 @@ class Body(StrEnum):
     OPAQUE = "opaque"  # streamed through unread (file bytes)
     EVENTS = "events"  # streamed through while the response streams: signed events, each verified and signed again
     WEBSOCKET = "websocket"  # none; the request opens a connection, whose messages are judged one by one
+    MESSAGE = (
+        "message"  # none; the first message of the connection that the request opens is read in its place, as JSON
+    )
+
+
+READ_AS_JSON = (Body.JSON, Body.MESSAGE)
+WEBSOCKETS = (Body.WEBSOCKET, Body.MESSAGE)
+"""Of operations that open a WebSocket."""
 
 
 class Spool:

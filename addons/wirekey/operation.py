@@ -77,7 +77,7 @@ EMBEDDINGS = MappingProxyType(
 )
 """Operation → its format, for operations that make vectors of text."""
 
-CONNECTIONS = frozenset({"realtime", "invoke-with-bidirectional-stream"})
+CONNECTIONS = frozenset({"realtime", "realtime.constrained", "invoke-with-bidirectional-stream"})
 """Operations that open a connection of many responses, each of which is a call of its own."""
 
 TRANSLATED = MappingProxyType({**CONVERSATIONS, **COUNTS, **EMBEDDINGS})

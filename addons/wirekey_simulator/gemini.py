@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey_simulator import openai, text
+from wirekey_simulator import gemini_live, openai, text
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.gemini_files import files, upload
 from wirekey_simulator.gemini_generate import generate, stream_generate
@@ -86,6 +86,8 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
     """Return the response to a request. Raises BadRequest if the provider would refuse it."""
     if request.path.startswith("/upload/"):
         return upload(request, state)
+    if gemini_live.PATH.fullmatch(request.path):
+        return gemini_live.connect(request, behaviour, state)
     if request.path.startswith(OPENAI):
         return openai.respond_at("/v1/" + request.path.removeprefix(OPENAI), request, behaviour, state)
     version, _, resource = request.path.removeprefix("/").partition("/")

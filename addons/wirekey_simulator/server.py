@@ -143,8 +143,10 @@ class Simulator:
         if request.streams and response.status == 200:
             wire.two_way = TwoWayExchange(request, behaviour, seen, self.aws_credentials)
             return self._start(wire.two_way.play(wire, self.gate))
-        if response.conversation is not None:
+        if response.conversation is not None and not (behaviour.rubbish or behaviour.disown):
             assert isinstance(wire, Http1)
+            if behaviour.headers_delay:
+                return self._start(self._upgrade_later(response, behaviour, wire, seen))
             wire.upgrade(response, behaviour, seen)
             return None
         if deliver_at_once(response, behaviour, wire, seen):
@@ -156,6 +158,10 @@ class Simulator:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _upgrade_later(self, response: SimulatedResponse, behaviour: Behaviour, wire: Http1, seen: Seen) -> None:
+        await asyncio.sleep(behaviour.headers_delay)
+        wire.upgrade(response, behaviour, seen)
 
     async def _play(self, response: SimulatedResponse, behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
         try:

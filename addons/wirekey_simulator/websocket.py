@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HALF_FRAME = b"\x81\x7e\x01\x00half of a frame"
 MASKED_FRAME = b"\x81\x82\x00\x00\x00\x00{}"
 RECORDED = 10_000
+"""Bytes of the messages of a client that are kept."""
+LONGEST_REASON = 120
 
 
 class RespondingPeer(Protocol):
@@ -34,8 +36,8 @@ class RespondingPeer(Protocol):
     def received(self, socket: SimulatedWebSocket, event: dict[str, Any]) -> None:
         """Respond to an event of the client. Raises BadRequest."""
 
-    def refused(self, error: BadRequest, event: Any) -> dict[str, Any]:
-        """Return the event that reports an error."""
+    def refused(self, error: BadRequest, event: Any) -> dict[str, Any] | None:
+        """Return the event that reports an error; None if it closes the connection."""
 
 
 def opening(request: SimulatedRequest, conversation: RespondingPeer, protocols: tuple[str, ...]) -> SimulatedResponse:
@@ -133,17 +135,26 @@ class SimulatedWebSocket:
 
     def _respond(self, message: bytes) -> None:
         self.seen.size += len(message)
+        self.seen.body = (self.seen.body + message)[:RECORDED]
         try:
             found = msgspec.json.decode(message)
         except msgspec.DecodeError:
             found = None
         if not isinstance(found, dict):
-            self.say(self.conversation.refused(BadRequest("The event is not a JSON object."), None))
+            self.refuse(BadRequest("The event is not a JSON object."), None)
             return
         try:
             self.conversation.received(self, found)
         except BadRequest as error:
-            self.say(self.conversation.refused(error, found))
+            self.refuse(error, found)
+
+    def refuse(self, error: BadRequest, event: Any) -> None:
+        """Report an error in the conversation's way: with an event, or by closing the connection."""
+        reported = self.conversation.refused(error, event)
+        if reported is None:
+            self.close(1007, error.message[:LONGEST_REASON])
+        else:
+            self.say(reported)
 
     def say(self, event: dict[str, Any], *, binary: bool = False) -> None:
         """Send an event."""

@@ -394,6 +394,8 @@ METHODS = {
     "request_parts": None,
     "is_upgrade": None,
     "websocket_session": None,
+    "key_to_accept": None,
+    "closing": None,
     "open_spool": None,  # in tests/wire/test_large_requests.py
 }
 """Method called by the wire layer → status and outcome of a call in which it fails; None: tested below."""
@@ -438,6 +440,13 @@ def test_no_websocket_is_opened_whose_session_cannot_be_made():
     delegate, flow = CallDelegate(Services()), tflow.tflow()
     assert delegate.is_upgrade(flow) is False
     assert delegate.websocket_session(flow) is None  # the wire layer then refuses the call
+
+
+def test_a_websocket_whose_call_is_lost_is_not_accepted_or_is_closed_with_an_internal_error(monkeypatch):
+    delegate, flow = CallDelegate(Services()), tflow.tflow()
+    assert delegate.closing(flow) == (1011, "wirekey_error")
+    break_method(monkeypatch, "key_to_accept")
+    assert delegate.key_to_accept(flow) is None  # the request then has no body, and is refused
 
 
 def test_an_exception_in_the_retry_check_means_no_retry(monkeypatch, caplog):

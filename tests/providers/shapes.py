@@ -27,7 +27,7 @@ def asked(provider, request_line, body, content_type=JSON):
     path, _, query = target.partition("?")
     operation = PROVIDERS[provider].match_operation(method, path, {"content-type": content_type})
     assert operation
-    if operation.body in ("json", "multipart"):
+    if operation.body in ("json", "multipart", "message"):
         parameters = dict(each.split("=") for each in query.split("&") if each)
         return operation.name, PROVIDERS[provider].read_request(operation, parameters, content_type, body).model
     return operation.name, operation.model
@@ -86,7 +86,10 @@ ANTHROPIC_SHAPES = [
     ("GET /v1/models/«»", ""),
     ("GET /v1/models/«»?a=/models/x:y", ""),
 ]
+LIVE = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 GEMINI_SHAPES = [
+    (f"GET {LIVE}", '{"setup":{"tools":[{"model":"x"}],"model":"models/«»"}}'),
+    (f"GET {LIVE}?alt=json", '{ "setup" : {"model"\n: "«»"} }'),
     *((f"POST /{v}/models/«»:generateContent", '{"contents":[]}') for v in ("v1", "v1alpha", "v1beta")),
     ("POST /v1beta/models/«»:streamGenerateContent?alt=sse&x=%3A", '{"contents":{"parts":[{"text":"models/x"}]}}'),
     ("POST /v1beta/models/«»:generateContent", '{"model":"models/«»","contents":[]}'),

@@ -90,8 +90,8 @@ def test_a_name_has_one_kind_and_one_treatment_of_its_body(provider):
 def test_no_row_of_a_table_hides_behind_another(provider):
     for method, path, name, body, kind in read_rows(provider):
         raw = path.partition(":")[2] if provider == "bedrock" else path
-        raw = raw.replace("/VERSION/", "/v1beta/") if "/VERSION/" in raw else raw
-        raw = f"/v1beta{raw}" if provider == "gemini" and "/v1beta/" not in raw else raw
+        versioned = provider == "gemini" and "VERSION" not in raw
+        raw = f"/v1beta{raw}" if versioned else raw.replace("VERSION", "v1beta")
         found = find(provider, method, raw)
         assert (found.name, found.body, found.kind) == (name, body, kind), path
 
@@ -154,7 +154,7 @@ OTHER = [
     ("openai", "PATCH /v1/something/new", Body.OPAQUE),
     ("anthropic", "GET /v1/messages", Body.NONE),
     ("anthropic", "POST /v1/complete", Body.OPAQUE),
-    ("gemini", "GET /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", Body.NONE),
+    ("gemini", "GET /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateMusic", Body.NONE),
     ("gemini", "POST /v1beta/something:new", Body.OPAQUE),
     ("bedrock", "POST /foundation-models", Body.OPAQUE),
     ("bedrock", "GET /foundation-models/a/b", Body.NONE),

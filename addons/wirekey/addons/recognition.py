@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
-from wirekey.body import Body
+from wirekey.body import READ_AS_JSON, WEBSOCKETS, Body
 from wirekey.body_reading.reading import ReadTask, check_values, is_costly
 from wirekey.calls.two_way import check_events
 from wirekey.egress.hosts import region_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wirekey.operation import Operation
     from wirekey.providers.protocol import Provider
 
-READ_BODIES = (Body.JSON, Body.MULTIPART)
+READ_BODIES = (*READ_AS_JSON, Body.MULTIPART)
 STREAMED_BODIES = (Body.OPAQUE, Body.EVENTS)
 
 
@@ -57,7 +57,7 @@ class Recognition(Addon):
         operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
         if operation is None or operation.kind is Kind.OTHER:
             operation = companion_operation(call.provider, request.method, path) or operation
-        if "upgrade" in request.headers and (operation is None or operation.body is not Body.WEBSOCKET):
+        if "upgrade" in request.headers and (operation is None or operation.body not in WEBSOCKETS):
             raise UPGRADE_REFUSED
         if operation is None:
             raise Refusal(
@@ -69,7 +69,7 @@ class Recognition(Addon):
         if PROVIDERS[call.provider].uses_aws and operation.kind is not Kind.COMPANION:
             check_service(self.calls.state(flow).host, operation)
         check_events(self.calls.state(flow), operation, request)
-        if operation.body is Body.WEBSOCKET:
+        if operation.body in WEBSOCKETS:
             if "upgrade" not in request.headers:
                 raise NO_WEBSOCKET
             operation = PROVIDERS[call.provider].read_upgrade(operation, read_query(query))
@@ -104,7 +104,7 @@ class Recognition(Addon):
         if not call.reads_body:
             return None
         assert call.operation
-        if call.operation.body is Body.JSON:
+        if call.operation.body in READ_AS_JSON:
             if is_costly(body):
                 return self.admit_costly(flow, call)
             check_values(body, self.services.settings.json_values)

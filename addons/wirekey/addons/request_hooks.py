@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
-from wirekey.body import Body
+from wirekey.body import READ_AS_JSON, Body
 from wirekey.calls.extension_calls import ask_hooks, byte_fields, extension_failed, request_for_hooks, respond
 from wirekey.errors import Fault, Refusal
 from wirekey.extension import ExtensionError
@@ -47,7 +47,7 @@ class RequestHooks(Addon):
         if call.provider is None:
             return None
         operation = self.operation_of(flow.request, call)
-        return None if operation and operation.body in (Body.JSON, Body.MULTIPART) else self.ask(flow, call, None)
+        return None if operation and operation.body in (*READ_AS_JSON, Body.MULTIPART) else self.ask(flow, call, None)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Ask about a request whose body is read."""
@@ -69,7 +69,7 @@ class RequestHooks(Addon):
         """
         state, request = self.calls.state(flow), self.calls.request(flow)
         content = state.body if operation else None
-        is_json = operation is not None and operation.body is Body.JSON
+        is_json = operation is not None and operation.body in READ_AS_JSON
         if content is not None and is_json:
             await self.check_large(call, content)
         asked = request_for_hooks(call, request, content, is_json=is_json)

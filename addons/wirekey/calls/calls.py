@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from wirekey.body import Body
+from wirekey.body import WEBSOCKETS
 from wirekey.call import Call, Outcome, under_way
 from wirekey.calls.guard import guard
 from wirekey.calls.held_bytes import Reservation
@@ -242,7 +242,7 @@ class Calls:
             headers["x-wirekey-simulated"] = "true"
         if refusal.status == UPGRADE_REQUIRED and not flow.request.is_http2:
             headers |= OWN_PROTOCOL
-        if call.operation and call.operation.body is Body.WEBSOCKET:
+        if call.operation and call.operation.body in WEBSOCKETS:
             headers["connection"] = "close"  # what the client has sent already would be read as a request
         return http.Response.make(refusal.status, body, headers)
 

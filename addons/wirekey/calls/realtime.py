@@ -175,7 +175,8 @@ class RealtimeSession:
         state.call.request_bytes = len(payload)
         try:
             cap = await self.admit(state)
-            sent = payload if cap is None else self.protocol.with_limit(payload, message, cap)
+            has_limit = is_response and self.parent.cap is not None and cap is not None and self.parent.cap <= cap
+            sent = payload if cap is None or has_limit else self.protocol.with_limit(payload, message, cap)
             if is_response:
                 await self.reserve(state, len(payload), cap)
                 await self.record_intent(state.call)

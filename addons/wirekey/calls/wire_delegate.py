@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body, Spool
+from wirekey.body import WEBSOCKETS, Body, Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import STOPPING, refusal_if_revoked
 from wirekey.calls.guard import guard
@@ -24,8 +24,10 @@ from wirekey.calls.two_way import is_between_turns, is_two_way
 from wirekey.calls.two_way_events import events_to_send
 from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
+from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.providers import PROVIDERS
+from wirekey.realtime.closing import GOING_AWAY, INTERNAL, close_code
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
@@ -205,7 +207,26 @@ class CallDelegate:
         """Return whether a call opens a WebSocket."""
         state = self.states.get(flow.id)
         operation = state.call.operation if state else None
-        return operation is not None and operation.body is Body.WEBSOCKET
+        return operation is not None and operation.body in WEBSOCKETS
+
+    @guard(on_error=lambda *_: None)
+    def key_to_accept(self, flow: http.HTTPFlow) -> str | None:
+        """Return the Sec-WebSocket-Key of a call that is decided by its first message; None of any other call."""
+        state = self.states.get(flow.id)
+        operation = state.call.operation if state else None
+        if operation is None or operation.body is not Body.MESSAGE:
+            return None
+        key: str = self.calls.request(flow).headers["sec-websocket-key"]
+        return key
+
+    @guard(on_error=lambda *_: (INTERNAL, INTERNAL_ERROR.code))
+    def closing(self, flow: http.HTTPFlow) -> tuple[int, str]:
+        """Return the close code and reason of a WebSocket whose call was refused."""
+        call = self.states[flow.id].call
+        if call.refusal_code is None:
+            return close_code(call.status or 502), f"The provider refused the WebSocket: HTTP status {call.status}."
+        code = GOING_AWAY if call.refusal_code == STOPPING.code else close_code(call.status or 500)
+        return code, text_without_tokens(call.policy_reason or call.refusal_code)
 
     @guard(on_error=lambda *_: None)
     def websocket_session(self, flow: http.HTTPFlow) -> RealtimeSession | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
+from wirekey.body import WEBSOCKETS, Body
 from wirekey.calls.two_way import check_upstream, is_two_way
 from wirekey.calls.wire_head import wire_head
 from wirekey.errors import Fault, Refusal
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from wirekey.calls.signatures import Signatures
     from wirekey.calls.state import CallState
     from wirekey.credentials.pool import ProviderKey
+
+type Fields = tuple[tuple[bytes, bytes], ...]
+
+NOT_FOR_MESSAGES = frozenset({b"sec-websocket-extensions", b"sec-websocket-protocol", b"content-length"})
 
 
 def wire_request(
@@ -50,8 +54,8 @@ def wire_request(
         check_upstream(state, server)
     wire = wire_head(state.request, attempt, reads_body=state.call.reads_body)
     headers = wire.data.headers
-    if state.call.operation and state.call.operation.body is Body.WEBSOCKET:
-        headers.fields += ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
+    if state.call.operation and state.call.operation.body in WEBSOCKETS:
+        headers.fields = upgrade_fields(headers.fields, state.call.operation.body)
     headers.fields = with_credential(headers.fields, attempt, wire.data.path)
     if attempt.aws:
         body = None if two_way else attempt.body
@@ -64,6 +68,17 @@ def wire_request(
     if not keep:
         state.release_body_unless_planned()
     return wire, attempt.body
+
+
+def upgrade_fields(fields: Fields, body: Body) -> Fields:
+    """Return the header fields of a request that opens a WebSocket.
+
+    If its first message was read, the client was told that there are no extensions and no subprotocol, and the message
+    is sent after the head.
+    """
+    if body is Body.MESSAGE:
+        fields = tuple(field for field in fields if field[0].lower() not in NOT_FOR_MESSAGES)
+    return (*fields, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
 
 
 def with_credential(

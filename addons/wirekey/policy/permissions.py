@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
+from wirekey.body import WEBSOCKETS
 from wirekey.errors import Refusal
 from wirekey.operation import Kind
 from wirekey.permissions import DEFAULT, READ, WRITE
@@ -33,7 +33,7 @@ def needed(call: Call) -> str:
     opened by a GET, but its messages call models.
     """
     assert call.operation
-    if call.operation.body is Body.WEBSOCKET:
+    if call.operation.body in WEBSOCKETS:
         return WRITE
     return READ if call.method == "GET" or call.operation.kind in READING else WRITE
 

@@ -34,6 +34,7 @@ _BODIES = {
     "opaque": Body.OPAQUE,
     "events": Body.EVENTS,
     "websocket": Body.WEBSOCKET,
+    "message": Body.MESSAGE,
 }
 _PLAIN_PATH = re.compile(rf"(?:/{SEGMENT})+")
 _OTHER_METHODS = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.body import Body
+from wirekey.body import READ_AS_JSON, Body
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import ModelNameError
 from wirekey.providers.json_edits import EditableBody, apply_edits
@@ -89,7 +89,7 @@ class RequestEditor:
         if operation.body is Body.MULTIPART and edits.model is not None:
             edited = self._form_with_model(content_type, body, edits.model)
             changed, body = changed or edited is not body, edited
-        elif operation.body is Body.JSON:
+        elif operation.body in READ_AS_JSON:
             editable = EditableBody(body)
             changed = self.edit_body(operation, editable, edits) or changed
             if edits.clamp_temperature:
@@ -141,7 +141,7 @@ class RequestEditor:
 
     def check_parameters(self, operation: Operation, edits: RequestEdits) -> None:
         """Raise ModelNameError if requests of this operation cannot hold one of the parameters."""
-        allowed = self.parameters.get(operation.name, ()) if operation.body is Body.JSON else ()
+        allowed = self.parameters.get(operation.name, ()) if operation.body in READ_AS_JSON else ()
         if operation.name == "chat.completions" and edits.google_reads:
             allowed = (*allowed, "thinking_budget")
         for name, _ in edits.parameters:

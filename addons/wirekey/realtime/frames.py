@@ -129,6 +129,12 @@ class WebSocketReader:
         """Return whether all that was received are whole messages."""
         return self._first is None and self._head is None and not self._buffer
 
+    def take_rest(self) -> bytes:
+        """Return the bytes after the last piece, and forget them. Only between messages."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
     def _read_head(self) -> _Head | None:
         buffer = self._buffer
         if len(buffer) < 2:
@@ -253,6 +259,11 @@ def message_frame(payload: bytes, *, is_text: bool, to_server: bool) -> bytes:
     """Return a message as one frame, masked if it goes to the server."""
     content = payload.decode("utf-8", "replace") if is_text else payload
     return bytes(FrameProtocol(client=to_server, extensions=[]).send_data(content, fin=True))
+
+
+def control_frame(opcode: Opcode, payload: bytes) -> bytes:
+    """Return a control frame of a server."""
+    return bytes((_FIN | opcode, len(payload))) + payload
 
 
 def close_frame(code: int, reason: str = "", *, to_server: bool) -> bytes:

@@ -87,6 +87,15 @@ def accept_value(key: str) -> str:
     return base64.b64encode(hashlib.sha1(key.encode("latin-1") + GUID, usedforsecurity=False).digest()).decode()
 
 
+def accepting_fields(key: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header fields of a response that opens a WebSocket, without an extension or a subprotocol."""
+    return (
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Accept", accept_value(key).encode()),
+    )
+
+
 def protocols_of(value: str) -> list[str]:
     """Return the subprotocols of a header."""
     return [each.strip() for each in value.split(",") if each.strip()]

@@ -136,6 +136,12 @@ class WireDelegate(Protocol):
     def is_upgrade(self, flow: http.HTTPFlow) -> bool:
         """Return whether a call opens a WebSocket."""
 
+    def key_to_accept(self, flow: http.HTTPFlow) -> str | None:
+        """Return the Sec-WebSocket-Key of a call that is decided by its first message; None of any other call."""
+
+    def closing(self, flow: http.HTTPFlow) -> tuple[int, str]:
+        """Return the close code and reason of a WebSocket whose call was refused. No hook has seen its end."""
+
     def websocket_session(self, flow: http.HTTPFlow) -> WebSocketSession | None:
         """Return what judges the messages of a WebSocket that was opened, or None if that failed."""
 

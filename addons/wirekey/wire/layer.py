@@ -26,6 +26,7 @@ from wirekey.wire.cleanup import StreamTable
 from wirekey.wire.connection_handler import connection_handlers, unwritten_bytes
 from wirekey.wire.direct_layer import DirectHttpLayer
 from wirekey.wire.direct_path import DirectPath, find_path
+from wirekey.wire.first_message import ClosingHandshake
 from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
 from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged, RequestsRead
 from wirekey.wire.http2_goaway import WireHttp2Client
@@ -193,8 +194,8 @@ class WireLayer(DirectHttpLayer):
             stream
             for stream in self.streams.values()
             if isinstance(stream, WireStream)
-            and (stream.child_layer is None or isinstance(stream.child_layer, WebSocketRelay))
-            and (stream.sent_at or stream.is_receiving_body)
+            and (stream.child_layer is None or isinstance(stream.child_layer, (WebSocketRelay, ClosingHandshake)))
+            and (stream.sent_at or stream.is_receiving_body or stream.is_reading_first_message)
         ]
 
     def unpaused[Stream: HttpStream](self, streams: Iterable[Stream]) -> list[Stream]:

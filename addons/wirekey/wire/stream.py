@@ -4,6 +4,7 @@ mitmproxy's `HttpStream` has two states: `client_state` follows the request, `se
 adds states to both, and replaces most of the transitions between them:
 
     client_state   wait_for_request_headers -> consume_request_body | stream_request_body -> done
+                   A WebSocket whose first message is the request is opened for the client in between: `FirstMessage`.
                    stream_request_body of a two-way call: each part passes the delegate while the response streams.
                    discard_request: the response was sent before the request had ended; the rest is read and dropped.
     server_state   wait_for_response_headers -> stream_response_body -> done
@@ -22,6 +23,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mitmproxy import http
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
     DropStream,
@@ -29,6 +31,7 @@ from mitmproxy.proxy.layers.http import (
     HTTPMode,
     HttpRequestHook,
     HttpResponseHeadersHook,
+    HttpResponseHook,
     HttpStream,
     RequestData,
     RequestEndOfMessage,
@@ -47,20 +50,26 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.call import FailureKind, Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
-from wirekey.realtime.handshake import deflate_of
+from wirekey.realtime.frames import Opcode, ProtocolError, control_frame
+from wirekey.realtime.handshake import accepting_fields, deflate_of
 from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes
 from wirekey.wire.delegate import RequestRefused, ResponseRefused
+from wirekey.wire.first_message import UNRESERVED, ClosingHandshake, FirstMessage
 from wirekey.wire.held_response import HeldResponseHook
 from wirekey.wire.http2_goaway import UNPROCESSED
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
     CANNOT_SEND,
+    ENDING,
+    NO_FIRST_MESSAGE,
+    SENT_TOO_EARLY,
     UPSTREAM_RESET,
     UPSTREAM_UNREADABLE,
     body_too_slow,
     call_too_slow,
+    first_message_too_slow,
     provider_too_slow,
 )
 from wirekey.wire.request_buffer import RequestBuffer
@@ -71,7 +80,6 @@ from wirekey.wire.websocket import DecideMessageHook, PendingDecision, WebSocket
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mitmproxy import http
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
@@ -148,6 +156,8 @@ class WireStream(HttpStream):
     """How often the provider did not process the request."""
     deflate: Compression | None = None
     """The compression of a WebSocket."""
+    first_message: FirstMessage | None = None
+    """The reader of a WebSocket that is open for the client, until frames are relayed."""
     early_frames = b""
     """Frames of a WebSocket that came with the head of the response."""
     discarded_bytes = 0
@@ -168,6 +178,12 @@ class WireStream(HttpStream):
 
     def handle_event(self, event: events.Event) -> CommandGenerator[None]:
         """Handle an event, or queue it while a hook or a connection is waited for."""
+        if self.first_message is not None and self._paused is not None:
+            # A WebSocket's bytes come although the request is complete. Other clients of HTTP/1.1 are not read by then.
+            if isinstance(event, RequestData):
+                self.first_message.hold(event.data)
+                return iter(())  # type: ignore[return-value]  # nothing is to be done
+            event = as_disconnection(event)
         if self.failed_attempt is not None and isinstance(event, RequestProtocolError):
             # The error is queued until the hook has ended. The hook learns at once that it need not wait.
             self.failed_attempt.client_left.set()
@@ -179,6 +195,11 @@ class WireStream(HttpStream):
             return
         if isinstance(event, ResponseTrailers):
             return  # no addon uses them, and they could carry what a head may not
+        if self.first_message is not None:
+            event = as_disconnection(event)
+            if isinstance(event, RequestData):
+                yield from self.receive_first_message(self.first_message, event.data)
+                return
         if isinstance(event, RequestData):
             self.rate_bytes += len(event.data)
         elif isinstance(event, RequestHeaders):
@@ -214,6 +235,9 @@ class WireStream(HttpStream):
         """Check the time limits, and whether the agent was revoked."""
         now = time.monotonic()
         yield from self.check_body_rate(now)
+        if self.is_reading_first_message:
+            yield from self.check_first_message(now)
+            return
         if not self.sent_at:
             return
         limits = self.delegate.limits_of(self.flow)
@@ -288,20 +312,119 @@ class WireStream(HttpStream):
             except Exception as error:
                 yield from self.refuse_body(error)
         elif isinstance(event, RequestEndOfMessage):
-            self.flow.request.timestamp_end = time.time()
-            self.client_state = self.state_done
-            try:
-                self.delegate.store_body(self.flow, self.buffer.finish())
-            except Exception as error:
-                yield from self.refuse_body(error)
-                return
-            yield HttpRequestHook(self.flow)
-            if (yield from self.check_killed(True)):
-                return
-            if self.flow.response:
-                yield from self.respond(self.flow.response)
+            if self.flow.response is None and (key := self.delegate.key_to_accept(self.flow)) is not None:
+                yield from self.open_for_client(key)
             else:
-                yield from self.send_request()
+                yield from self.complete_request()
+
+    def state_read_first_message(self, event: events.Event) -> CommandGenerator[None]:
+        """Ignore events of the request. `receive_first_message` gets the bytes of the client."""
+        yield from ()
+
+    def complete_request(self) -> CommandGenerator[None]:
+        """Send a request that was read whole, unless an addon responds."""
+        self.client_state = self.state_done
+        self.flow.request.timestamp_end = time.time()
+        try:
+            self.delegate.store_body(self.flow, self.buffer.finish())
+        except Exception as error:
+            yield from self.refuse_body(error)
+            return
+        yield HttpRequestHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        if self.flow.response:
+            yield from self.respond(self.flow.response)
+        else:
+            yield from self.send_request()
+
+    # A WebSocket whose first message is the request.
+
+    def open_for_client(self, key: str) -> CommandGenerator[None]:
+        """Accept a WebSocket, whose first message is read before anything is decided. `key`: the client's."""
+        self.first_message, self.client_state = FirstMessage(), self.state_read_first_message
+        now = time.time()
+        fields = http.Headers(accepting_fields(key))
+        head = http.Response(b"HTTP/1.1", SWITCHING_PROTOCOLS, b"Switching Protocols", fields, b"", None, now, now)
+        yield SendHttp(ResponseHeaders(self.stream_id, head, end_stream=True), self.context.client)
+        # Last: frames that the client has sent already follow at once.
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    @property
+    def is_reading_first_message(self) -> bool:
+        """Return whether the client's WebSocket is open, and its first message is not complete."""
+        return self.first_message is not None and not self.first_message.is_complete
+
+    def receive_first_message(self, first: FirstMessage, data: bytes) -> CommandGenerator[None]:
+        """Read bytes of a client whose WebSocket is not relayed yet."""
+        if first.is_complete:
+            first.hold(data)
+            return
+        try:
+            controls = first.feed(data)
+        except ProtocolError as error:
+            self.delegate.report_end(self.flow, Outcome.DENIED, f"{error.code}: {error.reason}")
+            yield from self.close_for_client(self.delegate.error_response(self.flow, NO_FIRST_MESSAGE), error)
+            return
+        for control in controls:
+            if control.opcode is Opcode.PING:
+                yield SendHttp(
+                    ResponseData(self.stream_id, control_frame(Opcode.PONG, control.payload)), self.context.client
+                )
+            elif control.opcode is Opcode.CLOSE:
+                confirmed = control_frame(Opcode.CLOSE, control.payload)
+                yield SendHttp(ResponseData(self.stream_id, confirmed), self.context.client)
+                yield from self._handle_event(RequestEndOfMessage(self.stream_id))
+                return
+        yield from self.keep_first_message(first)
+
+    def keep_first_message(self, first: FirstMessage) -> CommandGenerator[None]:
+        """Reserve memory for a message that is being read. Decide on the request when the message is complete."""
+        try:
+            if first.is_complete:
+                self.buffer.append(self.flow, first.payload)
+            elif first.received > UNRESERVED:
+                self.delegate.reserve_memory(self.flow, first.received)
+        except Exception as error:
+            yield from self.refuse_body(error)
+            return
+        if first.is_complete:
+            yield from self.complete_request()
+
+    def check_first_message(self, now: float) -> CommandGenerator[None]:
+        """Refuse a connection whose first message does not come, or that may not go on."""
+        assert self.first_message
+        limit = self.delegate.limits_of(self.flow).first_byte
+        refusal = self.delegate.refusal_if_revoked(self.flow)
+        if refusal is None and self.delegate.is_draining:
+            refusal = ENDING
+        elif refusal is None and now - self.first_message.opened_at > limit:
+            refusal = first_message_too_slow(limit)
+        if refusal is not None:
+            self.delegate.report_end(self.flow, Outcome.DENIED, refusal.code)
+            yield from self.refuse(refusal)
+
+    def close_for_client(
+        self, response: http.Response, error: ProtocolError | None = None, *, is_own: bool = True
+    ) -> CommandGenerator[None]:
+        """Close a WebSocket that was never relayed, and record its call by the response that it would have had.
+
+        `error`: what the client did wrong, if that says the code. `is_own`: Wirekey has made the response.
+        """
+        assert self.first_message
+        first, self.first_message = self.first_message, None
+        code, reason = (error.code, error.reason) if error else self.delegate.closing(self.flow)
+        self.flow.response = response
+        if is_own:
+            yield HttpResponseHeadersHook(self.flow)
+        response.timestamp_end = time.time()
+        yield HttpResponseHook(self.flow)
+        self.flow.live = False
+        self.server_state = self.state_done
+        self.child_layer = ClosingHandshake(self.context, first, code, reason)
+        self.sent_at = time.monotonic()  # so that the layer's timer runs
+        self._handle_event = self.passthrough  # type: ignore[method-assign]  # as mitmproxy does
+        yield from self.passthrough(events.Start())
 
     def start_request_stream(self) -> CommandGenerator[None]:
         """Send the head of a request whose body is streamed."""
@@ -379,6 +502,9 @@ class WireStream(HttpStream):
             return
         assert self.wire_head
         body, self.wire_body = self.wire_body, b""
+        if self.first_message is not None:
+            self.first_message.prepare(body)
+            body = b""
         yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
         if isinstance(body, bytes):
             yield from self.buffer.send_all(body, self.context.server)
@@ -554,7 +680,19 @@ class WireStream(HttpStream):
             if self.client_state == self.state_errored:
                 return
             self.server_state = self.state_wait_for_response_headers
+        if self.first_message is not None:
+            yield from self.end_unopened(response)
+            return
         yield from super().state_wait_for_response_headers(event)
+
+    def end_unopened(self, response: http.Response) -> CommandGenerator[None]:
+        """Close a client's WebSocket that the provider has not opened."""
+        self.flow.response = response
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        yield from self.cancel_upstream("the provider did not open the WebSocket")
+        yield from self.close_for_client(response, is_own=False)
 
     def check_upgrade(self, response: http.Response) -> CommandGenerator[None]:
         """Check that the provider has opened the WebSocket that the client asked for."""
@@ -581,19 +719,29 @@ class WireStream(HttpStream):
             return
         session = self.delegate.websocket_session(self.flow)
         refusal = self.delegate.refusal_of_hooks(self.flow) or (INTERNAL_ERROR if session is None else None)
+        if self.first_message is not None and self.first_message.has_overflowed:
+            refusal = SENT_TOO_EARLY
         if session is None or refusal:
             yield from self.cancel_upstream("the response was refused")
             yield from self.refuse(refusal or INTERNAL_ERROR)
             return
+        first, self.first_message = self.first_message, None
         self.server_state = self.state_done
-        yield SendHttp(ResponseHeaders(self.stream_id, self.flow.response, end_stream=True), self.context.client)
+        if first is None:
+            yield SendHttp(ResponseHeaders(self.stream_id, self.flow.response, end_stream=True), self.context.client)
         self.child_layer = WebSocketRelay(self.context, self.flow, session, self.deflate)
         self._handle_event = self.passthrough  # type: ignore[method-assign]  # as mitmproxy does
+        if first is not None:
+            self.child_layer.received = first.received - len(first.held)
+            yield SendHttp(RequestData(self.stream_id, first.frames), self.context.server)
         if early := self.early_frames:
             self.early_frames = b""
             yield from self.passthrough(ResponseData(self.stream_id, early))
         # Last: frames that the client has sent already follow at once.
-        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        if first is None:
+            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        elif first.held:
+            yield from self.passthrough(RequestData(self.stream_id, bytes(first.held)))
 
     def start_response_stream(self) -> CommandGenerator[None]:
         """Send the head of a response, unless it waits for the body, or an addon keeps it from the client."""
@@ -729,6 +877,11 @@ class WireStream(HttpStream):
                 return
             self.delegate.report_end(self.flow, Outcome.UPSTREAM_RESET)
         yield from super().handle_protocol_error(event)
+        if self.first_message is not None and isinstance(event, RequestProtocolError):
+            # The client's side of a WebSocket is not closed by its HTTP layer.
+            yield SendHttp(
+                ResponseProtocolError(self.stream_id, "EOF", ErrorCode.PASSTHROUGH_CLOSE), self.context.client
+            )
 
     def handle_missing_response(self, message: str) -> CommandGenerator[None]:
         """Retry after a connection failed before the head of a response, or refuse. `message`: mitmproxy's."""
@@ -787,6 +940,9 @@ class WireStream(HttpStream):
 
     def respond(self, response: http.Response) -> CommandGenerator[None]:
         """Send a response that Wirekey made. The rest of the request is dropped as it arrives."""
+        if self.first_message is not None:
+            yield from self.close_for_client(response)
+            return
         self.flow.response = response
         response.timestamp_start = response.timestamp_start or time.time()
         if self.client_state not in (self.state_done, self.state_errored):
@@ -815,6 +971,13 @@ class WireStream(HttpStream):
             return
         yield SendHttp(ResponseData(self.stream_id, error), self.context.client)
         yield from self.send_response(already_streamed=True)
+
+
+def as_disconnection(event: events.Event) -> events.Event:
+    """Return the end of a client's WebSocket as what it is to a stream that waits for its provider."""
+    if not isinstance(event, RequestEndOfMessage):
+        return event
+    return RequestProtocolError(event.stream_id, "Client disconnected.", ErrorCode.CLIENT_DISCONNECTED)
 
 
 def by_name(message: http.Request | http.Response) -> dict[str, str]:

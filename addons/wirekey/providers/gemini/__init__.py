@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.providers.gemini.errors import GeminiErrors
+from wirekey.providers.gemini.live import GeminiLive, GeminiLiveRequests
 from wirekey.providers.gemini.models import GeminiModels
-from wirekey.providers.gemini.requests import ACTIONS, GeminiRequests, as_gemini
+from wirekey.providers.gemini.requests import ACTIONS, as_gemini
 from wirekey.providers.gemini.responses import GeminiResponses
 from wirekey.providers.protocol import Provider
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from wirekey.operation import Facts
 
 
-class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provider):
+class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Provider):
     """Google's Gemini API, and its OpenAI-compatible API."""
 
     host = "generativelanguage.googleapis.com"
@@ -29,6 +31,7 @@ class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provid
     gateway_paths: tuple[str, ...] = (
         r"/(?:upload/|download/)?v1(?:beta|alpha)/.*",
         r"/(?:upload|download)/v1/.*",
+        r"//?ws/google\.ai\.generativelanguage\..*",
         rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})",
     )
     compatible_providers = ("openai",)
@@ -37,6 +40,7 @@ class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provid
     sdk_paths = r"/v1/(?:models|tunedModels|files|cachedContents|batches)(?:/.*)?"
     otel_name = "gcp.gemini"
     price_list = "google"
+    connections = MappingProxyType({"realtime": GeminiLive(), "realtime.constrained": GeminiLive()})
 
     def embeddings_format(self, model: str) -> str | None:
         """Return the format of embeddings, which is the same for all models."""

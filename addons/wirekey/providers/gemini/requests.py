@@ -69,6 +69,8 @@ BATCH_ACTIONS = ("batchGenerateContent", "asyncBatchEmbedContent")
 READABLE_RESPONSES = ("json", "sse", "json;enum-encoding=int")
 """Values of `alt`. The last one is that of Google's generated REST clients, such as google-generativeai."""
 UNREADABLE_PARAMETERS = ("$httpMethod", "$httpHeaders", "$ct", "$req")
+DOUBLE_SLASH = "//ws/"
+"""The beginning of the Live API's path as SDKs write it whose base URL ends with a slash."""
 METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 
 # A model string has a backend in front and parameters behind, encoded: `gemini%3Agemini-2.5-pro%3Ftemperature%3D0.7`.
@@ -99,7 +101,7 @@ _OPENAI = OpenAiRequests()
 def _rows_of_all_versions() -> Iterator[Row]:
     for method, path, name, body, kind in read_rows("gemini"):
         for version in ("v1beta", "v1alpha", "v1"):
-            whole = path.replace("/VERSION/", f"/{version}/") if "/VERSION/" in path else f"/{version}{path}"
+            whole = path.replace("VERSION", version) if "VERSION" in path else f"/{version}{path}"
             yield method, whole, name, body, kind
 
 
@@ -118,6 +120,7 @@ class GeminiRequests(RequestEditor):
             "chat.completions": (*CHAT_PARAMETERS, "thinking_budget"),
             "generateContent": GENERATE_PARAMETERS,
             "streamGenerateContent": GENERATE_PARAMETERS,
+            "realtime": GENERATE_PARAMETERS,
         }
     )
 
@@ -140,11 +143,13 @@ class GeminiRequests(RequestEditor):
         return None if _ANY_ACTION.fullmatch(path) else ROUTES.find_other(method, path)
 
     def plain_target(self, target: str) -> str:
-        """Return a path with the provider and the parameters of its model's name encoded.
+        """Return a path with the provider and the parameters of its model's name encoded, and with one slash in front.
 
         SDKs put a name into the path as it is, or encode a part of it: `gemini-2.5-pro?temperature=0.7` becomes
         `/v1beta/models/gemini-2.5-pro?temperature=0.7:generateContent`.
         """
+        if target.startswith(DOUBLE_SLASH):
+            return target[1:]
         found = _WRITTEN.fullmatch(target)
         if found is None or not {"?", ":", "/"} & set(found[2]):
             return target

@@ -1,0 +1,229 @@
+"""Gemini's Live API: a WebSocket whose first message names the model, as a request's body does.
+
+https://ai.google.dev/api/live. Its server reads messages as leniently as its other APIs read JSON, in text and in
+binary frames: a member may be spelt in camel or snake case.
+
+A turn of the model begins with its first content, tool call or token counts, and ends with `turnComplete`. The counts
+of a turn are in one or several messages, which add up: a turn that calls tools reads its prompt again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey.body import Body
+from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
+from wirekey.operation import Facts, Kind, Operation, Usage, added
+from wirekey.providers.gemini.parameters import set_parameters
+from wirekey.providers.gemini.requests import (
+    KEYS,
+    GeminiRequests,
+    bare,
+    cap_output,
+    check_query,
+    facts_of_contents,
+    generation_config,
+)
+from wirekey.providers.json_edits import EditableBody
+from wirekey.providers.request_edits import as_json, clamp, uncapped
+from wirekey.providers.request_json import malformed, one_of, read_body, read_model, refuse_lookalikes
+from wirekey.realtime.messages import Asks, ClientMessage, Reports, ServerMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.body import RequestBody
+    from wirekey.errors import Refusal
+    from wirekey.providers.json_edits import EditableObject
+    from wirekey.providers.request_edits import RequestEdits
+    from wirekey.providers.request_json import JsonObject
+
+SETUP = "setup"
+CONTENT = ("clientContent", "client_content")
+COMPLETE = ("turnComplete", "turn_complete")
+TURN = "turn"
+"""The id of a turn, of which one runs at a time."""
+
+ONE_MEMBER = "a message must have one of setup, clientContent, realtimeInput and toolResponse only"
+_MESSAGE_KEYS = frozenset({SETUP, *CONTENT, "realtimeInput", "realtime_input", "toolResponse", "tool_response"})
+_CONTENT_KEYS = frozenset({"turns", *COMPLETE})
+_OF_A_TURN = (
+    b'"usageMetadata"', b'"turnComplete"', b'"modelTurn"', b'"toolCall"', b'"outputTranscription"', b'"interrupted"',
+)  # fmt: skip
+_AUDIO = "AUDIO"
+_SETTINGS = Operation("realtime.session", Body.MESSAGE, Kind.INFERENCE, stream=True)
+ABSENT = msgspec.Raw()
+
+
+class _Modality(msgspec.Struct, rename="camel"):
+    modality: str | None = None
+    token_count: Tokens | None = None
+
+
+class _Counts(msgspec.Struct, rename="camel"):
+    prompt_token_count: Tokens | None = None
+    tool_use_prompt_token_count: Tokens | None = None
+    cached_content_token_count: Tokens | None = None
+    response_token_count: Tokens | None = None
+    candidates_token_count: Tokens | None = None
+    thoughts_token_count: Tokens | None = None
+    prompt_tokens_details: list[_Modality] = []
+    response_tokens_details: list[_Modality] = []
+    candidates_tokens_details: list[_Modality] = []
+
+
+class _Content(msgspec.Struct, rename="camel"):
+    model_turn: msgspec.Raw = ABSENT
+    output_transcription: msgspec.Raw = ABSENT
+    turn_complete: bool = False
+    turn_complete_reason: str | None = None
+    interrupted: bool = False
+
+
+class _Message(msgspec.Struct, rename="camel"):
+    server_content: _Content | None = None
+    tool_call: msgspec.Raw = ABSENT
+    usage_metadata: _Counts | None = None
+
+
+_message = msgspec.json.Decoder(_Message)
+
+
+class GeminiLive:
+    """The messages of the Live API."""
+
+    def read_client(self, payload: bytes) -> ClientMessage:
+        """Return what a client's message asks for. Raises Refusal(400)."""
+        message = read_body(payload)
+        refuse_lookalikes(message, _MESSAGE_KEYS)
+        if len(_MESSAGE_KEYS & message.values.keys()) > 1:
+            raise malformed(ONE_MEMBER)
+        if SETUP in message.values:
+            return ClientMessage(Asks.SETTINGS, read_setup(message))
+        content = message.child(one_of(message, *CONTENT))
+        if content is None:
+            return ClientMessage(Asks.NOTHING)
+        refuse_lookalikes(content, _CONTENT_KEYS)
+        if not content.flag(one_of(content, *COMPLETE)):
+            return ClientMessage(Asks.NOTHING)
+        turns = 1 if content.starts("turns", b"{") else content.length("turns")
+        return ClientMessage(Asks.RESPONSE, Facts(stream=True, message_count=turns))
+
+    def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
+        """Return what a message of the provider reports. Never raises."""
+        if not any(name in payload for name in _OF_A_TURN):
+            return ()
+        try:
+            message = _message.decode(payload)
+        except DECODE_ERRORS:
+            return ()
+        content = message.server_content or _Content()
+        counts = message.usage_metadata
+        said = (content.model_turn, content.output_transcription, message.tool_call)
+        is_of_turn = any(map(len, said)) or content.turn_complete or counts
+        if not (is_of_turn or content.interrupted):
+            return ()
+        found = [ServerMessage(Reports.BEGAN, TURN)] if is_of_turn else []
+        if counts or content.interrupted:
+            usage = read_counts(counts) if counts else Usage()
+            usage.finish_reason = "interrupted" if content.interrupted else None
+            found.append(ServerMessage(Reports.COUNTED, TURN, usage))
+        if content.turn_complete:
+            reason = word(content.turn_complete_reason) or "turnComplete"
+            found.append(ServerMessage(Reports.ENDED, TURN, Usage(finish_reason=reason)))
+        return tuple(found)
+
+    def with_limit(self, payload: bytes, message: ClientMessage, cap: int) -> bytes:
+        """Return a `setup` with its limit of output tokens lowered to `cap`.
+
+        Raises Refusal for a message that asks for a turn: it has no limit of its own.
+        """
+        if message.asks is not Asks.SETTINGS:
+            raise uncapped("a turn of the Live API, which has the limit of its `setup`")
+        body = EditableBody(payload)
+        cap_output(setup_of(body), cap)
+        return bytes(body.written()[:])
+
+    def error(self, refusal: Refusal, message: ClientMessage | None, call_id: str) -> None:
+        """Return None: the protocol has no error message, and a refusal closes the connection."""
+
+    def going_away(self, seconds: int) -> bytes:
+        """Return the message that announces the end of the connection, in so many seconds."""
+        return msgspec.json.encode({"goAway": {"timeLeft": f"{seconds}s"}})
+
+
+class GeminiLiveRequests(GeminiRequests):
+    """Reads and edits the first message of a connection as it reads and edits the body of a request."""
+
+    def read_request(
+        self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
+    ) -> Facts:
+        """Return what a request or a first message asks for. Raises Refusal(400)."""
+        if operation.body is not Body.MESSAGE:
+            return super().read_request(operation, query, content_type, body)
+        check_query(query)
+        message = read_body(body)
+        refuse_lookalikes(message, _MESSAGE_KEYS)
+        if len(_MESSAGE_KEYS & message.values.keys()) > 1:
+            raise malformed(ONE_MEMBER)
+        return read_setup(message)
+
+    def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
+        """Set model, parameters and limit in a body or a first message, and return whether the model changed."""
+        if operation.body is not Body.MESSAGE:
+            return super().edit_body(operation, body, edits)
+        setup = setup_of(body)
+        changed = edits.model is not None and self.set_model(setup, edits.model)
+        if edits.parameters:
+            set_parameters(setup, as_json(edits.parameters), edits.model or "")
+        if edits.max_tokens is not None:
+            cap_output(setup, edits.max_tokens)
+        return changed
+
+    def clamp_temperature(self, operation: Operation, body: EditableBody) -> None:
+        """Set a temperature above 1 to 1."""
+        if operation.body is Body.MESSAGE:
+            clamp(generation_config(setup_of(body)))
+        else:
+            super().clamp_temperature(operation, body)
+
+
+def setup_of(body: EditableBody) -> EditableObject:
+    """Return the settings of a connection in the message that has them. Raises Refusal(400) if it has none."""
+    setup = body.root.child(SETUP)
+    if setup is None:
+        raise malformed("the first message must have a `setup`")
+    return setup
+
+
+def read_setup(message: JsonObject) -> Facts:
+    """Return the facts of a `setup`. Raises Refusal(400) if it names no model."""
+    setup = message.child(SETUP)
+    if setup is None:
+        raise malformed("the first message must have a `setup`")
+    refuse_lookalikes(setup, KEYS)
+    model = bare(read_model(setup))
+    if not model:
+        raise malformed("`setup.model` must name a model")
+    return facts_of_contents(_SETTINGS, setup, model)
+
+
+def read_counts(found: _Counts) -> Usage:
+    """Return the usage in token counts. Tokens thought count as output, and those that tools put in as input."""
+    written = found.response_token_count if found.response_token_count is not None else found.candidates_token_count
+    return Usage(
+        input_tokens=added(found.prompt_token_count, found.tool_use_prompt_token_count),
+        output_tokens=added(written, found.thoughts_token_count),
+        cached_input_tokens=found.cached_content_token_count,
+        reasoning_tokens=found.thoughts_token_count,
+        audio_input_tokens=audio_in(found.prompt_tokens_details),
+        audio_output_tokens=audio_in(found.response_tokens_details or found.candidates_tokens_details),
+    )
+
+
+def audio_in(details: list[_Modality]) -> int | None:
+    """Return the tokens of audio among counts by modality; None if there are no counts."""
+    counts = [each.token_count for each in details if each.modality == _AUDIO and each.token_count is not None]
+    return sum(counts) if details else None

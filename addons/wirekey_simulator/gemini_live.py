@@ -54,7 +54,7 @@ class LiveConversation:
         socket.say(members, binary=True)
 
     def opened(self, socket: SimulatedWebSocket) -> None:
-        """Say nothing: the client speaks first."""
+        """Send nothing: the first message is the client's."""
 
     def received(self, socket: SimulatedWebSocket, event: Json) -> None:
         """Respond to a message. Raises BadRequest."""
@@ -96,7 +96,7 @@ class LiveConversation:
                     raise BadRequest("setup.tools.function_declarations.name: Invalid function name.")
 
     def hear(self, socket: SimulatedWebSocket, given: Json) -> None:
-        """Take realtime input. A text, or the end of what is spoken, is answered unasked."""
+        """Receive realtime input. The model responds unasked to a text, and at the end of speech."""
         said = given.get("text")
         audio = child(given, "audio")
         if audio is not None and not (isinstance(audio, dict) and audio.get("data") and audio.get("mimeType")):
@@ -108,7 +108,7 @@ class LiveConversation:
             self.respond(socket)
 
     def take_results(self, socket: SimulatedWebSocket, given: Json) -> None:
-        """Take the results of tool calls, and go on with the turn."""
+        """Receive the results of tool calls, and go on with the turn."""
         results = objects(given.get("functionResponses"))
         if sorted(str(each.get("id")) for each in results) != sorted(self.waiting) or not results:
             raise BadRequest("tool_response: the ids do not match the function calls.")
@@ -150,7 +150,7 @@ class LiveConversation:
     def counts(self) -> Json:
         """Return the counts of a turn by modality."""
         found = text.counts(self.behaviour, {"contents": self.turns, "setup": self.setup})
-        heard, spoken = found.input // AUDIO_SHARE, found.output // AUDIO_SHARE
+        heard, audio_output = found.input // AUDIO_SHARE, found.output // AUDIO_SHARE
         return {
             "promptTokenCount": found.input,
             "responseTokenCount": found.output,
@@ -160,8 +160,8 @@ class LiveConversation:
                 {"modality": "AUDIO", "tokenCount": heard},
             ],
             "responseTokensDetails": [
-                {"modality": "TEXT", "tokenCount": found.output - spoken},
-                {"modality": "AUDIO", "tokenCount": spoken},
+                {"modality": "TEXT", "tokenCount": found.output - audio_output},
+                {"modality": "AUDIO", "tokenCount": audio_output},
             ],
         }
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import ssl
+import sys
 import time
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from socket import SHUT_RDWR
 
 import pytest
@@ -17,6 +20,7 @@ from google.genai import types
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from tests.clients.conversation import run_behind_exec
 from tests.end_to_end.test_gateway import LISTEN
 from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wirekey_behind
 from wirekey.call import new_call_id
@@ -25,13 +29,15 @@ MODEL = "gemini-live-2.5-flash-preview"
 HOST = "generativelanguage.googleapis.com"
 METHOD = "/ws/google.ai.generativelanguage.{}.GenerativeService.BidiGenerateContent"
 PATH = METHOD.format("v1beta")
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "realtime.md"
 CANARY = "canary-81c4-of-a-frame"
 POLICY = """package wirekey.authz
 import rego.v1
 allow if input.kind != "administration"
+allow if input.agent_role == "minter"
 deny contains "not this tool" if "forbidden" in input.tools
 deny contains "not this model" if input.model == "gemini-forbidden"
-deny contains "no second setup" if input.operation == "realtime.session"
+deny contains "no second setup" if { input.operation == "realtime.session"; input.agent_role != "minter" }
 deny contains "not so many turns" if { input.operation == "realtime.response"; input.message_count == 7 }
 max_tokens := 3 if { input.agent_role == "terse" }
 """
@@ -276,18 +282,19 @@ def test_two_agents_in_header_and_query_are_refused(wirekey, token, simulator):
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
+    ("path", "status", "operation"),
     [
-        (METHOD.format("v1beta").replace("Content", "Music"), 426),
-        (METHOD.format("v9"), 426),
-        (f"{PATH}Constrained?access_token=auth_tokens/of-the-client", 403),
+        (METHOD.format("v1beta").replace("Content", "Music"), 426, None),
+        (METHOD.format("v9"), 426, None),
+        (f"{PATH}Constrained?access_token=auth_tokens/of-the-client", 403, "realtime.constrained"),
     ],
     ids=["music", "version", "ephemeral"],
 )
-def test_other_upgrades_are_refused_before_any_connection(*, path, status, wirekey, token, simulator, since):
+def test_other_upgrades_are_refused_before_any_connection(*, path, status, operation, wirekey, token, simulator, since):
     assert refused(wirekey, token, path=path) == status
     assert not simulator.seen
-    assert wirekey.finished_event(since)["outcome"] == "denied"
+    event = wirekey.finished_event(since)
+    assert (event["outcome"], event["operation"]) == ("denied", operation)
 
 
 def test_an_upgrade_without_an_identity_is_refused(wirekey, simulator):
@@ -557,11 +564,14 @@ def test_a_revoked_agent_is_disconnected(has_setup, wirekey):
     assert (found, reason.partition(":")[0]) == (1008, "agent_revoked")
 
 
-def test_an_ephemeral_token_is_refused_with_its_reason(wirekey, token, since):
-    with pytest.raises(InvalidStatus) as error, dialled(wirekey, token, path=f"{PATH}Constrained?access_token=x"):
-        pass
-    assert error.value.response.status_code == 403
-    assert wirekey.finished_event(since)["operation"] == "realtime.constrained"
+def test_an_ephemeral_token_that_the_policy_allows_is_replaced_with_the_key(wirekey, simulator, since):
+    minter = wirekey.add_agent(f"minter-{time.time_ns()}", role="minter")
+    with opened(wirekey, minter, path=f"{PATH}Constrained?access_token=auth_tokens/x") as socket:
+        say(socket)
+        assert turn(socket)
+    assert simulator.seen[0].target == f"{PATH}Constrained"
+    connection, response = wirekey.finished_events(2, since)
+    assert (connection["operation"], connection["model"], response["model"]) == ("realtime.constrained", MODEL, MODEL)
 
 
 def test_nothing_of_a_frame_is_kept(wirekey, token):
@@ -581,7 +591,7 @@ def test_nothing_of_a_frame_is_kept(wirekey, token):
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory, simulator):
     """A Wirekey with short time limits, and its agent's token."""
-    timeouts = {"first_byte": 2, "idle": 2}
+    timeouts = {"first_byte": 3, "idle": 2}
     with wirekey_behind(tmp_path_factory.mktemp("impatient"), simulator, listen=LISTEN, timeouts=timeouts) as proxy:
         yield proxy, proxy.add_agent("alice")
 
@@ -626,3 +636,10 @@ def test_draining_announces_the_end_and_waits_for_the_turn(tmp_path, simulator):
                 assert closed(calling)[0] == 1001
         assert proxy.process.wait(PATIENCE) == 0
         assert {event["outcome"] for event in proxy.events()} == {"completed", "denied"}
+
+
+def test_the_program_of_the_guide_talks(wirekey, tmp_path):
+    guide = GUIDE.read_text().partition("## Gemini Live")[2]
+    (tmp_path / "live.py").write_text(re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1])
+    done = run_behind_exec(wirekey, sys.executable, "live.py", folder=tmp_path)
+    assert done.stdout.startswith("Hello from the simulator"), done.stderr

@@ -33,7 +33,7 @@ ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "t
 HEARING = {"input": {"transcription": {"model": "whisper-1"}, "turn_detection": {"type": "server_vad"}}}
 MANY = {"websocket": {"messages_per_second": 100_000}}
 ROUNDS = int(os.environ.get("WIREKEY_REALTIME_MESSAGES", "600"))
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "openai-realtime.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "realtime.md"
 POLICY = """package wirekey.authz
 import rego.v1
 allow := true
@@ -520,7 +520,7 @@ def test_messages_do_not_stay_in_memory(wirekey, token):
 
 
 def test_the_program_of_the_guide_talks(wirekey, token, tmp_path):
-    program = re.search(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
+    program = re.search(r"```python\n(.*?)```", GUIDE.read_text().partition("## OpenAI Realtime")[2], re.DOTALL)[1]
     (tmp_path / "talk.py").write_text(program)
     base = {"OPENAI_API_KEY": token, "OPENAI_BASE_URL": f"http://{wirekey.running.gateway}/v1"}
     environ = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()} | base

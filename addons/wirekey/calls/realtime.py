@@ -189,8 +189,9 @@ class RealtimeSession:
         if is_response:
             self.asked.append(RealtimeResponse(state, message.event_id))
             self.services.calls.states[state.call.id] = state
-        elif message.facts.other_models:
-            self.transcription_model = message.facts.other_models[0]
+        else:
+            self.transcription_model = next(iter(message.facts.other_models), self.transcription_model)
+            self.parent.call.model = self.parent.call.model or state.call.model
         return FORWARD if sent is payload else MessageDecision(forward=True, payload=sent)
 
     def open(self, operation: Operation, facts: Facts) -> CallState:

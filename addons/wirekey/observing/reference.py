@@ -50,7 +50,7 @@ The number of series is bounded, whatever models, agents or errors clients produ
   the call's span. Up to {MAX_FAILURES} distinct failures, by provider, operation and model. A client that disconnects
   is not an error.
 - `operation` and `modality` have few values. A session is a connection of many responses, such as a
-  [WebSocket](../guides/openai-realtime.md). `modality` is `audio`, or `other` such as text.
+  [WebSocket](../guides/realtime.md). `modality` is `audio`, or `other` such as text.
 - `from` and `to` are the formats of a [translation](../guides/translation.md). `field` is a member of the request by
   its name in `from`, or `{OTHER}` if Wirekey does not know the member. Up to {MAX_LOSSES} distinct losses.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.translation.losses import cannot_translate
-from wirekey.translation.media import by_ending
+from wirekey.translation.media import base64_of_text, by_ending
 from wirekey.translation.members import raw_list
 from wirekey.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult, Turn
 from wirekey.translation.options import fit_options
@@ -144,7 +144,7 @@ def _part(block: Block, context: Context) -> Json:
                 raise cannot_translate(context.name("messages"), "the type of the medium does not follow from its URL")
             found = {"fileData": {"mimeType": kind, "fileUri": block.url}}
         case Document() if block.text is not None:
-            found = {"text": block.text}
+            found = {"inlineData": {"mimeType": "text/plain", "data": base64_of_text(block.text)}}
         case Document() if block.media_type != "application/pdf" and not block.media_type.startswith("text/"):
             raise cannot_translate(context.name("messages"), "Gemini takes PDF and text documents")
         case Media() | Document():

@@ -313,6 +313,21 @@ def test_nothing_of_the_clients_own_headers_reaches_the_upstream(way, simulator)
     assert way[1].encode() not in sent
 
 
+def test_beta_flags_that_bedrock_knows_reach_it_in_the_body(way, wirekey, simulator):
+    since = beginning()
+    simulator.forget()
+    client = anthropic.Anthropic(api_key=way[1], base_url=way[0], max_retries=0)
+    flags = "interleaved-thinking-2025-05-14,another-2026-01-01"
+    client.messages.create(
+        model="to-bedrock", max_tokens=9, messages=[{"role": "user", "content": "Hi"}],
+        extra_headers={"anthropic-beta": flags},
+    )  # fmt: skip
+    (seen,) = simulator.seen
+    assert json.loads(seen.body)["anthropic_beta"] == ["interleaved-thinking-2025-05-14"]
+    assert b"anthropic-beta" not in {name.lower() for name, _ in seen.headers}
+    assert wirekey.finished_event(since)["dropped"] == "anthropic_beta"
+
+
 def test_signed_state_of_another_model_never_reaches_a_provider_of_the_clients_own_format(way, simulator):
     signed = StateReader(b"another key").signed_id("call_1", [Reasoning("hm", "state", ModelMaker.GEMINI)])
     simulator.forget()

@@ -62,7 +62,7 @@ def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -
             request, session = services.calls.request(flow), services.settings.session_header
             attempt = for_local_program(state, attempt, request, session)
         attempt = rewrite_request(services, state, attempt, services.calls.request(flow))
-        if rewrite := body_rewrite(services, state, attempt):
+        if rewrite := body_rewrite(services, state, attempt, services.calls.request(flow)):
             if len(attempt.body) > AT_ONCE:
                 return rewrite_and_prepare(services, flow, attempt, rewrite)
             attempt = rewrite()

@@ -17,6 +17,7 @@ from wirekey.errors import Fault, Refusal
 from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
+from wirekey.translation.betas import flags_of
 from wirekey.translation.embeddings import Vectors, translate_embeddings
 from wirekey.translation.neutral import Format
 from wirekey.translation.own_format import has_signed_state, without_signed_state
@@ -100,14 +101,16 @@ def client_format(state: CallState) -> Format | None:
     return Format(name) if name else None
 
 
-def body_rewrite(services: Services, state: CallState, attempt: AttemptState) -> Callable[[], AttemptState] | None:
+def body_rewrite(
+    services: Services, state: CallState, attempt: AttemptState, request: http.Request
+) -> Callable[[], AttemptState] | None:
     """Return what rewrites the body of an attempt for its upstream, or None if the body stays as it is.
 
     The function needs nothing of the event loop, so a thread may run it. It raises Refusal if the request cannot be
     translated, or the translation asks for anything that was not decided.
     """
     if attempt.planned.candidate.speaks is not None:
-        return partial(translate_attempt, state, attempt, translation_options(services, state, attempt))
+        return partial(translate_attempt, state, attempt, translation_options(services, state, attempt, request))
     form = client_format(state)
     moves = is_moved(state, attempt.planned.candidate)
     if form and has_signed_state(attempt.body):
@@ -115,7 +118,9 @@ def body_rewrite(services: Services, state: CallState, attempt: AttemptState) ->
     return partial(moved_attempt, state, attempt) if moves else None
 
 
-def translation_options(services: Services, state: CallState, attempt: AttemptState) -> tuple[Options, StateReader]:
+def translation_options(
+    services: Services, state: CallState, attempt: AttemptState, request: http.Request
+) -> tuple[Options, StateReader]:
     """Return the settings of the operator and the client for one translation, and what signs reasoning state."""
     candidate, settings = attempt.planned.candidate, services.settings
     strict = settings.strict_translation if candidate.strict_translation is None else candidate.strict_translation
@@ -125,6 +130,7 @@ def translation_options(services: Services, state: CallState, attempt: AttemptSt
         max_tokens=settings.translation_max_tokens,
         older_limit=candidate.is_own_server,
         route=candidate.route or "a route",
+        betas=flags_of(request.headers.get_all("anthropic-beta")),
     )
     return options, reasoning_states(services, attempt)
 

@@ -37,6 +37,8 @@ class Context:
     tool_names: ToolNames = field(init=False)
     document_names: DocumentNames = field(init=False, default_factory=DocumentNames)
     cache_marks: int = field(init=False, default=0)
+    betas: list[str] = field(init=False, default_factory=list)
+    """Beta flags of Anthropic's API that the upstream accepts in the body."""
 
     def __post_init__(self) -> None:
         self.traits = traits_of(self.model, self.upstream)

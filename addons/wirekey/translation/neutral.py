@@ -196,6 +196,8 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     """True if the client uses `functions` of OpenAI's Chat Completions, and expects `function_call` in the response."""
     repeated: dict[str, Raw] = {}
     """Members of the request that the response repeats, in OpenAI's Responses."""
+    betas: tuple[str, ...] = ()
+    """Beta flags of Anthropic's API in the body."""
 
 
 class Finish(StrEnum):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from wirekey.translation import anthropic, converse, gemini, openai_chat, openai_responses
+from wirekey.translation.betas import fit_betas
 from wirekey.translation.context import Context
 from wirekey.translation.losses import Losses
 from wirekey.translation.members import encode
@@ -32,7 +33,8 @@ class Options:
 
     `strict` refuses each loss. `allowed` has the refused members that the operator lets go. `max_tokens` is the limit
     for an upstream that demands one. `older_limit` is True for a server in Chat Completions that may only know
-    `max_tokens`. `route` is what messages call the route.
+    `max_tokens`. `route` is what messages call the route. `betas` has the flags of the client's header
+    `anthropic-beta`.
     """
 
     strict: bool = False
@@ -40,6 +42,7 @@ class Options:
     max_tokens: int = 8192
     older_limit: bool = False
     route: str = "the route"
+    betas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ def translate_request(  # noqa: PLR0917  # in the order in which a call is known
     losses = Losses(strict=options.strict, allowed=options.allowed, route=options.route)
     context = Context(client, upstream, model, losses, NAMES[client], options.max_tokens, options.older_limit)
     conversation = read_request(client, body, losses, states, stream=stream)
+    fit_betas(context, conversation.betas, options.betas)
     written = WRITERS[upstream](conversation, context)
     path, query = path_of(upstream, model, stream=conversation.stream)
     headers = {"content-type": "application/json"}

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw, structs
 
 from wirekey.translation import anthropic, converse, gemini, openai_responses
+from wirekey.translation.betas import fit_betas
 from wirekey.translation.context import Context
 from wirekey.translation.failures import UNREADABLE, read_failure
 from wirekey.translation.losses import Losses, cannot_translate
@@ -67,6 +68,7 @@ def translate_count(  # noqa: PLR0917  # in the order in which a call is known
     upstream = COUNTING_FORMAT.get(upstream, upstream)
     context = Context(client, upstream, model, losses, NAMES[client])
     conversation = read_request(client, counted_request(client, body), losses, states, stream=False)
+    fit_betas(context, conversation.betas, options.betas)
     # Limits and sampling do not count, so nothing is lost with them.
     counted: Conversation = structs.replace(conversation, options={"max_tokens": _LIMIT}, stream=False)
     written = _WRITERS[upstream](counted, context)

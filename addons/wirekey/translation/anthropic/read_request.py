@@ -47,6 +47,7 @@ NAMES = {
     "failed": "messages.content.is_error",
     "arguments": "messages.content.input",
     "system_order": "messages.system",
+    "betas": "anthropic_beta",
 }
 """The names of neutral members in this format."""
 
@@ -82,6 +83,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         output=_output(top),
         options=_options(top, losses),
         stream=bool(top.flag("stream")) or stream,
+        betas=tuple(top.texts("anthropic_beta")),
     )
     losses.refuse_unknown(top)
     return conversation
@@ -100,9 +102,6 @@ def _options(top: Members, losses: Losses) -> dict[str, Raw]:
         if metadata.has("user_id"):
             losses.drop(NAMES["end_user"])
         metadata.drop_unread(losses)
-    if betas := top.texts("anthropic_beta"):
-        losses.drop("anthropic_beta")
-        del betas
     return found
 
 

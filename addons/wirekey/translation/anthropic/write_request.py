@@ -32,6 +32,8 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     body: Json = {}
     if context.upstream is Format.INVOKE:
         body["anthropic_version"] = BEDROCK_VERSION
+        if context.betas:
+            body["anthropic_beta"] = context.betas
     else:
         body["model"] = context.model
     thinking = claude_thinking(conversation, turns, options, context)

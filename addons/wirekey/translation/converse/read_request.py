@@ -51,6 +51,7 @@ NAMES = {
     "arguments": "messages.content.toolUse.input",
     "service_tier": "serviceTier",
     "system_order": "system",
+    "betas": "additionalModelRequestFields.anthropic_beta",
 }
 """The names of neutral members in this format."""
 
@@ -91,6 +92,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         output=_output(output) if output else None,
         options=options,
         stream=stream,
+        betas=tuple(fields.texts("anthropic_beta")) if fields else (),
     )
     losses.refuse_unknown(top)
     return conversation
@@ -113,8 +115,7 @@ def _fields(fields: Members, options: dict[str, Raw], losses: Losses) -> Thinkin
         options["top_k"] = top_k
     if (nova := fields.members("inferenceConfig")) and (top_k := nova.raw("topK")) is not None:
         options["top_k"] = top_k
-    if fields.has("anthropic_beta"):
-        losses.drop("additionalModelRequestFields.anthropic_beta")
+    fields.ignore("anthropic_beta")
     thinking = None
     if (found := fields.members("thinking")) is not None:
         kind = found.needed_text("type")

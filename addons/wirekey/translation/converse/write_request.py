@@ -53,6 +53,8 @@ def write_request(conversation: Conversation, context: Context) -> Json:
             fields["inferenceConfig"] = {"topK": options["top_k"]}
         else:
             context.drop("top_k")
+    if context.betas:
+        fields["anthropic_beta"] = context.betas
     if fields:
         body["additionalModelRequestFields"] = fields
     if output := _output_config(conversation, effort, context):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
+import subprocess
 
 import anthropic
 import httpx
 import openai
 import pytest
 from google import genai
-from google.genai import errors
+from google.genai import errors, types
 
+from tests.end_to_end.sessions import PNG
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from wirekey.call import new_call_id
 
@@ -232,6 +235,53 @@ def test_a_call_in_another_format_is_translated_for_a_custom_provider(served, ho
     response = client.messages.create(model="claude-at-azure", max_tokens=50, messages=MESSAGES)
     assert response.content[0].text
     assert sent(hosts) == ("/openai/v1/chat/completions", {"api-key": AZURE_KEY})
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_tools_and_images_reach_a_custom_provider_from_each_sdk(served, hosts, stream):
+    base, picture = f"http://{served.running.gateway}", base64.b64encode(PNG).decode()
+    script = 'simulated-session: [{"tool": "weather", "input": {"city": "Rome"}}]'
+    parts = [{"type": "text", "text": script}]
+    parts.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}})
+    asked = {"messages": [{"role": "user", "content": parts}], "tools": [TOOL], "stream": stream}
+    router = Way(served, "gateway").compatible("openrouter.ai", "openrouter", "/api/v1")
+    for chats, model in ((Way(served, "gateway").azure(), "gpt-4o"), (router, "openai/gpt-4o")):
+        found = chats.chat.completions.create(model=model, **asked)
+        texts = [chunk.model_dump_json() for chunk in found] if stream else [found.model_dump_json()]
+        assert sum('"name":"weather"' in text for text in texts) == 1
+    claude = anthropic.Anthropic(base_url=base, api_key=served.token, max_retries=0)
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": picture}}
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    asked = {"messages": [{"role": "user", "content": [{"type": "text", "text": script}, image]}], "max_tokens": 50}
+    asked |= {"model": "openrouter:openai/gpt-4o", "tools": [{"name": "weather", "input_schema": schema}]}
+    if stream:
+        with claude.messages.stream(**asked) as events:
+            made = events.get_final_message()
+    else:
+        made = claude.messages.create(**asked)
+    assert [block.name for block in made.content if block.type == "tool_use"] == ["weather"]
+    google = genai.Client(api_key=served.token, http_options={"base_url": base})
+    declared = types.FunctionDeclaration(name="weather", parameters_json_schema=schema)
+    asked = {
+        "model": "azure:gpt-4o",
+        "contents": [script, types.Part.from_bytes(data=PNG, mime_type="image/png")],
+        "config": types.GenerateContentConfig(tools=[types.Tool(function_declarations=[declared])]),
+    }
+    models = google.models
+    found = list(models.generate_content_stream(**asked)) if stream else [models.generate_content(**asked)]
+    assert [call.name for chunk in found for call in chunk.function_calls or ()] == ["weather"]
+    assert len(hosts.seen) == 4
+    assert all(picture.encode() in seen.body for seen in hosts.seen)
+
+
+def test_real_curl_calls_a_deployment(served, hosts):
+    url = f"http://{served.running.gateway}/api/v1/azure/openai/deployments/gpt-4o/chat/completions"
+    command = ["curl", "-sS", "--fail-with-body", "--noproxy", "*", f"{url}?api-version=2024-10-21"]
+    command += ["-H", f"api-key: {served.token}", "--json", json.dumps({"messages": MESSAGES, "stream": True})]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith(b"data: [DONE]\n\n")
+    assert sent(hosts)[1] == {"api-key": AZURE_KEY}
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])

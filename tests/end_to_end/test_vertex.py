@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
+import subprocess
 import threading
 
 import anthropic
@@ -15,6 +17,7 @@ from google import genai
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
 
+from tests.end_to_end.sessions import PNG
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from wirekey.call import new_call_id
 from wirekey_simulator.google_tokens import GoogleTokens
@@ -190,6 +193,62 @@ def test_anthropics_sdk_streams_and_calls_tools(way, served, google):
     event = served.finished_event(began)
     assert (event["operation"], event["stream"], event["tool_count"]) == ("streamRawPredict", 1, 1)
     assert (event["finish_reason"], event["outcome"]) == ("tool_use", "completed")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_each_sdk_sends_tools_and_images(served, google, stream):
+    """In one request. The simulated model calls the tool that its script names."""
+    way, picture = Way(served, "gateway"), base64.b64encode(PNG).decode()
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    declared = types.FunctionDeclaration(name="weather", parameters_json_schema=schema)
+    asked = {
+        "model": GEMINI,
+        "contents": [SCRIPT, types.Part.from_bytes(data=PNG, mime_type="image/png")],
+        "config": types.GenerateContentConfig(tools=[types.Tool(function_declarations=[declared])]),
+    }
+    models = way.genai().models
+    found = list(models.generate_content_stream(**asked)) if stream else [models.generate_content(**asked)]
+    assert [call.name for chunk in found for call in chunk.function_calls or ()] == ["weather"]
+
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": picture}}
+    message = {"role": "user", "content": [image, {"type": "text", "text": SCRIPT}]}
+    asked = {"model": CLAUDE, "max_tokens": 50, "messages": [message]}
+    asked["tools"] = [{"name": "weather", "input_schema": schema}]
+    if stream:
+        with way.claude().messages.stream(**asked) as events:
+            made = events.get_final_message()
+    else:
+        made = way.claude().messages.create(**asked)
+    assert [block.name for block in made.content if block.type == "tool_use"] == ["weather"]
+
+    parts = [{"type": "text", "text": SCRIPT}]
+    parts.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}})
+    chats = openai.OpenAI(base_url=f"{way.url()}/v1{AT}/endpoints/openapi", api_key=served.token).chat.completions
+    tool = {"type": "function", "function": {"name": "weather", "parameters": schema}}
+    asked = {"model": f"google/{GEMINI}", "messages": [{"role": "user", "content": parts}], "tools": [tool]}
+    if stream:
+        choices = [choice for chunk in chats.create(**asked, stream=True) for choice in chunk.choices]
+        calls = [call for choice in choices for call in choice.delta.tool_calls or ()]
+    else:
+        calls = chats.create(**asked).choices[0].message.tool_calls
+    assert [call.function.name for call in calls if call.function.name] == ["weather"]
+    assert len(google.seen) == 3
+    assert all(picture.encode() in seen.body for seen in google.seen)
+
+
+def test_real_curl_calls_gemini_and_claude(served, google):
+    base = f"http://{served.running.gateway}/api/v1/vertex/v1{AT}/publishers"
+    contents = {"contents": [{"role": "user", "parts": [{"text": "Say hello."}]}]}
+    message = {"anthropic_version": "vertex-2023-10-16", "max_tokens": 5, "messages": MESSAGES, "stream": True}
+    for path, body, expected in (
+        (f"google/models/{GEMINI}:streamGenerateContent?alt=sse", contents, b'"finishReason"'),
+        (f"anthropic/models/{CLAUDE}:streamRawPredict", message, b"event: message_stop"),
+    ):
+        command = ["curl", "-sS", "--fail-with-body", "--noproxy", "*", f"{base}/{path}", "--json", json.dumps(body)]
+        command += ["-H", f"authorization: Bearer {served.token}"]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stdout
+        assert expected in done.stdout
 
 
 def test_anthropics_sdk_counts_tokens(way, served, google):

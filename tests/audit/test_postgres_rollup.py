@@ -19,6 +19,8 @@ from wirekey.audit import postgres_rollup, postgres_schema, postgres_totals
 from wirekey.audit.postgres_connection import open_connection
 from wirekey.audit.postgres_pruning import prune
 from wirekey.audit.postgres_rollup import LIMITS, roll_up, roll_up_all
+from wirekey.audit.reading import Filters
+from wirekey.audit.record import open_record
 from wirekey.audit.totals import totals
 from wirekey.call import Agent, Outcome
 
@@ -143,6 +145,28 @@ async def test_totals_are_the_same_over_writers_restarts_and_prune(database, tmp
     assert not roll(database, 1000, 1)
     assert same_as_from_rows(database, monkeypatch, QUESTIONS) > 0
     assert len(set(seen)) > 6
+
+
+@pytest.mark.parametrize("by", [None, "agent"], ids=["all", "by agent"])
+async def test_totals_until_now_read_no_row_that_is_in_the_sums(database, tmp_path, monkeypatch, by):
+    """With many calls, the current hour alone would have too many rows."""
+    chance, store = random.Random(7), opened(database, tmp_path)
+    for age in (*range(1, 60, 5), 2 * HOUR, 30 * HOUR):
+        store.record_final(ended(chance, random_call(chance, age)))
+    await store.close()
+    roll_up_all(database, threading.Event())
+    until = time.time() + 1  # as the page asks
+    start = until // (4 * HOUR) * 4 * HOUR - 7 * DAY
+    question = {"bucket_seconds": 4 * HOUR, "by": by}
+    question |= {"since": datetime.fromtimestamp(start, UTC), "until": datetime.fromtimestamp(until, UTC)}
+    found = totals(database, **question)
+    with open_record(database) as connection:
+        sums = postgres_totals.PostgresSums(connection, Filters(start, until), range(int(start), int(until), 4 * HOUR))
+        read = connection.execute(f"SELECT count(*) FROM ({sums._rows}) AS calls", sums._values).fetchone()
+    assert read == (0,)
+    monkeypatch.setattr(postgres_totals, "summed_span", lambda *_: None)
+    assert found == totals(database, **question)
+    assert found.all.counts.calls + found.all.counts.declined == 14
 
 
 async def test_a_call_that_ends_after_its_hour_was_summed_is_counted_once(database, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
@@ -161,7 +162,10 @@ class Span(NamedTuple):
 
 
 def summed_span(database: PostgresReader, since: float, until: float) -> Span | None:
-    """Return the hours between two times (Unix seconds) whose sums can be read. None: read rows."""
+    """Return the hours between two times (Unix seconds) whose sums can be read. None: read rows.
+
+    If `until` is not past, it also has the rest of the day, as no call is recorded after that.
+    """
     if database.execute("SELECT to_regclass('rollup')").fetchone() == (None,):
         return None  # the tables of an earlier Wirekey
     begins, waiting = database.execute(
@@ -170,5 +174,8 @@ def summed_span(database: PostgresReader, since: float, until: float) -> Span | 
     ).fetchone()
     # To the millisecond, as ids are.
     start = -(-int(since * 1000) // (PERIOD * 1000)) * PERIOD
-    span = Span(max(start, begins), int(until * 1000) // (PERIOD * 1000) * PERIOD)
+    end = int(until * 1000) // (PERIOD * 1000) * PERIOD
+    if until >= time.time():
+        end = (int(until) // DAY + 1) * DAY
+    span = Span(max(start, begins), end)
     return span if span.start < span.end and waiting <= MOST_WAITING else None

@@ -6,7 +6,7 @@ import heapq
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from wirekey.audit import checkpoints, schema
+from wirekey.audit import schema
 from wirekey.audit.chain import LINKED_NAMES, LastLink
 from wirekey.audit.reading import BOOLEANS
 from wirekey.audit.verifying import LinkedEvent
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wirekey.audit.checkpoints import Checkpoint
     from wirekey.audit.event import EventValue
 
 MOST_NAMED = 20
@@ -38,10 +37,10 @@ class FileChain:
         """Return the last link that the file names."""
         return self._head
 
-    def checkpoints(self) -> list[Checkpoint]:
-        """Return the checkpoints in the file. Raises CheckpointsError."""
+    def checkpoints(self) -> list[str]:
+        """Return the checkpoints in the file, as they are stored."""
         rows = self._database.execute("SELECT document FROM checkpoints ORDER BY rowid")
-        return [checkpoints.decode(document) for (document,) in rows]
+        return [document for (document,) in rows]
 
     def linked(self, after: int) -> Iterable[LinkedEvent]:
         """Yield the links with a number above `after`, in order."""

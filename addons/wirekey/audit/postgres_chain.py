@@ -6,14 +6,12 @@ import heapq
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from wirekey.audit import checkpoints
 from wirekey.audit.chain import LINKED_NAMES, LastLink
 from wirekey.audit.verifying import LinkedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wirekey.audit.checkpoints import Checkpoint
     from wirekey.audit.event import EventValue
     from wirekey.audit.record import PostgresReader
 
@@ -45,10 +43,10 @@ class DatabaseChain:
         """Return the last link that the database names."""
         return self._head
 
-    def checkpoints(self) -> list[Checkpoint]:
-        """Return the checkpoints in the database. Raises ValueError."""
+    def checkpoints(self) -> list[str]:
+        """Return the checkpoints in the database, as they are stored."""
         rows = self._database.execute("SELECT document FROM checkpoints WHERE chain = ? ORDER BY number", [self.chain])
-        return [checkpoints.decode(document) for (document,) in rows]
+        return [document for (document,) in rows]
 
     def linked(self, after: int) -> Iterable[LinkedEvent]:
         """Yield the links with a number above `after`, in order."""

@@ -45,8 +45,11 @@ LIMITS = [
     2.0 ** (OCTAVES[-1] + 1),
 ]
 """The shortest duration of each bin but the first, in milliseconds. Stored sums depend on it."""
-SECOND = "(('x' || left({0}, 8) || substr({0}, 10, 4))::bit(48)::bigint / 1000)"
-"""SQL for the start of a call by its id, in Unix seconds."""
+SECOND = (
+    "(CASE WHEN {0} ~ '^[0-9a-f]{{8}}-[0-9a-f]{{4}}'"
+    " THEN ('x' || left({0}, 8) || substr({0}, 10, 4))::bit(48)::bigint / 1000 ELSE 0 END)"
+)
+"""SQL for the start of a call by its id, in Unix seconds. 0 for an id that Wirekey did not make."""
 EVERYTHING = "all"
 KEYS: dict[str, str] = {EVERYTHING: "''", **{by: f"coalesce('=' || {name}, '')" for by, name in GROUPS.items()}}
 """Dimension → SQL for the group of a call in it."""
@@ -58,10 +61,11 @@ COUNTED = {
     "declined": "count(*) FILTER (WHERE outcome = 'declined')",
     "input_tokens": "sum(input_tokens)",
     "output_tokens": "sum(output_tokens)",
-    "cost_usd": "sum(cost_usd::numeric)",
+    "cost_usd": "sum(cost_usd::numeric) FILTER (WHERE abs(cost_usd) < 'infinity')",
 }
 """Column of the sums → the sum over rows of calls. Costs are summed as decimals, so that the order does not matter."""
 SOURCES = "outcome, input_tokens, output_tokens, cost_usd, ttfb_ms, duration_ms"
+IS_TIME = "value >= 0 AND value < 'infinity'"
 TIMED = "CROSS JOIN LATERAL (VALUES ('ttfb', ttfb_ms), ('duration', duration_ms)) AS timed(kind, value)"
 SUMS = ", ".join(f"{sql} AS {name}" for name, sql in COUNTED.items())
 ADDED = ", ".join(f"{name} = coalesce(old.{name} + new.{name}, old.{name}, new.{name})" for name in COUNTED)
@@ -77,7 +81,7 @@ def times_added(table: str, period: int) -> str:
     return (
         f"INSERT INTO {table} AS old (dimension, name, start, kind, bin, count, least, most)"  # noqa: S608  # of our own names
         f" SELECT dimension, name, start / {period} * {period}, kind, width_bucket(value, %(limits)s::float8[]),"
-        f" count(*), min(value), max(value) FROM ended {TIMED} WHERE value >= 0"
+        f" count(*), min(value), max(value) FROM ended {TIMED} WHERE {IS_TIME}"
     )
 
 

@@ -9,6 +9,7 @@ from wirekey.audit.postgres_rollup import (
     COUNTED,
     DAY,
     EVERYTHING,
+    IS_TIME,
     KEYS,
     LIMITS,
     PERIOD,
@@ -109,7 +110,7 @@ class PostgresSums:
         """Return the percentiles by a key, which `places` makes the index of a group."""
         row_query = (
             f"SELECT {row_key}, kind, width_bucket(value, ?::float8[]), count(*), min(value), max(value)"  # noqa: S608  # of our own names; values are bound
-            f" FROM ({self._rows}) AS calls {TIMED} WHERE value >= 0 GROUP BY 1, 2, 3"
+            f" FROM ({self._rows}) AS calls {TIMED} WHERE {IS_TIME} GROUP BY 1, 2, 3"
         )
         found = list(self._database.execute(row_query, [LIMITS, *self._values]).fetchall())
         for table, span in spans_of(self._span, by_day=places is not None) if self._span else ():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from wirekey.audit.event import ATTEMPT_NAMES, FIELDS, NAMES, safe
+from wirekey.audit.event import ATTEMPT_NAMES, FIELDS, MAX_PATH, MAX_REASON, NAMES, safe
 from wirekey.audit.record import glob_expression, is_postgres
 from wirekey.errors import UserError
 
@@ -25,6 +26,7 @@ COLUMNS = ", ".join(NAMES)
 BOOLEANS = tuple(field.name for field in FIELDS if field.type == "boolean")
 UNDER_WAY = "under_way"
 """The filter value for calls without an outcome."""
+LONGEST_TEXT = max(MAX_PATH, MAX_REASON)
 SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -118,7 +120,7 @@ def attempts_of(database: RecordConnection, call_id: str) -> list[AuditEvent]:
     if not has_attempts(database):
         return []
     rows = database.execute("SELECT * FROM attempts WHERE call_id = ? ORDER BY number", [call_id])
-    return [dict(zip(ATTEMPT_NAMES, row, strict=True)) for row in rows]
+    return [attempt_from(row) for row in rows]
 
 
 def attempts(database: RecordConnection, filters: Filters) -> Iterator[AuditEvent]:
@@ -127,7 +129,7 @@ def attempts(database: RecordConnection, filters: Filters) -> Iterator[AuditEven
         return iter(())
     where, values = filters.where(postgres=is_postgres(database))
     chosen = f"SELECT * FROM attempts WHERE call_id IN (SELECT id FROM calls {where}) ORDER BY call_id, number"  # noqa: S608  # values are bound
-    return (dict(zip(ATTEMPT_NAMES, row, strict=True)) for row in database.execute(chosen, values))
+    return map(attempt_from, database.execute(chosen, values))
 
 
 def has_attempts(database: RecordConnection) -> bool:
@@ -135,6 +137,20 @@ def has_attempts(database: RecordConnection) -> bool:
     if is_postgres(database):
         return True
     return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone() is not None
+
+
+def shown[Value](value: Value) -> Value | str | None:
+    """Return a stored value as it may be shown. Wirekey stores no other; somebody who may write there could."""
+    if isinstance(value, str):
+        if len(value) <= LONGEST_TEXT and value.isascii() and value.isprintable():
+            return value
+        return safe(value, LONGEST_TEXT)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def attempt_from(row: tuple[Any, ...]) -> AuditEvent:
+    """Return the attempt of a row of the table."""
+    return dict(zip(ATTEMPT_NAMES, map(shown, row), strict=True))
 
 
 def write_jsonl(found: Iterable[AuditEvent], stream: TextIO) -> None:
@@ -163,7 +179,7 @@ def cell(value: EventValue) -> EventValue:
 
 def event_from(row: tuple[Any, ...]) -> AuditEvent:
     """Return the event of a row of the table."""
-    event: AuditEvent = dict(zip(NAMES, row, strict=True))
+    event: AuditEvent = dict(zip(NAMES, map(shown, row), strict=True))
     for name in BOOLEANS:
         if event[name] is not None:
             event[name] = bool(event[name])

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from wirekey.audit.chain import FIRST, LastLink, hash_of
-from wirekey.audit.checkpoints import problem_of
-from wirekey.audit.reading import first_id_at
+from wirekey.audit.checkpoints import decode, problem_of
+from wirekey.audit.reading import first_id_at, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,7 +59,7 @@ class Findings:
     def add(self, kind: str, text: str, id: str | None = None, seq: int | None = None) -> None:  # noqa: A002  # the event's word
         """Add a problem."""
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(ChainProblem(kind, text, id, seq))
+            self.problems.append(ChainProblem(kind, shown(text) or "", shown(id), seq))
         else:
             self.further += 1
 
@@ -176,8 +176,8 @@ class ChainSource(Protocol):
     def head(self) -> LastLink:
         """Return the last link that the database names."""
 
-    def checkpoints(self) -> list[Checkpoint]:
-        """Return the checkpoints in the database."""
+    def checkpoints(self) -> list[str]:
+        """Return the checkpoints in the database, as they are stored."""
 
     def linked(self, after: int) -> Iterable[LinkedEvent]:
         """Yield the links with a number above `after`, in order."""
@@ -205,7 +205,12 @@ def verify(
 
     `findings` gets the result. `files`: checkpoints from outside of the database.
     """
-    points = source.checkpoints()
+    points: list[Checkpoint] = []
+    for document in source.checkpoints():
+        try:
+            points.append(decode(document))
+        except ValueError:
+            findings.add("checkpoint", "A checkpoint in the database cannot be read: it was changed or inserted.")
     points += [point for point in files if point.chain == source.chain and point not in points]
     start, first_id, before = start_of([point for point in points if problem_of(point, keys) is None], since)
     count_from = first_id if since is None else max(first_id, first_id_at(datetime.fromisoformat(since).timestamp()))

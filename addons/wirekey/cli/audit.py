@@ -19,7 +19,7 @@ from wirekey.cli.audit_stats import by_name, stats_json, stats_table
 from wirekey.cli.audit_verify import verify
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
-from wirekey.cli.table import line, money, table, whole, word
+from wirekey.cli.table import UNKNOWN, line, money, table, whole, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -206,9 +206,8 @@ def filters_of(options: dict[str, Any]) -> Filters:
 
 def cells(event: AuditEvent) -> tuple[str, ...]:
     """Return the cells of one line, with the local time and the end of the id."""
-    began = datetime.fromisoformat(str(event["time"])).astimezone()
     return (
-        f"{began:%Y-%m-%d %H:%M:%S}",
+        local_time(str(event["time"])),
         word(event["agent_id"]),
         word(event["operation"] or event["path"]),
         word(event["model"] or event["requested_model"]),
@@ -221,6 +220,14 @@ def cells(event: AuditEvent) -> tuple[str, ...]:
         whole(event["duration_ms"]),
         str(event["id"])[-12:],
     )
+
+
+def local_time(stored: str) -> str:
+    """Return a stored time as a local one. One that Wirekey did not write is unknown."""
+    try:
+        return f"{datetime.fromisoformat(stored).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return UNKNOWN
 
 
 def at(moment: float | None) -> datetime | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from wirekey.audit.postgres_schema import AuditDatabaseError
-from wirekey.audit.reading import COLUMNS
+from wirekey.audit.reading import COLUMNS, shown
 from wirekey.audit.record import is_postgres, open_record
 from wirekey.audit.schema import AuditFileError
 from wirekey.audit.totals import totals
@@ -102,7 +102,7 @@ class Recorded:
         try:
             with open_record(self._record) as database:
                 statement = statements["database" if is_postgres(database) else "file"]
-                return database.execute(statement, values).fetchall()
+                return [tuple(map(shown, row)) for row in database.execute(statement, values).fetchall()]
         except (AuditFileError, AuditDatabaseError, sqlite3.Error):
             return []
 

@@ -24,6 +24,7 @@ from wirekey.audit.totals import BINS_AN_OCTAVE, GROUPS, OCTAVES
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterable
 
     from wirekey.audit.record import PostgresReader
     from wirekey.secret import Secret
@@ -165,21 +166,40 @@ class Span(NamedTuple):
     end: int
 
 
-def summed_span(database: PostgresReader, since: float, until: float) -> Span | None:
+class WaitingLinks(NamedTuple):
+    """The links of a writer whose calls are not in the sums yet: after one, until another."""
+
+    writer: int
+    after: int
+    last: int
+
+
+def waiting_links(database: PostgresReader) -> list[WaitingLinks]:
+    """Return the links that are not added yet, of each writer that has some."""
+    if database.execute("SELECT to_regclass('rollup')").fetchone() == (None,):
+        return []  # the tables of an earlier Wirekey
+    rows = database.execute(
+        "SELECT chain_head.writer, coalesce(rolled_up.seq, 0), chain_head.seq"
+        " FROM chain_head LEFT JOIN rolled_up USING (writer) WHERE chain_head.seq > coalesce(rolled_up.seq, 0)"
+    )
+    return [WaitingLinks(*row) for row in rows]
+
+
+def summed_span(
+    database: PostgresReader, since: float, until: float, waiting: Iterable[WaitingLinks] = ()
+) -> Span | None:
     """Return the hours between two times (Unix seconds) whose sums can be read. None: read rows.
 
     If `until` is not past, it also has the rest of the day, as no call is recorded after that.
     """
     if database.execute("SELECT to_regclass('rollup')").fetchone() == (None,):
         return None  # the tables of an earlier Wirekey
-    begins, waiting = database.execute(
-        "SELECT begins, (SELECT coalesce(sum(chain_head.seq - coalesce(rolled_up.seq, 0)), 0)::bigint"
-        " FROM chain_head LEFT JOIN rolled_up USING (writer)) FROM rollup"
-    ).fetchone()
+    (begins,) = database.execute("SELECT begins FROM rollup").fetchone()
+    links = sum(one.last - one.after for one in waiting)
     # To the millisecond, as ids are.
     start = -(-int(since * 1000) // (PERIOD * 1000)) * PERIOD
     end = int(until * 1000) // (PERIOD * 1000) * PERIOD
     if until >= time.time():
         end = (int(until) // DAY + 1) * DAY
     span = Span(max(start, begins), end)
-    return span if span.start < span.end and waiting <= MOST_WAITING else None
+    return span if span.start < span.end and links <= MOST_WAITING else None

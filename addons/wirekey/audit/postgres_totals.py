@@ -19,6 +19,7 @@ from wirekey.audit.postgres_rollup import (
     TIMED,
     Span,
     summed_span,
+    waiting_links,
 )
 from wirekey.audit.reading import Filters, first_id_at
 from wirekey.audit.totals import OTHER, CallCounts, times_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wirekey.audit.event import EventValue
+    from wirekey.audit.postgres_rollup import WaitingLinks
     from wirekey.audit.record import PostgresReader
     from wirekey.audit.totals import Bin, GroupBy, Times
 
@@ -43,8 +45,9 @@ class PostgresSums:
         assert filters.until is not None
         times_only = filters == Filters(since=filters.since, until=filters.until)
         fits = times_only and starts.step % PERIOD == 0
-        self._span = summed_span(database, filters.since, filters.until) if fits else None
-        self._rows, self._values = rows_of(filters, self._span)
+        waiting = waiting_links(database) if fits else []
+        self._span = summed_span(database, filters.since, filters.until, waiting) if fits else None
+        self._rows, self._values = rows_of(filters, self._span, waiting)
         self._found: dict[str, list[Any]] = {}
 
     def names(self, by: GroupBy, most: int) -> list[str | None]:
@@ -135,8 +138,12 @@ def spans_of(span: Span, *, by_day: bool) -> list[tuple[str, Span]]:
     return [("daily_times", Span(first, last)), *(("hourly_times", part) for part in hours)]
 
 
-def rows_of(filters: Filters, span: Span | None) -> tuple[str, list[EventValue]]:
-    """Return SQL, and its values, for the calls that the sums of these hours do not have."""
+def rows_of(filters: Filters, span: Span | None, waiting: Sequence[WaitingLinks]) -> tuple[str, list[EventValue]]:
+    """Return SQL, and its values, for the calls that the sums of these hours do not have.
+
+    `waiting`: the links whose calls are not in the sums. Named one by one, because a join with the numbers makes the
+    planner read all links.
+    """
     read = f"SELECT id, {NAMED}, {SOURCES} FROM calls"  # noqa: S608  # of our own names
     if span is None:
         where, values = filters.where(postgres=True)
@@ -144,18 +151,20 @@ def rows_of(filters: Filters, span: Span | None) -> tuple[str, list[EventValue]]
     before, after = replace(filters, until=float(span.start)), replace(filters, since=float(span.end))
     (first, first_values), (last, last_values) = before.where(postgres=True), after.where(postgres=True)
     inside = [first_id_at(span.start), first_id_at(span.end)]
-    waiting = (
-        "SELECT chain.id FROM chain_head LEFT JOIN rolled_up USING (writer) JOIN chain"
-        " ON chain.writer = chain_head.writer AND chain.seq > coalesce(rolled_up.seq, 0) AND chain.kind <> 'intent'"
+    links = " UNION ALL ".join(
+        ["SELECT id FROM chain WHERE writer = ? AND seq > ? AND seq <= ? AND kind <> 'intent'"] * len(waiting)
     )
     within = "WHERE id >= ? AND id < ? AND"
     parts = [
         f"{read} {first}",
         f"{read} {last}",
         f"{read} {within} outcome IS NULL",
-        f"{read} {within} id IN ({waiting})",  # of our own names; values are bound
     ]
-    return " UNION ALL ".join(parts), [*first_values, *last_values, *inside, *inside]
+    values = [*first_values, *last_values, *inside]
+    if waiting:
+        parts.append(f"{read} {within} id IN ({links})")  # of our own names; values are bound
+        values += [*inside, *(number for one in waiting for number in one)]
+    return " UNION ALL ".join(parts), values
 
 
 def places_of(names: Sequence[str | None]) -> dict[str, int]:

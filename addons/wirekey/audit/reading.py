@@ -139,13 +139,18 @@ def has_attempts(database: RecordConnection) -> bool:
     return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone() is not None
 
 
-def shown[Value](value: Value) -> Value | str | None:
+def shown(value: Any) -> Any:
     """Return a stored value as it may be shown. Wirekey stores no other; somebody who may write there could."""
     if isinstance(value, str):
-        if len(value) <= LONGEST_TEXT and value.isascii() and value.isprintable():
-            return value
-        return safe(value, LONGEST_TEXT)
+        return shown_text(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def shown_text(text: str | None) -> str | None:
+    """Return a stored text as it may be shown. Texts that Wirekey stored are escaped already, and stay as they are."""
+    if text is None or (len(text) <= LONGEST_TEXT and text.isascii() and text.isprintable()):
+        return text
+    return safe(text, LONGEST_TEXT)
 
 
 def attempt_from(row: tuple[Any, ...]) -> AuditEvent:

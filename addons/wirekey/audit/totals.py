@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from wirekey.audit.reading import Filters, first_call_time, shown
+from wirekey.audit.reading import Filters, first_call_time, shown_text
 from wirekey.audit.record import is_postgres, open_record
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def totals_of(calls: SummedCalls, starts: range, by: GroupBy | None, max_groups:
         for place, of in sorted(counts.items()):
             in_buckets = tuple(of.get(bucket, CallCounts()) for bucket in range(len(starts)))
             sums = Sums(added(of.values()), *times_at(place, *of_groups))
-            groups[place] = CallGroup(shown(names[place]) if place != OTHER else None, sums, in_buckets)
+            groups[place] = CallGroup(shown_text(names[place]) if place != OTHER else None, sums, in_buckets)
     other = groups.pop(OTHER, None)
     return Totals(everything, buckets, tuple(groups.values()), other)
 

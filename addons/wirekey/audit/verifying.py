@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from wirekey.audit.chain import FIRST, LastLink, hash_of
 from wirekey.audit.checkpoints import decode, problem_of
-from wirekey.audit.reading import first_id_at, shown
+from wirekey.audit.reading import first_id_at, shown_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,7 +59,7 @@ class Findings:
     def add(self, kind: str, text: str, id: str | None = None, seq: int | None = None) -> None:  # noqa: A002  # the event's word
         """Add a problem."""
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(ChainProblem(kind, shown(text) or "", shown(id), seq))
+            self.problems.append(ChainProblem(kind, shown_text(text) or "", shown_text(id), seq))
         else:
             self.further += 1
 

@@ -35,6 +35,24 @@ def session(scene, agent="alice", model="gpt-realtime"):
         yield respond
 
 
+@contextlib.contextmanager
+def live_session(scene, model):
+    """An open session of Gemini Live, whose first message names the model, with one turn."""
+    with connect(
+        "wss://generativelanguage.googleapis.com/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+        proxy=scene.proxy.proxy_url("alice", scene.tokens["alice"]),
+        ssl=ssl.create_default_context(cafile=scene.proxy.root),
+        close_timeout=PATIENCE,
+    ) as socket:
+        socket.send(json.dumps({"setup": {"model": f"models/{model}"}}))
+        assert "setupComplete" in json.loads(socket.recv(PATIENCE))
+        turn = {"turns": [{"role": "user", "parts": [{"text": CANARY}]}], "turnComplete": True}
+        socket.send(json.dumps({"clientContent": turn}))
+        while "turnComplete" not in json.loads(socket.recv(PATIENCE)).get("serverContent", {}):
+            pass
+        yield
+
+
 def rows(page):
     return page.locator("#session-rows tr")
 
@@ -64,6 +82,12 @@ def test_a_session_is_shown_with_what_it_has_used_until_it_closes(scene, page):
         page.locator("#drawer").get_by_text("realtime", exact=True).wait_for()
         page.keyboard.press("Escape")
     page.locator("#sessions").wait_for(state="hidden")
+
+
+def test_a_session_of_gemini_live_is_shown_with_the_model_of_its_first_message(scene, page):
+    with live_session(scene, "gemini-live-2.5-flash-preview"):
+        wait_for(lambda: rows(page).count() == 1 and cells(page, "gemini-live")[3] == "1", "one turn")
+        assert "gemini · realtime" in cells(page, "gemini-live")[2]
 
 
 def test_hostile_names_stay_text_and_nothing_that_is_said_is_shown(scene, page):

@@ -11,6 +11,7 @@ from wirekey.operation import Kind, Operation, Usage
 
 SESSION = Operation("realtime", Body.WEBSOCKET, Kind.INFERENCE)
 RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)
+LATE = Operation("realtime", Body.MESSAGE, Kind.INFERENCE)
 STREAM = Operation("invoke-with-bidirectional-stream", Body.EVENTS, Kind.INFERENCE)
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 
@@ -35,7 +36,9 @@ def sessions():
     return OpenSessions()
 
 
-@pytest.mark.parametrize("operation", [SESSION, STREAM], ids=["WebSocket", "two-way stream"])
+@pytest.mark.parametrize(
+    "operation", [SESSION, LATE, STREAM], ids=["WebSocket", "model in a message", "two-way stream"]
+)
 def test_a_session_is_listed_until_it_ends(sessions, operation):
     call = opened(sessions, operation)
     (row,) = sessions.report()["rows"]

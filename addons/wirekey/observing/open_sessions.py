@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wirekey.audit.event import count, number
-from wirekey.body import Body
+from wirekey.body import WEBSOCKETS, Body
 from wirekey.operation import Usage
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ MAX_ROWS = 100
 
 COUNTS = ("input_tokens", "output_tokens", "audio_input_tokens", "audio_output_tokens")
 SHOWN = ("id", "started_at", "agent", "provider", "operation", "model", "responses", "cost_usd", "unpriced")
+
+SESSIONS = (*WEBSOCKETS, Body.EVENTS)
+"""Bodies of operations that open a connection of many responses."""
 
 type JsonValue = str | int | float | None
 type Report = dict[str, Any]
@@ -75,7 +78,7 @@ class OpenSessions:
         session = self.sessions.get(call.parent_id or "")
         if session:
             session.model = call.model or session.model
-        elif call.operation and call.operation.body in (Body.WEBSOCKET, Body.EVENTS) and call.parent_id is None:
+        elif call.operation and call.operation.body in SESSIONS and call.parent_id is None:
             agent = call.agent.id if call.agent else None
             operation = call.operation.name
             self.sessions[call.id] = OpenSession(call.id, call.started_at, agent, call.provider, operation, call.model)

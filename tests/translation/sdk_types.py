@@ -259,7 +259,9 @@ def fits_one(kinds: Sequence[Any], value: Any, place: str) -> None:
             wrong.append(str(error))
         else:
             return
-    raise WrongTypeError(f"{place}: {str(value)[:300]} is none of {len(kinds)} types: {wrong}"[:2000])
+    raise WrongTypeError(
+        f"{place}: {str(value)[:300]} fits none of the {len(kinds)} types that are allowed: {wrong}"[:2000]
+    )
 
 
 @functools.cache

@@ -77,8 +77,11 @@ EMBEDDINGS = MappingProxyType(
 )
 """Operation → its format, for operations that make vectors of text."""
 
-CONNECTIONS = frozenset({"realtime", "realtime.constrained", "invoke-with-bidirectional-stream"})
+CONNECTIONS = frozenset({"realtime", "realtime.constrained", "responses.connect", "invoke-with-bidirectional-stream"})
 """Operations that open a connection of many responses, each of which is a call of its own."""
+
+HTTP_INSTEAD = MappingProxyType({"responses.connect": "openai.responses"})
+"""Those whose programs can send the same requests by HTTP → the format of the requests."""
 
 TRANSLATED = MappingProxyType({**CONVERSATIONS, **COUNTS, **EMBEDDINGS})
 """Operation → its format, for all operations that can be translated."""

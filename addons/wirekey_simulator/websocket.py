@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from typing import TYPE_CHECKING, Any, Protocol
@@ -72,7 +73,7 @@ class SimulatedWebSocket:
 
     `truncate-after` disconnects, `reset-after` resets, `stall-after` sends nothing more, also no pong, `garble-after`
     sends half a frame and disconnects, `mask-after` sends a masked frame, `error-after` closes with 1011, and `no-done`
-    closes without a code after a response.
+    closes without a code after a response. `gate` holds back everything after the first event until the gate is opened.
     """
 
     def __init__(
@@ -93,6 +94,9 @@ class SimulatedWebSocket:
         self.state = Connection(ConnectionType.SERVER, extensions)
         self.parts: list[bytes] = []
         self.is_silent = False
+        self.held: list[tuple[dict[str, Any], bool]] | None = None
+        """The events that wait at the gate."""
+        self.passing: asyncio.Task[None] | None = None
         seen.outcome = None
 
     def open(self) -> None:
@@ -161,6 +165,12 @@ class SimulatedWebSocket:
         if self.is_silent or not self.connection.is_open:
             return
         behaviour, sent = self.behaviour, self.seen.events
+        if behaviour.gate and sent and self.passing is None:
+            self.held = []
+            self.passing = asyncio.get_running_loop().create_task(self._pass())
+        if self.held is not None:
+            self.held.append((event, binary))
+            return
         limits = (behaviour.truncate_after, behaviour.reset_after, behaviour.stall_after, behaviour.garble_after)
         if behaviour.mask_after is not None and sent >= behaviour.mask_after:
             self.connection.write(MASKED_FRAME)
@@ -173,6 +183,12 @@ class SimulatedWebSocket:
         self.seen.events += 1
         text = encode(event)
         self.write(BytesMessage(data=text) if binary else TextMessage(data=text.decode()))
+
+    async def _pass(self) -> None:
+        await self.connection.simulator.gate.passed()
+        held, self.held = self.held or [], None
+        for event, binary in held:
+            self.say(event, binary=binary)
 
     def _break_off(self) -> None:
         self.seen.outcome, self.is_silent = "fault", True

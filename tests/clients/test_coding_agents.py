@@ -30,6 +30,16 @@ if os.environ.get("WIREKEY_AGENTS") == "all":
 SESSIONS = [(number, name, mode) for number, group in enumerate(GROUPS) for name in group for mode in MODES]
 
 
+CODEX = (AGENTS["codex"], AGENTS["codex-base-url"])
+LEFT_OPEN, ELSEWHERE, USE_HTTP = ("client_cancelled", 101), ("denied", 403), ("denied", 426)
+OF_WEBSOCKETS = {
+    "codex": (LEFT_OPEN,),
+    "codex-on-anthropic": (LEFT_OPEN, ELSEWHERE, USE_HTTP),
+    "codex-on-gemini": (LEFT_OPEN, ELSEWHERE, USE_HTTP),
+}
+"""Codex opens a WebSocket, and does not close it. If its model is translated, it uses HTTP after one error."""
+
+
 @pytest.fixture(scope="module")
 def run_group(tmp_path_factory):
     """A function that runs the sessions of a group of agents, once."""
@@ -72,8 +82,19 @@ def test_the_record_of_a_session_has_its_calls_and_no_denial_at_a_provider(run_g
     assert len([event for event in calls if event["requested_model"]]) >= 2
     assert all(event["input_tokens"] for event in calls if event["operation"] in ("messages", "chat.completions"))
     others = [event for event in events if event["outcome"] != "completed"]
-    expected = {("declined", 404)} | ({("denied", 426)} if name.startswith("codex") else set())
+    expected = {("declined", 404), *OF_WEBSOCKETS.get(name.removesuffix("-base-url"), ())}
     assert {(event["outcome"], event["status"]) for event in others} <= expected, others
+
+
+@pytest.mark.parametrize(("group", "name", "mode"), [each for each in SESSIONS if AGENTS[each[1]] in CODEX])
+def test_codex_makes_all_its_calls_over_one_websocket(run_group, group, name, mode):
+    events = [event for event in run_group(group)["sessions"][f"{name}-{mode}"]["events"] if event["provider"]]
+    (connection,) = [event for event in events if event["operation"] == "responses.connect"]
+    calls = [event for event in events if event["requested_model"]]
+    assert len(calls) >= 3
+    assert {(call["operation"], call["parent_id"]) for call in calls} == {("responses", connection["id"])}
+    assert {(call["outcome"], call["finish_reason"]) for call in calls} == {("completed", "completed")}
+    assert sum(call["input_tokens"] for call in calls) > 0
 
 
 @pytest.mark.parametrize(("group", "name", "mode"), SESSIONS)
@@ -98,7 +119,8 @@ SPOKEN = {"gemini": "gemini", "openai": "openai.responses", "anthropic": "anthro
 @pytest.mark.parametrize(("group", "name", "mode"), [session for session in SESSIONS if AGENTS[session[1]].upstream])
 def test_an_agent_works_with_the_model_of_another_provider(run_group, group, name, mode):
     events = run_group(group)["sessions"][f"{name}-{mode}"]["events"]
-    calls = [event for event in events if event["requested_model"]]
+    sent = [event for event in events if (event["outcome"], event["status"]) != ELSEWHERE]
+    calls = [event for event in sent if event["requested_model"]]
     upstream = AGENTS[name].upstream
     assert len(calls) >= 3
     assert {event["model"] for event in calls} == {TRANSLATED[upstream]}

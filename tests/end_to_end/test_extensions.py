@@ -13,6 +13,8 @@ import openai
 import pytest
 from google import genai
 from google.genai import errors
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.deliveries.paths import DELIVERIES
 from tests.docs.pages import blocks_of
@@ -489,6 +491,16 @@ WRONG = [
     (["python:wrong:Failing"], "python:wrong:Failing cannot be made: ZeroDivisionError"),
     (["wrong.Missing"], "must be python:MODULE:CLASS"),
 ]
+
+
+def test_a_connection_whose_requests_no_extension_would_see_is_refused(wirekey):
+    """Status 426 makes Codex go on with HTTP at once."""
+    address = f"ws://{wirekey.running.gateway}/v1/responses"
+    headers = {"Authorization": f"Bearer {wirekey.token}"}
+    with pytest.raises(InvalidStatus) as refused, connect(address, additional_headers=headers, proxy=None):
+        pass
+    response = refused.value.response
+    assert (response.status_code, json.loads(response.body)["error"]["code"]) == (426, "extensions_need_http")
 
 
 @pytest.mark.parametrize(("extensions", "words"), WRONG, ids=[words for _, words in WRONG])

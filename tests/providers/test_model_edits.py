@@ -204,12 +204,14 @@ MODELLESS_INFERENCE = {
 }
 OPENED_WITH_MODEL = {("openai", "realtime")}
 """A connection. Its model is in the query, and `tests/end_to_end/test_realtime.py` replaces it."""
+OPENED_WITHOUT_MODEL = {("openai", "responses.connect")}
+"""A connection whose messages name their models. `tests/end_to_end/test_responses_websocket.py` replaces them."""
 
 
 def test_every_operation_that_calls_a_model_is_in_a_table_of_this_module():
     assert len(OTHERS) > 500
     missing = {(provider, found.name) for provider, found in OTHERS if found.kind in (Kind.INFERENCE, Kind.LISTING)}
-    assert missing == MODELLESS_INFERENCE | OPENED_WITH_MODEL
+    assert missing == MODELLESS_INFERENCE | OPENED_WITH_MODEL | OPENED_WITHOUT_MODEL
     assert {("gemini", action) for action in gemini.ACTIONS} <= SHOWN
     assert {("bedrock", action) for action in bedrock.ACTIONS} <= SHOWN
 

@@ -2,13 +2,16 @@
 
 import pytest
 
+from wirekey.body import Body
 from wirekey.errors import Refusal
+from wirekey.operation import Kind, Operation
 from wirekey.realtime.handshake import (
     Compression,
     accept_value,
     check_request,
     deflate_of,
     keys_in,
+    refusal_of_upgrade,
     without_protocol_keys,
 )
 
@@ -89,6 +92,28 @@ def test_a_response_that_does_not_fit_the_request_is_refused(request_more, respo
     with pytest.raises(Refusal) as refused:
         deflate_of(HEADERS | request_more, RESPONSE | response_more)
     assert refused.value.status == 502
+
+
+CONNECT = Operation("responses.connect", Body.WEBSOCKET, Kind.INFERENCE)
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "expected"),
+    [
+        (CONNECT, 403, 426),
+        (CONNECT, 400, 426),
+        (CONNECT, 503, 426),
+        (CONNECT, 429, 429),
+        (CONNECT, 401, 401),
+        (Operation("realtime", Body.WEBSOCKET, Kind.INFERENCE), 403, 403),
+        (None, 403, 403),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_program_that_can_use_http_is_sent_there(operation, status, expected):
+    refusal = refusal_of_upgrade(operation, Refusal(status, "denied", "No."))
+    assert (refusal.status, refusal.code) == (expected, "denied")
+    assert refusal.message == ("No. Use HTTP." if status != expected else "No.")
 
 
 def test_keys_and_accounts_are_removed_from_subprotocols():

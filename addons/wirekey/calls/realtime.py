@@ -62,6 +62,8 @@ class RealtimeResponse:
 
     state: CallState
     event_id: str | None = None
+    lane: str | None = None
+    """The lane of the responses that come one after the other, in a protocol with several."""
     admission: asyncio.Task[None] | None = None
     """The task that records a response which the client has not asked for."""
 
@@ -178,14 +180,10 @@ class RealtimeSession:
             has_limit = is_response and self.parent.cap is not None and cap is not None and self.parent.cap <= cap
             sent = payload if cap is None or has_limit else self.protocol.with_limit(payload, message, cap)
             if is_response:
-                await self.reserve(state, len(payload), cap)
+                await self.reserve(state, len(payload) + BYTES_PER_TOKEN * self.context_tokens, cap)
                 await self.record_intent(state.call)
         except Exception as error:
-            refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
-            if refusal is INTERNAL_ERROR:
-                logger.error("a message could not be judged: %s", safe_traceback(error))  # noqa: TRY400  # without its text
-            forget_frames(error)
-            return self.refused(state, refusal, message)
+            return self.refused_by(error, state, message)
         if is_response:
             self.asked.append(RealtimeResponse(state, message.event_id))
             self.services.calls.states[state.call.id] = state
@@ -218,6 +216,13 @@ class RealtimeSession:
 
     async def admit(self, state: CallState) -> int | None:
         """Judge a call within the connection. Return the policy's limit of output tokens. Raises Refusal."""
+        decision = await self.check_policy(state)
+        self.check_model(state.call, decision)
+        state.call.policy_result = "allow"
+        return decision.max_tokens
+
+    async def check_policy(self, state: CallState) -> Decision:
+        """Return the policy's decision on a call within the connection, which allows it. Raises Refusal."""
         services, call = self.services, state.call
         if revoked := refusal_if_revoked(services, self.parent):
             raise revoked
@@ -234,9 +239,7 @@ class RealtimeSession:
         call.policy_revision = decision.revision
         if not decision.allow:
             raise decision.refusal()
-        self.check_model(call, decision)
-        call.policy_result = "allow"
-        return decision.max_tokens
+        return decision
 
     def check_model(self, call: Call, decision: Decision) -> None:
         """Raise Refusal if a message asks for a model that this connection does not lead to."""
@@ -256,14 +259,13 @@ class RealtimeSession:
             raise OTHER_MODEL
         call.model = asked
 
-    async def reserve(self, state: CallState, size: int, cap: int | None) -> None:
-        """Hold the largest use of a response in its quotas. Raises Refusal if one is exhausted."""
+    async def reserve(self, state: CallState, known: int, cap: int | None) -> None:
+        """Hold the largest use of a response in its quotas. `known`: bytes of its input. Raises Refusal."""
         call = state.call
         if not state.quotas:
             return
         assert call.operation
         assert call.provider
-        known = size + BYTES_PER_TOKEN * self.context_tokens
         request = EstimatedRequest(call.operation, call.facts, call.model, known, cap)
         use = largest_use(request, current_prices(PROVIDERS[call.upstream_provider or call.provider], call.model))
         hold = Hold(f"{call.id}/1", state.quotas, call.model, use)
@@ -282,6 +284,14 @@ class RealtimeSession:
             raise Refusal(503, "cannot_record", text, Fault.OPERATOR) from error
         call.intent_recorded = True
         self.services.events.began(call)
+
+    def refused_by(self, error: Exception, state: CallState, message: ClientMessage | None) -> MessageDecision:
+        """Record what kept a message from being judged or sent, and return it as the message for the client."""
+        refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
+        if refusal is INTERNAL_ERROR:
+            logger.error("a message could not be judged: %s", safe_traceback(error))  # without its text
+        forget_frames(error)
+        return self.refused(state, refusal, message)
 
     def refused(
         self, state: CallState, refusal: Refusal, message: ClientMessage | None, *, closes: bool = False
@@ -309,14 +319,16 @@ class RealtimeSession:
         """Note the beginning of a response: of the first that was asked for, or one that nobody asked for."""
         if message.id is None or message.id in self.running:
             return
-        if self.asked:
-            response = self.asked.popleft()
-        else:
-            response = RealtimeResponse(self.open(RESPONSE, Facts(stream=True)))
-            self.services.calls.states[response.state.call.id] = response.state
-            response.admission = self.start(self.admit_unasked(response))
+        response = self.asked.popleft() if self.asked else self.unasked(RESPONSE, Facts(stream=True))
         response.state.call.ttfb_ms = elapsed_ms(response.state.call)
         self.running[message.id] = response
+
+    def unasked(self, operation: Operation, facts: Facts, lane: str | None = None) -> RealtimeResponse:
+        """Return a response that the model begins by itself. It is judged and recorded at the same time."""
+        response = RealtimeResponse(self.open(operation, facts), lane=lane)
+        self.services.calls.states[response.state.call.id] = response.state
+        response.admission = self.start(self.admit_unasked(response))
+        return response
 
     async def admit_unasked(self, response: RealtimeResponse) -> None:
         """Judge and record a response that the model begins by itself, as with voice activity detection.
@@ -326,7 +338,7 @@ class RealtimeSession:
         state = response.state
         try:
             await self.admit(state)
-            await self.reserve(state, 0, None)
+            await self.reserve(state, BYTES_PER_TOKEN * self.context_tokens, None)
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
             forget_frames(error)

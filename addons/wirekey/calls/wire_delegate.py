@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from wirekey.body import WEBSOCKETS, Body, Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import STOPPING, refusal_if_revoked
+from wirekey.calls.extension_calls import head_of
 from wirekey.calls.guard import guard
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
+from wirekey.calls.responses_session import ResponsesSession
 from wirekey.calls.translated import AT_ONCE
 from wirekey.calls.two_way import is_between_turns, is_two_way
 from wirekey.calls.two_way_events import events_to_send
@@ -26,6 +28,7 @@ from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.operation import HTTP_INSTEAD
 from wirekey.providers import PROVIDERS
 from wirekey.realtime.closing import GOING_AWAY, INTERNAL, close_code
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
+    from wirekey.realtime.messages import RequestProtocol
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireLimits
     from wirekey.wire.websocket import PendingDecision
@@ -239,6 +243,9 @@ class CallDelegate:
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in self.calls.request(flow).headers.fields
         }
+        if state.call.operation.name in HTTP_INSTEAD:
+            head = head_of(self.calls.request(flow), state.host)
+            return ResponsesSession(self.services, state, cast("RequestProtocol", protocol), headers, head)
         return RealtimeSession(self.services, state, protocol, headers)
 
     # The response.

@@ -10,15 +10,18 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wsproto.extensions import PerMessageDeflate
 
 from wirekey.errors import Fault, Refusal
+from wirekey.operation import HTTP_INSTEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from wirekey.operation import Operation
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = "13"
@@ -32,6 +35,12 @@ EXTENSIONS = "sec-websocket-extensions"
 UPGRADE_REFUSED = Refusal(426, "websocket_refused", "This path has no WebSocket, and no other upgrade. Use HTTP.")
 NO_WEBSOCKET = Refusal(
     400, "not_a_websocket", "This path is called by a WebSocket. Open one: send the headers Connection and Upgrade."
+)
+HOOKS_NEED_HTTP = Refusal(
+    426, "extensions_need_http", "Extensions of Wirekey's operator read each request, and not WebSockets. Use HTTP."
+)
+ROUTE_NEEDS_HTTP = Refusal(
+    426, "route_needs_http", "The routes sent a request of this agent to a place that has no WebSocket. Use HTTP."
 )
 NOT_OPENED = Refusal(
     502,
@@ -49,6 +58,16 @@ class Compression:
     server_bits: int = 15
     client_fresh: bool = False
     server_fresh: bool = False
+
+
+def refusal_of_upgrade(operation: Operation | None, refusal: Refusal) -> Refusal:
+    """Return the refusal of a connection, with a status that makes its program use HTTP if it can.
+
+    By HTTP, each request is judged by itself, and those that are refused get their usual status.
+    """
+    if operation is None or operation.name not in HTTP_INSTEAD or refusal.status not in {400, 403, 503}:
+        return refusal
+    return replace(refusal, status=UPGRADE_REFUSED.status, message=f"{refusal.message} Use HTTP.")
 
 
 def is_websocket(headers: Mapping[str, str]) -> bool:

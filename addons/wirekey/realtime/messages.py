@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from wirekey.operation import Facts, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wirekey.errors import Refusal
 
 
@@ -22,11 +24,16 @@ class Asks(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ClientMessage:
-    """One message of the client. `event_id`: the client's own, which the provider's error repeats."""
+    """One message of the client. `event_id`: the client's own, which the provider's error repeats.
+
+    `lane`: of several whose responses come in order. `previous`: the response that is continued.
+    """
 
     asks: Asks
     facts: Facts = field(default_factory=Facts)
     event_id: str | None = None
+    lane: str | None = None
+    previous: str | None = None
 
 
 class Reports(Enum):
@@ -49,6 +56,7 @@ class ServerMessage:
     succeeded: bool = True
     error_type: str | None = None
     event_id: str | None = None
+    lane: str | None = None
 
 
 class RealtimeProtocol(Protocol):
@@ -68,3 +76,10 @@ class RealtimeProtocol(Protocol):
 
     def going_away(self, seconds: int) -> bytes | None:
         """Return the message that announces the end of the connection; None if the protocol does not announce it."""
+
+
+class RequestProtocol(RealtimeProtocol, Protocol):
+    """Reads messages that are requests of their own, as by HTTP."""
+
+    def read_members(self, payload: bytes, spans: Mapping[str, tuple[int, int]], facts: Facts) -> ClientMessage:
+        """Return what a message asks for whose members and facts were read before. Raises Refusal(400)."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import BACKENDS, ModelName, provider_of_backend
-from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED, Kind
+from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, HTTP_INSTEAD, TRANSLATED, Kind
 from wirekey.providers import DEFAULT_PROVIDER, OWN_PROVIDERS, PROVIDERS, answered_as, owner_of_model
 from wirekey.routing.candidate import NO_LIMITS
 
@@ -236,7 +236,8 @@ class Routes:
             translates = self.translates and operation.name in CONVERSATIONS
             return replace(candidate, speaks="gemini") if translates else None
         speaks = configured_format(candidate, operation)
-        keeps_format = speaks is None or client in {speaks, f"{speaks}.embeddings"}
+        form = client or HTTP_INSTEAD.get(operation.name)
+        keeps_format = speaks is None or form in {speaks, f"{speaks}.embeddings"}
         model = candidate.model.name if candidate.model else model
         if keeps_format and is_answered(called, target, operation, candidate, model):
             return candidate if candidate.speaks is None else replace(candidate, speaks=None)

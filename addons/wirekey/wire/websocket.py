@@ -65,6 +65,8 @@ class WebSocketLimits:
     message_bytes: int = 16 * 1024 * 1024
     messages_per_second: int = 100
     bytes_per_second: int = 10 * 1024 * 1024
+    client_message_bytes: int | None = None
+    """The limit of a message of the client, if it is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,8 @@ class WebSocketRelay(Layer):
         super().__init__(context)
         self.flow, self.session = flow, session
         limits = session.limits
-        self.from_client = WebSocketReader(from_client=True, limit=limits.message_bytes, holds=True, deflate=deflate)
+        self.client_limit = limits.client_message_bytes or limits.message_bytes
+        self.from_client = WebSocketReader(from_client=True, limit=self.client_limit, holds=True, deflate=deflate)
         self.from_server = WebSocketReader(from_client=False, limit=limits.message_bytes, holds=False, deflate=deflate)
         self.client_rate = MessageRate(limits.messages_per_second, limits.bytes_per_second)
         self.server_rate = MessageRate(limits.messages_per_second, limits.bytes_per_second)
@@ -216,7 +219,7 @@ class WebSocketRelay(Layer):
         if messages or not pongs:
             self.active_at = now
         if self.client_rate.add(now, messages=messages, size=len(data)) or (
-            self.deciding and self.waiting_bytes > self.session.limits.message_bytes
+            self.deciding and self.waiting_bytes > self.client_limit
         ):
             raise ProtocolError(CloseReason.POLICY_VIOLATION, "too many messages: see limits.websocket")
         yield from self.decide_waiting()

@@ -18,6 +18,7 @@ from wirekey_simulator.openai import (
     moderations,
     realtime,
     responses,
+    responses_websocket,
     storage,
 )
 from wirekey_simulator.openai.call import OpenAICall
@@ -37,7 +38,7 @@ ROUTES: dict[str, dict[str, Callable[[OpenAICall], SimulatedResponse]]] = {
     },
     "/v1/chat/completions/{}/messages": {"GET": chat.messages},
     "/v1/completions": {"POST": completions.create},
-    "/v1/responses": {"POST": responses.create},
+    "/v1/responses": {"POST": responses.create, "GET": responses_websocket.connect},
     "/v1/responses/input_tokens": {"POST": responses.count_input},
     "/v1/responses/compact": {"POST": responses.compact},
     "/v1/responses/{}": {

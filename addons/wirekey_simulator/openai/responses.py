@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wirekey_simulator.openai.call import OpenAICall
     from wirekey_simulator.state import State
 
-type Event = Callable[..., bytes]
+type Event = Callable[..., Json]
 
 SHELF = "openai.responses"
 INPUTS = "openai.responses.inputs"
@@ -49,24 +49,33 @@ ECHOED = {
 def create(call: OpenAICall) -> SimulatedResponse:
     """Return a response object, whole or streamed."""
     body = call.request.json()
-    response = _unfinished(body, call.state)
+    response = unfinished(body, call.state)
     check_responses(body)
-    plan = planned(body)
-    behaviour, cut = text.limited(call.behaviour, body.get("max_output_tokens"), plan.text or "")
-    usage = _usage(text.counts(behaviour, body))
-    items = _items(body, plan, call.state)
     if optional(body, "stream", bool):
-        events = _events(response, behaviour, items, usage, call.state, said=plan.text or "", cut=cut)
+        events = (sse(event, event=event["type"]) for event in streamed(response, body, call))
         error = {"code": "server_error", "message": "The server had an error, as the simulator was asked to say."}
         number = call.behaviour.error_after or 0
         return sse_response(
             events, sse({"type": "error", **error, "param": None, "sequence_number": number}, event="error")
         )
+    said, behaviour, cut, usage, items = _generated(body, call)
     whole = [
-        item if item["type"] != "message" else _message_item(item["id"], text.whole(behaviour, plan.text or ""))
-        for item in items
+        item if item["type"] != "message" else _message_item(item["id"], text.whole(behaviour, said)) for item in items
     ]
     return json_response(_finished(response, whole, usage, call.state, cut=cut))
+
+
+def streamed(response: Json, body: Json, call: OpenAICall) -> Iterator[Json]:
+    """Return the events of a response to a checked request. Raises BadRequest."""
+    said, behaviour, cut, usage, items = _generated(body, call)
+    return _events(response, behaviour, items, usage, call.state, said=said, cut=cut)
+
+
+def _generated(body: Json, call: OpenAICall) -> tuple[str, Behaviour, bool, Json, list[Json]]:
+    """Return what a response says, how, whether that is cut, its usage, and its items with an empty message."""
+    plan = planned(body)
+    behaviour, cut = text.limited(call.behaviour, body.get("max_output_tokens"), plan.text or "")
+    return plan.text or "", behaviour, cut, _usage(text.counts(behaviour, body)), _items(body, plan, call.state)
 
 
 def count_input(call: OpenAICall) -> SimulatedResponse:
@@ -98,7 +107,7 @@ def input_items(call: OpenAICall) -> SimulatedResponse:
     return json_response(page(call.state.shelf(INPUTS).get(call.key, []), call.request))
 
 
-def _unfinished(body: Json, state: State) -> Json:
+def unfinished(body: Json, state: State) -> Json:
     """Check the request. Return the response object before anything is generated."""
     facts: Json = {
         "id": state.new_id("resp_"),
@@ -195,12 +204,12 @@ def _items(body: Json, plan: session.Plan, state: State) -> list[Json]:
 
 def _events(
     response: Json, behaviour: Behaviour, items: list[Json], usage: Json, state: State, *, said: str, cut: bool
-) -> Iterator[bytes]:
+) -> Iterator[Json]:
     numbers = count()
     finished: list[Json] = []
 
-    def event(kind: str, **more: Any) -> bytes:
-        return sse({"type": kind, "sequence_number": next(numbers), **more}, event=kind)
+    def event(kind: str, **more: Any) -> Json:
+        return {"type": kind, "sequence_number": next(numbers), **more}
 
     yield event("response.created", response=response)
     yield event("response.in_progress", response=response)
@@ -225,7 +234,7 @@ def _events(
         yield event(f"response.{last['status']}", response=last)
 
 
-def _text_events(event: Event, at: Json, words: Iterator[str], held: list[str]) -> Iterator[bytes]:
+def _text_events(event: Event, at: Json, words: Iterator[str], held: list[str]) -> Iterator[Json]:
     """Yield the events of a message's text. `held` gets the pieces that the last events repeat."""
     at = {**at, "content_index": 0}
     yield event("response.content_part.added", **at, part=_part(""))
@@ -240,7 +249,7 @@ def _text_events(event: Event, at: Json, words: Iterator[str], held: list[str]) 
     yield event("response.content_part.done", **at, part=_part(whole))
 
 
-def _summary_events(event: Event, at: Json, summary: list[Json]) -> Iterator[bytes]:
+def _summary_events(event: Event, at: Json, summary: list[Json]) -> Iterator[Json]:
     for number, part in enumerate(summary):
         here = {**at, "summary_index": number}
         yield event("response.reasoning_summary_part.added", **here, part={**part, "text": ""})
@@ -249,7 +258,7 @@ def _summary_events(event: Event, at: Json, summary: list[Json]) -> Iterator[byt
         yield event("response.reasoning_summary_part.done", **here, part=part)
 
 
-def _call_events(event: Event, at: Json, item: Json) -> Iterator[bytes]:
+def _call_events(event: Event, at: Json, item: Json) -> Iterator[Json]:
     custom = item["type"] == "custom_tool_call"
     member, kind = ("input", "custom_tool_call_input") if custom else ("arguments", "function_call_arguments")
     started = {**item, "status": "in_progress", member: ""}

@@ -9,6 +9,7 @@ from wirekey.providers.openai.models import OpenAiModels
 from wirekey.providers.openai.realtime import OpenAiRealtime
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.openai.responses import OpenAiResponses
+from wirekey.providers.openai.responses_websocket import OpenAiResponsesMessages
 from wirekey.providers.protocol import Provider
 
 
@@ -24,7 +25,7 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
     speaks = ("openai.responses", "openai.chat")
     compatible_providers = ("gemini",)
     otel_name = price_list = "openai"
-    connections = MappingProxyType({"realtime": OpenAiRealtime()})
+    connections = MappingProxyType({"realtime": OpenAiRealtime(), "responses.connect": OpenAiResponsesMessages()})
 
     def embeddings_format(self, model: str) -> str | None:
         """Return the format of embeddings, which is the same for all models."""

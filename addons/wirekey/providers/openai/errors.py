@@ -27,13 +27,13 @@ class OpenAiErrors:
         elif refusal.fault is Fault.OPERATOR or refusal.status < 500:
             # The SDK retries 409, 429 and 5xx. Here a person must act first.
             headers["x-should-retry"] = "false"
-        return msgspec.json.encode({"error": _error(refusal)}), headers
+        return msgspec.json.encode({"error": error_object(refusal)}), headers
 
     def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
         """Return the bytes that end a stream with an error; empty if its format has none."""
         if not content_type.lower().startswith("text/event-stream"):
             return b""
-        error = _error(refusal)
+        error = error_object(refusal)
         if operation.name in CHUNKED:
             return b"\n\ndata: " + msgspec.json.encode({"error": error}) + b"\n\n"
         # The event of the Responses API has no member `error`, but only at one does the SDK raise.
@@ -48,7 +48,8 @@ class OpenAiErrors:
         return b"\n\nevent: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
 
 
-def _error(refusal: Refusal) -> dict[str, str | None]:
+def error_object(refusal: Refusal) -> dict[str, str | None]:
+    """Return the object that describes an error."""
     fallback = "invalid_request_error" if refusal.status < 500 else "server_error"
     kind = ERROR_TYPES.get(refusal.status, fallback)
     return {

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from wirekey.body import Body
 from wirekey.errors import Refusal
 from wirekey.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.operation import HTTP_INSTEAD, Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.json_edits import apply_edits
 from wirekey.providers.multipart import is_form, read_fields
@@ -111,6 +111,10 @@ class OpenAiRequests(RequestEditor):
     def read_upgrade(self, operation: Operation, query: Mapping[str, str]) -> Operation:
         """Return the operation of a request that opens a WebSocket, with its model. Raises Refusal(400)."""
         model = query.get("model")
+        if operation.name in HTTP_INSTEAD:
+            if model is not None:
+                raise Refusal(400, "malformed", "Each event of this connection names its model, and not the address.")
+            return operation
         if model is None and not ("intent" in query or "call_id" in query):
             raise Refusal(400, "malformed", "The request names no model. Add it to the address: ?model=NAME.")
         if model is not None:

@@ -158,7 +158,7 @@ async def measure(bare: System, ours: System, rounds: int, share: float) -> bool
     added = [await memory_of_connections(system, connections) * CONNECTIONS / connections for system in (bare, ours)]
     kept = await memory_over_messages(bare, int(MESSAGES * share / 5))
     flat = await memory_over_messages(ours, int(MESSAGES * share))
-    grown = (5 * 2 * (kept[-1] - kept[4]), 2 * (flat[-1] - flat[4]))
+    grown = (5 * 2 * (kept[-1] - kept[4]) / share, 2 * (flat[-1] - flat[4]) / share)
     met = [
         row("WebSocket, CPU of a frame: µs", cpu, MOST_CPU, 0),
         row("WebSocket, round trip, p50: ms", times, MOST_TIME, 2),

@@ -17,7 +17,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.end_to_end.test_gateway import LISTEN
-from tests.end_to_end.test_realtime import CANARY, GUIDE, NO_CANARY, Way, memory_of, opened, plain, refused, say, until
+from tests.end_to_end.test_realtime import CANARY, GUIDE, NO_CANARY, Way, opened, plain, refused, say, until
+from tests.realtime.test_endurance import memory_of
 from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for, wirekey_behind
 from wirekey.call import new_call_id
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wirekey_simulator.websocket import SimulatedWebSocket
 
 PATH = re.compile(
-    r"/ws/google\.ai\.generativelanguage\.v1(?:alpha|beta)\.GenerativeService\.(BidiGenerateContent(?:Constrained)?)"
+    r"//?ws/google\.ai\.generativelanguage\.v1(?:alpha|beta)?\.GenerativeService\.(BidiGenerateContent(?:Constrained)?)"
 )
 SNAKE = re.compile(r"_([a-z])")
 OPAQUE = ("args", "response", "properties")

@@ -64,7 +64,7 @@ def _provider_of_path(request: SimulatedRequest) -> str | None:
         return "google_oauth"
     if path.startswith(BEDROCK_PATHS):
         return "bedrock"
-    of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/", "/ws/google.ai.generativelanguage.")
+    of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/", "/ws/google.ai.generativelanguage.", "//ws/google.")
     if path.startswith(of_google) or _is_gemini_action(request) or "x-goog-api-client" in request.fields:
         return "gemini"
     if path.startswith("/openai/"):

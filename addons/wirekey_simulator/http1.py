@@ -55,6 +55,8 @@ class Http1:
 
     def upgrade(self, response: SimulatedResponse, behaviour: Behaviour, seen: Seen) -> None:
         """Open a WebSocket. Frames follow."""
+        if behaviour.bytewise:
+            self.trickle()
         self._write(h11.InformationalResponse(status_code=101, headers=response.headers, reason=b"Switching Protocols"))
         assert response.conversation
         self.websocket = SimulatedWebSocket(self.connection, response, behaviour, seen)

@@ -404,6 +404,17 @@ def test_a_setup_in_fragments_and_frames_that_follow_it_at_once_arrive(binary, w
         assert text_of(turn(socket)).startswith("Hello from the simulator")
 
 
+@pytest.mark.parametrize("behaviour", ["bytewise", "headers-delay=0.05", "hints"])
+def test_a_setup_byte_by_byte_and_each_delivery_of_the_provider_arrive(behaviour, wirekey, token, simulator):
+    simulator.simulator.script.add(behaviour)
+    with dialled(wirekey, token, compression=None) as socket:
+        for byte in masked(setup().encode(), 0x81):
+            socket.socket.sendall(bytes((byte,)))
+        assert json.loads(socket.recv(PATIENCE)) == {"setupComplete": {}}
+        say(socket)
+        assert text_of(turn(socket)).startswith("Hello from the simulator")
+
+
 def test_a_route_replaces_the_model_and_nothing_else(wirekey, token, simulator, since):
     written = '{ "setup" : {"systemInstruction": {"parts":[{"text":"gemini-voice"}]},\n"model":"models/gemini-voice" }}'
     with dialled(wirekey, token) as socket:

@@ -115,6 +115,18 @@ if (proxyText) {
     };
     return plainSession.call(this, authority, { ...options, createConnection }, listener);
   };
+
+  // A request that brings a way to connect, and no agent: the ws package, with which SDKs open WebSockets.
+  const plainRequest = https.request;
+  https.request = function request(options, ...rest) {
+    const brings = options && !(options instanceof URL) && typeof options.createConnection === 'function' && !options.agent;
+    const host = brings && (options.hostname || options.host);
+    if (!brings || goesDirect(host)) return plainRequest.call(this, options, ...rest);
+    const createConnection = (own, done) => {
+      connectThrough(host, own.port || 443, { ...own, createConnection: undefined, path: undefined }, done);
+    };
+    return plainRequest.call(this, { ...options, createConnection }, ...rest);
+  };
   syncBuiltinESMExports();
 
   // The https module, and programs with an https.Agent of their own.

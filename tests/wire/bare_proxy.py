@@ -62,6 +62,9 @@ class BareDelegate:
     def refusal_of_hooks(self, flow):
         return None
 
+    def key_to_accept(self, flow):
+        return None
+
     def is_upgrade(self, flow):
         return False
 

@@ -65,6 +65,18 @@ async def test_a_changed_file_is_in_use_at_the_next_check(google, settings, path
     assert (await tokens.token()).access_token == Secret(later["access_token"])
 
 
+async def test_another_login_has_another_number_and_a_refreshed_one_has_not(google, settings, path, write):
+    """The number says that the project may be another one."""
+    first = write(login(google))
+    tokens = LoginFileTokens(path, settings)
+    tokens.load()
+    for content, number in ((first | {"access_token": "ya29.next"}, 0), (login(google), 1)):
+        write(content)
+        tokens.check()
+        token = await tokens.token()
+        assert (token.access_token, token.login) == (Secret(content["access_token"]), number)
+
+
 async def test_the_previous_login_stays_while_the_file_is_half_written(google, settings, path, write, caplog):
     content = write(login(google))
     tokens = LoginFileTokens(path, settings)

@@ -88,6 +88,7 @@ class LoginFileTokens:
         self._in_file: GoogleAccount | None = None
         self._account: GoogleAccount | None = None
         self._ran_at = -COMMAND_LIMIT
+        self._login = 0
 
     @property
     def account_id(self) -> str:
@@ -147,8 +148,14 @@ class LoginFileTokens:
         before, self._in_file = self._in_file, account
         if before and (before.access_token, before.refresh_token) == (account.access_token, account.refresh_token):
             return  # the tokens in memory may be newer
+        if before and before.refresh_token != account.refresh_token:
+            self._login += 1
         self._account = account
-        self._cache.replace(usable_token(account))
+        self._cache.replace(self._usable(account))
+
+    def _usable(self, account: GoogleAccount) -> UsableToken | None:
+        token = usable_token(account)
+        return replace(token, login=self._login) if token else None
 
     def _renew(self, before: UsableToken | None) -> UsableToken:
         account = self._account
@@ -179,7 +186,7 @@ class LoginFileTokens:
         )
         if self._account is account:
             self._account = renewed
-        token = usable_token(renewed)
+        token = self._usable(renewed)
         assert token
         return token
 
@@ -202,7 +209,7 @@ class LoginFileTokens:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NoTokenError("unavailable", f"The refresh command failed ({type(error).__name__}).") from None
         try:
-            token = usable_token(read_login_file(self.path))
+            token = self._usable(read_login_file(self.path))
         except LoginFileError as error:
             raise NoTokenError("unavailable", str(error)) from None
         if token is None or (before and token.access_token == before.access_token):

@@ -28,6 +28,8 @@ class UsableToken:
     project_id: str | None = None
     quota_project: str | None = None
     expires: float | None = None
+    login: int = 0
+    """The number of the login that it belongs to: another one may be of another person, with another project."""
 
 
 type NoTokenReason = Literal["no_account", "needs_login", "unavailable"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -224,6 +225,21 @@ async def test_a_hundred_first_calls_share_one_lookup_of_the_project():
     assert {each.project for each in found} == {"found-1"}
     assert backend.projects.asked == 1
     assert backend.accounts.projects == {"a": "found-1"}
+
+
+async def test_the_login_of_another_person_has_another_project():
+    backend = backend_of("a")
+    (key,) = backend.pool(PRO).keys
+    source = backend.accounts.source
+    for login in (0, 0, 1, 1):
+
+        async def token(login=login):
+            return replace(TOKEN, login=login)
+
+        backend.accounts.source = lambda _, token=token: SimpleNamespace(token=token)
+        await backend.ready(key)
+    assert backend.projects.asked == 2
+    backend.accounts.source = source
 
 
 async def test_an_account_that_must_be_verified_is_invalid_and_others_go_on():

@@ -111,7 +111,8 @@ class CodeAssist:
         """Called after an account is limited for a model, or no longer is."""
         self._sessions = SessionAffinity(settings.session_ttl, settings.session_entries)
         self._pools: OrderedDict[str, AccountPool] = OrderedDict()
-        self._known: dict[str, str | None] = {}
+        self._known: dict[tuple[str, int], str | None] = {}
+        """(Account, number of its login) → its project."""
         self._lookups: dict[str, asyncio.Task[str | None]] = {}
         self._failed: dict[str, tuple[float, ProjectError]] = {}
 
@@ -197,8 +198,8 @@ class CodeAssist:
 
     async def _project(self, account_id: str, token: UsableToken) -> str | None:
         """Return the project of an account, by one lookup that all calls share. Raises Refusal(503)."""
-        if account_id in self._known:
-            return self._known[account_id]
+        if (account_id, token.login) in self._known:
+            return self._known[account_id, token.login]
         failed = self._failed.get(account_id)
         if failed and time.monotonic() - failed[0] < BETWEEN_LOOKUPS:
             raise self._without_project(failed[1])
@@ -226,7 +227,7 @@ class CodeAssist:
                 self.accounts.source(account_id).rejected(token)
             raise
         self._failed.pop(account_id, None)
-        self._known[account_id] = found.project
+        self._known[account_id, token.login] = found.project
         if found.project:
             self.accounts.keep_project(account_id, found.project)
         return found.project

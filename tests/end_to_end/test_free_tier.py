@@ -257,6 +257,19 @@ def test_curl_gets_a_call_of_its_tool_for_an_image(wirekey, name, stream):
         assert isinstance(json.loads(done.stdout), dict)
 
 
+def test_no_prompt_and_no_response_is_kept(wirekey):
+    prompt, said = "canary-of-a-prompt-3f", "canary-of-a-response-7d"
+    script = f'{prompt} simulated-session: [{{"text": "{said}"}}]'
+    for action in ("generateContent", "streamGenerateContent?alt=sse"):
+        body = {"contents": [{"role": "user", "parts": [{"text": script}]}]}
+        assert said in generate(wirekey, action=action, body=body).text
+    refused = generate(wirekey, body={"contents": [{"parts": [{"text": prompt}]}], "store": prompt})
+    assert refused.status_code == 400
+    for path in wirekey.folder.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert not [word for word in (prompt, said, TOKENS["slow"]) if word.encode() in content], path
+
+
 # The fallback.
 
 

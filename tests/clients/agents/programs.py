@@ -84,6 +84,7 @@ ACCOUNTS = {
     "anthropic": [ACCOUNT_TOKEN],
     "code_assist": [access_token_of(GOOGLE_REFRESH_TOKEN)],
     "google_oauth": [GOOGLE_REFRESH_TOKEN],
+    "vertex": [access_token_of(GOOGLE_REFRESH_TOKEN)],
 }
 """Provider → the tokens of accounts that it accepts, and no others."""
 CODEX = [
@@ -167,6 +168,23 @@ AGENTS = {
         {"CODE_ASSIST_ENDPOINT": "http://{gateway}", "GEMINI_CLI_CUSTOM_HEADERS": "x-goog-api-key: {token}"},
         signed_in=True,
         files=GOOGLE_LOGIN,
+    ),
+    "gemini-cli-vertex": Agent(
+        ["sh", "-c", 'unset GOOGLE_API_KEY; exec "$0" "$@"', *GEMINI],
+        GEMINI_STEPS,
+        "vertex",
+        {"GOOGLE_CLOUD_PROJECT": "my-project", "GOOGLE_CLOUD_LOCATION": "europe-west4"},
+        signed_in=True,
+        files={
+            ".config/gcloud/application_default_credentials.json": {
+                "type": "authorized_user",
+                "client_id": "client-of-gcloud",
+                "client_secret": "secret-of-gcloud",
+                "refresh_token": GOOGLE_REFRESH_TOKEN,
+            },
+            ".gemini/settings.json": {"security": {"auth": {"selectedType": "vertex-ai"}}},
+        },
+        at_gateway=False,
     ),
     "opencode-openai": Agent([*OPENCODE, "openai/gpt-4o", "{prompt}"], OPENCODE_STEPS, "openai"),
     "opencode-anthropic": Agent([*OPENCODE, "anthropic/claude-sonnet-4-5", "{prompt}"], OPENCODE_STEPS, "anthropic"),

@@ -72,7 +72,11 @@ def serving(folder: Path, *, signed_in: bool) -> Iterator[Wirekey]:
     }
     if signed_in:
         account = {"key_source": "passthrough", "upstream_url": simulator.url}
-        configuration["providers"] = behind(simulator)["providers"] | {"anthropic": account, "code_assist": account}
+        configuration["providers"] = behind(simulator)["providers"] | {
+            "anthropic": account,
+            "code_assist": account,
+            "vertex": {**account, "locations": ["europe-west4"]},
+        }
     with wirekey_behind(folder / "wirekey", simulator, **configuration) as proxy:
         yield proxy
     simulator.stop()

@@ -3,6 +3,8 @@
 import sys
 
 _PLACE = 8
+HELD_TOKEN = 1024
+"""Bytes that a token with its log probability takes, with its JSON, about."""
 HELD_BLOCK = 1024
 """Bytes that a held block takes beside its text, about."""
 

@@ -52,6 +52,15 @@ class Text(msgspec.Struct, frozen=True, gc=False):
     text: str
     cache: CacheMark | None = None
     annotations: tuple[Citation, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, gc=False):
+    """A token of a response, its log probability, and the likeliest tokens in its place."""
+
+    token: str
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
 
 
 class Citation(msgspec.Struct, frozen=True, gc=False):
@@ -258,6 +267,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
 
     index: int
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class StateDelta(msgspec.Struct, frozen=True, gc=False):

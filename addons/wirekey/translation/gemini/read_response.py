@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from wirekey.translation.citations import grounding_citations
 from wirekey.translation.failures import GENERATED, TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import SseEvents
+from wirekey.translation.logprobs import read_google
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -27,6 +29,7 @@ from wirekey.translation.neutral import (
     StateDelta,
     Stop,
     Text,
+    TokenLogprob,
     TokenUsage,
     ToolCall,
     UsageUpdate,
@@ -69,6 +72,7 @@ class _Candidate(msgspec.Struct, rename="camel"):
     finish_reason: str | None = None
     index: int | None = None
     grounding_metadata: dict[str, Any] | None = None
+    logprobs_result: dict[str, Any] | None = None
 
 
 class _Response(msgspec.Struct, rename="camel"):
@@ -137,6 +141,8 @@ def _choice(candidate: _Candidate) -> tuple[tuple[Any, ...], Finish, str]:
     if candidate.grounding_metadata and last is not None:
         text = merged[last].text
         merged[last] = Text(text, annotations=grounding_citations(candidate.grounding_metadata, text))
+    if candidate.logprobs_result and last is not None:
+        merged[last] = replace(merged[last], logprobs=read_google(candidate.logprobs_result))
     return tuple(merged), finish_with_calls(_FINISH.get(reason, Finish.OTHER), merged), reason
 
 
@@ -214,8 +220,10 @@ class GeminiEventReader:
         for candidate in chunk.candidates or []:
             if candidate.index:
                 continue
+            logprobs = read_google(candidate.logprobs_result)
             for part in (candidate.content.parts if candidate.content else None) or []:
-                found += self._part(part)
+                found += self._part(part, logprobs)
+                logprobs = logprobs if part.thought or not part.text else ()
                 if self.done:
                     return found
             if candidate.grounding_metadata and self.kind == "text":
@@ -227,7 +235,7 @@ class GeminiEventReader:
             found.append(UsageUpdate(usage))
         return found
 
-    def _part(self, part: _Part) -> list[Event]:
+    def _part(self, part: _Part, logprobs: tuple[TokenLogprob, ...]) -> list[Event]:
         state = part.thought_signature
         if part.function_call:
             self.calls = True
@@ -251,7 +259,7 @@ class GeminiEventReader:
                 self.index += 1
                 self.kind = kind
                 found.append(BlockBegin(self.index, kind))  # type: ignore[arg-type]
-            found.append(Delta(self.index, part.text))
+            found.append(Delta(self.index, part.text, () if part.thought else logprobs))
         if state and part.thought and self.kind == "reasoning":
             found.append(StateDelta(self.index, Reasoning(part.text, state, ModelMaker.GEMINI)))
         return found

@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from wirekey.translation.failures import TOO_LONG, error_object
 from wirekey.translation.held_bytes import held_bytes
+from wirekey.translation.logprobs import write_google
 from wirekey.translation.members import encode, object_text, raw_json
 from wirekey.translation.neutral import (
     Answer,
@@ -25,6 +26,7 @@ from wirekey.translation.neutral import (
     StateDelta,
     Stop,
     Text,
+    TokenLogprob,
     TokenUsage,
     ToolCall,
     UsageUpdate,
@@ -73,6 +75,7 @@ def write_response(answer: Answer, reply: Reply) -> Json:
             "content": {"role": "model", "parts": _parts(blocks, reply)},
             "finishReason": _reason(finish, answer.native_finish),
             "index": index,
+            **write_google(tuple(token for block in blocks if isinstance(block, Text) for token in block.logprobs)),
         }
         for index, (blocks, finish) in enumerate(choices)
     ]
@@ -197,12 +200,13 @@ class GeminiEventWriter:
         self.written = True
         return start + encode(value)
 
-    def part(self, part: Json) -> bytes:
+    def part(self, part: Json, logprobs: tuple[TokenLogprob, ...] = ()) -> bytes:
         """Return one response with one part."""
         if self.signature and not part.get("thought"):
             part["thoughtSignature"], self.signature = self.signature, None
         content = {"role": "model", "parts": [part]}
-        return self.response({"candidates": [{"content": content, "index": 0}], **self.head})
+        candidate = {"content": content, "index": 0, **write_google(logprobs)}
+        return self.response({"candidates": [candidate], **self.head})
 
     def delta(self, event: Delta) -> bytes:
         """Return text as it comes, and hold the arguments of a call."""
@@ -215,7 +219,7 @@ class GeminiEventWriter:
             return b""
         if kind == "reasoning":
             return self.part({"text": event.text, "thought": True}) if self.reply.shows_thoughts else b""
-        return self.part({"text": event.text})
+        return self.part({"text": event.text}, event.logprobs)
 
     def block_end(self, event: BlockEnd) -> bytes:
         """Return a call, whole."""

@@ -9,6 +9,7 @@ import msgspec
 from wirekey.translation.citations import openai_citations
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import SseEvents
+from wirekey.translation.logprobs import read_openai
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -23,6 +24,7 @@ from wirekey.translation.neutral import (
     Reasoning,
     Stop,
     Text,
+    TokenLogprob,
     TokenUsage,
     ToolCall,
     UsageUpdate,
@@ -67,7 +69,8 @@ def _choice(choice: dict[str, Any]) -> tuple[tuple[Any, ...], Finish]:
         blocks.append(Reasoning(thoughts))
     refusal = message.get("refusal")
     if text := message.get("content"):
-        blocks.append(Text(_content_text(text), annotations=openai_citations(message.get("annotations"))))
+        cited, tokens = openai_citations(message.get("annotations")), _logprobs(choice)
+        blocks.append(Text(_content_text(text), annotations=cited, logprobs=tokens))
     if refusal:
         blocks.append(Text(refusal))
     calls = message.get("tool_calls") or []
@@ -78,6 +81,11 @@ def _choice(choice: dict[str, Any]) -> tuple[tuple[Any, ...], Finish]:
         blocks.append(ToolCall(call.get("id") or "", function.get("name") or "", function.get("arguments") or ""))
     finish = _FINISH.get(choice.get("finish_reason") or "", Finish.OTHER)
     return tuple(blocks), Finish.FILTERED if refusal else finish_with_calls(finish, blocks)
+
+
+def _logprobs(choice: dict[str, Any]) -> tuple[TokenLogprob, ...]:
+    found = choice.get("logprobs")
+    return read_openai(found.get("content")) if isinstance(found, dict) else ()
 
 
 def _content_text(content: object) -> str:
@@ -148,14 +156,14 @@ class ChatEventReader:
             found.append(Begin(chunk.get("id"), chunk.get("model")))
         for choice in chunk.get("choices") or []:
             if isinstance(choice, dict) and not choice.get("index"):
-                found += self._delta(choice.get("delta") or {})
+                found += self._delta(choice.get("delta") or {}, _logprobs(choice))
                 self.finish = choice.get("finish_reason") or self.finish
         usage = read_usage(chunk.get("usage"))
         if usage != TokenUsage():
             found.append(UsageUpdate(usage))
         return found
 
-    def _delta(self, delta: dict[str, Any]) -> list[Event]:
+    def _delta(self, delta: dict[str, Any], logprobs: tuple[TokenLogprob, ...]) -> list[Event]:
         found: list[Event] = []
         thoughts = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thoughts, str) and thoughts:
@@ -163,7 +171,7 @@ class ChatEventReader:
         for name in ("content", "refusal"):
             if isinstance(text := delta.get(name), str) and text:
                 self.refused = self.refused or name == "refusal"
-                found += self._text("text", text)
+                found += self._text("text", text, logprobs)
         if ("text", 0) in self.open:
             cited = openai_citations(delta.get("annotations"))
             found += [CitationDelta(self.open["text", 0], one) for one in cited]
@@ -174,7 +182,7 @@ class ChatEventReader:
             found += self._call(call)
         return found
 
-    def _text(self, kind: Any, text: str) -> list[Event]:
+    def _text(self, kind: Any, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> list[Event]:
         found: list[Event] = []
         other = ("text" if kind == "reasoning" else "reasoning", 0)
         if other in self.open:
@@ -183,7 +191,7 @@ class ChatEventReader:
             self.open[kind, 0] = self.next_index
             self.next_index += 1
             found.append(BlockBegin(self.open[kind, 0], kind))
-        found.append(Delta(self.open[kind, 0], text))
+        found.append(Delta(self.open[kind, 0], text, logprobs))
         return found
 
     def _call(self, call: dict[str, Any]) -> list[Event]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.translation.citations import chat_annotation, chat_annotations
 from wirekey.translation.failures import error_object
 from wirekey.translation.framing import sse
+from wirekey.translation.logprobs import write_chat
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -23,6 +24,8 @@ from wirekey.translation.neutral import (
     Reasoning,
     StateDelta,
     Stop,
+    Text,
+    TokenLogprob,
     TokenUsage,
     ToolCall,
     UsageUpdate,
@@ -91,7 +94,13 @@ def _choice(index: int, blocks: tuple[Block, ...], finish: Finish, answer: Answe
         message["function_call"] = calls[0]["function"]
     elif calls:
         message["tool_calls"] = calls
-    found: Json = {"index": index, "message": message, "logprobs": None, "finish_reason": FINISH[finish]}
+    tokens = tuple(token for block in blocks if isinstance(block, Text) for token in block.logprobs)
+    found: Json = {
+        "index": index,
+        "message": message,
+        "logprobs": write_chat(tokens),
+        "finish_reason": FINISH[finish],
+    }
     if calls and reply.conversation.legacy_functions and finish is Finish.CALLS:
         found["finish_reason"] = "function_call"
     if finish is Finish.OTHER and answer.native_finish:
@@ -175,9 +184,15 @@ class ChatEventWriter:
         }
         return self.chunk({"role": "assistant", "content": ""})
 
-    def chunk(self, delta: Json, finish: str | None = None, native: str | None = None) -> bytes:
+    def chunk(
+        self,
+        delta: Json,
+        finish: str | None = None,
+        native: str | None = None,
+        logprobs: tuple[TokenLogprob, ...] = (),
+    ) -> bytes:
         """Return one chunk with one choice. `native` is the provider's word for a finish that OpenAI does not know."""
-        choice: Json = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        choice: Json = {"index": 0, "delta": delta, "logprobs": write_chat(logprobs), "finish_reason": finish}
         if native:
             choice["native_finish_reason"] = native
         more: Json = {"usage": None} if self.reply.conversation.include_usage else {}
@@ -213,7 +228,7 @@ class ChatEventWriter:
         if kind == "reasoning":
             return self.chunk({"reasoning_content": event.text}) if self.reply.shows_thoughts else b""
         self.length += len(event.text)
-        return self.chunk({"content": event.text})
+        return self.chunk({"content": event.text}, logprobs=event.logprobs)
 
     def state(self, event: StateDelta) -> None:
         """Keep the state of reasoning until the next call, whose id carries it."""

@@ -9,6 +9,7 @@ import msgspec
 from wirekey.translation.citations import openai_citations
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import SseEvents
+from wirekey.translation.logprobs import read_openai
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -79,7 +80,8 @@ def _item(item: dict[str, Any]) -> tuple[list[Any], bool]:
                     refused = True
                     blocks.append(Text(part.get("refusal") or ""))
                 elif part.get("type") == "output_text":
-                    blocks.append(Text(part.get("text") or "", annotations=openai_citations(part.get("annotations"))))
+                    cited, tokens = openai_citations(part.get("annotations")), read_openai(part.get("logprobs"))
+                    blocks.append(Text(part.get("text") or "", annotations=cited, logprobs=tokens))
             return blocks, refused
         case "function_call":
             return [ToolCall(item.get("call_id") or "", item.get("name") or "", item.get("arguments") or "")], False
@@ -179,7 +181,9 @@ class ResponsesEventReader:
 
     def _delta(self, key: tuple[int, int], event: dict[str, Any]) -> list[Event]:
         text = event.get("delta")
-        return [Delta(self.blocks[key], text)] if key in self.blocks and isinstance(text, str) and text else []
+        if key not in self.blocks or not isinstance(text, str) or not text:
+            return []
+        return [Delta(self.blocks[key], text, read_openai(event.get("logprobs")))]
 
     def _item_done(self, item: int, done: dict[str, Any]) -> list[Event]:
         found: list[Event] = []

@@ -14,7 +14,8 @@ import msgspec
 from wirekey.translation.citations import annotation
 from wirekey.translation.failures import TOO_LONG, error_object
 from wirekey.translation.framing import sse
-from wirekey.translation.held_bytes import HELD_BLOCK, held_bytes
+from wirekey.translation.held_bytes import HELD_BLOCK, HELD_TOKEN, held_bytes
+from wirekey.translation.logprobs import write_event, write_openai
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -33,6 +34,7 @@ from wirekey.translation.neutral import (
     StateDelta,
     Stop,
     Text,
+    TokenLogprob,
     TokenUsage,
     ToolCall,
     UsageUpdate,
@@ -113,10 +115,13 @@ def finished(head: Json, output: list[Json], finish: Finish, usage: TokenUsage) 
     }
 
 
-def message_item(identifier: str, text: str, citations: tuple[Citation, ...] = ()) -> Json:
+def message_item(
+    identifier: str, text: str, citations: tuple[Citation, ...] = (), logprobs: tuple[TokenLogprob, ...] = ()
+) -> Json:
     """Return a message with one part of text."""
     annotations = [annotation(one, 0, len(text)) for one in citations]
-    part: Json = {"type": "output_text", "text": text, "annotations": annotations, "logprobs": []}
+    tokens = write_openai(logprobs)
+    part: Json = {"type": "output_text", "text": text, "annotations": annotations, "logprobs": tokens}
     return {"id": identifier, "type": "message", "status": "completed", "role": "assistant", "content": [part]}
 
 
@@ -156,7 +161,7 @@ def free_text(call: ToolCall) -> str:
 def _items(block: Block, reply: Reply) -> list[Json]:
     match block:
         case Text():
-            return [message_item(f"msg_{reply.make_id()}", block.text, block.annotations)]
+            return [message_item(f"msg_{reply.make_id()}", block.text, block.annotations, block.logprobs)]
         case Reasoning():
             text = block.text if reply.shows_thoughts else None
             state = reply.carried_or_mark(block) if text else reply.carried(block)
@@ -176,6 +181,7 @@ class _OpenItem:
     call: ToolCall | None = None
     state: str | None = None
     citations: list[Citation] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
     length: int = 0
     held: int = 0
     announced: bool = False
@@ -289,6 +295,7 @@ class ResponsesEventWriter:
         assert item
         size = held_bytes(event.text)
         item.held += size
+        size += sum(HELD_TOKEN * (1 + len(token.top)) for token in event.logprobs)
         if not self.hold(size):
             return self.failure(TOO_LONG)
         if item.kind == "reasoning":
@@ -296,7 +303,9 @@ class ResponsesEventWriter:
         item.pieces.append(event.text)
         item.length += len(event.text)
         if item.kind == "text":
-            members: Json = {**self.place(), "content_index": 0, "delta": event.text, "logprobs": []}
+            item.logprobs += event.logprobs
+            tokens = write_event(event.logprobs)
+            members: Json = {**self.place(), "content_index": 0, "delta": event.text, "logprobs": tokens}
             return self.event("response.output_text.delta", members)
         assert item.call
         if self.reply.is_custom(self.reply.tool_name(item.call.name)):
@@ -344,10 +353,12 @@ class ResponsesEventWriter:
             return b""
         match item.kind:
             case "text":
-                done, found = message_item(item.id, item.text, tuple(item.citations)), b""
-                part = done["content"][0]  # type: ignore[index]
+                done = message_item(item.id, item.text, tuple(item.citations), tuple(item.logprobs))
+                found, part = b"", done["content"][0]  # type: ignore[index]
                 members: Json = {**self.place(), "content_index": 0}
-                found += self.event("response.output_text.done", {**members, "text": item.text, "logprobs": []})
+                found += self.event(
+                    "response.output_text.done", {**members, "text": item.text, "logprobs": write_event(item.logprobs)}
+                )
                 found += self.event("response.content_part.done", {**members, "part": part})
             case "call":
                 done, found = self.call_done(item)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.server.worker import LONGEST_LINE, SimulatorAddress, WorkerStart
+from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -243,25 +244,33 @@ class Supervisor:
     # Messages of the workers.
 
     async def _read(self, worker: WorkerProcess, reader: asyncio.StreamReader, interrupted: Sequence[str]) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while line := await reader.readline():
-                message = msgspec.json.decode(line)
-                if "listening" in message:
-                    self._interrupted.difference_update(interrupted)
-                    self._has_listened = True
-                    worker.listens_since = asyncio.get_running_loop().time()
-                    worker.trouble = None
-                    worker.listening.set()
-                    self._report_states()
-                elif "trouble" in message:
-                    worker.trouble = message["trouble"]
-                    self._report_states()
-                elif "ask" in message:
-                    self._run(self._collect(worker, message["ask"], message["what"]))
-                elif "collected" in message:
-                    self._collected(message["collected"], worker, message["found"])
-                elif "tell" in message:
-                    self._pass_on(worker, message)
+                self._receive(worker, msgspec.json.decode(line), interrupted)
+        except OSError:
+            pass  # it has ended
+        except Exception as error:
+            # Nothing more can be heard of it, so another one takes its place.
+            logger.error("A message of worker %d cannot be read: %s", worker.number, safe_traceback(error))  # noqa: TRY400  # see there
+            kill(worker)
+
+    def _receive(self, worker: WorkerProcess, message: Message, interrupted: Sequence[str]) -> None:
+        if "listening" in message:
+            self._interrupted.difference_update(interrupted)
+            self._has_listened = True
+            worker.listens_since = asyncio.get_running_loop().time()
+            worker.trouble = None
+            worker.listening.set()
+            self._report_states()
+        elif "trouble" in message:
+            worker.trouble = message["trouble"]
+            self._report_states()
+        elif "ask" in message:
+            self._run(self._collect(worker, message["ask"], message["what"]))
+        elif "collected" in message:
+            self._collected(message["collected"], worker, message["found"])
+        elif "tell" in message:
+            self._pass_on(worker, message)
 
     def _pass_on(self, sender: WorkerProcess, message: Message) -> None:
         if key := message.pop("keep", None):

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wirekey.tracebacks import safe_traceback
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -156,6 +158,8 @@ class Worker:
                 self._receive(msgspec.json.decode(line))
         except OSError:
             pass  # as an end
+        except Exception as error:
+            logger.error("A message of the supervisor cannot be read: %s", safe_traceback(error))  # noqa: TRY400  # see there
         logger.error("The supervisor has ended. This worker ends, too.")
         self.on_drain(0.0, False)
 

@@ -54,7 +54,16 @@ async def test_a_worker_whose_messages_cannot_be_read_is_replaced(said, tmp_path
     assert "cannot be read" in caplog.text
 
 
-@pytest.mark.parametrize("said", [b"\xff\n", b"[1]\n", b"7\n", b'{"ask": 1}\n', b"x" * 100_000])
+UNREADABLE = {
+    "no JSON": b"\xff\n",
+    "no object": b"[1]\n",
+    "a number": b"7\n",
+    "other members": b'{"ask": 1}\n',
+    "a line without an end": b"x" * 100_000,
+}
+
+
+@pytest.mark.parametrize("said", UNREADABLE)
 async def test_a_worker_that_cannot_read_its_supervisor_ends_after_its_calls(said, monkeypatch):
     monkeypatch.setattr(working, "LONGEST_LINE", 65536)
     ours, theirs = socket.socketpair()
@@ -65,6 +74,6 @@ async def test_a_worker_that_cannot_read_its_supervisor_ends_after_its_calls(sai
         worker.on_drain = lambda accept_for, replaced: drained.set_result((accept_for, replaced))
         await worker.connect()
         ours.setblocking(False)
-        await asyncio.get_running_loop().sock_sendall(ours, said)
+        await asyncio.get_running_loop().sock_sendall(ours, UNREADABLE[said])
         assert await asyncio.wait_for(drained, PATIENCE) == (0.0, False)
         worker.close()

@@ -21,7 +21,8 @@ function rowOf(session, now, open) {
   return el("tr", { "data-id": session.id },
     el("td", {}, el("button", { type: "button", class: "quiet mono", "aria-label": label, on: { click: () => open(session.id) } }, age)),
     cell(session.agent ?? "unknown"),
-    cell(session.model ?? UNKNOWN, `${session.provider ?? "unknown"} · ${session.operation}`),
+    el("td", {}, session.model ?? UNKNOWN, el("span", { class: "sub narrow" }, session.agent ?? "unknown"),
+      el("span", { class: "sub" }, `${session.provider ?? "unknown"} · ${session.operation}`)),
     cell(count(session.responses), null, "number"),
     cell(pairOf(session.input_tokens, session.output_tokens), audioOf(session), "number wide"),
     cell(money(session.cost_usd), session.unpriced ? `${count(session.unpriced)} without a price` : null, "number"));

@@ -13,13 +13,13 @@ import openai
 import pytest
 from google import genai
 from google.genai import errors
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.deliveries.paths import DELIVERIES
 from tests.docs.pages import blocks_of
 from tests.raw_client import CHAT
-from tests.running import PROVIDER_KEYS, wait_for, wirekey_behind
+from tests.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
@@ -501,6 +501,38 @@ def test_a_connection_whose_requests_no_extension_would_see_is_refused(wirekey):
         pass
     response = refused.value.response
     assert (response.status_code, json.loads(response.body)["error"]["code"]) == (426, "extensions_need_http")
+
+
+LIVE = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+SETUP = json.dumps({"setup": {"model": "models/gemini-live-2.5-flash-preview"}})
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "reason"),
+    [
+        ("refuse", 1008, "not_today: Not today."),
+        ("raise", 1011, "extension_failed"),
+        ("twice", 1007, "malformed_body"),
+        ("respond", 1008, "An extension of Wirekey refused the WebSocket: HTTP status 200."),
+    ],
+)
+def test_an_extension_decides_on_the_first_message_of_a_connection(wirekey, simulator, mode, code, reason):
+    headers = {"x-goog-api-key": wirekey.token, "x-mode": mode}
+    with connect(f"ws://{wirekey.running.gateway}{LIVE}", additional_headers=headers, proxy=None) as socket:
+        socket.send(SETUP)
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(PATIENCE)
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason[: len(reason)]) == (code, reason)
+    assert not simulator.seen
+
+
+def test_an_extension_sets_a_header_of_a_connection_whose_first_message_it_has_seen(wirekey, simulator):
+    headers = {"x-goog-api-key": wirekey.token}
+    with connect(f"ws://{wirekey.running.gateway}{LIVE}", additional_headers=headers, proxy=None) as socket:
+        socket.send(SETUP)
+        assert json.loads(socket.recv(PATIENCE)) == {"setupComplete": {}}
+    (arrived,) = simulator.seen
+    assert (dict(arrived.headers)[b"x-plain"], arrived.body) == (b"yes", SETUP.encode())
 
 
 @pytest.mark.parametrize(("extensions", "words"), WRONG, ids=[words for _, words in WRONG])

@@ -228,7 +228,8 @@ class CallDelegate:
         """Return the close code and reason of a WebSocket whose call was refused."""
         call = self.states[flow.id].call
         if call.refusal_code is None:
-            return close_code(call.status or 502), f"The provider refused the WebSocket: HTTP status {call.status}."
+            refusing = "The provider" if call.attempts else "An extension of Wirekey"
+            return close_code(call.status or 502), f"{refusing} refused the WebSocket: HTTP status {call.status}."
         code = GOING_AWAY if call.refusal_code == STOPPING.code else close_code(call.status or 500)
         return code, text_without_tokens(call.policy_reason or call.refusal_code)
 

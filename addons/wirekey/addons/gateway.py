@@ -15,11 +15,11 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
 from wirekey.addons.base import Addon
-from wirekey.addons.identity import strip
 from wirekey.addons.policy import by_name
 from wirekey.ca.certificates import LOOPBACK
 from wirekey.ca.gateway_certificate import IssuedCertificate
 from wirekey.call import Call
+from wirekey.calls.credential_removal import strip
 from wirekey.calls.extension_calls import ask_hooks, request_for_hooks, respond
 from wirekey.calls.redaction import redact_head, redacted_headers, removed_values
 from wirekey.calls.signatures import signed_head

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.addons.policy import by_name
 from wirekey.calls.agent_check import IDENTITY_ENDED
+from wirekey.calls.credential_removal import decoded, strip
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
 from wirekey.calls.key_checks import check_keys, keys_to_check, may_ask
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
 from wirekey.calls.two_way import signs_events
-from wirekey.credential_headers import is_credential_field, strip_query
-from wirekey.credentials.agent_tokens import may_hold_tokens, without_tokens
 from wirekey.credentials.client_supplied import client_credential_fields, client_supplied_credential
-from wirekey.credentials.scrub import masked, plain_spans
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
 from wirekey.errors import Refusal
 from wirekey.identity.client_tokens import is_wirekey_token, presented_values, proxy_credentials
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
+from wirekey.identity.refusals import (
+    FOREIGN_PAIR,
+    NO_AGENT,
+    TWO_AGENTS,
+    TWO_UPLOADS,
+    UNKNOWN_AGENT,
+    UNKNOWN_UPLOAD,
+    UPLOAD_OF_ANOTHER,
+)
 from wirekey.identity.tokens import token_digest
 from wirekey.providers import PROVIDERS
-from wirekey.realtime.handshake import PROTOCOLS, without_protocol_keys
 from wirekey.tracebacks import forget_frames
 
 if TYPE_CHECKING:
@@ -40,41 +45,6 @@ if TYPE_CHECKING:
     from wirekey.calls.state import CallState
     from wirekey.identity.jwt_tokens import TokenReference
     from wirekey.signing.request import RequestHead
-
-UNKNOWN_AGENT = Refusal(
-    401,
-    "unknown_agent",
-    "No agent has this token, or the agent was revoked or suspended. Make one with: wirekey agents add NAME. Use it in "
-    "the proxy URL (http://NAME:TOKEN@host:port) or in place of the API key.",
-)
-NO_AGENT = Refusal(
-    401,
-    "no_agent",
-    "The call has no agent token. Use one (wk_…) in the proxy URL (http://NAME:TOKEN@host:port) or in place of the "
-    "API key. Make one with: wirekey agents add NAME.",
-)
-TWO_AGENTS = Refusal(
-    401,
-    "agents_disagree",
-    "The call names two different agents. Its proxy URL, API keys and AWS signature must all belong to one agent.",
-)
-FOREIGN_PAIR = Refusal(
-    403,
-    "unknown_pair",
-    "No agent has the AWS access key that signed the request. Sign with the agent's own pair (wirekey agents "
-    "aws-key NAME), or use an agent token in the proxy URL.",
-    error_type="UnrecognizedClientException",
-)
-TWO_UPLOADS = Refusal(400, "malformed", "The request names more than one upload_id.")
-UNKNOWN_UPLOAD = Refusal(
-    403,
-    "unknown_upload",
-    "This upload_id is unknown. The upload was not begun here, or too long ago, or before Wirekey was restarted. "
-    "Begin the upload again.",
-)
-UPLOAD_OF_ANOTHER = Refusal(
-    403, "upload_of_another_agent", "Another agent began this upload. Begin a new one with your own token."
-)
 
 
 class Identity(Addon):
@@ -423,37 +393,3 @@ class Identity(Addon):
         self.accept(state, Proof((begun.token,), accepted_at=time.time()))
         if state.call.agent is None:
             raise UNKNOWN_AGENT
-
-
-def decoded(request: http.Request) -> list[tuple[str, str]]:
-    """Return the header fields of a request as text."""
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields]
-
-
-def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
-    """Remove the client's credentials from the flow, in every place and spelling, before another addon sees it.
-
-    A token in any other place is masked. A header whose name contains one is removed. `secrets`: imported tokens and
-    keys for the operator's function, which have no form by which they could be found.
-    """
-    headers = request.headers
-    if secrets:
-        headers.fields = tuple(
-            (name, masked(value, plain_spans(value, secrets)))
-            for name, value in headers.fields
-            if not plain_spans(name, secrets)
-        )
-        request.data.path = masked(request.data.path, plain_spans(request.data.path, secrets))
-    kept = tuple(field for field in headers.fields if not is_credential_field(field[0]))
-    if PROTOCOLS in headers:
-        kept = without_protocol_keys(kept)
-    if may_hold_tokens(chain((request.data.path,), chain.from_iterable(kept))):
-        kept = tuple((name, without_tokens(value)) for name, value in kept if without_tokens(name) is name)
-        request.data.path = without_tokens(request.data.path)
-    if kept != headers.fields:
-        headers.fields = kept
-    path, mark, query = request.data.path.partition(b"?")
-    if mark:
-        stripped = strip_query(query.decode("latin-1")).encode("latin-1")
-        if stripped != query:
-            request.data.path = path + (b"?" + stripped if stripped else b"")

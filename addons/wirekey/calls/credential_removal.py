@@ -1,0 +1,48 @@
+"""Removes the credentials of a client from its flow, before another addon sees it."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from wirekey.credential_headers import is_credential_field, strip_query
+from wirekey.credentials.agent_tokens import may_hold_tokens, without_tokens
+from wirekey.credentials.scrub import masked, plain_spans
+from wirekey.realtime.handshake import PROTOCOLS, without_protocol_keys
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+
+def decoded(request: http.Request) -> list[tuple[str, str]]:
+    """Return the header fields of a request as text."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields]
+
+
+def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
+    """Remove the client's credentials from the flow, in every place and spelling, before another addon sees it.
+
+    A token in any other place is masked. A header whose name contains one is removed. `secrets`: imported tokens and
+    keys for the operator's function, which have no form by which they could be found.
+    """
+    headers = request.headers
+    if secrets:
+        headers.fields = tuple(
+            (name, masked(value, plain_spans(value, secrets)))
+            for name, value in headers.fields
+            if not plain_spans(name, secrets)
+        )
+        request.data.path = masked(request.data.path, plain_spans(request.data.path, secrets))
+    kept = tuple(field for field in headers.fields if not is_credential_field(field[0]))
+    if PROTOCOLS in headers:
+        kept = without_protocol_keys(kept)
+    if may_hold_tokens(chain((request.data.path,), chain.from_iterable(kept))):
+        kept = tuple((name, without_tokens(value)) for name, value in kept if without_tokens(name) is name)
+        request.data.path = without_tokens(request.data.path)
+    if kept != headers.fields:
+        headers.fields = kept
+    path, mark, query = request.data.path.partition(b"?")
+    if mark:
+        stripped = strip_query(query.decode("latin-1")).encode("latin-1")
+        if stripped != query:
+            request.data.path = path + (b"?" + stripped if stripped else b"")

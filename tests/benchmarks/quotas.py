@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from tests.quotas.making import GIVEN
 from wirekey.addons.quotas import Quotas
 from wirekey.quotas.definition import Quota
-from wirekey.quotas.enforcement import Hold, QuotaEnforcer
+from wirekey.quotas.enforcement import QuotaEnforcer
 from wirekey.quotas.estimate import Use
+from wirekey.quotas.hold import Hold
 from wirekey.shared_state import MemoryState
 
 CALLS = 5000

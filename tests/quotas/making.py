@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from wirekey.quotas.definition import NANODOLLARS, Applied, Quota
-from wirekey.quotas.enforcement import Hold, QuotaEnforcer
+from wirekey.quotas.enforcement import QuotaEnforcer
 from wirekey.quotas.estimate import Use
+from wirekey.quotas.hold import Hold
 from wirekey.shared_state import MemoryState
 
 GIVEN = {

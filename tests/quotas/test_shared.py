@@ -21,8 +21,9 @@ from wirekey.cli.main import group
 from wirekey.errors import Refusal
 from wirekey.quotas import enforcement
 from wirekey.quotas.definition import Applied, Quota
-from wirekey.quotas.enforcement import Hold, QuotaEnforcer
+from wirekey.quotas.enforcement import QuotaEnforcer
 from wirekey.quotas.estimate import Use
+from wirekey.quotas.hold import Hold
 from wirekey.quotas.ledger import Ledger
 from wirekey.secret import Secret
 from wirekey.shared_state.redis import RedisState

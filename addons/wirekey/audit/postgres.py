@@ -16,21 +16,32 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import psycopg
 from psycopg import errors
 
 from wirekey.audit import checkpoints
 from wirekey.audit.chain import FIRST, LastLink, links_of
 from wirekey.audit.checkpoints import Checkpoint
-from wirekey.audit.event import ATTEMPT_FIELDS, ATTEMPT_NAMES, FIELDS, NAMES, OUTCOME_NAMES, rfc3339
+from wirekey.audit.event import ATTEMPT_NAMES, NAMES, rfc3339
 from wirekey.audit.postgres_connection import open_connection, place_of, reason_of
 from wirekey.audit.postgres_rollup import roll_up_all
-from wirekey.audit.postgres_schema import LOCK, SQL_TYPES, AuditDatabaseError, make_partitions, migrate
+from wirekey.audit.postgres_schema import LOCK, AuditDatabaseError, make_partitions, migrate
+from wirekey.audit.postgres_statements import (
+    ATTEMPT,
+    COLUMNS,
+    END_NAMES,
+    INSERT,
+    LINK,
+    MOVED,
+    REPLACE,
+    SET_HEAD,
+    UPDATE,
+    encode,
+    json_rows,
+)
 from wirekey.audit.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -47,34 +58,6 @@ PARTITIONS_EVERY = 3600.0
 ROLL_UP_EVERY = 30.0
 ZOMBIE_SECONDS = 2.0
 ABANDONED = "10 minutes"
-END_NAMES = ("model", *OUTCOME_NAMES, "id")
-TYPES = {field.name: SQL_TYPES[field.type] for field in (*FIELDS, *ATTEMPT_FIELDS)}
-encode = msgspec.json.Encoder().encode
-
-
-def recordset(names: Sequence[str]) -> str:
-    """Return SQL that makes rows with these columns of a JSON parameter."""
-    return f"json_to_recordset(%s::json) AS given({', '.join(f'{name} {TYPES[name]}' for name in names)})"
-
-
-COLUMNS = ", ".join(NAMES)
-INSERT = f"INSERT INTO calls ({COLUMNS}, writer) SELECT {COLUMNS}, %s FROM {recordset(NAMES)}"  # noqa: S608  # of our own names
-REPLACE = f"{INSERT} ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in NAMES[1:])}"
-UPDATE = (
-    f"UPDATE calls SET {', '.join(f'{name} = given.{name}' for name in END_NAMES[:-1])} FROM {recordset(END_NAMES)}"  # noqa: S608  # of our own names
-    " WHERE calls.id = given.id AND calls.id >= %s AND calls.id <= %s AND calls.outcome IS NULL"
-)
-ATTEMPT = (
-    f"INSERT INTO attempts ({', '.join(ATTEMPT_NAMES)}) SELECT {', '.join(ATTEMPT_NAMES)}"  # noqa: S608  # of our own names
-    f" FROM {recordset(ATTEMPT_NAMES)} ON CONFLICT (call_id, number) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in ATTEMPT_NAMES[2:])
-)
-LINK = (
-    "INSERT INTO chain SELECT %s, seq, kind, id, decode(hash, 'hex') FROM"
-    " json_to_recordset(%s::json) AS given(seq bigint, kind text, id text, hash text)"
-)
-SET_HEAD = "UPDATE chain_head SET seq = %s, hash = %s, seen = now() WHERE writer = %s AND owner = %s"
-MOVED = "INSERT INTO spools VALUES (%s, %s) ON CONFLICT (spool) DO UPDATE SET moved = excluded.moved"
 
 
 class RowMismatchError(Exception):
@@ -455,9 +438,3 @@ class PostgresAudit:
 def is_of_rows(error: Exception) -> bool:
     """Return whether an error is of a row that the database never accepts, rather than of the database."""
     return not isinstance(error, psycopg.Error) or isinstance(error, psycopg.DataError | psycopg.IntegrityError)
-
-
-def json_rows(names: Sequence[str], rows: Sequence[AuditRow]) -> str:
-    """Return rows as a JSON array of objects, without values that are None."""
-    objects = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
-    return encode(objects).decode()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from wirekey.call import FailureKind
 from wirekey.metering.cost import current_prices
 from wirekey.providers import PROVIDERS
-from wirekey.quotas.enforcement import Hold
 from wirekey.quotas.estimate import NOTHING, EstimatedRequest, largest_use, real_use
+from wirekey.quotas.hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -27,8 +27,8 @@ from wirekey.operation import Facts, Kind, Operation, Usage
 from wirekey.policy.input import QUOTA_FIELDS, build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
-from wirekey.quotas.enforcement import Hold
 from wirekey.quotas.estimate import EstimatedRequest, largest_use
+from wirekey.quotas.hold import Hold
 from wirekey.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
 from wirekey.realtime.messages import Asks, ClientMessage, Reports
 from wirekey.tracebacks import forget_frames, safe_traceback

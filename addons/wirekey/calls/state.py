@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wirekey.errors import Refusal
     from wirekey.identity.jwt_tokens import TokenReference
     from wirekey.quotas.definition import Applied
-    from wirekey.quotas.enforcement import Hold
+    from wirekey.quotas.hold import Hold
     from wirekey.routing.plan import RetryPlan
     from wirekey.signing.event_signatures import EventResigner
     from wirekey.signing.request import RequestHead

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from wirekey.metering.cost import current_prices
-from wirekey.providers import PROVIDERS
-from wirekey.quotas.definition import NOBODY, Applied
-from wirekey.quotas.estimate import NOTHING, Use
-from wirekey.quotas.limits import BudgetLimit, RateLimit, budget_limits, rate_limits
+from wirekey.quotas.limits import budget_limits, rate_limits
 from wirekey.quotas.refusals import over_budget, over_rate, unavailable, unpriced
 from wirekey.quotas.shares import ProcessCount
+from wirekey.quotas.subjects import QuotaSubjects
 from wirekey.quotas.totals import SharedTotals
 from wirekey.quotas.usage import UsageView
 from wirekey.shared_state import MemoryState, SharedStateUnavailableError
@@ -24,9 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
     from typing import Any
 
-    from wirekey.quotas.definition import Quota
+    from wirekey.quotas.definition import Applied, Quota
+    from wirekey.quotas.estimate import Use
+    from wirekey.quotas.hold import Hold
     from wirekey.quotas.ledger import Ledger
-    from wirekey.shared_state import Rate, RateLevel, Reserved, SharedState
+    from wirekey.quotas.limits import BudgetLimit
+    from wirekey.shared_state import Rate, Reserved, SharedState
 
 logger = logging.getLogger(__name__)
 
@@ -38,38 +37,8 @@ RENEWED_EVERY = 20
 """Reservations are renewed each time after so many of these seconds."""
 OPENING_TRIES = 10
 MOST_WARNED = 10_000
-MOST_APPLIED = 10_000
-"""Subjects of quotas whose keys are remembered."""
-MOST_UNPRICED = 256
-"""Models without a list price that are counted by name. Clients choose these names."""
-OTHER = "_OTHER"
 PERIOD_MARGIN = 86400.0
 """Seconds after the end of its period for which a total is kept, for calls that end later."""
-
-
-@dataclass(slots=True)
-class Hold:
-    """The amounts that the current attempt of a call has taken from its quotas. The call keeps it until it ends."""
-
-    id: str
-    """Identifies the reservation in the shared state."""
-    quotas: tuple[Applied, ...]
-    model: str | None = None
-    """The model that is sent."""
-    use: Use = NOTHING
-    """The largest use of the attempt."""
-    budgets: tuple[BudgetLimit, ...] = ()
-    rates: tuple[RateLimit, ...] = ()
-    levels: tuple[RateLevel, ...] = ()
-    """The levels of `rates` after they were taken."""
-    number: int = 1
-    """The number of the attempt. Only the first one counts as a request."""
-    reserved_in: SharedState | None = None
-    """The state in which `budgets` are reserved; None if they are not."""
-    taken_from: SharedState | None = None
-    """The state from which `rates` were taken."""
-    sent: bool = False
-    """Whether the attempt is on its way to the provider."""
 
 
 class QuotaEnforcer:
@@ -95,9 +64,7 @@ class QuotaEnforcer:
         """Enforces this process's share of the limits while the shared state does not respond."""
         self._processes = ProcessCount()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._applied: dict[tuple[Quota, str], Applied] = {}
-        self._models: set[str] = set()
-        """Models without a list price that have a budget or a limit of their own."""
+        self._subjects = QuotaSubjects()
         self._warned: dict[str, float] = {}
         """The budgets whose warning was logged, with the end of their period."""
 
@@ -114,32 +81,7 @@ class QuotaEnforcer:
 
     def applied(self, quotas: Iterable[Quota], given: Mapping[str, Any]) -> tuple[Applied, ...]:
         """Return the quotas that apply to a call, in their order. `given`: the policy's input for the call."""
-        found = []
-        for quota in quotas:
-            if quota.conditions and not quota.applies(given):
-                continue
-            key = quota, self._subject(quota, given)
-            applied = self._applied.get(key)
-            if applied is None:
-                if len(self._applied) >= MOST_APPLIED:
-                    self._applied.clear()
-                applied = self._applied[key] = Applied(*key)
-            found.append(applied)
-        return tuple(found)
-
-    def _subject(self, quota: Quota, given: Mapping[str, Any]) -> str:
-        """Return whose use a call counts towards. Models have the names of the price list, which are limited."""
-        subject = quota.subject(given)
-        if quota.per != "model" or subject in self._models or subject == NOBODY:
-            return subject
-        provider = PROVIDERS.get(given.get("provider", ""))
-        prices = current_prices(provider, subject) if provider else None
-        if prices:
-            return prices.model
-        if len(self._models) >= MOST_UNPRICED:
-            return OTHER
-        self._models.add(subject)
-        return subject
+        return self._subjects.applied(quotas, given)
 
     def acquire(self, hold: Hold) -> Awaitable[None] | None:
         """Reserve the use of an attempt in all its quotas, or in none of them if one is exhausted.

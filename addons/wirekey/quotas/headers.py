@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.quotas.enforcement import Hold
+    from wirekey.quotas.hold import Hold
     from wirekey.quotas.limits import RateLimit
     from wirekey.shared_state import RateLevel
 

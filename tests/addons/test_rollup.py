@@ -125,7 +125,7 @@ async def test_without_the_setting_nothing_is_held(calls):
     calls.set(None)
     flow = await calls.begin("Hello?")
     assert calls.services.calls.states[flow.id].response_copies == ()
-    assert calls.services.events.observers == []
+    assert calls.services.events.observers == [calls.services.open_sessions]
     assert calls.rollup.sweeping is None
 
 

@@ -18,7 +18,7 @@ type Json = dict[str, object]
 
 
 def read_openai(found: object) -> tuple[TokenLogprob, ...]:
-    """Return the tokens of a list in either of OpenAI's formats. What is no such list is passed over."""
+    """Return the tokens of a list in either of OpenAI's formats. Another value has no tokens."""
     return tuple(
         TokenLogprob(one["token"], one["logprob"], read_openai(one.get("top_logprobs")))
         for one in (found if isinstance(found, list) else ())

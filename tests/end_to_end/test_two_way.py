@@ -9,7 +9,7 @@ import pytest
 
 from tests.aws_signing import REAL, signing_simulator, signing_wirekey
 from tests.raw_client import RawClient
-from tests.running import wait_for, wirekey_behind
+from tests.running import PATIENCE, wait_for, wirekey_behind
 from tests.signing.requests import HOST
 from tests.threats.conftest import beginning
 from tests.two_way_client import ENDING, MODEL, PATH, PREPARATION, TwoWayClient, asking, payload_of, recorded
@@ -332,6 +332,20 @@ def test_a_turn_that_the_policy_denies_reaches_no_model(judged, simulator):
     stream, (turn,) = recorded(judged)
     assert (stream["outcome"], turn["outcome"], turn["status"]) == ("interrupted", "denied", 403)
     assert simulator.seen[0].received_events == 2
+
+
+def test_after_a_kill_the_stream_and_its_turn_are_in_the_record(tmp_path, simulator):
+    simulator.simulator.script.add("gate")
+    with signing_wirekey(tmp_path, simulator) as killed:
+        with TwoWayClient(killed) as client:
+            client.begin()
+            client.tell(*PREPARATION, *asking("hello"))
+            client.until_heard("completionStart")
+            killed.process.kill()
+            killed.process.wait(PATIENCE)
+        killed.start()
+        stream, (turn,) = recorded(killed)
+    assert (stream["outcome"], turn["outcome"]) == ("interrupted", "interrupted")
 
 
 def test_answers_that_nobody_asked_for_are_recorded_as_turns(proxy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -155,6 +156,49 @@ def test_a_request_that_keeps_its_format_keeps_its_bytes(way, simulator):
     target, body = sent("/v1/chat/completions", asked)
     assert target == f"/v1/{AT}/endpoints/openapi/chat/completions"
     assert body == asked.replace(b"to-gemini", b"google/gemini-3-flash-preview")
+
+
+LARGE = {
+    "openai.chat": (
+        "/v1/chat/completions",
+        '{"model":"to-gemini","messages":[{"role":"user","content":"TEXT"}]}',
+        '{"model":"google/gemini-3-flash-preview","messages":[{"role":"user","content":"TEXT"}]}',
+    ),
+    "gemini": (
+        "/v1beta/models/to-gemini:generateContent",
+        '{"contents":[{"parts":[{"text":"TEXT"}]}]}',
+        '{"contents":[{"role":"user","parts":[{"text":"TEXT"}]}]}',
+    ),
+    "anthropic": (
+        "/v1/messages",
+        '{"model":"to-claude","max_tokens":9,"messages":[{"role":"user","content":"TEXT"}]}',
+        '{"anthropic_version":"vertex-2023-10-16","max_tokens":9,"messages":[{"role":"user","content":"TEXT"}]}',
+    ),
+}
+"""Format → the path of a request, its body, and the body that arrives."""
+
+
+@pytest.mark.parametrize("client", LARGE)
+def test_a_body_that_lies_in_a_file_is_moved_too(way, simulator, client):
+    """Of 5 MiB. It is rewritten in a thread."""
+    base, token, _ = way
+    path, body, expected = (part.replace("TEXT", "größer " * (5 << 17)) for part in LARGE[client])
+    headers = {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+        "anthropic-version": "2023-06-01",
+    }
+    response = httpx.post(base + path, content=body.encode(), headers=headers, trust_env=False, timeout=60)
+    assert response.status_code == 200, response.text
+    (seen,) = simulator.seen
+    assert f"/{AT}/" in seen.target
+    assert seen.sha256 == hashlib.sha256(expected.encode()).hexdigest()
+
+
+def test_models_that_routes_lead_to_are_listed(way):
+    base, token, _ = way
+    listed = {model.id for model in openai.OpenAI(api_key=token, base_url=f"{base}/v1").models.list()}
+    assert {"to-gemini", "to-claude", "to-llama", *MODELS.values()} <= listed
 
 
 def test_a_route_may_leave_the_model_and_choose_the_location(way, wirekey, simulator):

@@ -41,6 +41,15 @@ def found(*routes, **settings):
             dict.fromkeys(["openai.responses", "gemini", "anthropic", "converse"], "openai.chat"),
         ),
         ({"match": "a", "provider": "anthropic", "format": ["openai.chat"]}, {"openai.chat": "anthropic"}),
+        ({"match": "a", "provider": "vertex"}, dict.fromkeys(["openai.responses", "anthropic", "converse"], "gemini")),
+        (
+            {"match": "claude-*", "provider": "vertex"},
+            dict.fromkeys(["openai.chat", "openai.responses", "gemini", "converse"], "anthropic"),
+        ),
+        (
+            {"match": "a", "provider": "vertex", "speaks": "gemini"},
+            dict.fromkeys(["openai.chat", "openai.responses", "anthropic", "converse"], "gemini"),
+        ),
     ],
 )
 def test_the_formats_that_a_route_translates(route, formats):

@@ -31,8 +31,10 @@ TOOL = {
 POLICY = """
 package wirekey.authz
 default allow := true
+to_azure if input.provider == "azure"
+to_azure if input.backend == "azure"
 deny contains "no secrets at azure" if {
-    input.provider == "azure"
+    to_azure
     input.model == "forbidden"
 }
 """
@@ -206,6 +208,13 @@ def test_a_compatible_host_below_a_path(way, served, hosts, stream):
 def test_a_policy_decides_by_the_name_of_the_provider(way, served, hosts):
     with pytest.raises(openai.PermissionDeniedError, match="no secrets at azure"):
         way.azure().chat.completions.create(model="forbidden", messages=MESSAGES)
+    base = f"http://{served.running.gateway}"
+    chats = openai.OpenAI(base_url=f"{base}/v1", api_key=served.token, max_retries=0).chat.completions
+    with pytest.raises(openai.PermissionDeniedError, match="no secrets at azure"):
+        chats.create(model="azure:forbidden", messages=MESSAGES)
+    claude = anthropic.Anthropic(base_url=base, api_key=served.token, max_retries=0)
+    with pytest.raises(anthropic.PermissionDeniedError, match="no secrets at azure"):
+        claude.messages.create(model="azure:forbidden", max_tokens=50, messages=MESSAGES)
     assert hosts.seen == []
 
 
@@ -299,6 +308,7 @@ def test_the_name_of_a_custom_provider_in_front_of_a_model(served, hosts, stream
         assert sent(hosts)[0] == target, asked
         assert json.loads(hosts.seen[0].body)["model"] == sent_model
     events = served.finished_events(4, began)
+    assert [event["provider"] for event in events] == ["azure", "openrouter", "openai", "openrouter"]
     assert [event["credential"] for event in events] == ["azure/1", "openrouter/1", "azure/1", "openrouter/1"]
     hosts.forget()
     assert list(client.chat.completions.create(model="falls", messages=MESSAGES, stream=stream))

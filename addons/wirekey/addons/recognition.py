@@ -13,7 +13,7 @@ from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
 from wirekey.model_name import ModelName, ModelNameError, is_plain, provider_of_backend
 from wirekey.operation import HTTP_INSTEAD, TRANSLATED, Facts, Kind
-from wirekey.providers import PROVIDERS, family_of, owner_of_model
+from wirekey.providers import PROVIDERS, answered_as, family_of, owner_of_model
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.companions import companion_operation
 from wirekey.providers.request_edits import RequestEdits
@@ -251,7 +251,8 @@ class Recognition(Addon):
         called, request, state = call.provider, self.calls.request(flow), self.calls.state(flow)
         if provider == called:
             return
-        target = PROVIDERS[called].equivalent_target(request.data.path, call.operation, provider)
+        elsewhere = answered_as(called, provider)
+        target = PROVIDERS[called].equivalent_target(request.data.path, call.operation, elsewhere)
         path = (target or b"").partition(b"?")[0].decode("latin-1")
         operation = PROVIDERS[provider].match_operation(request.method, path, request.headers) if target else None
         is_served = PROVIDERS[provider].receives(call.operation, model) or self.is_translated(call.operation, provider)

@@ -8,7 +8,10 @@ from itertools import count
 import pytest
 
 from tests.translation.test_responses import reply_of
+from wirekey.translation.claude import MAX_KEPT_REASONING, ReasoningKeeper
+from wirekey.translation.neutral import BlockEnd
 from wirekey.translation.responses import StreamTranslator
+from wirekey.translation.state import MAX_INFLATED_BYTES
 
 BOUND = 64 * 1024
 BOUNDS = {
@@ -52,3 +55,24 @@ def test_many_tiny_pieces_end_the_stream_at_its_bound(name, monkeypatch):
             break
         assert number < BOUND // 40
     assert number > 20
+
+
+def test_reasoning_without_calls_is_not_gathered_for_the_id_of_a_call():
+    reply = reply_of({"from": "openai.chat", "to": "gemini", "ask": {"reasoning_effort": "low"}}, stream=True)
+    translator = StreamTranslator(reply)
+    part = {"text": "x", "thoughtSignature": "c3RhdGU=" * 100}
+    call = {"functionCall": {"name": "f", "args": {}}}
+    for parts in (*[[part]] * 2000, [call]):
+        value = {"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}]}
+        out = translator.feed(b"data: " + json.dumps(value).encode() + b"\r\n\r\n")
+        assert sum(len(state.state) for state in translator.writer.states) < MAX_INFLATED_BYTES
+    assert b"tool_calls" in out
+    assert b"wk1_" not in out
+    assert "reasoning_state" in reply.context.losses.adjusted
+
+
+def test_tiny_pieces_of_a_signature_count_as_the_memory_that_they_take():
+    keeper = ReasoningKeeper()
+    for _ in range(MAX_KEPT_REASONING // 40):
+        keeper.add_signature(0, "x")
+    assert keeper.end(0) == [BlockEnd(0)]

@@ -34,6 +34,7 @@ LIMITS = {
     "translation.gemini.write_response": "MAX_ARGUMENTS",
     "translation.responses": "MAX_WAITING",
     "translation.claude": "MAX_KEPT_REASONING",
+    "translation.openai_chat.write_response": "MAX_INFLATED_BYTES",
     "metering.sse": "EVENT_LIMIT",
     "metering.eventstream": "FRAME_LIMIT",
 }

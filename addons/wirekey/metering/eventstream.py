@@ -39,6 +39,8 @@ class EventStreamReader:
         self._held = bytearray()
         self._wanted = PRELUDE_LENGTH
         self._skipped = 0
+        self.has_skipped = False
+        """Whether a frame was too long to be held."""
         self._broken = False
 
     def read_event(self, headers: bytes, payload: bytes) -> None:
@@ -81,7 +83,7 @@ class EventStreamReader:
                 return length
             end = position + total
             if total > FRAME_LIMIT:
-                self._skipped = max(0, end - length)
+                self._skipped, self.has_skipped = max(0, end - length), True
                 position = min(end, length)
                 continue
             if end > length:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.translation.held_bytes import held_bytes
 from wirekey.translation.neutral import BlockEnd, ModelMaker, Reasoning, StateDelta, ToolCall
 from wirekey.translation.options import number
 from wirekey.translation.schemas import for_anthropic
@@ -44,7 +45,7 @@ class ReasoningKeeper:
         self._add(self._signatures, index, signature)
 
     def _add(self, kept: dict[int, list[str]], index: int, piece: str) -> None:
-        self._held += len(piece)
+        self._held += held_bytes(piece)
         if self._held <= MAX_KEPT_REASONING:
             kept.setdefault(index, []).append(piece)
 

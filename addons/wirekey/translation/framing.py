@@ -35,7 +35,7 @@ class SseEvents(SseReader):
 
     def read_event(self, data: bytes) -> None:
         """Keep the data of one event; an empty event is a comment."""
-        if data:
+        if data and not self.broken:
             self.events.append(data)
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
@@ -58,10 +58,12 @@ class FrameEvents(EventStreamReader):
     @property
     def broken(self) -> bool:
         """Whether nothing more can be read."""
-        return self._broken or bool(self._skipped)
+        return self._broken or self.has_skipped
 
     def read_event(self, headers: bytes, payload: bytes) -> None:
-        """Keep one message."""
+        """Keep one message, unless an earlier one was too long to be held."""
+        if self.has_skipped:
+            return
         found = read_headers(headers)
         name = found.get(":exception-type") or found.get(":event-type") or found.get(":error-code") or ""
         self.events.append(StreamMessage(found.get(":message-type", "event"), name, payload))

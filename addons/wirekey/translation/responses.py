@@ -28,7 +28,7 @@ from wirekey.translation.neutral import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from wirekey.translation.neutral import Answer
     from wirekey.translation.reply import Reply
@@ -42,13 +42,16 @@ _EVENT_BYTES = 100
 
 
 class EventReader(Protocol):
-    """Reads the bytes of a stream as neutral events. It never raises, whatever the provider sends."""
+    """Reads the bytes of a stream as neutral events.
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that the next bytes complete."""
+    It raises one of `WRONG_TYPES` at an event with members of other types, after it has yielded those before it.
+    """
 
-    def end(self) -> list[Event]:
-        """Return the last events of a stream that ended cleanly."""
+    def feed(self, data: bytes) -> Iterable[Event]:
+        """Yield the events that the next bytes complete."""
+
+    def end(self) -> Iterable[Event]:
+        """Yield the last events of a stream that ended cleanly."""
 
 
 class EventWriter(Protocol):
@@ -247,7 +250,7 @@ class StreamTranslator:
         """Return the client's last bytes, after the upstream ended cleanly."""
         return self._translated(self.reader.end)
 
-    def _translated(self, read: Callable[..., list[Event]], *data: bytes) -> bytes:
+    def _translated(self, read: Callable[..., Iterable[Event]], *data: bytes) -> bytes:
         """Return the client's bytes for what is read. Members of wrong types end the stream with an error."""
         if self.ended:
             return b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
@@ -35,6 +35,9 @@ from wirekey.translation.neutral import (
     token_count,
 )
 from wirekey.translation.reply import finish_with_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FINISH = {
     "end_turn": Finish.END,
@@ -118,22 +121,20 @@ class AnthropicEventReader:
         self.stop: Stop | None = None
         self.done = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that the next bytes complete. Never raises."""
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that the next bytes complete."""
         self.frames.feed(data)
         return self._read()
 
-    def end(self) -> list[Event]:
-        """Return the last events of a stream that ended cleanly."""
+    def end(self) -> Iterator[Event]:
+        """Yield the last events of a stream that ended cleanly."""
         self.frames.end()
-        found = self._read()
+        yield from self._read()
         if not self.done:
             self.done = True
-            found.append(TRUNCATED)
-        return found
+            yield TRUNCATED
 
-    def _read(self) -> list[Event]:
-        found: list[Event] = []
+    def _read(self) -> Iterator[Event]:
         for item in self.frames.take():
             data = item if isinstance(item, bytes) else _unwrapped(item.payload)
             if self.done:
@@ -146,11 +147,10 @@ class AnthropicEventReader:
                 continue
             if not isinstance(item, bytes) and item.kind == "exception":
                 event = {"type": "error", "error": {"type": item.type, **event}}
-            found += self._event(event)
+            yield from self._event(event)
         if self.frames.broken and not self.done:
             self.done = True
-            found.append(TOO_LONG)
-        return found
+            yield TOO_LONG
 
     def _event(self, event: dict[str, Any]) -> list[Event]:
         match event.get("type"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
@@ -33,6 +33,9 @@ from wirekey.translation.neutral import (
     token_count,
 )
 from wirekey.translation.reply import finish_with_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FINISH = {
     "end_turn": Finish.END,
@@ -120,10 +123,9 @@ class ConverseEventReader:
         self.stop: Stop | None = None
         self.done = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that the next bytes complete. Never raises."""
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that the next bytes complete."""
         self.frames.feed(data)
-        found: list[Event] = []
         for item in self.frames.take():
             if self.done:
                 break
@@ -135,13 +137,12 @@ class ConverseEventReader:
                 continue
             if item.kind == "exception" or item.type.endswith("Exception"):
                 self.done = True
-                found.append(failure_of_event(Format.CONVERSE, payload, item.type))
+                yield failure_of_event(Format.CONVERSE, payload, item.type)
             else:
-                found += self._event(item.type, payload)
+                yield from self._event(item.type, payload)
         if self.frames.broken and not self.done:
             self.done = True
-            found.append(TOO_LONG)
-        return found
+            yield TOO_LONG
 
     def end(self) -> list[Event]:
         """Return the last events of a stream that ended cleanly: `metadata` may be missing, the reason may not."""

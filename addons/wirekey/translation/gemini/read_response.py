@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
@@ -36,6 +36,9 @@ from wirekey.translation.neutral import (
     token_count,
 )
 from wirekey.translation.reply import finish_with_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FILTERED = (
     "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "IMAGE_SAFETY",
@@ -173,27 +176,27 @@ class GeminiEventReader:
         self.blocked = False
         self.done = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that the next bytes complete. Never raises."""
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that the next bytes complete."""
         self.frames.feed(data)
         return self._read()
 
-    def end(self) -> list[Event]:
-        """Return the last events of a stream that ended cleanly."""
+    def end(self) -> Iterator[Event]:
+        """Yield the last events of a stream that ended cleanly."""
         self.frames.end()
-        found = self._read()
+        yield from self._read()
         if self.done:
-            return found
+            return
         self.done = True
         if self.finish is None and not self.blocked:
-            return [*found, TRUNCATED]
+            yield TRUNCATED
+            return
         finish = Finish.FILTERED if self.blocked else _FINISH.get(self.finish or "", Finish.OTHER)
         if self.calls and finish in {Finish.END, Finish.OTHER}:
             finish = Finish.CALLS
-        return [*found, *self._close(), Stop(finish, native=self.finish), End()]
+        yield from (*self._close(), Stop(finish, native=self.finish), End())
 
-    def _read(self) -> list[Event]:
-        found: list[Event] = []
+    def _read(self) -> Iterator[Event]:
         for data in self.frames.take():
             if self.done:
                 break
@@ -203,12 +206,12 @@ class GeminiEventReader:
                 continue
             if chunk.error is not None:
                 self.done = True
-                return [*found, failure_of_event(Format.GEMINI, chunk.error)]
-            found += self._chunk(chunk)
+                yield failure_of_event(Format.GEMINI, chunk.error)
+                return
+            yield from self._chunk(chunk)
         if self.frames.broken and not self.done:
             self.done = True
-            found.append(TOO_LONG)
-        return found
+            yield TOO_LONG
 
     def _chunk(self, chunk: _Response) -> list[Event]:
         found: list[Event] = []

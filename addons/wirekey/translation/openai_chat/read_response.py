@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -31,6 +31,9 @@ from wirekey.translation.neutral import (
     token_count,
 )
 from wirekey.translation.reply import finish_with_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FINISH = {
     "stop": Finish.END,
@@ -109,39 +112,33 @@ class ChatEventReader:
         self.stopped = False
         self.done = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that the next bytes complete. Never raises."""
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that the next bytes complete."""
         self.frames.feed(data)
         return self._read()
 
-    def end(self) -> list[Event]:
-        """Return the last events of a stream that ended cleanly."""
+    def end(self) -> Iterator[Event]:
+        """Yield the last events of a stream that ended cleanly."""
         self.frames.end()
-        found = self._read()
-        if self.done:
-            return found
-        if self.finish is None:
-            self.done = True
-            return [*found, TRUNCATED]
-        return [*found, *self._finish()]
+        yield from self._read()
+        if not self.done:
+            yield from self._finish() if self.finish is not None else self._fail(TRUNCATED)
 
-    def _read(self) -> list[Event]:
-        found: list[Event] = []
+    def _read(self) -> Iterator[Event]:
         for data in self.frames.take():
             if self.done:
                 break
             if data.strip() == b"[DONE]":
-                found += self._finish() if self.finish is not None else self._fail(TRUNCATED)
+                yield from self._finish() if self.finish is not None else self._fail(TRUNCATED)
                 break
             try:
                 chunk = msgspec.json.decode(data)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
             if isinstance(chunk, dict):
-                found += self._chunk(chunk)
+                yield from self._chunk(chunk)
         if self.frames.broken and not self.done:
-            found += self._fail(TOO_LONG)
-        return found
+            yield from self._fail(TOO_LONG)
 
     def _fail(self, failure: Event) -> list[Event]:
         self.done = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.translation.citations import chat_annotation, chat_annotations
 from wirekey.translation.failures import error_object
 from wirekey.translation.framing import sse
+from wirekey.translation.held_bytes import HELD_BLOCK, held_bytes
 from wirekey.translation.logprobs import write_chat
 from wirekey.translation.neutral import (
     Answer,
@@ -32,6 +33,7 @@ from wirekey.translation.neutral import (
     merge_usage,
 )
 from wirekey.translation.reply import joined_reasoning, joined_text, text_arguments
+from wirekey.translation.state import MAX_INFLATED_BYTES
 
 if TYPE_CHECKING:
     from wirekey.translation.neutral import Block
@@ -143,6 +145,8 @@ class ChatEventWriter:
         self.calls: dict[int, int] = {}
         self.empty: set[int] = set()
         self.states: list[Reasoning] = []
+        self.held = 0
+        """Bytes of these states."""
         self.start = self.length = 0
         """Characters before the open text, and in all texts: the places of citations."""
 
@@ -206,7 +210,9 @@ class ChatEventWriter:
             return b""
         name = self.reply.tool_name(event.name or "")
         identifier = _call_id(event.id or "", self.states, self.reply)
-        self.states = []
+        if self.held > MAX_INFLATED_BYTES:
+            self.reply.reported(None)
+        self.states, self.held = [], 0
         self.calls[event.index] = len(self.calls)
         self.empty.add(event.index)
         return self.call_chunk(
@@ -232,7 +238,12 @@ class ChatEventWriter:
 
     def state(self, event: StateDelta) -> None:
         """Keep the state of reasoning until the next call, whose id carries it."""
-        if event.reasoning.state is not None:
+        if event.reasoning.state is None:
+            return
+        self.held += HELD_BLOCK + held_bytes(event.reasoning.state) + held_bytes(event.reasoning.text or "")
+        if self.held > MAX_INFLATED_BYTES:
+            self.states = []  # more than an id can carry
+        else:
             self.states.append(event.reasoning)
 
     def block_end(self, event: BlockEnd) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,6 +32,9 @@ from wirekey.translation.neutral import (
     UsageUpdate,
     token_count,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _INCOMPLETE = {"max_output_tokens": Finish.LIMIT, "content_filter": Finish.FILTERED}
 
@@ -106,22 +109,20 @@ class ResponsesEventReader:
         self.refused = False
         self.done = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that the next bytes complete. Never raises."""
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that the next bytes complete."""
         self.frames.feed(data)
         return self._read()
 
-    def end(self) -> list[Event]:
-        """Return the last events of a stream that ended cleanly."""
+    def end(self) -> Iterator[Event]:
+        """Yield the last events of a stream that ended cleanly."""
         self.frames.end()
-        found = self._read()
+        yield from self._read()
         if not self.done:
             self.done = True
-            found.append(TRUNCATED)
-        return found
+            yield TRUNCATED
 
-    def _read(self) -> list[Event]:
-        found: list[Event] = []
+    def _read(self) -> Iterator[Event]:
         for data in self.frames.take():
             if self.done:
                 break
@@ -130,11 +131,10 @@ class ResponsesEventReader:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
             if isinstance(event, dict):
-                found += self._event(event)
+                yield from self._event(event)
         if self.frames.broken and not self.done:
             self.done = True
-            found.append(TOO_LONG)
-        return found
+            yield TOO_LONG
 
     def _event(self, event: dict[str, Any]) -> list[Event]:
         item, part = event.get("output_index") or 0, event.get("content_index") or 0

@@ -211,6 +211,8 @@ class GeminiEventWriter:
     def delta(self, event: Delta) -> bytes:
         """Return text as it comes, and hold the arguments of a call."""
         kind = self.kinds.get(event.index)
+        if kind is None:
+            return b""  # of no open block
         if kind == "call":
             self.held += held_bytes(event.text)
             if self.held > MAX_ARGUMENTS:
@@ -223,6 +225,7 @@ class GeminiEventWriter:
 
     def block_end(self, event: BlockEnd) -> bytes:
         """Return a call, whole."""
+        self.kinds.pop(event.index, None)
         if event.index not in self.calls:
             return b""
         call, pieces = self.calls.pop(event.index)

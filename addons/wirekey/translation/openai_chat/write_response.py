@@ -143,6 +143,7 @@ class ChatEventWriter:
         self.usage = TokenUsage()
         self.kinds: dict[int, str] = {}
         self.calls: dict[int, int] = {}
+        self.call_count = 0
         self.empty: set[int] = set()
         self.states: list[Reasoning] = []
         self.held = 0
@@ -213,7 +214,8 @@ class ChatEventWriter:
         if self.held > MAX_INFLATED_BYTES:
             self.reply.reported(None)
         self.states, self.held = [], 0
-        self.calls[event.index] = len(self.calls)
+        self.calls[event.index] = self.call_count
+        self.call_count += 1
         self.empty.add(event.index)
         return self.call_chunk(
             event.index, {"id": identifier, "type": "function", "function": {"name": name, "arguments": ""}}
@@ -228,6 +230,8 @@ class ChatEventWriter:
     def delta(self, event: Delta) -> bytes:
         """Return one chunk with text."""
         kind = self.kinds.get(event.index)
+        if kind is None:
+            return b""  # of no open block
         if kind == "call":
             self.empty.discard(event.index)
             return self.call_chunk(event.index, {"function": {"arguments": event.text}})
@@ -248,9 +252,13 @@ class ChatEventWriter:
 
     def block_end(self, event: BlockEnd) -> bytes:
         """Return the arguments of a call that has none."""
+        found = b""
         if event.index in self.empty:
-            return self.call_chunk(event.index, {"function": {"arguments": "{}"}})
-        return b""
+            self.empty.discard(event.index)
+            found = self.call_chunk(event.index, {"function": {"arguments": "{}"}})
+        self.kinds.pop(event.index, None)
+        self.calls.pop(event.index, None)
+        return found
 
     def stop(self, event: Stop) -> bytes:
         """Return the chunk with the reason of the end."""

@@ -12,7 +12,7 @@ import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from socket import SHUT_RDWR
+from socket import SHUT_RDWR, create_connection
 
 import pytest
 from google import genai
@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 
 from tests.clients.conversation import run_behind_exec
 from tests.end_to_end.test_gateway import LISTEN
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for, wirekey_behind
 from wirekey.call import new_call_id
 
 MODEL = "gemini-live-2.5-flash-preview"
@@ -654,3 +654,39 @@ def test_the_program_of_the_guide_talks(wirekey, tmp_path):
     (tmp_path / "live.py").write_text(re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1])
     done = run_behind_exec(wirekey, sys.executable, "live.py", folder=tmp_path)
     assert done.stdout.startswith("Hello from the simulator"), done.stderr
+
+
+def test_a_setup_in_the_packet_of_its_request_arrives(wirekey, token):
+    host, _, port = wirekey.running.gateway.rpartition(":")
+    head = (
+        f"GET {PATH} HTTP/1.1\r\nHost: {host}\r\nx-goog-api-key: {token}\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with create_connection((host, int(port)), PATIENCE) as raw:
+        raw.sendall(head.encode() + masked(setup().encode(), 0x81))
+        received = b""
+        while b"setupComplete" not in received:
+            more = raw.recv(65536)
+            assert more, received
+            received += more
+    assert received.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in received
+
+
+def test_after_a_kill_the_connection_and_its_turn_are_in_the_record(tmp_path, simulator):
+    simulator.simulator.script.add("stall-after=3")
+    with wirekey_behind(tmp_path, simulator, listen=LISTEN) as proxy:
+        with opened(proxy, proxy.add_agent("alice")) as socket:
+            say(socket)
+            socket.recv(PATIENCE)
+            proxy.process.kill()
+            proxy.process.wait(PATIENCE)
+        proxy.start()
+
+        def interrupted():
+            events = proxy.events()
+            return len(events) == 2 and all(event["outcome"] == "interrupted" for event in events) and events
+
+        connection, response = wait_for(interrupted, "two interrupted calls")
+        assert response["parent_id"] == connection["id"]
+        assert (connection["model"], response["operation"]) == (MODEL, "realtime.response")

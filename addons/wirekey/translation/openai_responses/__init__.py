@@ -3,7 +3,8 @@
 from wirekey.translation.openai_responses.read_request import NAMES, read_request
 from wirekey.translation.openai_responses.read_response import ResponsesEventReader, read_response
 from wirekey.translation.openai_responses.write_request import write_request
-from wirekey.translation.openai_responses.write_response import ResponsesEventWriter, write_response
+from wirekey.translation.openai_responses.write_response import write_response
+from wirekey.translation.openai_responses.write_stream import ResponsesEventWriter
 
 __all__ = [
     "NAMES",

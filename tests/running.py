@@ -135,7 +135,12 @@ class Wirekey:
         self.output = folder / "output.txt"
         self.environ = bare_environment() | (environ or {})
         self.arguments = arguments
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            if process := getattr(self, "process", None):
+                process.kill()  # nobody can stop it otherwise
+            raise
 
     def start(self) -> None:
         arguments = ["serve", "--config", "wirekey.yaml", *self.arguments]

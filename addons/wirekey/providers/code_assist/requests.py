@@ -12,15 +12,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.model_name import GENERATE_PARAMETERS
+from wirekey.providers.gemini.facts import KEYS, bare, facts_of_contents
 from wirekey.providers.gemini.parameters import set_parameters
 from wirekey.providers.gemini.requests import (
-    KEYS,
     METHOD_OVERRIDES,
     GeminiRequests,
-    bare,
     cap_output,
     check_query,
-    facts_of_contents,
     generation_config,
 )
 from wirekey.providers.paths import PathTable, read_rows

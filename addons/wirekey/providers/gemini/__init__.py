@@ -6,9 +6,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.providers.gemini.errors import GeminiErrors
+from wirekey.providers.gemini.facts import as_gemini
 from wirekey.providers.gemini.live import GeminiLive, GeminiLiveRequests
 from wirekey.providers.gemini.models import GeminiModels
-from wirekey.providers.gemini.requests import ACTIONS, as_gemini
+from wirekey.providers.gemini.requests import ACTIONS
 from wirekey.providers.gemini.responses import GeminiResponses
 from wirekey.providers.protocol import Provider
 

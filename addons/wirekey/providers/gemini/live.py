@@ -16,16 +16,9 @@ import msgspec
 from wirekey.body import Body
 from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
 from wirekey.operation import Facts, Kind, Operation, Usage, added
+from wirekey.providers.gemini.facts import KEYS, bare, facts_of_contents
 from wirekey.providers.gemini.parameters import set_parameters
-from wirekey.providers.gemini.requests import (
-    KEYS,
-    GeminiRequests,
-    bare,
-    cap_output,
-    check_query,
-    facts_of_contents,
-    generation_config,
-)
+from wirekey.providers.gemini.requests import GeminiRequests, cap_output, check_query, generation_config
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.request_edits import as_json, clamp, uncapped
 from wirekey.providers.request_json import malformed, one_of, read_body, read_model, refuse_lookalikes

@@ -18,11 +18,21 @@ import msgspec
 from wirekey.body import Body
 from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, PREFIX, has_unknown_prefix
 from wirekey.operation import Facts, Kind, Operation
-from wirekey.providers.gemini.parameters import camel, set_parameters
+from wirekey.providers.gemini.facts import (
+    KEYS,
+    as_gemini,
+    bare,
+    check_model,
+    count_of,
+    facts_of_batch,
+    facts_of_contents,
+    facts_of_interaction,
+    objects_of,
+)
+from wirekey.providers.gemini.parameters import set_parameters
 from wirekey.providers.gemini.responses import OPENAI_NAMES
 from wirekey.providers.openai.google_extras import move_google_extras, set_chat_parameters
 from wirekey.providers.openai.requests import AT_GOOGLE, CHAT_LIMITS, OpenAiRequests
-from wirekey.providers.other_models import others
 from wirekey.providers.paths import SEGMENT, PathTable, Row, plain_segment, read_rows
 from wirekey.providers.request_edits import (
     RequestEditor,
@@ -40,10 +50,8 @@ from wirekey.providers.request_json import (
     one_of,
     read_body,
     read_model,
-    read_object,
     refuse_lookalikes,
 )
-from wirekey.providers.tools import Named, collect, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,7 +59,6 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
-    from wirekey.providers.request_json import JsonObject
 
 VERSION = r"/(?:v1beta|v1alpha|v1)"
 MODEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -84,16 +91,6 @@ _ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})", re.I
 _BELOW_OPENAI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
 _NAME = re.compile(rf"(?:tunedModels/)?{MODEL}")
 
-KEYS = frozenset(
-    spelling
-    for name in (
-        *("model", "contents", "content", "instances", "requests", "tools", "system_instruction", "generation_config"),
-        *("max_output_tokens", "function_declarations", "mcp_servers", "generate_content_request", "name"),
-        "candidate_count",
-    )
-    for spelling in (name, camel(name))
-)
-"""Members that are read, in both of their spellings."""
 
 _OPENAI = OpenAiRequests()
 
@@ -174,23 +171,23 @@ class GeminiRequests(RequestEditor):
         if operation.name == "cachedContents.create":
             return facts_of_contents(operation, data, bare(read_model(data)))
         if operation.name in BATCH_ACTIONS:
-            return _facts_of_batch(operation, data)
+            return facts_of_batch(operation, data)
         if operation.kind is not Kind.INFERENCE:
             return Facts(model=operation.model)
         if operation.name == "interactions.create":
-            return _facts_of_interaction(data)
-        _check_model(operation, data)
+            return facts_of_interaction(data)
+        check_model(operation, data)
         if operation.name == "embedContent":
             return Facts(model=operation.model, message_count=1 if data.filled("content") else None)
         if operation.name == "batchEmbedContents":
-            requests = _objects(data, "requests")
-            return Facts(model=operation.model, message_count=sum(_check_model(operation, each) for each in requests))
+            requests = objects_of(data, "requests")
+            return Facts(model=operation.model, message_count=sum(check_model(operation, each) for each in requests))
         if operation.name in ("predict", "predictLongRunning"):
-            return Facts(model=operation.model, message_count=_count(data, "instances") or 0)
+            return Facts(model=operation.model, message_count=count_of(data, "instances") or 0)
         if operation.name == "countTokens":
             whole = data.child(one_of(data, "generateContentRequest", "generate_content_request"))
             if whole is not None:
-                _check_model(operation, whole)
+                check_model(operation, whole)
                 data = whole
         return facts_of_contents(operation, data, operation.model)
 
@@ -308,107 +305,6 @@ def cap_output(request: EditableObject, most: int) -> None:
     inner = request.child(group)
     key = one_of(inner.members, "maxOutputTokens", "max_output_tokens") if inner else "maxOutputTokens"
     cap_tokens_in_group(request, group, key, most)
-
-
-def as_gemini(facts: Facts) -> Facts:
-    """Return what a request in OpenAI's format asks of Gemini."""
-    # When asked for usage, its endpoint adds it to every chunk, from which it could not be removed again.
-    model = bare(facts.model)
-    return replace(facts, model=model, other_models=others(map(bare, facts.other_models), model), asks_usage=True)
-
-
-def facts_of_contents(operation: Operation, data: JsonObject, model: str | None) -> Facts:
-    """Return the facts of a request with contents. Raises Refusal(400)."""
-    contents = _count(data, "contents")
-    system = one_of(data, "systemInstruction", "system_instruction")
-    config = data.child(one_of(data, "generationConfig", "generation_config"))
-    if config:
-        refuse_lookalikes(config, KEYS)
-    tools = collect(_tool_names(data))
-    return Facts(
-        model=model,
-        stream=operation.stream,
-        message_count=contents,
-        has_system=data.filled(system),
-        has_tools=bool(tools.names),
-        tool_count=tools.count,
-        max_tokens=config.integer(one_of(config, "maxOutputTokens", "max_output_tokens")) if config else None,
-        tools=tools.names,
-        choices=config.integer(one_of(config, "candidateCount", "candidate_count")) if config else None,
-    )
-
-
-def _facts_of_batch(operation: Operation, data: JsonObject) -> Facts:
-    """Return the facts of a batch: a file of requests, or requests in the body, all for the model of the path."""
-    batch = data.child("batch")
-    asked = 0
-    if batch is not None:
-        _check_model(operation, batch)
-        config = batch.child(one_of(batch, "inputConfig", "input_config"))
-        inner = config.child("requests") if config else None
-        for entry in _objects(inner, "requests") if inner else ():
-            refuse_lookalikes(entry, KEYS | {"request"})
-            request = entry.child("request")
-            asked += bool(request and _check_model(operation, request))
-    return Facts(model=operation.model, message_count=asked or None)
-
-
-def _facts_of_interaction(data: JsonObject) -> Facts:
-    """Return the facts of an interaction, whose tools have a type, and a name if they are functions."""
-    tools = collect(named for tool in _objects(data, "tools") for named in names_of(tool))
-    config = data.child(one_of(data, "generation_config", "generationConfig"))
-    return Facts(
-        model=bare(read_model(data)),
-        stream=data.flag("stream"),
-        has_system=data.filled(one_of(data, "system_instruction", "systemInstruction")),
-        has_tools=bool(tools.names),
-        tool_count=tools.count,
-        max_tokens=config.integer(one_of(config, "max_output_tokens", "maxOutputTokens")) if config else None,
-        tools=tools.names,
-    )
-
-
-def _tool_names(data: JsonObject) -> Iterator[Named]:
-    """Name every function and MCP server; a built-in tool goes by its member's name in camel case."""
-    for tool in _objects(data, "tools"):
-        refuse_lookalikes(tool, KEYS)
-        declarations = one_of(tool, "functionDeclarations", "function_declarations")
-        servers = one_of(tool, "mcpServers", "mcp_servers")
-        for key, value in tool.values.items():
-            if bytes(memoryview(value)[:5]) == b"null":
-                continue
-            if key != declarations:
-                yield Named(camel(key), counted=key != servers)
-            for named in _objects(tool, key) if key in (declarations, servers) else ():
-                refuse_lookalikes(named, KEYS)
-                yield Named(named.text("name") or "")
-
-
-def _count(parent: JsonObject, key: str) -> int | None:
-    return 1 if parent.starts(key, b"{") else parent.length(key)
-
-
-def _objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:
-    if parent.starts(key, b"{"):
-        yield read_object(bytes(parent.values[key]), parent.where(key))
-    else:
-        yield from parent.children(key)
-
-
-def _check_model(operation: Operation, data: JsonObject) -> bool:
-    """Refuse a body that names another model than the path. Return True, so that `sum` counts requests."""
-    refuse_lookalikes(data, KEYS)
-    model = data.text("model")
-    if model is not None and bare(model) != operation.model:
-        raise malformed(
-            f"{data.where('model')} is not the model that the path names; name one model, or only in the path"
-        )
-    return True
-
-
-def bare(model: str | None) -> str | None:
-    """Return a model's name without `models/`."""
-    return model.removeprefix("models/") if model else model
 
 
 def check_query(query: Mapping[str, str]) -> None:

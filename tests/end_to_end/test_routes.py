@@ -32,7 +32,7 @@ ENVIRON = {
     "CORP_TOKEN": TOKEN,
 }
 SHAPES = [shape for shape in SHAPES if "bidirectional" not in shape[1] and "/ws/" not in shape[1]]
-"""Requests over HTTP/1.1. The two-way operation needs HTTP/2, and Gemini Live a WebSocket: both have their own tests."""
+"""Requests over HTTP/1.1. The two-way operation needs HTTP/2, Gemini Live a WebSocket: they have their own tests."""
 NAMES = list(dict.fromkeys((provider, model) for provider, _, _, _, model in SHAPES))
 """Provider and new model of the shapes; its place gives the model that is asked for."""
 

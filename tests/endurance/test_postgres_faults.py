@@ -166,7 +166,7 @@ def test_trouble_of_the_database_under_load(tmp_path, simulator, own_postgres, o
 def test_no_request_is_seen_upstream_without_its_intent_when_wirekey_or_the_database_is_killed(
     tmp_path, simulator, own_postgres
 ):
-    """50 rounds: WIREKEY_DATABASE_KILL_ROUNDS=50 .venv/bin/pytest tests/endurance/test_postgres_faults.py -k killed"""
+    """50 rounds take minutes: WIREKEY_TEST_SECONDS=1500 WIREKEY_DATABASE_KILL_ROUNDS=50 .venv/bin/pytest … -k killed"""
     url = own_postgres.new_database()
     proxy = proxy_of(tmp_path, simulator, url)
     token, moments = proxy.add_agent("alice"), random.Random()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from wirekey.body import Body
 from wirekey.call import Agent, Call
 from wirekey.calls.agent_check import check_agent, refusal_if_revoked
 from wirekey.calls.services import Services
@@ -12,6 +13,7 @@ from wirekey.errors import Refusal
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.proof import NO_PROOF, Proof
 from wirekey.identity.tokens import token_digest
+from wirekey.operation import Kind, Operation
 
 NOW = 1_800_000_000.0
 
@@ -74,6 +76,16 @@ def test_an_expired_token_sends_no_new_call_and_ends_no_running_one(services, cl
         check_agent(services, state)
     assert refusal_if_revoked(services, state) is None
     services.agents.revoke("alice")
+    assert refusal_if_revoked(services, state).code == "agent_revoked"
+
+
+@pytest.mark.parametrize("body", [Body.EVENTS, Body.WEBSOCKET, Body.MESSAGE])
+def test_an_expired_token_ends_a_connection_that_may_stay_open_for_long(services, clock, body):
+    services.agents.add("alice")
+    state = accepted(services, services.agents.issue_token("alice", "short", 10))
+    state.call.operation = Operation("opened", body, Kind.INFERENCE)
+    assert refusal_if_revoked(services, state) is None
+    clock.now = NOW + 11
     assert refusal_if_revoked(services, state).code == "agent_revoked"
 
 

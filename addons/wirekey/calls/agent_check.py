@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.calls.two_way import is_two_way
+from wirekey.body import WEBSOCKETS, Body
 from wirekey.errors import Fault, Refusal
 
 if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
 
+OPEN_FOR_LONG = (Body.EVENTS, *WEBSOCKETS)
+"""Bodies of operations that keep a connection open for many calls."""
 IDENTITY_ENDED = Refusal(
     401,
     "identity_ended",
@@ -52,11 +54,13 @@ def check_agent(services: Services, state: CallState) -> None:
 def refusal_if_revoked(services: Services, state: CallState) -> Refusal | None:
     """Return the refusal that ends a running call if its agent was revoked; None if the call goes on.
 
-    A token that merely expires does not end what it began, except a stream in two directions, which may go on for long.
+    A token that merely expires does not end what it began, except a connection that may stay open for long: a WebSocket
+    or a stream in two directions.
     """
     if not state.proof:
         return None
-    now = time.time() if is_two_way(state.call.operation) else state.proof.accepted_at
+    operation = state.call.operation
+    now = time.time() if operation and operation.body in OPEN_FOR_LONG else state.proof.accepted_at
     if services.agent_of(state.proof, now) is not None:
         return None
     return AGENT_REVOKED

@@ -61,14 +61,26 @@ def end_call_ids_with(tag: str | None) -> None:
     _last_byte = None if tag is None else int(tag, 16)
 
 
+_latest = 0
+"""Milliseconds and number of the last id of this process."""
+NUMBERS = 12
+"""Bits for the number of an id within its millisecond."""
+
+
 def new_call_id() -> str:
-    """Return a UUIDv7 (RFC 9562 section 5.7), which sorts by its time of creation, to the millisecond."""
-    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    """Return a UUIDv7 (RFC 9562 section 5.7). The ids of one process sort in the order in which they were made.
+
+    The bits after the milliseconds count the ids of that millisecond (section 6.2, method 1). If more are made than can
+    be counted, or the clock is set back, the count goes on from the last id.
+    """
+    global _latest  # noqa: PLW0603  # of the process
+    _latest = max(_latest + 1, time.time_ns() // 1_000_000 << NUMBERS)
+    moment, number = _latest >> NUMBERS, _latest & (1 << NUMBERS) - 1
+    last = int.from_bytes(os.urandom(8))
     if _last_byte is not None:
-        value = value & ~0xFF | _last_byte
-    value = value & ~(0xF << 76) | (7 << 76)
-    value = value & ~(0x3 << 62) | (2 << 62)
-    text = f"{value:032x}"
+        last = last & ~0xFF | _last_byte
+    last = last & ~(0x3 << 62) | (2 << 62)
+    text = f"{moment << 80 | 7 << 76 | number << 64 | last:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

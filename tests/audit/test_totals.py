@@ -126,6 +126,12 @@ def test_since_is_inclusive_until_exclusive_and_buckets_start_at_multiples(
     assert [bucket.start for bucket in found.buckets] == [NOON + timedelta(seconds=start) for start in starts]
 
 
+def test_without_a_beginning_the_first_call_counts_although_its_time_was_set_after_its_id(recorded):
+    first = at(0)
+    first.started_at += 0.004
+    assert hours(recorded([first, at(10)]), since=None).all.counts.calls == 2
+
+
 @pytest.mark.parametrize(
     ("filters", "calls"),
     [(Filters(agent="bob"), 2), (Filters(outcome="denied"), 1), (Filters(model="gemini-*", since=0.0, until=1.0), 1)],

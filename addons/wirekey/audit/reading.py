@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -81,9 +82,17 @@ def first_id_at(timestamp: float) -> str:
 
 
 def first_call_time(database: RecordConnection) -> float | None:
-    """Return the start of the first recorded call in Unix seconds, or None if there is no call."""
-    found = database.execute("SELECT time FROM calls ORDER BY id LIMIT 1").fetchone()
-    return datetime.fromisoformat(found[0]).timestamp() if found else None
+    """Return the start of the first recorded call in Unix seconds, or None if there is no call.
+
+    It is the earlier one of its time and the time in its id, by which `Filters` compares: the time is set after the id.
+    """
+    found = database.execute("SELECT id, time FROM calls ORDER BY id LIMIT 1").fetchone()
+    if found is None:
+        return None
+    started = datetime.fromisoformat(found[1]).timestamp()
+    with contextlib.suppress(ValueError):  # an id that Wirekey did not make
+        return min(started, int(found[0][:8] + found[0][9:13], 16) / 1000)
+    return started
 
 
 def events(database: RecordConnection, filters: Filters) -> Iterator[AuditEvent]:

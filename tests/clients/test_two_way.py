@@ -16,6 +16,8 @@ from tests.two_way_client import MODEL
 
 DELIVERIES = ["", "at-once", "bytewise", "pauses", "split=7", "goaway"]
 OPTIONS = {"model": MODEL, "turns": ["hello", "how are you?"], "audio": True, "repeat": len(DELIVERIES)}
+TURNS = len(OPTIONS["turns"]) + 1
+"""Turns of a conversation: those in words, and one in sound."""
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "realtime.md"
 
 
@@ -64,8 +66,9 @@ def test_the_sdk_for_node_has_the_same_conversations_in_each_delivery(proxy, sim
         assert (seen.protocol, seen.status, seen.outcome) == ("h2", 200, "completed")
         assert seen.received_events == 25
         assert proxy.pair.access_key not in str(seen.headers)
-    events = proxy.finished_events(len(DELIVERIES) * (1 + len(OPTIONS["turns"])), began)
+    events = proxy.finished_events(len(DELIVERIES) * (1 + TURNS), began)
     turns = [event for event in events if event["parent_id"]]
+    assert len(turns) == len(DELIVERIES) * TURNS
     assert len(events) - len(turns) == len(DELIVERIES)
     assert {(event["agent_id"], event["outcome"]) for event in events} == {("alice", "completed")}
     assert {turn["finish_reason"] for turn in turns} == {"END_TURN"}

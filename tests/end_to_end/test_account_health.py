@@ -83,6 +83,7 @@ def test_health_is_shown_everywhere_and_without_an_email(wirekey, simulator):
     assert counted(wirekey) == {"usable": 2, "limited": 0, "needs_login": 1, "invalid": 0}
 
     assert generate(wirekey).status_code == 200
+    wait_for(lambda: counted(wirekey).get("limited") == 1, "the metrics to have the limit")
     assert counted(wirekey) == {"usable": 1, "limited": 1, "needs_login": 1, "invalid": 0}
     found = rows(wirekey)
     assert found["a"]["cooling_seconds"] > 0

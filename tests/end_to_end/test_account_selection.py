@@ -6,12 +6,11 @@ import json
 import time
 
 import anthropic
-import httpx
 import openai
 import pytest
 from google import genai
 
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from wirekey_simulator.text import TEXT
 
 TOKENS = {
@@ -50,16 +49,9 @@ def wirekey(request, tmp_path, simulator):
     )
     proxy = Wirekey(tmp_path / "wirekey", settings, environ=KEY_ENVIRONMENT)
     proxy.token = proxy.add_agent("alice")
-    wait_for(lambda: ready(proxy), "the accounts to be read")
     simulator.forget()
     yield proxy
     proxy.stop()
-
-
-def ready(proxy):
-    """Whether the backend has an account to use."""
-    parts = httpx.get(f"http://{proxy.running.gateway}/ready").json()["parts"]
-    return parts["gemini-oauth-auto"]["ready"]
 
 
 def texts_of_each_sdk(wirekey):

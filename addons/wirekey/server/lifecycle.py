@@ -299,6 +299,7 @@ class Lifecycle:
             logger.warning("%s. Wirekey starts nevertheless, and tries again.", error)
         await self.services.sharing.begin()
         self.services.account_limits.begin()
+        self.services.google_logins.check()  # before there are calls, as they would find no account
         if self.revocations:
             await self.revocations.exchange_or_report()
         if self.agents_follower:

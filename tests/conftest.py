@@ -19,7 +19,10 @@ import pytest
 
 from tests.deliveries.fixtures import deployment, deployments, path
 from tests.running import forget_ended_servers, server_logs
+from tests.websocket_tls import install
 from wirekey.call import under_way
+
+install()
 
 __all__ = ["deployment", "deployments", "path"]
 

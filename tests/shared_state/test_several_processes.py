@@ -162,7 +162,7 @@ async def test_in_a_cluster_a_replica_takes_over_and_messages_arrive_again(tmp_p
         await states[0].set("key", b"value", LONG)
         await until(lambda: b"keys=1," in replica.ask("INFO", "keyspace"))
         master.stop()
-        replica.ask("CLUSTER", "FAILOVER", "TAKEOVER")
+        assert replica.ask("CLUSTER", "FAILOVER", "TAKEOVER") == b"+OK\r\n"
         found, deadline = None, time.monotonic() + 60
         while not (received and found):
             assert time.monotonic() < deadline, (received, found)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from google.genai import types
 
-from tests.clients.conversation import installed
 from tests.end_to_end.test_translation import CLIENTS
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from tests.threats.conftest import beginning
@@ -23,10 +19,6 @@ LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 TOKENS = {kind: f"ya29.sim-{kind}-free-canary-5c" for kind in ("slow", "stuck", "projectless")}
 """What Google does with each account; see the simulator's code_assist."""
 MODEL = "gemini-oauth-free:gemini-2.5-pro"
-IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(24)).decode()
-USE_TOOL = 'Weather? simulated-session: [{"tool": "get_weather", "input": {"city": "Ulm"}}]'
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-FUNCTION = {"name": "get_weather", "description": "The weather of a city.", "parameters": SCHEMA}
 BODY = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
 AT_ONCE = 3
 """First calls of each account, at the same time."""
@@ -164,97 +156,6 @@ def test_each_sdk_gets_the_text_whole_and_as_a_stream(wirekey, simulator, client
         assert (event["upstream"], event["credential"]) == ("gemini-oauth-free", "gemini-oauth-free/login-file")
         assert (event["outcome"], event["finish_reason"], event["cost_usd"]) == ("completed", "STOP", None)
         assert event["output_tokens"] > 0
-
-
-def chat_with(client, stream):
-    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}}
-    messages = [{"role": "user", "content": [{"type": "text", "text": USE_TOOL}, image]}]
-    tools = [{"type": "function", "function": FUNCTION}]
-    found = client.chat.completions.create(model=MODEL, messages=messages, tools=tools, stream=stream)
-    if not stream:
-        return [(call.function.name, call.function.arguments) for call in found.choices[0].message.tool_calls]
-    deltas = [call for chunk in found if chunk.choices for call in chunk.choices[0].delta.tool_calls or ()]
-    return [(deltas[0].function.name, "".join(each.function.arguments or "" for each in deltas))]
-
-
-def gemini_with(client, stream):
-    declared = {**FUNCTION, "parameters": None, "parameters_json_schema": SCHEMA}
-    config = types.GenerateContentConfig(
-        tools=[types.Tool(function_declarations=[declared])], automatic_function_calling={"disable": True}
-    )
-    contents = [types.Part.from_bytes(data=base64.b64decode(IMAGE), mime_type="image/png"), USE_TOOL]
-    models = client.models
-    ask = models.generate_content_stream if stream else models.generate_content
-    found = ask(model=MODEL, contents=contents, config=config)
-    chunks = list(found) if stream else [found]
-    return [(call.name, json.dumps(call.args)) for each in chunks for call in each.function_calls or ()]
-
-
-def anthropic_with(client, stream):
-    source = {"type": "base64", "media_type": "image/png", "data": IMAGE}
-    content = [{"type": "image", "source": source}, {"type": "text", "text": USE_TOOL}]
-    ask = {
-        "model": MODEL,
-        "max_tokens": 99,
-        "messages": [{"role": "user", "content": content}],
-        "tools": [{"name": "get_weather", "input_schema": SCHEMA}],
-    }
-    if stream:
-        with client.messages.stream(**ask) as events:
-            message = events.get_final_message()
-    else:
-        message = client.messages.create(**ask)
-    return [(block.name, json.dumps(block.input)) for block in message.content if block.type == "tool_use"]
-
-
-WITH_TOOLS = {"openai.chat": chat_with, "gemini": gemini_with, "anthropic": anthropic_with}
-
-
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("client", WITH_TOOLS)
-def test_each_sdk_sends_an_image_and_gets_a_call_of_its_tool(wirekey, simulator, client, stream):
-    ((name, arguments),) = WITH_TOOLS[client](program_of(wirekey, client).client, stream)
-    assert (name, json.loads(arguments)) == ("get_weather", {"city": "Ulm"})
-    parts = json.loads(simulator.seen[0].body)["request"]["contents"][0]["parts"]
-    assert [part["inlineData"] for part in parts if "inlineData" in part] == [{"mimeType": "image/png", "data": IMAGE}]
-
-
-FORMATS = {
-    "gemini": ("/v1beta/models/gemini-oauth-free%3Agemini-2.5-pro:{action}", {}),
-    "openai": ("/v1/chat/completions", {"model": MODEL}),
-    "anthropic": ("/v1/messages", {"model": MODEL, "max_tokens": 99}),
-}
-
-
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("name", FORMATS)
-def test_curl_gets_a_call_of_its_tool_for_an_image(wirekey, name, stream):
-    path, body = FORMATS[name]
-    path = path.format(action="streamGenerateContent?alt=sse" if stream else "generateContent")
-    if name == "gemini":
-        parts = [{"inlineData": {"mimeType": "image/png", "data": IMAGE}}, {"text": USE_TOOL}]
-        tools = [{"functionDeclarations": [FUNCTION]}]
-        body = {"contents": [{"role": "user", "parts": parts}], "tools": tools}
-    else:
-        image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}}
-        tools = [{"type": "function", "function": FUNCTION}]
-        if name == "anthropic":
-            image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": IMAGE}}
-            tools = [{"name": "get_weather", "input_schema": SCHEMA}]
-        messages = [{"role": "user", "content": [image, {"type": "text", "text": USE_TOOL}]}]
-        body = body | {"messages": messages, "tools": tools, "stream": stream}
-    headers = ["Content-Type: application/json", f"Authorization: Bearer {wirekey.tokens['alice']}"]
-    headers += ["anthropic-version: 2023-06-01"] if name == "anthropic" else []
-    command = [installed("curl"), "-sS", "--fail-with-body", *(f"-H{header}" for header in headers)]
-    command += ["-d", json.dumps(body), wirekey.base + path]
-    done = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout
-    assert "get_weather" in done.stdout
-    assert "Ulm" in done.stdout
-    if stream:
-        assert done.stdout.count("data: ") >= 1
-    else:
-        assert isinstance(json.loads(done.stdout), dict)
 
 
 def test_no_prompt_and_no_response_is_kept(wirekey):

@@ -1,8 +1,8 @@
 """The record in PostgreSQL, as its one writer in this process sees it. For one thread.
 
-Rows go to the server as JSON, one statement for each kind, in one transaction. Each process that writes has a chain of
-its own, which it claims with an advisory lock. The chain belongs to an owner: a name that is kept in the state folder.
-The next process of this folder therefore goes on with the chain, and knows that the calls under way on it have ended.
+Rows go to the server as JSON, one statement for each kind, in one transaction (`postgres_rows`). Each process that
+writes has a chain of its own (`postgres_claim`). The chain belongs to an owner: a name that is kept in the state folder.
+The next process of this folder continues the chain, and knows that the calls under way on it have ended.
 """
 
 from __future__ import annotations
@@ -11,34 +11,23 @@ import contextlib
 import logging
 import threading
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import errors
 
 from wirekey.audit import checkpoints
-from wirekey.audit.chain import FIRST, LastLink, links_of
+from wirekey.audit.chain import LastLink
 from wirekey.audit.checkpoints import Checkpoint
-from wirekey.audit.event import ATTEMPT_NAMES, NAMES, rfc3339
+from wirekey.audit.event import rfc3339
+from wirekey.audit.postgres_claim import claim
 from wirekey.audit.postgres_connection import open_connection, place_of, reason_of
 from wirekey.audit.postgres_rollup import roll_up_all
+from wirekey.audit.postgres_rows import LostChainError, interrupted_rows, send
 from wirekey.audit.postgres_schema import LOCK, AuditDatabaseError, make_partitions, migrate
-from wirekey.audit.postgres_statements import (
-    ATTEMPT,
-    COLUMNS,
-    END_NAMES,
-    INSERT,
-    LINK,
-    MOVED,
-    REPLACE,
-    SET_HEAD,
-    UPDATE,
-    encode,
-    json_rows,
-)
+from wirekey.audit.postgres_statements import MOVED
 from wirekey.audit.rows import Rows
 
 if TYPE_CHECKING:
@@ -46,8 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.audit.checkpoints import CheckpointKey, Reason
+    from wirekey.audit.postgres_claim import ClaimedChain
     from wirekey.audit.postgres_connection import LimitedConnection
-    from wirekey.audit.rows import AuditRow
     from wirekey.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -56,16 +45,6 @@ LINKS_BETWEEN_CHECKPOINTS = 20_000
 SEEN_EVERY = 10.0
 PARTITIONS_EVERY = 3600.0
 ROLL_UP_EVERY = 30.0
-ZOMBIE_SECONDS = 2.0
-ABANDONED = "10 minutes"
-
-
-class RowMismatchError(Exception):
-    """A call that has ended is not in the database as under way."""
-
-
-class LostChainError(Exception):
-    """Another process has claimed the chain of this one."""
 
 
 class PostgresAudit:
@@ -121,7 +100,10 @@ class PostgresAudit:
         """Mark the calls of this owner's previous process as interrupted, and return their number."""
         if not self._connection:
             return 0
-        return self._interrupt(self._writer)
+        rows = interrupted_rows(self._connection, self._writer)
+        if rows.outcomes:
+            self._commit(rows)
+        return len(rows.outcomes)
 
     def write(self, rows: Rows, spooled: tuple[str, int] | None = None) -> tuple[str | None, int]:
         """Commit the rows. Outcomes and finals that are settled are removed from them.
@@ -217,7 +199,7 @@ class PostgresAudit:
         connection = open_connection(self._url, durability=self._durability)
         try:
             migrate(connection, self.place)
-            self._claim(connection)
+            self._use(claim(connection, self._owner, begin=self._begin))
             connection.limit = self._limit
             connection.execute(f"SET statement_timeout = {int(self._limit * 1000)}".encode())
         except BaseException:
@@ -226,36 +208,13 @@ class PostgresAudit:
         self._partitioned_at = self._rolled_up_at = time.monotonic()
         return connection
 
-    def _claim(self, connection: LimitedConnection) -> None:
-        """Claim the chain of this owner, or begin a new one. Raises psycopg.OperationalError if another has it."""
-        read = "SELECT writer, chain, seq, hash FROM chain_head WHERE owner = %s"
-        found = connection.execute(read, [self._owner]).fetchone()
-        if found is None:
-            chain = uuid.uuid4().hex
-            begin = "INSERT INTO chain_head (chain, seq, hash, owner) VALUES (%s, 0, %s, %s)"
-            with connection.transaction():
-                connection.execute(begin, [chain, FIRST, self._owner])
-                if self._key:
-                    self._store(connection, chain, LastLink(), "begin")
-            found = connection.execute(read, [self._owner]).fetchone()
-        assert found
-        writer = found[0]
-        until = time.monotonic() + ZOMBIE_SECONDS
-        # An earlier connection of this owner may still have the lock: the server has not noticed its end.
-        while connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK, writer]).fetchone() != (True,):
-            if time.monotonic() > until:
-                raise psycopg.OperationalError("another process writes this chain")
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                " AND classid = %s AND objid = %s",
-                [LOCK, writer],
-            )
-            time.sleep(0.05)
-        found = connection.execute(read, [self._owner]).fetchone()
-        assert found
-        self._writer, self._chain, self._head = found[0], found[1], LastLink(found[2], found[3])
-        moved = connection.execute("SELECT moved FROM spools WHERE spool = %s", [self._owner]).fetchone()
-        self.moved = moved[0] if moved else 0
+    def _begin(self, connection: LimitedConnection, chain: str) -> None:
+        if self._key:
+            self._store(connection, chain, LastLink(), "begin")
+
+    def _use(self, claimed: ClaimedChain) -> None:
+        self._writer, self._chain, self._head = claimed.writer, claimed.chain, claimed.head
+        self.moved = claimed.moved
 
     def _disconnect_if_needed(self, error: Exception) -> None:
         if isinstance(error, LostChainError) or not self._connection or self._connection.closed:
@@ -290,17 +249,17 @@ class PostgresAudit:
         assert connection
         with connection.pipeline():
             connection.execute("BEGIN")
-            head, results = self._add(connection, rows)
+            head, sent = send(connection, rows, self._head, self._writer, self._owner)
             if spooled:
                 connection.execute(MOVED, spooled)
             if not rows.outcomes:
                 # In the same round trip, as calls wait for it. Links that another process has written conflict.
                 self._unsure = (head, 0, len(rows.finals), len(rows.attempts))
                 connection.execute("COMMIT")
-        for cursor, expected, mistake in results:
-            if cursor.rowcount != expected:
+        for statement in sent:
+            if statement.cursor.rowcount != statement.expected:
                 connection.rollback()
-                raise mistake
+                raise statement.mistake
         if rows.outcomes:
             self._unsure = (head, len(rows.outcomes), len(rows.finals), len(rows.attempts))
             connection.execute("COMMIT")
@@ -310,31 +269,6 @@ class PostgresAudit:
             self.moved = spooled[1]
         self._seen_at = time.monotonic()
         self._after_commit(connection)
-
-    def _add(self, connection: LimitedConnection, rows: Rows) -> tuple[LastLink, list[tuple[Any, int, Exception]]]:
-        """Send the rows and their links. Return the new last link, and what the numbers of changed rows must be."""
-        results: list[tuple[Any, int, Exception]] = []
-        if rows.intents:
-            connection.execute(INSERT, [self._writer, json_rows(NAMES, rows.intents)])
-        if rows.next_attempts:
-            tried = [row for attempts in rows.next_attempts for row in attempts]
-            connection.execute(ATTEMPT, [json_rows(ATTEMPT_NAMES, tried)])
-        if rows.outcomes:
-            ids = [str(row[-1]) for row in rows.outcomes]
-            given = [json_rows(END_NAMES, rows.outcomes), min(ids), max(ids)]
-            results.append((connection.execute(UPDATE, given), len(ids), RowMismatchError()))
-        if rows.finals:
-            connection.execute(REPLACE, [self._writer, json_rows(NAMES, rows.finals)])
-        if rows.attempts:
-            connection.execute(ATTEMPT, [json_rows(ATTEMPT_NAMES, rows.attempts)])
-        if not (rows.intents or rows.ends):
-            return self._head, results
-        links, head = links_of(rows, self._head)
-        given_links = [{"seq": seq, "kind": kind, "id": one, "hash": hash_.hex()} for seq, kind, one, hash_ in links]
-        connection.execute(LINK, [self._writer, encode(given_links).decode()])
-        changed = connection.execute(SET_HEAD, [head.seq, head.hash, self._writer, self._owner])
-        results.append((changed, 1, LostChainError()))
-        return head, results
 
     def _after_commit(self, connection: LimitedConnection) -> None:
         now = time.monotonic()
@@ -387,33 +321,6 @@ class PostgresAudit:
                     kept.remove(row)
         rows.attempts.clear()
         return reason_of(cause) if rows.intents or rows.next_attempts else None, lost
-
-    def _interrupt(self, writer: int) -> int:
-        """Mark the calls under way of a chain that this process has claimed as interrupted."""
-        connection = self._connection
-        assert connection
-        found = connection.execute(
-            f"SELECT {COLUMNS} FROM calls WHERE writer = %s AND outcome IS NULL".encode(),  # noqa: S608  # of our own names
-            [writer],
-        ).fetchall()
-        if not found:
-            return 0
-        rows = Rows()
-        for values in found:
-            event = dict(zip(NAMES, values, strict=True)) | {"outcome": "interrupted"}
-            rows.outcomes.append(tuple(event[name] for name in END_NAMES))
-            rows.attempts += self._interrupted_attempts(connection, values[0])
-        self._commit(rows)
-        return len(found)
-
-    def _interrupted_attempts(self, connection: LimitedConnection, call_id: str) -> list[AuditRow]:
-        read = f"SELECT {', '.join(ATTEMPT_NAMES)} FROM attempts WHERE call_id = %s ORDER BY number"  # noqa: S608  # of our own names
-        tried = connection.execute(read.encode(), [call_id]).fetchall()
-        failure, duration = ATTEMPT_NAMES.index("failure"), ATTEMPT_NAMES.index("duration_ms")
-        return [
-            (*row[:failure], "interrupted", *row[failure + 1 :]) if row[duration] is None else tuple(row)
-            for row in tried
-        ]
 
     # Checkpoints.
 

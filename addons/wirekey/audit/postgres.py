@@ -1,8 +1,8 @@
 """The record in PostgreSQL, as its one writer in this process sees it. For one thread.
 
 Rows go to the server as JSON, one statement for each kind, in one transaction (`postgres_rows`). Each process that
-writes has a chain of its own (`postgres_claim`). The chain belongs to an owner: a name that is kept in the state folder.
-The next process of this folder continues the chain, and knows that the calls under way on it have ended.
+writes has a chain of its own (`postgres_claim`). The chain belongs to an owner, a name that is kept in the state
+folder. The next process of this folder continues the chain, and knows that the calls under way on it have ended.
 """
 
 from __future__ import annotations

@@ -6,13 +6,14 @@ import asyncio
 import time
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from wirekey.calls.account_limits import AccountLimits
+from wirekey.calls.account_limits import AccountLimits, limit_key
 from wirekey.calls.services import Services
 from wirekey.google.accounts import AccountStatus
 from wirekey.google.code_assist.backend import BackendSettings, CodeAssist
-from wirekey.google.code_assist.limits import Rest
+from wirekey.google.code_assist.limits import DAY, Rest
 from wirekey.routing.candidate import Upstream
 from wirekey.shared_state import SharedStateUnavailableError
 
@@ -136,3 +137,21 @@ async def test_a_message_about_an_unknown_account_changes_nothing(message):
     pool.rest(pool.keys[1], Rest(50), time.monotonic())
     process.limits._receive(message)
     assert process.limited("m") == [f"{NAME}/b"]
+
+
+@pytest.mark.parametrize("stored", [b"", b"\xff", b"[1]", b'["gemini-oauth-auto/a", "gemini-2.5-pro", "soon", 1]'])
+async def test_a_limit_that_cannot_be_read_changes_nothing(pair, stored):
+    """It is of a process with another version of Wirekey."""
+    process = Process(pair[1])
+    pool = process.backend.pool(PRO)
+    for key in pool.keys:
+        await pair[0].set(limit_key(key.label, PRO), stored, 60)
+    await process.limits.learn([pool])
+    assert process.limited() == []
+
+
+async def test_a_limit_of_a_process_whose_clock_is_wrong_ends_within_a_day(pair):
+    process = Process(pair[1])
+    key = process.backend.pool(PRO).keys[0]
+    process.limits._receive(msgspec.json.encode([key.label, PRO, time.time() + 400 * DAY, 1]))
+    assert key.cooling_until < time.monotonic() + 1.1 * DAY

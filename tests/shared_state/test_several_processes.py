@@ -47,6 +47,24 @@ async def test_a_message_reaches_the_other_process_and_not_its_sender(pair):
     assert received == {"first": [], "second": [b"\x00one", b"two"], "other topic": []}
 
 
+async def test_a_message_that_cannot_be_read_costs_only_itself(pair, caplog):
+    """It is of a process with another version of Wirekey. Revocations after it still arrive."""
+    first, second = pair
+    received: list[bytes] = []
+
+    def read(message: bytes) -> None:
+        received.append(message)
+        raise ValueError(message)
+
+    second.subscribe("keys", read)
+    second.subscribe("keys", received.append)
+    for message in (b"s3cr3t", b"last"):
+        await first.publish("keys", message)
+    await until(lambda: len(received) == 4)
+    assert caplog.text.count("A message of another process about keys cannot be read") == 1
+    assert "s3cr3t" not in caplog.text
+
+
 async def test_a_process_that_starts_later_gets_no_old_messages(pair, tmp_path):
     first, _ = pair
     if not isinstance(first, SqliteState):

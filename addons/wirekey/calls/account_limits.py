@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.google.code_assist.limits import DAY
 from wirekey.google.code_assist.pool import AccountPool
+from wirekey.metering.json_response import DECODE_ERRORS
 from wirekey.shared_state import SharedStateUnavailableError
 
 if TYPE_CHECKING:
@@ -74,12 +76,16 @@ class AccountLimits:
                 logger.warning("The limits of accounts that other processes know are not known here: %s.", error)
 
     def _receive(self, message: bytes) -> None:
-        label, model, until, refusals = _limit.decode(message)
+        try:
+            label, model, until, refusals = _limit.decode(message)
+        except DECODE_ERRORS:
+            logger.debug("a limit of an account that another process reported cannot be read")
+            return
         backend = self.services.settings.backends.get(label.partition("/")[0])
         pool = backend.known_pool(model) if backend else None
         for key in pool.keys if pool else ():
             if key.label == label:
-                left = until - time.time()
+                left = min(DAY, until - time.time())
                 key.cooling_until = time.monotonic() + left if left > 0 else 0.0
                 key.refusals = refusals
 

@@ -16,11 +16,13 @@ import msgspec
 
 from wirekey.call import Agent
 from wirekey.calls.signatures import refusal_of
+from wirekey.credentials.pool import MAX_COOL_DOWN
 from wirekey.credentials.uploads import MAX_UPLOAD_AGE
 from wirekey.credentials.uploads import digest as upload_digest
 from wirekey.errors import Fault, Refusal
 from wirekey.identity.checked_keys import CheckedKey
 from wirekey.identity.jwt_tokens import VerifiedToken
+from wirekey.metering.json_response import DECODE_ERRORS
 from wirekey.shared_state import SharedStateUnavailableError
 from wirekey.signing.refusal import invalid
 from wirekey.signing.replay import GRACE, REPLAYED
@@ -44,6 +46,9 @@ AWAY = Refusal(
     "Wirekey's shared state does not respond, so the request was not sent. Try again later.",
     Fault.OPERATOR,
 )
+
+
+_cool_down = msgspec.json.Decoder(tuple[str, float, int])
 
 
 class StateSharing:
@@ -101,11 +106,15 @@ class StateSharing:
         await state.publish(COOL_DOWNS, message)
 
     def _receive_cool_down(self, message: bytes) -> None:
-        label, until, refusals = msgspec.json.decode(message, type=tuple[str, float, int])
+        try:
+            label, until, refusals = _cool_down.decode(message)
+        except DECODE_ERRORS:
+            logger.debug("a cool-down that another process reported cannot be read")
+            return
         for pool in self.services.settings.all_pools().values():
             for key in pool.keys:
                 if key.label == label:
-                    left = until - time.time()
+                    left = min(MAX_COOL_DOWN, until - time.time())
                     key.cooling_until = time.monotonic() + left if left > 0 else 0.0
                     key.refusals = refusals
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from wirekey.shared_state import redis_scripts as scripts
 from wirekey.shared_state.buckets import burst_of, interval_of
 from wirekey.shared_state.protocol import BudgetLevel, RateLevel, Reserved, SharedStateUnavailableError, Taken
+from wirekey.shared_state.receivers import Receivers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -63,7 +64,7 @@ class RedisState:
         self._time_limit = time_limit
         self._scripts: dict[str, Any] = {}
         self._sender = os.urandom(8)
-        self._receivers: dict[str, list[Callable[[bytes], None]]] = {}
+        self._receivers = Receivers()
         self._listening: asyncio.Task[None] | None = None
         self._failures = 0
         self._retry_at = 0.0
@@ -213,7 +214,7 @@ class RedisState:
 
     def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> None:
         """Call `receive` in the event loop with each message of other processes about a topic."""
-        self._receivers.setdefault(topic, []).append(receive)
+        self._receivers.add(topic, receive)
 
     async def start(self) -> None:
         """Begin to receive messages. Raises SharedStateUnavailableError if the server cannot be reached."""
@@ -240,9 +241,8 @@ class RedisState:
         async for event in channel.listen():
             if event["type"] != "pmessage" or event["data"].startswith(self._sender):
                 continue
-            topic = event["channel"].decode().removeprefix(PREFIX)
-            for receive in self._receivers.get(topic, ()):
-                receive(event["data"][len(self._sender) :])
+            topic = event["channel"].decode(errors="replace").removeprefix(PREFIX)
+            self._receivers.deliver(topic, event["data"][len(self._sender) :])
 
     async def close(self) -> None:
         """Stop receiving messages and close the connections."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.shared_state import buckets
 from wirekey.shared_state.protocol import BudgetLevel, Reserved, SharedStateUnavailableError, Taken
+from wirekey.shared_state.receivers import Receivers
 from wirekey.shared_state.sqlite_tables import (
     RESERVE,
     SET,
@@ -53,7 +54,7 @@ class SqliteState:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sender = os.urandom(8).hex()
-        self._receivers: dict[str, list[Callable[[bytes], None]]] = {}
+        self._receivers = Receivers()
         self._thread = ThreadPoolExecutor(1, "wirekey-shared-state")
         self._database: sqlite3.Connection | None = None
         self._cleaned = 0.0
@@ -237,7 +238,7 @@ class SqliteState:
 
     def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> None:
         """Call `receive` in the event loop with each message of other workers about a topic."""
-        self._receivers.setdefault(topic, []).append(receive)
+        self._receivers.add(topic, receive)
 
     async def start(self) -> None:
         """Begin to receive messages. Raises SharedStateUnavailableError if the file cannot be used."""
@@ -260,8 +261,7 @@ class SqliteState:
                 continue
             version = latest
             for topic, message in found:
-                for receive in self._receivers.get(topic, ()):
-                    receive(message)
+                self._receivers.deliver(topic, message)
 
     def _new_messages(self, database: sqlite3.Connection) -> list[tuple[str, bytes]]:
         if self._last_message is None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.running import bare_environment
 from wirekey.cli.main import group
 from wirekey.config import load
-from wirekey.config.models import SHIPPED_POLICIES
+from wirekey.config.policy import SHIPPED_POLICIES
 
 OPENAI = ("--provider", "openai", "--key-env", "MY_KEY")
 

@@ -9,7 +9,7 @@ import pytest
 from tests.raw_client import RawClient
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
 from wirekey.call import new_call_id
-from wirekey.config.models import SHIPPED_POLICIES
+from wirekey.config.policy import SHIPPED_POLICIES
 
 POLICY = """
 package wirekey.authz

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.cli.main import group
-from wirekey.config.models import SHIPPED_POLICIES
+from wirekey.config.policy import SHIPPED_POLICIES
 
 SETTINGS = ("GET", "/api/claude_code/settings")
 TELEMETRY = ("POST", "/api/event_logging/v2/batch")

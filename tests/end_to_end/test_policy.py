@@ -17,7 +17,7 @@ from tests.raw_client import RawClient, post
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.call import new_call_id
-from wirekey.config.models import SHIPPED_POLICIES
+from wirekey.config.policy import SHIPPED_POLICIES
 
 POLICY = """
 package wirekey.authz

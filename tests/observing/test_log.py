@@ -18,7 +18,7 @@ from wirekey.addons.call_log import CallLog
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome, under_way
 from wirekey.calls.services import Services
-from wirekey.config.models import LogConfig
+from wirekey.config.log import LogConfig
 from wirekey.observing import log_handler
 from wirekey.observing.call_lines import CallLine, CallLines
 from wirekey.observing.log import LineFormatter, set_up_logging

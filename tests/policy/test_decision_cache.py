@@ -111,7 +111,7 @@ async def test_P1_a_call_that_cannot_be_encoded_is_denied_and_not_cached(tmp_pat
 
 
 async def test_decisions_of_the_default_policy_are_cached():
-    from wirekey.config.models import SHIPPED_POLICIES
+    from wirekey.config.policy import SHIPPED_POLICIES
 
     engine = EmbeddedEngine(SHIPPED_POLICIES, "data.wirekey.authz", 5)
     assert await engine.decide(WHOLE) is await engine.decide(WHOLE | {"id": "other"})

@@ -7,7 +7,7 @@ import pytest
 from tests.raw_client import CHAT, RawClient, post
 from tests.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.call import new_call_id
-from wirekey.config.models import SHIPPED_POLICIES
+from wirekey.config.policy import SHIPPED_POLICIES
 
 EVIL = "sk-evil-key-of-the-client-0c1d2e"
 OURS = f"Bearer {PROVIDER_KEYS['openai']}"

@@ -137,7 +137,7 @@ def write_new(path: Path, text: str) -> None:
 
 def copy_policies(folder: Path) -> None:
     """Copy the default policy to a new folder. An existing folder stays as it is. Raises UserError."""
-    from wirekey.config.models import SHIPPED_POLICIES
+    from wirekey.config.policy import SHIPPED_POLICIES
 
     if folder.exists():
         click.echo(f"{folder.name}/ exists and is not changed.")

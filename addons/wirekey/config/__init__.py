@@ -2,8 +2,10 @@
 
 from wirekey.config.file_access import FileAccess, file_access
 from wirekey.config.loading import load, references, secret_problems
-from wirekey.config.models import Config, LogConfig, provider_hosts, usual_hosts
+from wirekey.config.log import LogConfig
+from wirekey.config.models import Config
 from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.provider_hosts import provider_hosts, usual_hosts
 from wirekey.config.route_checks import extension_problems, route_warnings
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.upstream_proxy import configured_proxy, environment_proxy

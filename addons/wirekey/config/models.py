@@ -1,4 +1,4 @@
-"""The models of the configuration.
+"""The whole configuration. The models of its larger settings are in modules of their own.
 
 The reference documentation is made from the descriptions, and wirekey.example.yaml from the defaults and examples.
 """
@@ -6,20 +6,24 @@ The reference documentation is made from the descriptions, and wirekey.example.y
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from wirekey.config.audit import AuditConfig
 from wirekey.config.backends import BackendsConfig
 from wirekey.config.certs import CertsConfig, CertsSetting
 from wirekey.config.console import ConsoleConfig
+from wirekey.config.egress import EgressConfig, UpstreamConnectionsConfig
 from wirekey.config.gateway import GatewayConfig
 from wirekey.config.google import GoogleConfig
 from wirekey.config.group import ConfigGroup
-from wirekey.config.jwt import JWTConfig
+from wirekey.config.identity import AgentsConfig, IdentityConfig
 from wirekey.config.limits import LimitsConfig, TimeoutsConfig
 from wirekey.config.listen import ListenConfig
+from wirekey.config.log import LogConfig
 from wirekey.config.master_secret import SecretsConfig
+from wirekey.config.policy import SHIPPED_POLICIES, PolicyConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
 from wirekey.config.quotas import QuotaConfig
@@ -31,144 +35,19 @@ from wirekey.config.translation import TranslationConfig
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import (
     AbsolutePath,
-    AgentsURL,
-    AuditURL,
-    CheckpointFile,
     Flag,
-    HostGlob,
     PythonClass,
-    PythonFunction,
-    Retention,
-    Seconds,
-    ServerURL,
     SharedStateURL,
     Text,
     Workers,
     is_python,
-    lower_case,
-    retention_seconds,
 )
-from wirekey.egress import hosts
 from wirekey.model_name import ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from wirekey.secret import Secret
-
-
-INSTALLED_POLICIES = Path(__file__).parents[1] / "shipped_policies"
-SHIPPED_POLICIES = INSTALLED_POLICIES if INSTALLED_POLICIES.is_dir() else Path(__file__).parents[3] / "policies"
-"""The default policy. The build of the wheel copies the folder of the checkout into the package."""
-
-
-class EgressConfig(ConfigGroup):
-    """The setting `egress`: the hosts that programs reach through the proxy and that belong to no provider."""
-
-    other_hosts: Literal["tunnel", "deny"] = Field(
-        default="tunnel",
-        description="Connections to hosts of no provider. tunnel: forward them without decryption. deny: refuse "
-        "them. Private addresses are always refused.",
-    )
-    allow: tuple[HostGlob, ...] = Field(
-        default=(),
-        description="Hosts that are allowed when `other_hosts` is `deny`. `*` matches any part of a name: "
-        "`*.github.com` matches every name below github.com, but not github.com itself.",
-        examples=[["github.com", "*.githubusercontent.com"]],
-    )
-
-
-class IdentityConfig(ConfigGroup):
-    """The setting `identity`: how agents identify themselves."""
-
-    required: Flag = Field(
-        default=True,
-        description="Refuse calls without an agent token. If false, such calls have no agent and no role, and have "
-        "the permissions `web:read` and `web:write`.",
-    )
-    jwt: JWTConfig = Field(default=JWTConfig(), description="JSON Web Tokens of agents.")
-    check: PythonFunction | None = Field(
-        default=None,
-        description="Your own function that returns the agent of a key, or refuses it. It is asked about keys that are "
-        "neither an agent token nor an imported token nor a JWT.",
-        examples=["python:my_keys:agent"],
-    )
-
-
-class PolicyConfig(ConfigGroup):
-    """The setting `policy`: the policy and the engine that evaluates it."""
-
-    path: AbsolutePath = Field(default=Path("policies"), description="Folder of the policy files.")
-    query: Text = Field(default="data.wirekey.authz", description="Package whose rules decide.")
-    opa_url: ServerURL | None = Field(
-        default=None, description="URL of an OPA server that decides instead of the built-in engine."
-    )
-    timeout: Seconds = Field(
-        default=0.25,
-        description="Time limit for one decision. When it is exceeded, the call is denied. For the built-in engine it "
-        "is processor time, for an OPA server elapsed time.",
-    )
-    wall_timeout: Seconds = Field(
-        default=30.0, description="Limit for the elapsed time of one decision of the built-in engine."
-    )
-
-
-class AuditConfig(ConfigGroup):
-    """The setting `audit`: where calls are recorded."""
-
-    store: AuditURL | None = Field(
-        default=None,
-        description="Database of the record. null: `audit.db` in the `state` folder. A URL of PostgreSQL needs the "
-        "extra `postgresql`. One with a password comes from `env:NAME` or `file:PATH`.",
-        examples=["postgresql://wirekey@db.corp.example/wirekey"],
-    )
-    timeout: Seconds = Field(
-        default=1.0, description="Time in which PostgreSQL must take the record of a call before the call is sent."
-    )
-    on_failure: Literal["refuse", "spool"] = Field(
-        default="refuse",
-        description="Handling of calls while PostgreSQL cannot take their record. refuse: they get 503. spool: they "
-        "are recorded in a file in the `state` folder, and moved to the database when it is back.",
-    )
-    durability: Literal["commit", "fsync"] = Field(
-        default="commit",
-        description="How a record is written before its call is sent. commit: it survives the end of the process. "
-        "fsync: it also survives a power failure. In PostgreSQL, both survive it, and fsync also waits for synchronous "
-        "standbys.",
-    )
-    checkpoints: CheckpointFile | None = Field(
-        default=None,
-        description="File to which each signed checkpoint of the record's hash chain is added, for `audit verify`. "
-        "Keep it where Wirekey may add to it but not change it. null: only the database and the log have them.",
-        examples=["file:/var/log/wirekey/checkpoints.jsonl"],
-    )
-    retention: Retention | None = Field(
-        default=None,
-        description="Age after which events are deleted. null: none are deleted.",
-        examples=["400d"],
-    )
-
-    @property
-    def checkpoints_file(self) -> Path | None:
-        """The file of `checkpoints`."""
-        return Path(self.checkpoints.removeprefix("file:")) if self.checkpoints else None
-
-    @property
-    def retention_seconds(self) -> int | None:
-        """The seconds of `retention`."""
-        return retention_seconds(self.retention) if self.retention else None
-
-
-class AgentsConfig(ConfigGroup):
-    """The setting `agents`: where agents are stored."""
-
-    store: AgentsURL | None = Field(
-        default=None,
-        description="PostgreSQL database of the agents, for several machines. null: a file in the `state` folder. It "
-        "needs `secrets.master` and the extra `postgresql`. A URL with a password comes from `env:NAME` or "
-        "`file:PATH`.",
-        examples=["postgresql://wirekey@db.corp.example/wirekey"],
-    )
 
 
 class MeteringConfig(ConfigGroup):
@@ -178,41 +57,6 @@ class MeteringConfig(ConfigGroup):
         default=True,
         description="Ask OpenAI for the token counts of every stream. A client that did not ask for them does not "
         "see them.",
-    )
-
-
-class UpstreamConnectionsConfig(ConfigGroup):
-    """The setting `upstream_connections`: how connections to upstreams are kept."""
-
-    reuse: Flag = Field(
-        default=True,
-        description="Reuse an idle connection for the next call to the same host, from any client. Short-lived "
-        "clients then save a TLS handshake. HTTP/2 clients keep their own connections.",
-    )
-
-
-class LogConfig(ConfigGroup):
-    """The setting `log`: the format and the destination of log lines."""
-
-    format: Literal["console", "json"] | None = Field(
-        default=None,
-        description="console: lines for people. json: one JSON object per line. null: console on a terminal, json "
-        "elsewhere.",
-        examples=["json"],
-    )
-    level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower_case)] = Field(
-        default="info", description="Lowest level that is logged, in any case."
-    )
-    file: AbsolutePath | None = Field(
-        default=None,
-        description="Log file. null: standard error. Wirekey reopens the file after logrotate replaces it.",
-        examples=["wirekey.log"],
-    )
-    bodies: AbsolutePath | None = Field(
-        default=None,
-        description="File for requests and responses with their bodies, as JSON lines, with credentials masked. "
-        "null: bodies are not logged.",
-        examples=["bodies.jsonl"],
     )
 
 
@@ -470,23 +314,3 @@ class Config(ConfigGroup):
     def fingerprint(self) -> str:
         """Return a text that differs after a file of this configuration has changed, appeared or disappeared."""
         return self._sources.fingerprint()
-
-
-def provider_hosts(config: Config) -> dict[str, str]:
-    """Return provider host → provider name, for all hosts that are decrypted and that the CA may sign."""
-    return hosts.provider_hosts(config.providers.bedrock.regions) | configured_hosts(config)
-
-
-def usual_hosts(config: Config) -> dict[str, str]:
-    """Return the part of `provider_hosts` that nearly all calls go to, for display and for `doctor`."""
-    return hosts.usual_hosts(config.providers.bedrock.regions) | configured_hosts(config)
-
-
-def configured_hosts(config: Config) -> dict[str, str]:
-    """Return host → name of Vertex AI and Code Assist, if they are configured, and of the custom providers."""
-    vertex = config.providers.vertex
-    locations = vertex.locations if vertex else ()
-    found = {host: "vertex" for location in locations if (host := hosts.vertex_host(location))}
-    if config.providers.code_assist:
-        found |= dict.fromkeys(hosts.CODE_ASSIST_HOSTS, "code_assist")
-    return found | {host: provider.name for provider in config.providers.custom for host in provider.hosts}

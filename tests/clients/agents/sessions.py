@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.clients.agents.programs import ACCOUNTS, AGENTS, DROPPED, GATEWAY, MODES, PROXY, TRANSLATED
 from tests.clients.agents.trap import Trap
 from tests.running import SimulatorThread, Wirekey, bare_environment, behind, wait_for, wirekey_behind
-from wirekey.config.models import SHIPPED_POLICIES
+from wirekey.config.policy import SHIPPED_POLICIES
 
 LIMIT = 200
 """Seconds after which a session is ended."""

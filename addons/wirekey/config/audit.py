@@ -1,0 +1,57 @@
+"""The setting `audit`: where calls are recorded, and for how long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from wirekey.config.group import ConfigGroup
+from wirekey.config.values import AuditURL, CheckpointFile, Retention, Seconds, retention_seconds
+
+
+class AuditConfig(ConfigGroup):
+    """The setting `audit`: where calls are recorded."""
+
+    store: AuditURL | None = Field(
+        default=None,
+        description="Database of the record. null: `audit.db` in the `state` folder. A URL of PostgreSQL needs the "
+        "extra `postgresql`. One with a password comes from `env:NAME` or `file:PATH`.",
+        examples=["postgresql://wirekey@db.corp.example/wirekey"],
+    )
+    timeout: Seconds = Field(
+        default=1.0, description="Time in which PostgreSQL must take the record of a call before the call is sent."
+    )
+    on_failure: Literal["refuse", "spool"] = Field(
+        default="refuse",
+        description="Handling of calls while PostgreSQL cannot take their record. refuse: they get 503. spool: they "
+        "are recorded in a file in the `state` folder, and moved to the database when it is back.",
+    )
+    durability: Literal["commit", "fsync"] = Field(
+        default="commit",
+        description="How a record is written before its call is sent. commit: it survives the end of the process. "
+        "fsync: it also survives a power failure. In PostgreSQL, both survive it, and fsync also waits for synchronous "
+        "standbys.",
+    )
+    checkpoints: CheckpointFile | None = Field(
+        default=None,
+        description="File to which each signed checkpoint of the record's hash chain is added, for `audit verify`. "
+        "Keep it where Wirekey may add to it but not change it. null: only the database and the log have them.",
+        examples=["file:/var/log/wirekey/checkpoints.jsonl"],
+    )
+    retention: Retention | None = Field(
+        default=None,
+        description="Age after which events are deleted. null: none are deleted.",
+        examples=["400d"],
+    )
+
+    @property
+    def checkpoints_file(self) -> Path | None:
+        """The file of `checkpoints`."""
+        return Path(self.checkpoints.removeprefix("file:")) if self.checkpoints else None
+
+    @property
+    def retention_seconds(self) -> int | None:
+        """The seconds of `retention`."""
+        return retention_seconds(self.retention) if self.retention else None

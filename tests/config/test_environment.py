@@ -53,14 +53,18 @@ def test_a_variable_in_dotenv_counts_too(tmp_path):
     assert loaded(tmp_path, "").log.level == "debug"
 
 
+def values_of(config):
+    return config.model_dump(warnings=False)
+
+
 @pytest.mark.parametrize("variable", ["WIREKEY_PYTHON", "WIREKEY_COMPLETE", "WIREKEY_", "OTHER_LISTEN__GATEWAY"])
 def test_a_variable_of_another_program_is_ignored(tmp_path, variable):
-    assert loaded(tmp_path, "", {variable: "x"}) == loaded(tmp_path, "")
+    assert values_of(loaded(tmp_path, "", {variable: "x"})) == values_of(loaded(tmp_path, ""))
 
 
 def test_an_empty_variable_is_ignored(tmp_path):
     found = loaded(tmp_path, "", {"WIREKEY_LISTEN__GATEWAY": " "})
-    assert found == loaded(tmp_path, "")
+    assert values_of(found) == values_of(loaded(tmp_path, ""))
 
 
 WRONG = [

@@ -14,7 +14,9 @@ from tests.postgres_server import postgres
 
 from wirekey.call import Agent
 from wirekey.identity import private_file
-from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
+from wirekey.identity.agents import AgentStore
+from wirekey.identity.agents_file import AgentsFileError
+from wirekey.identity.agents_format import AgentError
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
 from wirekey.secret import Secret
 from wirekey.server.agents_database import AgentsDatabase

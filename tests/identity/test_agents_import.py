@@ -7,7 +7,8 @@ import stat
 import pytest
 
 from wirekey.call import Agent
-from wirekey.identity.agents import AgentError, AgentStore
+from wirekey.identity.agents import AgentStore
+from wirekey.identity.agents_format import AgentError
 from wirekey.identity.clients import is_secret_of
 from wirekey.identity.import_file import ImportRefusedError, read_entries
 

@@ -6,7 +6,9 @@ import re
 import pytest
 
 from wirekey.call import Agent
-from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
+from wirekey.identity.agents import AgentStore
+from wirekey.identity.agents_file import AgentsFileError
+from wirekey.identity.agents_format import AgentError
 from wirekey.identity.clients import CLIENT_ID, is_secret_of
 from wirekey.permissions import DEFAULT
 

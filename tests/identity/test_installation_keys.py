@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wirekey.audit.checkpoints import KEY_USE
 from wirekey.config.jwt import JWTConfig
-from wirekey.identity.agents import MASTER_FILE, AgentStore
+from wirekey.identity.agents import AgentStore
 from wirekey.identity.agents_format import AgentRecords
 from wirekey.identity.clients import is_secret_of
 from wirekey.identity.derived_jwt_keys import DerivedSigningKeys
@@ -19,6 +19,7 @@ from wirekey.identity.import_file import ImportRefusedError, read_entries
 from wirekey.identity.installation_keys import AWS_PAIRS, IMPORTED, JWT, REASONING_STATE, MasterSecret
 from wirekey.identity.jwt_tokens import signing_keys
 from wirekey.identity.master_file import load_master
+from wirekey.identity.stored_agents import MASTER_FILE
 from wirekey.secret import Secret
 from wirekey.translation.neutral import ModelMaker, Reasoning
 from wirekey.translation.state import StateReader

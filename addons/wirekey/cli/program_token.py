@@ -80,7 +80,7 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
     `strict`: the token is refused for hosts other than the providers'. Raises AgentError if there is no such agent,
     AgentsFileError.
     """
-    from wirekey.identity.agents import UnknownAgentError
+    from wirekey.identity.agents_format import UnknownAgentError
     from wirekey.server.installation import agent_store
 
     name = agent or own_name()

@@ -14,7 +14,7 @@ from wirekey.command_name import COMMAND
 from wirekey.config.models import Config
 from wirekey.egress.addresses import is_loopback
 from wirekey.google.code_assist.health import AccountState, health_of, trouble
-from wirekey.identity.agents import AgentsFileError
+from wirekey.identity.agents_file import AgentsFileError
 from wirekey.observing.open_sessions import joined
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.quotas.definition import NANODOLLARS

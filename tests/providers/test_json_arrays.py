@@ -7,11 +7,14 @@ import random
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wirekey.errors import Refusal
-from wirekey.providers import PROVIDERS
+from wirekey.metering.long_strings import RUN, outline
+from wirekey.providers import PROVIDERS, request_json
 from wirekey.providers.json_arrays import SHORT, pieces
-from wirekey.providers.request_json import ITEMS_LIMIT, MEMBERS_LIMIT, read_body, read_messages
+from wirekey.providers.request_json import ITEMS_LIMIT, MEMBERS_LIMIT, read_body, read_messages, read_object
 
 DECOYS = [
     {"content": '],[},{\\",' * 40},
@@ -123,3 +126,44 @@ def memory_of_reading(provider, data):
         return tracemalloc.get_traced_memory()[1] / len(data)
     finally:
         tracemalloc.stop()
+
+
+TEXT = st.sampled_from(
+    ["", "a", '"', "\\", '\\"', "{", ":", "x" * RUN, "x" * (3 * RUN), "x" * (RUN - 1) + "\\" + "y" * RUN]
+)
+JSON = st.recursive(
+    TEXT | st.just(0),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def members(data):
+    """Count the members of all objects."""
+    if isinstance(data, dict):
+        return len(data) + sum(map(members, data.values()))
+    return sum(map(members, data)) if isinstance(data, list) else 0
+
+
+@given(
+    JSON, st.sampled_from([(",", ":"), (" , ", " : "), ("," + " " * 2 * RUN, " " * 2 * RUN + ":")]), st.integers(0, 9)
+)
+def test_no_member_is_missed_when_long_strings_are_left_out(data, separators, enough):
+    body = json.dumps(data, separators=separators).encode()
+    assert request_json._most_members(outline(body), enough) >= members(data)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"0", b'"' + b"x" * 2 * RUN + b'"', b'"%b"' % (b'\\"' * 40), b"[" + b"{}," * 99 + b"0]"],
+    ids=["numbers", "long strings", "escaped quotes", "arrays of objects"],
+)
+@pytest.mark.parametrize("space", [b"", b" " * 2 * RUN], ids=["close", "far apart"])
+def test_an_object_may_have_so_many_members_and_no_more(value, space):
+    def written(count):
+        return b"{%b}" % b",".join(space + b'"%x"%b:%b' % (key, space, value) for key in range(count))
+
+    assert len(read_object(written(MEMBERS_LIMIT), "").values) == MEMBERS_LIMIT
+    for count in (MEMBERS_LIMIT + 1, 3 * MEMBERS_LIMIT):
+        with pytest.raises(Refusal, match=f"more than {MEMBERS_LIMIT} members"):
+            read_object(written(count), "")

@@ -9,6 +9,7 @@ from wirekey.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
+LONG = b"x" * 5000
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 
 
@@ -38,6 +39,16 @@ def ask_stream_usage(body):
         (
             '{"messages":["€ \\"stream_options\\":{}"]}'.encode(),
             '{"stream_options":{"include_usage":true},"messages":["€ \\"stream_options\\":{}"]}'.encode(),
+        ),
+        pytest.param(
+            rb'{"a":"%b","stream_option\u0073":{}}' % LONG,
+            rb'{"a":"%b","stream_option\u0073":{"include_usage":true}}' % LONG,
+            id="escaped, after a long string",
+        ),
+        pytest.param(
+            b'{"a":"%b", "stream_options":{ },"b":1}' % LONG,
+            b'{"a":"%b", "stream_options":{"include_usage":true},"b":1}' % LONG,
+            id="after a long string",
         ),
     ],
 )

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wirekey.body import RequestBody
+
 RUN = 1024
 """Bytes without a quote that are left out at least. Shorter runs would not pay."""
+LINE_ENDS = (b"\n", b"\r")
 
 
-def without_long_strings(data: bytes) -> bytes:
-    """Return data without most of its runs of bytes that have neither a quote nor a line end.
+def outline(body: RequestBody, *kept: bytes) -> RequestBody:
+    """Return a request without long runs that have neither a quote nor one of the bytes `kept`. A file stays whole."""
+    return without_long_strings(body, kept) if isinstance(body, bytes) else body
+
+
+def without_long_strings(data: bytes, kept: tuple[bytes, ...] = LINE_ENDS) -> bytes:
+    """Return data without most of its runs of bytes that have neither a quote nor one of the bytes `kept`.
 
     A name in quotes is in the result exactly if it is in the data, as is what follows it within `RUN` bytes. To find a
     single byte takes a tenth of the time that a search for a name takes, so it pays to search only the rest. Returns
@@ -22,7 +33,7 @@ def without_long_strings(data: bytes) -> bytes:
         quote = data.find(b'"', at, last)
         if quote < 0:
             quote = last
-        if quote - at >= RUN and data.find(b"\n", at, quote) < 0 and data.find(b"\r", at, quote) < 0:
+        if quote - at >= RUN and not any(data.find(byte, at, quote) >= 0 for byte in kept):
             parts.append(data[start:at])
             start = quote
         at = quote + RUN

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from wirekey.metering.long_strings import without_long_strings
+from wirekey.metering.long_strings import outline
 from wirekey.translation.members import encode
 from wirekey.translation.models import traits_of
 from wirekey.translation.neutral import Format
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _ID = re.compile(rb'("call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*"')
 _SIGNATURE = base64.b64encode(GEMINI_MARKER)
 _REDACTED = base64.b64encode(MARKER.encode()[:3])
-_MARK_OF_IDS = b"_wk1_"
-_MARKS_OF_STRINGS = (b'"wk1_', b'"' + _SIGNATURE, b'"' + _REDACTED)
+_MARKS = (b"_wk1_", b'"wk1_', b'"' + _SIGNATURE, b'"' + _REDACTED)
+"""They stand at the start of a string, or behind the short id of a call."""
 
 _OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _LIST: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
@@ -41,10 +41,8 @@ type Edit = Callable[[dict[str, Raw]], bool]
 
 def has_signed_state(body: RequestBody) -> bool:
     """Return whether a request may hold signed state."""
-    if _MARK_OF_IDS in body:
-        return True
-    starts = without_long_strings(body) if isinstance(body, bytes) else body
-    return any(mark in starts for mark in _MARKS_OF_STRINGS)
+    starts = outline(body)
+    return any(mark in starts for mark in _MARKS)
 
 
 def without_signed_state(form: Format, body: RequestBody, model: str = "") -> RequestBody:

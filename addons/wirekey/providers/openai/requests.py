@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from wirekey.body import Body
 from wirekey.errors import Refusal
+from wirekey.metering.long_strings import outline
 from wirekey.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
 from wirekey.operation import HTTP_INSTEAD, Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
@@ -232,7 +233,8 @@ def set_usage_option(body: EditableBody) -> bool:
         if opening is None:
             return False
         # An escape could spell the name in another way. A search for one byte is far faster than for several.
-        if b"stream_options" not in body.data and (b"\\" not in body.data or b"\\u00" not in body.data):
+        names = outline(body.data)
+        if b"stream_options" not in names and (b"\\" not in names or b"\\u00" not in names):
             body.insert(opening.end(), b'"stream_options":' + INCLUDE_USAGE + b",")
             return True
     try:

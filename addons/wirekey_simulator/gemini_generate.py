@@ -19,7 +19,7 @@ from wirekey_simulator.exchange import (
     sse,
     sse_response,
 )
-from wirekey_simulator.gemini_rules import check_gemini
+from wirekey_simulator.gemini_rules import SIGNING, check_gemini
 from wirekey_simulator.members import child, objects
 from wirekey_simulator.signatures import signature
 
@@ -65,9 +65,9 @@ class GeminiTurn:
 
     @property
     def calls(self) -> list[Json]:
-        """The parts with function calls. Models that reason sign the first one."""
+        """The parts with function calls. The first one is signed after a thought, and by each model that demands it."""
         parts: list[Json] = [{"functionCall": {"name": name, "args": given}} for name, given in self.plan.calls]
-        if parts and self.plan.thought is not None:
+        if parts and (self.plan.thought is not None or SIGNING.match(self.model)):
             parts[0]["thoughtSignature"] = signature("gemini", parts[0]["functionCall"])
         return parts
 

@@ -1,9 +1,9 @@
 """Whole sessions: twelve turns with parallel tools, an image, reasoning, a forced tool and a structured response.
 
-The SDK of each provider holds the same session with the model of every other one, plain and streamed, with two
-upstreams in turns, and with another upstream at every turn. The simulator refuses what the providers refuse. The SDKs
-for Node, LangChain and LiteLLM hold it with another upstream at every turn. `WIREKEY_SESSIONS=all` has them hold it
-with each upstream, too, and the others with two in turns both plain and streamed:
+The SDK of each provider holds the same session with the model of every one, plain and streamed, with two upstreams in
+turns, and with another upstream at every turn. The simulator refuses what the providers refuse. The SDKs for Node,
+LangChain and LiteLLM hold it with another upstream at every turn. `WIREKEY_SESSIONS=all` has them hold it with each
+upstream, too, and the others with two in turns both plain and streamed:
 
     WIREKEY_SESSIONS=all ./run.sh test tests/end_to_end/test_translated_sessions.py
 """
@@ -171,7 +171,8 @@ def check_upstreams(client, upstreams, bodies):
             signed = [item.signature for item in said.items if item.signature]
             own = MAKERS[upstream] and MAKERS[upstream] == MAKERS[upstreams[at]]
             had_thought = SCRIPT[at].get("thought") and thought_at[at]
-            carried = had_thought and (calls or (client != "openai.chat" and MAKERS[upstream] != "gemini"))
+            has_state = had_thought or (calls and MAKERS[upstreams[at]] == "gemini")  # Gemini 3 signs each first call
+            carried = has_state and (calls or (client != "openai.chat" and MAKERS[upstream] != "gemini"))
             placeholder = [one for one in signed if one.startswith("skip_")]
             if own and carried:
                 assert signed, (client, upstream, number, at)
@@ -198,6 +199,12 @@ def check_user_turns(found):
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)
 def test_an_sdk_holds_a_session_with_the_model_of_another_provider(way, simulator, client, upstream, streamed):
+    held(way, simulator, client, [upstream] * TURNS, streamed=streamed)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize(("client", "upstream"), sorted(OWN))
+def test_an_sdk_holds_a_session_with_its_own_provider(way, simulator, client, upstream, streamed):
     held(way, simulator, client, [upstream] * TURNS, streamed=streamed)
 
 

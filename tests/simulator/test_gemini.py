@@ -259,3 +259,16 @@ def test_a_file_is_uploaded_in_pieces_at_the_right_offsets():
 def test_an_upload_begins_with_its_protocol_and_command():
     with pytest.raises(BadRequest, match="resumable"):
         ask("/upload/v1beta/files", {}, headers={"X-Goog-Upload-Header-Content-Type": "text/plain"})
+
+
+@pytest.mark.parametrize(
+    "script", ["Call a tool", 'simulated-session: [{"tool": "weather", "input": {}}]'], ids=["any", "scripted"]
+)
+def test_a_model_that_demands_a_signature_signs_its_first_call_also_without_a_thought(script):
+    body = ASK_TOOL | {"contents": [{"role": "user", "parts": [{"text": script}]}]}
+    for model, signs in (("gemini-3-pro-preview", True), ("gemini-2.5-flash", False)):
+        said = json.loads(ask(f"/v1beta/models/{model}:generateContent", body).body)["candidates"][0]["content"]
+        assert ("thoughtSignature" in said["parts"][-1]) is signs
+        results = {"role": "user", "parts": [{"functionResponse": {"name": "weather", "response": {"output": "1"}}}]}
+        answered = body | {"contents": [*body["contents"], said, results]}
+        assert ask(f"/v1beta/models/{model}:generateContent", answered).status == 200

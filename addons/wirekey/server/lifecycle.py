@@ -8,7 +8,6 @@ import logging
 import os
 import resource
 import secrets
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,41 +15,28 @@ from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
 from wirekey.acp.bridge import Bridge
-from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.ca import authority
 from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
 from wirekey.call import end_call_ids_with
 from wirekey.calls import settings
 from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.errors import user_message
-from wirekey.google.code_assist.configured import terms
 from wirekey.google.code_assist.opening import open_backends
-from wirekey.identity.installation_keys import REASONING_STATE
-from wirekey.identity.jwks_fetching import https_fetch
-from wirekey.observing.body_log import BodyLog
 from wirekey.providers import PROVIDERS
-from wirekey.quotas.ledger import FILE as LEDGER_FILE
-from wirekey.quotas.ledger import Ledger
-from wirekey.server import listeners, memory, options
+from wirekey.server import listeners, memory, options, start_warnings
 from wirekey.server.config_checks import check_file_access
+from wirekey.server.draining import drain
 from wirekey.server.google_logins import google_logins, roots
-from wirekey.server.installation import agent_store, agents_follower, copy_agents
-from wirekey.server.local_programs import bridge_settings, warn_of_terms, with_local_programs
-from wirekey.server.policy_engine import policy_engine
+from wirekey.server.local_programs import bridge_settings, with_local_programs
+from wirekey.server.opened_services import open_services
 from wirekey.server.proxied_connections import read_headers_from
-from wirekey.server.record import audit_store
 from wirekey.server.reload import Reloader
-from wirekey.server.retention import Retention
-from wirekey.server.revocations import Revocations
 from wirekey.server.runtime import RunningProxy
 from wirekey.server.shared_listeners import accept_from, shared_modes
-from wirekey.server.shared_state import shared_state
 from wirekey.server.state_lock import StateLock
-from wirekey.server.token_service import TokenService
 from wirekey.server.upstream_roots import write_upstream_roots
 from wirekey.server.worker import RemoteSimulator, SupervisorLock
 from wirekey.shared_state import SharedStateUnavailableError
-from wirekey.translation.state import StateReader
 from wirekey.wire.install import install
 
 if TYPE_CHECKING:
@@ -63,20 +49,13 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.egress.upstream_proxy import UpstreamProxy
     from wirekey.server.agents_following import AgentsFollower
+    from wirekey.server.retention import Retention
+    from wirekey.server.revocations import Revocations
+    from wirekey.server.token_service import TokenService
     from wirekey.server.worker import Worker
     from wirekey_simulator.server import Simulator
 
 logger = logging.getLogger(__name__)
-
-DRAIN_CHECK = 0.05
-IDLE = 1.0
-"""Seconds after which a client is not about to use its connection."""
-END_LIMIT = 3.0
-"""Seconds for calls that are ended to send their last bytes."""
-BODIES_LOGGED = (
-    "REQUESTS AND RESPONSES ARE LOGGED: log.bodies writes prompts and responses of all agents to %s. Credentials are "
-    "masked, other content is not. Remove the setting and restart to stop it."
-)
 
 
 class Lifecycle:
@@ -114,7 +93,7 @@ class Lifecycle:
         self.authority: Authority | None = None
         self.token_service: TokenService | None = None
         self.bridge = Bridge()
-        """Answers calls by local programs, if the configuration enables that."""
+        """The listener through which local programs handle calls, if the configuration enables that."""
         self.reloader = Reloader(self)
         self.retention: Retention | None = None
         self.revocations: Revocations | None = None
@@ -179,7 +158,9 @@ class Lifecycle:
         self.authority = authority.ensure(config.certs.folder, list(first.hosts), given=config.certs.key_file)
         options.enforce(str(config.certs.folder))  # after our CA exists: mitmproxy would create one of its own
         self.set_options(config, self.authority)
-        self.open_services(config, undo)
+        opened = open_services(self.services, config, self.worker, self.proxy_for, undo)
+        self.token_service, self.agents_follower = opened.token_service, opened.agents_follower
+        self.revocations, self.retention = opened.revocations, opened.retention
         self.services.settings, self.lock = first, lock
         logins = self.services.google_logins = google_logins(config, self.proxy_for)
         open_backends(first.backends, logins, config, roots(config), self.proxy_for)
@@ -187,7 +168,7 @@ class Lifecycle:
         self.services.quotas.restore(first.quotas)
         if "bedrock" in config.providers.model_fields_set:
             self.services.signatures.load()
-        self.warn_of_uncovered_hosts(first.hosts)
+        start_warnings.warn_of_uncovered_hosts(self.authority, first.hosts)
         self.fixed_options = options.fixed()
 
     def _take_state(self, config: Config, undo: contextlib.ExitStack) -> StateLock | SupervisorLock:
@@ -218,58 +199,9 @@ class Lifecycle:
         changes["mode"] = shared_modes(self.worker.sockets) if self.worker else listeners.modes(config)
         ctx.options.update(**changes)
 
-    def open_services(self, config: Config, undo: contextlib.ExitStack) -> None:
-        """Open the agents, the token service, the policy engine and the audit store. `undo` closes them."""
-        services = self.services
-        services.spool_folder = config.state / "tmp"
-        services.spool_folder.mkdir(mode=0o700, exist_ok=True)
-        services.agents = agent_store(config)
-        copy_agents(services.agents)
-        key, *earlier = services.agents.derived_keys(REASONING_STATE)
-        services.reasoning_states = StateReader(key, tuple(earlier), names_key=bool(services.agents.masters))
-        self.token_service = TokenService.prepare(
-            config.identity.jwt, services.agents, config.state, https_fetch(config.upstream_ca_file, self.proxy_for)
-        )
-        self.token_service.open(services)
-        services.shared_state = shared_state(config, is_worker=self.worker is not None)
-        services.sharing.refuses = config.shared_state_failure == "refuse"
-        services.quotas.on_failure = config.shared_state_failure
-        services.policy = policy_engine(config, self.proxy_for)
-        undo.callback(services.policy.close)
-        undo.callback(services.quotas.close)
-        if config.quotas:
-            services.quotas.ledger = Ledger(config.state / LEDGER_FILE)
-        if config.log.bodies:
-            services.body_log = BodyLog(config.log.bodies)
-            undo.callback(services.body_log.close)
-        checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))
-        store = audit_store(config, checkpoints, self.worker.start.interrupted if self.worker else ("",))
-        if self.worker is None or self.worker.start.number == 1:
-            self.agents_follower = agents_follower(config)
-            if config.shared_state and self.agents_follower is None:
-                self.revocations = Revocations(
-                    services.shared_state,
-                    services.agents,
-                    lambda: agent_store(config),
-                    services.calls.tunnels.end_withdrawn,
-                )
-            self.retention = Retention(store.address, config, checkpoints)
-        store.start()  # last, as its thread takes a while to stop
-        services.store = store
-
     def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
         """Return the proxy through which Wirekey's own requests reach a host, by the settings in use, or None."""
         return self.services.settings.proxy_for(host, port)
-
-    def warn_of_uncovered_hosts(self, hosts: Collection[str]) -> None:
-        """Log a warning for each host that the CA may not issue certificates for."""
-        assert self.authority
-        for host in self.authority.covers(list(hosts)):
-            logger.warning(
-                "The CA does not cover %s, so clients do not trust Wirekey's certificate for it. Run `wirekey ca "
-                "renew`, make the clients trust the new root, and restart Wirekey.",
-                host,
-            )
 
     async def running(self) -> None:
         """Open the listeners once mitmproxy runs."""
@@ -308,8 +240,13 @@ class Lifecycle:
         await listeners.listen_as_configured()
         self.listening = True
 
+    def use_agents(self) -> None:
+        """Use agents that have changed, and end the tunnels of those that were revoked."""
+        self.services.agents.refresh()
+        self.services.calls.tunnels.end_withdrawn()
+
     def use_local_programs(self, config: Config) -> None:
-        """Answer calls by local programs, if a configuration enables that. Programs that run already end when idle."""
+        """Start or stop the use of local programs, as configured. Running programs end when they are idle."""
         self.bridge.use(bridge_settings(config))
         if self.bridge.settings:
             self.bridge.open(config.limits.body_bytes)
@@ -350,13 +287,7 @@ class Lifecycle:
         if self.worker is None:
             self.running_proxy.write(self.started_with.state)
         if self.worker is None or self.worker.start.is_first:
-            listeners.warn_if_reachable(self.config)
-            listeners.warn_if_open(self.config)
-            warn_of_terms(self.config)
-            for line in terms(self.started_with):
-                logger.warning("%s", line)
-            if file := self.started_with.log.bodies:
-                logger.warning(BODIES_LOGGED, file)
+            start_warnings.warn_of_settings(self.config)
             self.on_started(self)
         if self.retention:
             self.retention.begin()
@@ -367,39 +298,17 @@ class Lifecycle:
 
     # End.
 
-    def use_agents(self) -> None:
-        """Use agents that have changed, and end the tunnels of those that were revoked."""
-        self.services.agents.refresh()
-        self.services.calls.tunnels.end_withdrawn()
-
     async def drain(self, accept_for: float, *, replaced: bool = False) -> None:
         """Finish the calls that have begun, and end those that last longer than `timeouts.drain`.
 
         `accept_for`: seconds for which connections are still accepted, as a load balancer needs a while to notice that
-        the process is not ready. `replaced`: other workers go on, so Wirekey stays ready. In both cases connections
-        without a call are kept until they were idle for a moment, so that no client loses one that it is about to use.
+        the process is not ready. `replaced`: other workers go on, so Wirekey stays ready.
         """
         assert self.config
-        services = self.services
-        if services.is_draining or not self.listening:
+        if self.services.is_draining or not self.listening:
             return
-        services.is_draining, self.is_replaced = True, replaced
-        services.drain_until = time.monotonic() + accept_for + self.config.timeouts.drain
-        awaits_idle = replaced or accept_for > 0
-        await asyncio.sleep(accept_for)
-        await listeners.stop_listening()
-        began = services.drain_seen_at = time.monotonic()
-        while (now := time.monotonic()) < began + self.config.timeouts.drain:
-            is_quiet = now - services.drain_seen_at >= IDLE or not ctx.master.addons.get("proxyserver").connections
-            if not services.calls.open_count and (is_quiet or not awaits_idle):
-                return
-            await asyncio.sleep(DRAIN_CHECK)
-        if count := services.calls.open_count:
-            logger.warning("%d calls did not end within timeouts.drain. They are ended now.", count)
-        services.ends_calls = True
-        deadline = time.monotonic() + END_LIMIT
-        while services.calls.states and time.monotonic() < deadline:  # noqa: ASYNC110  # no event tells of the last one
-            await asyncio.sleep(DRAIN_CHECK)
+        self.services.is_draining, self.is_replaced = True, replaced
+        await drain(self.services, self.config.timeouts.drain, accept_for, awaits_idle=replaced or accept_for > 0)
 
     async def done(self) -> None:
         """Stop Wirekey: stop the reloader, close the listeners, record unfinished calls, and free the state folder."""

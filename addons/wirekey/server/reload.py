@@ -21,6 +21,7 @@ from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.installation import master_secrets
 from wirekey.server.local_programs import with_local_programs
 from wirekey.server.policy_engine import start_policy_engine
+from wirekey.server.start_warnings import warn_of_uncovered_hosts
 from wirekey.server.token_service import TokenService
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ class Reloader:
     def _log_reload(self, config: Config, built: Settings, masters: tuple[MasterSecret, ...]) -> None:
         lifecycle = self.lifecycle
         assert lifecycle.started_with
-        lifecycle.warn_of_uncovered_hosts(built.hosts)
+        assert lifecycle.authority
+        warn_of_uncovered_hosts(lifecycle.authority, built.hosts)
         later = needs_restart(lifecycle.started_with, config)
         if masters != self.services.agents.masters:
             later.append("secrets")

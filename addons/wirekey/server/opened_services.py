@@ -1,0 +1,91 @@
+"""Opens the services that calls need, such as the agents, the policy and the audit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.identity.installation_keys import REASONING_STATE
+from wirekey.identity.jwks_fetching import https_fetch
+from wirekey.observing.body_log import BodyLog
+from wirekey.quotas.ledger import FILE as LEDGER_FILE
+from wirekey.quotas.ledger import Ledger
+from wirekey.server.installation import agent_store, agents_follower, copy_agents
+from wirekey.server.policy_engine import policy_engine
+from wirekey.server.record import audit_store
+from wirekey.server.retention import Retention
+from wirekey.server.revocations import Revocations
+from wirekey.server.shared_state import shared_state
+from wirekey.server.token_service import TokenService
+from wirekey.translation.state import StateReader
+
+if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Callable
+
+    from wirekey.calls.services import Services
+    from wirekey.config import Config
+    from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.server.agents_following import AgentsFollower
+    from wirekey.server.worker import Worker
+
+
+@dataclass(slots=True)
+class OpenedServices:
+    """The services that the lifecycle itself starts, replaces and ends. The others are in `Services`."""
+
+    token_service: TokenService
+    agents_follower: AgentsFollower | None = None
+    """Copies the agents of `agents.store`."""
+    revocations: Revocations | None = None
+    """The exchange of revocations with other machines."""
+    retention: Retention | None = None
+
+
+def open_services(
+    services: Services,
+    config: Config,
+    worker: Worker | None,
+    proxy_for: Callable[[str, int], UpstreamProxy | None],
+    undo: contextlib.ExitStack,
+) -> OpenedServices:
+    """Open the services. `undo` closes them.
+
+    `worker`: the connection to the supervisor, if this process is a worker. `proxy_for`: as `Lifecycle.proxy_for`.
+    """
+    services.spool_folder = config.state / "tmp"
+    services.spool_folder.mkdir(mode=0o700, exist_ok=True)
+    services.agents = agent_store(config)
+    copy_agents(services.agents)
+    key, *earlier = services.agents.derived_keys(REASONING_STATE)
+    services.reasoning_states = StateReader(key, tuple(earlier), names_key=bool(services.agents.masters))
+    fetch = https_fetch(config.upstream_ca_file, proxy_for)
+    opened = OpenedServices(TokenService.prepare(config.identity.jwt, services.agents, config.state, fetch))
+    opened.token_service.open(services)
+    services.shared_state = shared_state(config, is_worker=worker is not None)
+    services.sharing.refuses = config.shared_state_failure == "refuse"
+    services.quotas.on_failure = config.shared_state_failure
+    services.policy = policy_engine(config, proxy_for)
+    undo.callback(services.policy.close)
+    undo.callback(services.quotas.close)
+    if config.quotas:
+        services.quotas.ledger = Ledger(config.state / LEDGER_FILE)
+    if config.log.bodies:
+        services.body_log = BodyLog(config.log.bodies)
+        undo.callback(services.body_log.close)
+    checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))
+    store = audit_store(config, checkpoints, worker.start.interrupted if worker else ("",))
+    if worker is None or worker.start.number == 1:
+        opened.agents_follower = agents_follower(config)
+        if config.shared_state and opened.agents_follower is None:
+            opened.revocations = Revocations(
+                services.shared_state,
+                services.agents,
+                lambda: agent_store(config),
+                services.calls.tunnels.end_withdrawn,
+            )
+        opened.retention = Retention(store.address, config, checkpoints)
+    store.start()  # last, as its thread takes a while to stop
+    services.store = store
+    return opened

@@ -21,7 +21,7 @@ import psycopg
 
 from tests.postgres_server import PostgresServer
 from wirekey.audit.postgres_rollup import roll_up
-from wirekey.audit.postgres_schema import migrate
+from wirekey.audit.postgres_schema import make_partitions, migrate
 from wirekey.audit.reading import Filters, latest
 from wirekey.audit.record import open_record
 from wirekey.audit.totals import totals
@@ -68,6 +68,9 @@ def fill(url: str, rows: int, days: int) -> None:
         migrate(connection, "the database")
         connection.execute("INSERT INTO chain_head (chain, seq, hash, owner) VALUES ('filled', 0, '', 'filled')")
         start, step = (time.time() - days * 86_400) * 1000, days * 86_400_000 / rows
+        with connection.transaction():
+            for day in range(0, days, 28):
+                make_partitions(connection, datetime.now(UTC) - timedelta(days=day))
         after = ""
         for first in range(0, rows, ROWS_AT_ONCE):
             last = min(rows, first + ROWS_AT_ONCE)

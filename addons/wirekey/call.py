@@ -183,6 +183,8 @@ class Call:
     simulated: bool = False
     parent_id: str | None = None
     """Of a response within a connection: the id of the connection's call."""
+    replica: str | None = None
+    """The name of the process that records the call. The audit store sets it."""
     intent_recorded: bool = False
     trace_parent: str | None = field(default=None, repr=False)
     """The client's `traceparent` header, unchanged, if traces are exported."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def recorded_twice(folder, url):
         patch.chdir(folder)
         patch.setenv("AUDIT_URL", url)
         for name, store in (("file", "sqlite:///record/audit.db"), ("postgres", "env:AUDIT_URL")):
-            (folder / f"{name}.yaml").write_text(f"state: state-{name}\naudit: {{store: '{store}'}}\n")
+            (folder / f"{name}.yaml").write_text(f"state: state-{name}\nreplica: eu-1\naudit: {{store: '{store}'}}\n")
             files.append(f"{name}.yaml")
             config = load(folder / f"{name}.yaml", os.environ)
             stores.append(asyncio.run(record(config, ended)))
@@ -114,6 +115,7 @@ def same(both, *arguments):
 def test_each_command_prints_the_same(both):
     listed = json.loads(same(both, "list", "--json", "-n", "100"))
     assert len(listed) == 35
+    assert {event["replica"] for event in listed} == {"eu-1"}
     for arguments in (
         ["--agent", "bob"],
         ["--model", "gpt-[12]"],
@@ -130,7 +132,7 @@ def test_each_command_prints_the_same(both):
     attempts = [without_times(run("export", "--attempts", "--config", name)) for name in both]
     assert attempts[0] == attempts[1] != []
     one, retried = listed[-3]["id"], listed[-2]["id"]
-    same(both, "show", one)
+    assert re.search(r"^replica +eu-1$", same(both, "show", one), re.MULTILINE)
     same(both, "show", "--json", one[-12:])
     same(both, "show", "--json", one[:20])
     assert len(json.loads(run("show", retried, "--json", "--config", both[1]))["each_attempt"]) == 2

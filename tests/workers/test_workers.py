@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -42,8 +43,10 @@ def test_workers_share_the_calls(start):
     load = SteadyLoad(proxy, token, CLIENTS)
     wait_for(lambda: len(load.answered) > 300, "some calls")
     load.stop()
+    pids = workers_of(proxy)
     assert load.failures == []
     assert proxy.stop() == 0
+    assert {event["replica"] for event in proxy.events()} == {f"{socket.gethostname()}:{pid}" for pid in pids}
     shares = tags(proxy)
     assert len(shares) == 2
     assert min(shares.values()) > sum(shares.values()) / 10, shares

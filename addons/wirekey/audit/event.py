@@ -125,6 +125,11 @@ FIELDS = (
         "integer",
         "messages of the request that a stored text has replaced (`rollup`); null if none was",
     ),
+    EventField(
+        "replica",
+        "text",
+        "process that handled the call: the setting `replica`, or `HOST:PID`, its machine's name and its process id",
+    ),
 )
 NAMES = tuple(field.name for field in FIELDS)
 
@@ -236,6 +241,7 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
         count(usage.audio_output_tokens) if usage else None,
         call.parent_id,
         count(call.rolled_up),
+        safe(call.replica),
     )
 
 

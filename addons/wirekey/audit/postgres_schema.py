@@ -97,6 +97,7 @@ ALTER TABLE attempts ADD COLUMN IF NOT EXISTS translation text;
 ALTER TABLE attempts ADD COLUMN IF NOT EXISTS adjusted text;
 ALTER TABLE attempts ADD COLUMN IF NOT EXISTS dropped text;
 """,
+    "ALTER TABLE calls ADD COLUMN IF NOT EXISTS replica text",
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
 

@@ -13,8 +13,8 @@ from wirekey.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 6
-OLDER_VERSIONS = (4, 5)
+VERSION = 7
+OLDER_VERSIONS = (4, 5, 6)
 """Versions of files that are updated when Wirekey starts."""
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
 
@@ -37,14 +37,6 @@ CREATE TABLE IF NOT EXISTS attempts (
 ) WITHOUT ROWID
 """
 """A separate table, added to files of earlier versions. Programs that do not know it are not affected."""
-
-ADDED_FIELDS = ("audio_input_tokens", "audio_output_tokens", "parent_id", "rolled_up_messages")
-"""The last fields of the event, which files of version 4 do not have."""
-UPDATE_FROM_4 = "".join(
-    f"ALTER TABLE calls ADD COLUMN {field.name} {SQL_TYPES[field.type]};\n"
-    for field in FIELDS
-    if field.name in ADDED_FIELDS
-)
 
 CHAIN = """
 CREATE TABLE IF NOT EXISTS chain (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL);
@@ -127,8 +119,8 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
         database.close()
         raise unusable(path, error) from error
     try:
-        if (version := version_of(database, path)) in OLDER_VERSIONS:
-            database.executescript(update_of(database, version))
+        if version_of(database, path) in OLDER_VERSIONS:
+            database.executescript(update_of(database))
         check_version(database, path)
         database.execute(ATTEMPTS)
         database.executescript(f"BEGIN IMMEDIATE; {CHAIN}; COMMIT;")
@@ -196,13 +188,13 @@ def version_of(database: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def update_of(database: sqlite3.Connection, version: int) -> str:
-    """Return the statements that update a file of an older version."""
-    statements = UPDATE_FROM_4 if version == 4 else ""
-    known = {row[1] for row in database.execute("PRAGMA table_info(attempts)")}
-    if known:
-        missing = (field for field in ATTEMPT_FIELDS if field.name not in known)
-        statements += "".join(f"ALTER TABLE attempts ADD COLUMN {one.name} {SQL_TYPES[one.type]};" for one in missing)
+def update_of(database: sqlite3.Connection) -> str:
+    """Return the statements that update a file of an older version. Fields are only ever added as the last ones."""
+    statements = ""
+    for table, fields in (("calls", FIELDS), ("attempts", ATTEMPT_FIELDS)):
+        known = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+        missing = (field for field in fields if known and field.name not in known)
+        statements += "".join(f"ALTER TABLE {table} ADD COLUMN {one.name} {SQL_TYPES[one.type]};" for one in missing)
     return f"BEGIN IMMEDIATE; {statements} UPDATE schema_version SET version = {VERSION}; COMMIT;"  # noqa: S608  # of our own names
 
 

@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wirekey.audit.event import ATTEMPT_NAMES, NAMES, OUTCOME_NAMES
 from wirekey.audit.rows import Rows
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from wirekey.audit.event import EventValue
     from wirekey.audit.postgres import PostgresAudit
+    from wirekey.audit.rows import AuditRow
 
 logger = logging.getLogger(__name__)
 
@@ -119,9 +123,13 @@ class SpoolFile:
                 break  # it may be in the database already
             number = one
             parts: dict[str, Any] = msgspec.json.decode(content)
-            for name in PARTS[:4]:
-                getattr(joined, name).extend(tuple(row) for row in parts[name])
-            joined.next_attempts += [[tuple(row) for row in tried] for tried in parts["next_attempts"]]
+            joined.intents += [completed(row, len(NAMES)) for row in parts["intents"]]
+            joined.outcomes += [completed(row, len(OUTCOME_NAMES) + 2, 1) for row in parts["outcomes"]]
+            joined.finals += [completed(row, len(NAMES)) for row in parts["finals"]]
+            joined.attempts += [completed(row, len(ATTEMPT_NAMES)) for row in parts["attempts"]]
+            joined.next_attempts += [
+                [completed(row, len(ATTEMPT_NAMES)) for row in tried] for tried in parts["next_attempts"]
+            ]
         return number, joined
 
     def last_number(self) -> int:
@@ -139,6 +147,12 @@ class SpoolFile:
 
 
 PARTS = ("intents", "outcomes", "finals", "attempts", "next_attempts")
+
+
+def completed(row: Sequence[EventValue], length: int, after: int = 0) -> AuditRow:
+    """Return a row with the fields, all unknown, that an earlier Wirekey did not have. `after`: values behind them."""
+    end = len(row) - after
+    return (*row[:end], *(None,) * (length - len(row)), *row[end:])
 
 
 class SpooledAudit:

@@ -104,7 +104,7 @@ class AuditStore:
     `bound`: seconds within which an intent is recorded or refused. `key`: signs checkpoints of the hash chain. They are
     also added to the file `checkpoints_to`. `recovered`: the ends of the ids of calls that a process left in progress
     when it died. Other processes that share the file have calls in progress, too. `database`: opens another database
-    than the file.
+    than the file. `replica`: the name of this process in the events.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class AuditStore:
         checkpoints_to: Path | None = None,
         recovered: tuple[str, ...] = ("",),
         database: Callable[[], AuditDatabase] | None = None,
+        replica: str | None = None,
     ) -> None:
         self.recovered = recovered
         self.address = address
@@ -126,6 +127,7 @@ class AuditStore:
         self._open = database or self._open_file
         self.durability = durability
         self._key, self._checkpoints_to = key, checkpoints_to
+        self._replica = replica
         self.bound = bound
         self.lost = 0
         """Outcomes and denials that could not be recorded."""
@@ -177,6 +179,7 @@ class AuditStore:
         """Return once the row is committed. Raises AuditUnavailable if that fails or takes too long."""
         self._check_room()
         began = time.perf_counter()
+        call.replica = self._replica
         row = request_values(call) + outcome_values(call)
         await self._committed(self._gathering.intents, row, self._gathering.waiting)
         self.took(time.perf_counter() - began)
@@ -227,6 +230,7 @@ class AuditStore:
 
     def record_final(self, call: Call) -> None:
         """Record a call that ended before it had an intent, such as a denied one. Never waits, never raises."""
+        call.replica = self._replica
         try:
             row = request_values(call) + outcome_values(call)
         except Exception:

@@ -91,6 +91,11 @@ class Config(ConfigGroup):
         "process decides alone. null: refuse calls with a budget, decide alone about rates and used signatures.",
         examples=["refuse"],
     )
+    replica: Text | None = Field(
+        default=None,
+        description="Name of this replica in the record. null: HOST:PID, its machine's name and the process id.",
+        examples=["eu-1"],
+    )
     egress: EgressConfig = Field(default=EgressConfig(), description="Hosts that belong to no provider.")
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="Web pages that call the gateway.")
     upstream_ca_file: AbsolutePath | None = Field(

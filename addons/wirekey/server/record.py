@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +70,12 @@ def audit_store(config: Config, key: CheckpointKey, interrupted: tuple[str, ...]
     settings, address = config.audit, record_address(config)
     if isinstance(address, Path):
         return AuditStore(
-            address, settings.durability, key=key, checkpoints_to=settings.checkpoints_file, recovered=interrupted
+            address,
+            settings.durability,
+            key=key,
+            checkpoints_to=settings.checkpoints_file,
+            recovered=interrupted,
+            replica=replica_name(config),
         )
 
     def open_database() -> AuditDatabase:
@@ -90,4 +97,11 @@ def audit_store(config: Config, key: CheckpointKey, interrupted: tuple[str, ...]
         database.connect_patience = SPOOL_PATIENCE
         return SpooledAudit(database, SpoolFile(writer.spool), writer.name)
 
-    return AuditStore(address, settings.durability, settings.timeout, database=open_database)
+    return AuditStore(
+        address, settings.durability, settings.timeout, database=open_database, replica=replica_name(config)
+    )
+
+
+def replica_name(config: Config) -> str:
+    """Return the name of this process in the events: the setting, or HOST:PID."""
+    return config.replica or f"{socket.gethostname()}:{os.getpid()}"

@@ -38,7 +38,18 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 0.5
 """Seconds between two checks for changes. A change must be in effect within 2 s."""
 
-FIXED_AT_START = ("listen", "state", "certs", "workers", "shared_state", "log", "upstream_ca_file", "agents", "audit")
+FIXED_AT_START = (
+    "listen",
+    "state",
+    "certs",
+    "workers",
+    "shared_state",
+    "log",
+    "upstream_ca_file",
+    "agents",
+    "audit",
+    "replica",
+)
 """Settings that take effect only at a restart. So do `secrets`, whose values are compared and not their references."""
 
 

@@ -7,7 +7,7 @@ const GROUPS = [
   ["Agent", ["agent_id", "agent_role", "agent_type", "client"]],
   ["Request", ["provider", "operation", "requested_model", "stream", "message_count", "has_system", "has_tools", "tool_count", "max_tokens", "method", "path", "request_bytes", "rolled_up_messages", "parent_id"]],
   ["Decision", ["policy_result", "policy_reason", "policy_revision", "route", "model", "credential", "upstream", "attempts"]],
-  ["Outcome", ["outcome", "status", "finish_reason", "ttfb_ms", "duration_ms", "response_bytes"]],
+  ["Outcome", ["outcome", "status", "finish_reason", "ttfb_ms", "duration_ms", "response_bytes", "replica"]],
   ["Usage", ["input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "cost_usd"]],
 ];
 

@@ -12,12 +12,13 @@ from tests.postgres_server import database, fragile_postgres, own_postgres, post
 
 from wirekey.audit import postgres_schema
 from wirekey.audit import store as store_module
-from wirekey.audit.event import NAMES, event_of
+from wirekey.audit.event import NAMES, event_of, outcome_values
 from wirekey.audit.postgres import PostgresAudit
 from wirekey.audit.postgres_schema import AuditDatabaseError
+from wirekey.audit.rows import Rows
 from wirekey.audit.spool import SpooledAudit, SpoolFile
 from wirekey.audit.store import AuditStore, AuditUnavailable
-from wirekey.call import AttemptRecord, Call, Outcome
+from wirekey.call import AttemptRecord, Outcome
 from wirekey.secret import Secret
 
 __all__ = ["database", "fragile_postgres", "own_postgres", "postgres"]
@@ -26,9 +27,11 @@ FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 4
 COLUMNS = ", ".join(NAMES)
 
 
-def opened(url, tmp_path, owner="a", bound=1.0, spool=False):
+def opened(url, tmp_path, owner="a", *, bound=10.0, limit=6.0, spool=False):
+    """Start a store. `bound`: seconds for an intent. `limit`: seconds for a step of the database."""
+
     def open_database():
-        database = PostgresAudit(url, owner, durability="commit", limit=bound * 0.6, key=KEY)
+        database = PostgresAudit(url, owner, durability="commit", limit=limit, key=KEY)
         if not spool:
             database.open()
             return database
@@ -53,53 +56,6 @@ def rows(url):
     return {row[0]: dict(zip(NAMES, row, strict=True)) for row in found}
 
 
-async def test_an_acknowledged_intent_is_in_the_database(audit, database):
-    call = call_of()
-    await audit.record_intent(call)
-    assert rows(database)[call.id] == event_of(call)
-
-
-async def test_an_outcome_completes_the_row(audit, database):
-    call = call_of()
-    await audit.record_intent(call)
-    audit.record_outcome(finish(call, model="gpt-4.1"))
-    denied = Call(outcome=Outcome.DENIED, policy_result="deny", policy_reason="no", status=403)
-    audit.record_final(denied)
-    await audit.close()
-    assert rows(database) == {call.id: event_of(call), denied.id: event_of(denied)}
-
-
-async def test_a_thousand_concurrent_calls_are_all_recorded(audit, database):
-    calls = [call_of() for _ in range(1000)]
-    await asyncio.gather(*(audit.record_intent(call) for call in calls))
-    for call in calls:
-        audit.record_outcome(finish(call))
-    await audit.close()
-    assert rows(database) == {call.id: event_of(call) for call in calls}
-
-
-async def test_a_call_cancelled_while_its_intent_is_written_has_its_own_outcome(audit, database):
-    call = call_of()
-    waiting = asyncio.create_task(audit.record_intent(call))
-    await asyncio.sleep(0.05)
-    waiting.cancel()
-    call.outcome = Outcome.CLIENT_CANCELLED
-    audit.record_final(call)
-    await audit.close()
-    assert rows(database)[call.id]["outcome"] == "client_cancelled"
-
-
-async def test_a_retried_call_has_a_row_for_each_attempt(audit, database):
-    call = call_of(credential="openai/2", attempts=1, failed_attempts=(FAILED,))
-    await audit.record_intent(call)
-    await audit.record_next_attempt(call)
-    audit.record_outcome(finish(call, attempts=2, attempt_began=time.perf_counter()))
-    await audit.close()
-    with contextlib.closing(psycopg.connect(database.reveal())) as connection:
-        found = connection.execute("SELECT number, failure, status FROM wirekey.attempts ORDER BY number").fetchall()
-    assert found == [(1, "status", 429), (2, None, 200)]
-
-
 async def test_calls_of_a_process_that_died_are_interrupted_by_the_next_one_of_its_folder_only(database, tmp_path):
     first, other = opened(database, tmp_path), opened(database, tmp_path, "b")
     dead, running = call_of(), call_of()
@@ -114,15 +70,6 @@ async def test_calls_of_a_process_that_died_are_interrupted_by_the_next_one_of_i
     await other.close()
     await next_one.close()
     assert rows(database)[running.id]["outcome"] == "completed"
-
-
-async def test_a_row_that_the_database_rejects_does_not_block_others(audit, database):
-    good = call_of(outcome=Outcome.DENIED)
-    audit._gather(audit._gathering.finals, ("too", "short"))
-    audit.record_final(good)
-    await audit.close()
-    assert list(rows(database)) == [good.id]
-    assert audit.lost == 1
 
 
 def test_tables_of_a_newer_wirekey_are_refused_by_name(database, tmp_path):
@@ -183,9 +130,8 @@ async def until_recorded(audit, call):
 async def test_a_stopped_server_refuses_calls_and_keeps_outcomes_for_later(own_postgres, tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "RETRY", 0.05)
     url = Secret(own_postgres.new_database())
-    audit = opened(url, tmp_path)
-    started = call_of()
-    await audit.record_intent(started)
+    audit = opened(url, tmp_path, bound=1.0, limit=0.6)
+    started = await until_recorded(audit, call_of())
     own_postgres.kill()
     assert await refusal_of(audit) in (
         "the audit database cannot be reached",
@@ -204,7 +150,7 @@ async def test_a_stopped_server_refuses_calls_and_keeps_outcomes_for_later(own_p
 async def test_cut_connections_lose_and_repeat_nothing(own_postgres, tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "RETRY", 0.05)
     url = Secret(own_postgres.new_database())
-    audit = opened(url, tmp_path)
+    audit = opened(url, tmp_path, bound=1.0, limit=0.6)
     recorded = []
     for number in range(60):
         if number % 10 == 5:
@@ -221,8 +167,8 @@ async def test_cut_connections_lose_and_repeat_nothing(own_postgres, tmp_path, m
 async def test_a_server_that_hangs_refuses_calls_in_time(own_postgres, tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "RETRY", 0.05)
     url = Secret(own_postgres.new_database())
-    audit = opened(url, tmp_path)
-    await audit.record_intent(call_of())
+    audit = opened(url, tmp_path, bound=1.0, limit=0.6)
+    await until_recorded(audit, call_of())
     own_postgres.pause()
     try:
         await refusal_of(audit)
@@ -243,7 +189,7 @@ CREATE TRIGGER slow BEFORE INSERT ON wirekey.chain FOR EACH STATEMENT EXECUTE FU
 @pytest.mark.parametrize("trouble", ["killed", "paused", "cut", "slow"])
 async def test_with_a_spool_no_call_fails_and_all_events_arrive_once(own_postgres, tmp_path, trouble):
     url = Secret(own_postgres.new_database())
-    audit = opened(url, tmp_path, spool=True)
+    audit = opened(url, tmp_path, limit=0.6, spool=True)
     calls = []
 
     async def record(count):
@@ -304,3 +250,25 @@ async def test_a_spool_that_is_left_is_moved_by_the_next_process(own_postgres, t
     await second.close()
     outcomes = {call_id: row["outcome"] for call_id, row in rows(url).items()}
     assert outcomes == {done.id: "completed", cut_off.id: "interrupted", fresh.id: "completed"}
+
+
+async def test_a_spool_of_an_earlier_wirekey_without_the_last_field_is_moved(own_postgres, tmp_path):
+    url = Secret(own_postgres.new_database())
+    spool = SpoolFile(tmp_path / "spool-a.db")
+    ended, denied = call_of(replica="lost"), call_of(outcome=Outcome.DENIED, replica="lost")
+    intent = event_of(ended)
+    finish(ended)
+    tried = Rows(
+        intents=[tuple(intent.values())[:-1]],
+        outcomes=[(ended.model, *outcome_values(ended)[:-1], ended.id)],
+        finals=[tuple(event_of(denied).values())[:-1]],
+    )
+    spool.append(tried, None)
+    spool.close()
+    audit = opened(url, tmp_path, spool=True)
+    async with asyncio.timeout(60):
+        while audit._file.is_busy:
+            await asyncio.sleep(0.02)
+    await audit.close()
+    assert rows(url) == {call.id: event_of(call) | {"replica": None} for call in (ended, denied)}
+    assert audit.lost == 0

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,71 +44,6 @@ async def audit(path):
     opened.start()
     yield opened
     await opened.close()
-
-
-async def test_an_acknowledged_intent_is_in_the_file(audit, path):
-    call = call_of()
-    await audit.record_intent(call)
-    assert rows(path)[call.id] == event_of(call)
-    assert rows(path)[call.id]["outcome"] is None
-
-
-@pytest.mark.parametrize("durability", ["commit", "fsync"])
-async def test_an_outcome_completes_the_row(path, durability):
-    audit = AuditStore(path, durability)
-    audit.start()
-    call = call_of()
-    await audit.record_intent(call)
-    audit.record_outcome(finish(call, model="gpt-4.1"))
-    await audit.close()
-    assert rows(path) == {call.id: event_of(call)}
-
-
-async def test_a_denied_call_has_one_row(audit, path):
-    denied = Call(outcome=Outcome.DENIED, policy_result="deny", policy_reason="no", status=403)
-    audit.record_final(denied)
-    await audit.close()
-    assert rows(path) == {denied.id: event_of(denied)}
-
-
-async def test_an_outcome_is_written_without_waiting_for_another_call(audit, path):
-    call = call_of()
-    await audit.record_intent(call)
-    audit.record_outcome(finish(call))
-    deadline = time.monotonic() + 10
-    while rows(path)[call.id]["outcome"] is None:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
-async def test_later_changes_of_a_call_are_not_recorded(audit, path):
-    call = call_of()
-    await audit.record_intent(call)
-    audit.record_outcome(finish(call))
-    call.status = 599
-    await audit.close()
-    assert rows(path)[call.id]["status"] == 200
-
-
-async def test_a_thousand_concurrent_calls_share_commits_and_are_all_recorded(audit, path):
-    calls = [call_of() for _ in range(1000)]
-    await asyncio.gather(*(audit.record_intent(call) for call in calls))
-    for call in calls:
-        audit.record_outcome(finish(call))
-    await audit.close()
-    assert rows(path) == {call.id: event_of(call) for call in calls}
-
-
-async def test_a_call_cancelled_while_its_intent_is_written_has_its_own_outcome(audit, path):
-    call = call_of()
-    waiting = asyncio.create_task(audit.record_intent(call))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    waiting.cancel()
-    call.outcome = Outcome.CLIENT_CANCELLED
-    audit.record_final(call)
-    await audit.close()
-    assert rows(path)[call.id]["outcome"] == "client_cancelled"
 
 
 def test_only_the_owner_can_read_the_file(path):
@@ -261,15 +195,6 @@ async def test_a_full_queue_refuses_calls_and_counts_lost_outcomes(path, monkeyp
     await audit.close()
 
 
-async def test_a_row_rejected_by_the_database_does_not_block_others(audit, path):
-    good = call_of(outcome=Outcome.DENIED)
-    audit._gather(audit._gathering.finals, ("too", "short"))
-    audit.record_final(good)
-    await audit.close()
-    assert list(rows(path)) == [good.id]
-    assert audit.lost == 1
-
-
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -399,54 +324,6 @@ def attempts(path):
 FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
 
 
-async def test_a_retried_call_has_a_row_for_each_attempt(audit, path):
-    call = call_of(credential="openai/2", route="routes[0]")
-    await audit.record_intent(call)
-    audit.record_outcome(finish(call, attempts=2, failed_attempts=(FAILED,), attempt_began=time.perf_counter()))
-    await audit.close()
-    first, second = attempts(path)
-    assert first[:9] == [call.id, 1, "api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5]
-    assert second[:8] == [call.id, 2, "api.openai.com", "openai/2", "routes[0]", "gpt-4o-mini", None, 200]
-    assert second[8] >= 0
-    assert first[9:] == second[9:] == [None] * 3
-
-
-async def test_each_attempt_has_its_own_translation(audit, path):
-    failed = replace(FAILED, translation="openai.chat>anthropic", adjusted="temperature", dropped="seed")
-    call = call_of(attempts=1, failed_attempts=(failed,), translation="openai.chat>gemini", dropped="user")
-    await audit.record_intent(call)
-    await audit.record_next_attempt(call)
-    found = [["openai.chat>anthropic", "temperature", "seed"], ["openai.chat>gemini", None, "user"]]
-    assert [row[9:] for row in attempts(path)] == found
-    audit.record_outcome(finish(call, attempts=2, attempt_began=time.perf_counter()))
-    await audit.close()
-    assert [row[9:] for row in attempts(path)] == found
-
-
-@pytest.mark.parametrize(
-    ("ended", "failure", "status"),
-    [
-        ({"outcome": Outcome.UPSTREAM_ERROR, "status": 503}, "upstream_error", 503),
-        ({"outcome": Outcome.TIMEOUT, "status": 504, "refusal_code": "upstream_timeout"}, "timeout", None),
-        ({"outcome": Outcome.CLIENT_CANCELLED, "status": None}, "client_cancelled", None),
-    ],
-)
-async def test_the_last_attempt_has_the_outcome_of_the_call(audit, path, ended, failure, status):
-    call = call_of()
-    await audit.record_intent(call)
-    audit.record_outcome(finish(call, attempts=2, failed_attempts=(FAILED,), **ended))
-    await audit.close()
-    assert [row[6:8] for row in attempts(path)] == [["status", 429], [failure, status]]
-
-
-async def test_a_call_sent_once_has_no_attempt_rows(audit, path):
-    call = call_of()
-    await audit.record_intent(call)
-    audit.record_outcome(finish(call, attempts=1, failed_attempts=(FAILED,)))
-    await audit.close()
-    assert attempts(path) == []
-
-
 async def test_a_file_without_the_attempts_table_can_be_read_and_gets_the_table(path):
     schema.open_for_writing(path, "commit", 1).close()
     with contextlib.closing(sqlite3.connect(path)) as database:
@@ -473,30 +350,6 @@ async def test_attempts_and_outcome_wait_until_the_file_can_be_written(audit, pa
 
 def about_to_be_sent_again():
     return call_of(credential="openai/2", attempts=1, failed_attempts=(FAILED,))
-
-
-async def test_a_retry_is_in_the_file_before_it_is_sent(audit, path):
-    call = about_to_be_sent_again()
-    await audit.record_intent(call)
-    await audit.record_next_attempt(call)
-    first, second = attempts(path)
-    assert first[1:9] == [1, "api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5]
-    assert second[1:9] == [2, call.upstream, "openai/2", None, "gpt-4o-mini", None, None, None]
-    audit.record_outcome(finish(call, attempts=2, attempt_began=time.perf_counter()))
-    await audit.close()
-    assert [(row[1], row[6], row[7], row[8] is None) for row in attempts(path)] == [
-        (1, "status", 429, False),
-        (2, None, 200, False),
-    ]
-
-
-async def test_an_attempt_that_was_recorded_but_not_sent_has_the_outcome_of_the_call(audit, path):
-    call = about_to_be_sent_again()
-    await audit.record_intent(call)
-    await audit.record_next_attempt(call)
-    audit.record_outcome(finish(call, attempts=1, outcome=Outcome.CLIENT_CANCELLED, status=None))
-    await audit.close()
-    assert [row[6:8] for row in attempts(path)] == [["status", 429], ["client_cancelled", None]]
 
 
 async def test_a_retry_that_cannot_be_recorded_is_refused(audit, path):

@@ -11,24 +11,29 @@ import asyncio
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.audit.store import AuditUnavailable
-from wirekey.body import Body
 from wirekey.call import Call, Outcome
 from wirekey.calls.agent_check import refusal_if_revoked
 from wirekey.calls.calls import elapsed_ms
 from wirekey.calls.quota_holds import settle_hold
+from wirekey.calls.realtime_calls import (
+    BYTES_PER_TOKEN,
+    OTHER_MODEL,
+    RESPONSE,
+    SETTINGS,
+    TRANSCRIPTION,
+    RealtimeResponse,
+    check_policy,
+    record_intent,
+    reserve,
+)
 from wirekey.calls.state import CallState
-from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
-from wirekey.metering.cost import cost_usd, current_prices
-from wirekey.operation import Facts, Kind, Operation, Usage
-from wirekey.policy.input import QUOTA_FIELDS, build_input
-from wirekey.policy.permissions import check_permission
+from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.metering.cost import cost_usd
+from wirekey.operation import Facts, Operation, Usage
 from wirekey.providers import PROVIDERS
-from wirekey.quotas.estimate import EstimatedRequest, largest_use
-from wirekey.quotas.hold import Hold
 from wirekey.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
 from wirekey.realtime.messages import Asks, ClientMessage, Reports
 from wirekey.tracebacks import forget_frames, safe_traceback
@@ -44,28 +49,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SWITCHING_PROTOCOLS = 101
-RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)
-SETTINGS = Operation("realtime.session", Body.WEBSOCKET, Kind.INFERENCE)
-TRANSCRIPTION = Operation("realtime.transcription", Body.WEBSOCKET, Kind.INFERENCE)
-BYTES_PER_TOKEN = 3
-OTHER_MODEL = Refusal(
-    403,
-    "model_change_refused",
-    "This connection was opened for another model, and the routes do not allow a change. Open a connection for the "
-    "model that you want.",
-)
-
-
-@dataclass(eq=False, slots=True)
-class RealtimeResponse:
-    """One response of a connection. `event_id`: the client's name of the event that asked for it."""
-
-    state: CallState
-    event_id: str | None = None
-    lane: str | None = None
-    """The lane of the responses that come one after the other, in a protocol with several."""
-    admission: asyncio.Task[None] | None = None
-    """The task that records a response which the client has not asked for."""
 
 
 class RealtimeSession:
@@ -180,8 +163,8 @@ class RealtimeSession:
             has_limit = is_response and self.parent.cap is not None and cap is not None and self.parent.cap <= cap
             sent = payload if cap is None or has_limit else self.protocol.with_limit(payload, message, cap)
             if is_response:
-                await self.reserve(state, len(payload) + BYTES_PER_TOKEN * self.context_tokens, cap)
-                await self.record_intent(state.call)
+                await reserve(self.services, state, len(payload) + BYTES_PER_TOKEN * self.context_tokens, cap)
+                await record_intent(self.services, state.call)
         except Exception as error:
             return self.refused_by(error, state, message)
         if is_response:
@@ -216,30 +199,10 @@ class RealtimeSession:
 
     async def admit(self, state: CallState) -> int | None:
         """Judge a call within the connection. Return the policy's limit of output tokens. Raises Refusal."""
-        decision = await self.check_policy(state)
+        decision = await check_policy(self.services, self.parent, self.headers, state)
         self.check_model(state.call, decision)
         state.call.policy_result = "allow"
         return decision.max_tokens
-
-    async def check_policy(self, state: CallState) -> Decision:
-        """Return the policy's decision on a call within the connection, which allows it. Raises Refusal."""
-        services, call = self.services, state.call
-        if revoked := refusal_if_revoked(services, self.parent):
-            raise revoked
-        if state.proof:
-            call.agent = services.agent_of(state.proof, state.proof.accepted_at) or call.agent
-        if call.agent is not None or services.settings.identity_required:
-            check_permission(call)
-        given = build_input(call, self.headers)
-        if quotas := services.settings.quotas:
-            state.quotas = services.quotas.applied(quotas, given)
-            if state.quotas and services.policy.reads(*QUOTA_FIELDS):
-                given["spend"], given["remaining"] = services.quotas.view.for_policy(state.quotas)
-        decision = services.policy.decide_at_once(given) or await services.policy.decide(given)
-        call.policy_revision = decision.revision
-        if not decision.allow:
-            raise decision.refusal()
-        return decision
 
     def check_model(self, call: Call, decision: Decision) -> None:
         """Raise Refusal if a message asks for a model that this connection does not lead to."""
@@ -258,32 +221,6 @@ class RealtimeSession:
         if parent.route is not None or candidates[0].route is not None or candidates[0].model is not None:
             raise OTHER_MODEL
         call.model = asked
-
-    async def reserve(self, state: CallState, known: int, cap: int | None) -> None:
-        """Hold the largest use of a response in its quotas. `known`: bytes of its input. Raises Refusal."""
-        call = state.call
-        if not state.quotas:
-            return
-        assert call.operation
-        assert call.provider
-        request = EstimatedRequest(call.operation, call.facts, call.model, known, cap)
-        use = largest_use(request, current_prices(PROVIDERS[call.upstream_provider or call.provider], call.model))
-        hold = Hold(f"{call.id}/1", state.quotas, call.model, use)
-        if waiting := self.services.quotas.acquire(hold):
-            await waiting
-        hold.sent = True
-        state.hold = hold
-
-    async def record_intent(self, call: Call) -> None:
-        """Record a response before it is asked for. Raises Refusal."""
-        call.attempts, call.attempt_began = 1, time.perf_counter()
-        try:
-            await self.services.store.record_intent(call)
-        except AuditUnavailable as error:
-            text = f"The response could not be recorded, so it was not asked for: {error}."
-            raise Refusal(503, "cannot_record", text, Fault.OPERATOR) from error
-        call.intent_recorded = True
-        self.services.events.began(call)
 
     def refused_by(self, error: Exception, state: CallState, message: ClientMessage | None) -> MessageDecision:
         """Record what kept a message from being judged or sent, and return it as the message for the client."""
@@ -338,7 +275,7 @@ class RealtimeSession:
         state = response.state
         try:
             await self.admit(state)
-            await self.reserve(state, BYTES_PER_TOKEN * self.context_tokens, None)
+            await reserve(self.services, state, BYTES_PER_TOKEN * self.context_tokens, None)
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
             forget_frames(error)
@@ -347,7 +284,7 @@ class RealtimeSession:
             self.closing = Closing(code, refusal.code, Outcome.INTERRUPTED)
             state.call.policy_result = "allow"
         try:
-            await self.record_intent(state.call)
+            await record_intent(self.services, state.call)
         except Refusal as refusal:
             forget_frames(refusal)
             self.refusal = refusal

@@ -17,7 +17,15 @@ from wirekey.call import Outcome
 from wirekey.calls.attempt import cannot_override, is_clamped
 from wirekey.calls.calls import elapsed_ms
 from wirekey.calls.extension_calls import call_info, extension_failed
-from wirekey.calls.realtime import BYTES_PER_TOKEN, OTHER_MODEL, RealtimeResponse, RealtimeSession
+from wirekey.calls.realtime import RealtimeSession
+from wirekey.calls.realtime_calls import (
+    BYTES_PER_TOKEN,
+    OTHER_MODEL,
+    RealtimeResponse,
+    check_policy,
+    record_intent,
+    reserve,
+)
 from wirekey.errors import Refusal
 from wirekey.extension import ExtensionError
 from wirekey.model_name import ModelName, ModelNameError, is_plain
@@ -139,8 +147,8 @@ class ResponsesSession(RealtimeSession):
                 return FORWARD
             sent, cap = await self.admit_request(state, payload, message, reading)
             context = self.context_tokens if message.previous is not None else 0
-            await self.reserve(state, len(sent) + BYTES_PER_TOKEN * context, cap)
-            await self.record_intent(state.call)
+            await reserve(self.services, state, len(sent) + BYTES_PER_TOKEN * context, cap)
+            await record_intent(self.services, state.call)
         except Exception as error:
             return self.refused_by(error, state, message)
         self.asked.append(RealtimeResponse(state, lane=message.lane))
@@ -162,7 +170,7 @@ class ResponsesSession(RealtimeSession):
             body, reading = self.with_plain_model(body, reading, facts.model), None
             facts = self.requests.read_client(body).facts
             state.call.facts = PROVIDERS[self.provider].facts_at(self.operation, facts)
-        decision = await self.check_policy(state)
+        decision = await check_policy(self.services, self.parent, self.headers, state)
         candidate = await self.route(state, decision.model)
         model = candidate.model
         edits = RequestEdits(
@@ -260,7 +268,7 @@ class ResponsesSession(RealtimeSession):
         if steered is None or steered.facts is None:
             raise UNKNOWN_RESPONSE
         state.call.facts = replace(steered.facts, message_count=message.facts.message_count)
-        decision = await self.check_policy(state)
+        decision = await check_policy(self.services, self.parent, self.headers, state)
         if decision.model not in (None, steered.model):
             raise OTHER_MODEL
 

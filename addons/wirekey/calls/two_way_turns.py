@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.call import Outcome
-from wirekey.calls.realtime import RESPONSE, RealtimeResponse, RealtimeSession
+from wirekey.calls.realtime import RealtimeSession
+from wirekey.calls.realtime_calls import RESPONSE, RealtimeResponse
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS

@@ -1,0 +1,104 @@
+"""A response of an open connection, as a call of its own: judged, reserved in quotas, and recorded before it begins."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wirekey.audit.store import AuditUnavailable
+from wirekey.body import Body
+from wirekey.calls.agent_check import refusal_if_revoked
+from wirekey.errors import Fault, Refusal
+from wirekey.metering.cost import current_prices
+from wirekey.operation import Kind, Operation
+from wirekey.policy.input import QUOTA_FIELDS, build_input
+from wirekey.policy.permissions import check_permission
+from wirekey.providers import PROVIDERS
+from wirekey.quotas.estimate import EstimatedRequest, largest_use
+from wirekey.quotas.hold import Hold
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from wirekey.call import Call
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
+    from wirekey.policy.decision import Decision
+
+RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)
+SETTINGS = Operation("realtime.session", Body.WEBSOCKET, Kind.INFERENCE)
+TRANSCRIPTION = Operation("realtime.transcription", Body.WEBSOCKET, Kind.INFERENCE)
+BYTES_PER_TOKEN = 3
+"""Bytes that an estimate counts for each token of the conversation so far."""
+OTHER_MODEL = Refusal(
+    403,
+    "model_change_refused",
+    "This connection was opened for another model, and the routes do not allow a change. Open a connection for the "
+    "model that you want.",
+)
+
+
+@dataclass(eq=False, slots=True)
+class RealtimeResponse:
+    """One response of a connection. `event_id`: the client's name of the event that asked for it."""
+
+    state: CallState
+    event_id: str | None = None
+    lane: str | None = None
+    """The lane of the responses that come one after the other, in a protocol with several."""
+    admission: asyncio.Task[None] | None = None
+    """The task that records a response which the client has not asked for."""
+
+
+async def check_policy(services: Services, parent: CallState, headers: Mapping[str, str], state: CallState) -> Decision:
+    """Return the policy's decision on a call within a connection, which allows it. Raises Refusal.
+
+    `parent`: the call of the connection, whose request had `headers`.
+    """
+    call = state.call
+    if revoked := refusal_if_revoked(services, parent):
+        raise revoked
+    if state.proof:
+        call.agent = services.agent_of(state.proof, state.proof.accepted_at) or call.agent
+    if call.agent is not None or services.settings.identity_required:
+        check_permission(call)
+    given = build_input(call, headers)
+    if quotas := services.settings.quotas:
+        state.quotas = services.quotas.applied(quotas, given)
+        if state.quotas and services.policy.reads(*QUOTA_FIELDS):
+            given["spend"], given["remaining"] = services.quotas.view.for_policy(state.quotas)
+    decision = services.policy.decide_at_once(given) or await services.policy.decide(given)
+    call.policy_revision = decision.revision
+    if not decision.allow:
+        raise decision.refusal()
+    return decision
+
+
+async def reserve(services: Services, state: CallState, known: int, cap: int | None) -> None:
+    """Hold the largest use of a response in its quotas. `known`: bytes of its input. Raises Refusal."""
+    call = state.call
+    if not state.quotas:
+        return
+    assert call.operation
+    assert call.provider
+    request = EstimatedRequest(call.operation, call.facts, call.model, known, cap)
+    use = largest_use(request, current_prices(PROVIDERS[call.upstream_provider or call.provider], call.model))
+    hold = Hold(f"{call.id}/1", state.quotas, call.model, use)
+    if waiting := services.quotas.acquire(hold):
+        await waiting
+    hold.sent = True
+    state.hold = hold
+
+
+async def record_intent(services: Services, call: Call) -> None:
+    """Record a response before it is asked for. Raises Refusal."""
+    call.attempts, call.attempt_began = 1, time.perf_counter()
+    try:
+        await services.store.record_intent(call)
+    except AuditUnavailable as error:
+        text = f"The response could not be recorded, so it was not asked for: {error}."
+        raise Refusal(503, "cannot_record", text, Fault.OPERATOR) from error
+    call.intent_recorded = True
+    services.events.began(call)

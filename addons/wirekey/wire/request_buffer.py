@@ -9,7 +9,6 @@ connection has written nearly all of what came before: what is sent faster would
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy.layers.http import RequestData, RequestEndOfMessage, SendHttp
@@ -33,6 +32,8 @@ SEND_AHEAD = 1024 * 1024
 """Bytes of a spooled body that are sent before the connection must have written them; a whole number of pieces."""
 RESERVE_AHEAD = 256 * 1024
 """Bytes that are reserved at a time for a body whose length is not known."""
+SHORT_PART = 4 * 1024
+"""Bytes of a part that is joined with the next one. Many tiny parts would take many times their bytes in memory."""
 
 
 class RequestBuffer:
@@ -50,7 +51,7 @@ class RequestBuffer:
         """Bytes that may be held."""
         self._first = b""
         """The first part, or the only one."""
-        self._parts: BytesIO | Spool | None = None
+        self._parts: list[bytes] | Spool | None = None
         """All parts, the first included, once there are two."""
         self._unsent: Iterator[bytes] | None = None
         """The pieces of a spooled body that were not sent yet."""
@@ -70,19 +71,26 @@ class RequestBuffer:
         if not self._first:
             self._first = data
             return
-        if self._parts is None:
-            self._parts = BytesIO()
-            self._parts.write(self._first)
-        elif self.size > SPOOL_ABOVE and isinstance(self._parts, BytesIO):
-            in_memory, self._parts = self._parts, self.delegate.open_spool(flow)
-            self._parts.write(in_memory.getvalue())
-        self._parts.write(data)
+        parts = self._parts
+        if parts is None:
+            parts = self._parts = [self._first]
+        elif self.size > SPOOL_ABOVE and isinstance(parts, list):
+            in_memory, parts = parts, self.delegate.open_spool(flow)
+            self._parts = parts
+            for part in in_memory:
+                parts.write(part)
+        if not isinstance(parts, list):
+            parts.write(data)
+        elif len(parts[-1]) < SHORT_PART:
+            parts[-1] += data
+        else:
+            parts.append(data)
 
     def finish(self) -> RequestBody:
-        """Return the whole body, without a copy of what was received in parts. Raises Refusal."""
+        """Return the whole body. Raises Refusal."""
         first, parts = self._first, self._parts
         self._first, self._parts = b"", None
-        return first if parts is None else parts.getvalue() if isinstance(parts, BytesIO) else parts.finish()
+        return first if parts is None else b"".join(parts) if isinstance(parts, list) else parts.finish()
 
     def discard(self) -> None:
         """Release the body, whether it is being received or sent, and close its file."""

@@ -9,6 +9,7 @@ from websockets.frames import Frame
 from websockets.frames import Opcode as Op
 
 from wirekey.realtime.frames import (
+    MOST_FRAMES,
     Control,
     Opcode,
     ProtocolError,
@@ -165,6 +166,33 @@ def test_what_is_not_compressed_as_it_says_is_refused():
     with pytest.raises(ProtocolError) as refused:
         list(WebSocketReader(from_client=True, limit=LIMIT, holds=True, deflate=Compression()).feed(stream))
     assert refused.value.code == 1007
+
+
+@pytest.mark.parametrize("after", [b"", b"\x00"], ids=["nothing", "an empty block"])
+def test_a_message_may_end_with_a_final_block(after):
+    payload = b'{"type":"a"}'
+    final = zlib.compress(payload, wbits=-15)
+    stream = marked_as_compressed(Frame(Op.TEXT, final + after).serialize(mask=True))
+    reader = WebSocketReader(from_client=True, limit=LIMIT, holds=True, deflate=Compression())
+    read = [piece.content.payload for _ in range(2) for piece in reader.feed(stream)]
+    assert read == [payload, payload]
+
+
+def test_a_message_that_goes_on_after_its_final_block_is_refused():
+    judged, hidden = zlib.compress(b'{"type":"a"}', wbits=-15), zlib.compress(b'{"type":"response.create"}', wbits=-15)
+    stream = marked_as_compressed(Frame(Op.TEXT, judged + hidden).serialize(mask=True))
+    with pytest.raises(ProtocolError, match="after its final block") as refused:
+        list(WebSocketReader(from_client=True, limit=LIMIT, holds=True, deflate=Compression()).feed(stream))
+    assert refused.value.code == 1007
+
+
+@pytest.mark.parametrize("holds", [False, True], ids=["passes", "holds"])
+def test_a_message_of_endless_empty_frames_is_refused(holds):
+    reader = WebSocketReader(from_client=True, limit=LIMIT, holds=holds)
+    list(reader.feed(b"\x01\x80" + MASK))
+    with pytest.raises(ProtocolError, match="too many frames") as refused:
+        list(reader.feed((b"\x00\x80" + MASK) * MOST_FRAMES))
+    assert refused.value.code == 1008
 
 
 @given(data=st.binary(max_size=50), mask=st.binary(min_size=4, max_size=4))

@@ -23,9 +23,13 @@ PASSED_AT_ONCE = 64 * 1024
 """A longer frame of a reader that does not hold messages is passed on as it arrives."""
 LONGEST_CONTROL = 125
 LONGEST_HEAD = 14
+MOST_FRAMES, BYTES_OF_FRAME = 1024, 256
+"""A message may have so many frames, or one for each so many bytes of the longest message. Empty frames take memory."""
 _FIN, _RSV1, _RESERVED = 0x80, 0x40, 0x30
 _SYNC = b"\x00\x00\xff\xff"
 """The end of a compressed message that its sender leaves out (RFC 7692, section 7.2.1)."""
+_AFTER_FINAL = (_SYNC, b"\x00" + _SYNC)
+"""What may follow a final block: nothing, or the empty block of RFC 7692, section 7.2.3.4, with that end."""
 
 
 class Opcode(IntEnum):
@@ -153,6 +157,8 @@ class WebSocketReader:
         opcode = first & 0x0F
         if opcode < Opcode.CLOSE and self._size + length > self.limit:
             raise too_big(self.limit)
+        if opcode == Opcode.CONTINUATION and len(self._payloads) >= max(MOST_FRAMES, self.limit // BYTES_OF_FRAME):
+            raise ProtocolError(CloseReason.POLICY_VIOLATION, "a message has too many frames")
         mask = bytes(buffer[size - 4 : size]) if masked else b""
         self._head = _Head(opcode, bool(first & _FIN), bool(first & _RSV1), mask, size, length)
         self._passed = 0
@@ -232,6 +238,10 @@ class Inflater:
         if len(found) > self._limit or self._state.unconsumed_tail:
             raise too_big(self._limit)
         if self._state.eof:
+            if self._state.unused_data not in _AFTER_FINAL:
+                # The other side might read on, and see a message that was not judged.
+                wrong = "a message goes on after its final block"
+                raise ProtocolError(CloseReason.INVALID_FRAME_PAYLOAD_DATA, wrong)
             self._state = zlib.decompressobj(-self._bits)
         return found
 

@@ -84,6 +84,11 @@ def test_an_event_that_could_be_read_in_two_ways_is_refused(payload):
     assert refused.value.status == 400
 
 
+def test_a_long_name_of_an_event_is_refused():
+    with pytest.raises(Refusal, match="event_id is longer"):
+        protocol.read_client(event("response.create", event_id="x" * 2000))
+
+
 USAGE = {
     "total_tokens": 30,
     "input_tokens": 20,

@@ -11,7 +11,7 @@ from wirekey.operation import Facts, Usage
 from wirekey.providers.openai.requests import read_responses
 from wirekey.providers.openai.responses_websocket import OpenAiResponsesMessages
 from wirekey.providers.request_json import read_body
-from wirekey.realtime.messages import Asks, ClientMessage, Reports, ServerMessage
+from wirekey.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
 
 protocol = OpenAiResponsesMessages()
 REQUEST = {
@@ -67,6 +67,8 @@ def test_an_event_that_only_refers_to_a_response_passes(kind):
         (b'{"type":"response.create","tools":[{"name":"a","name":"b"}]}', "malformed_body"),
         (b'{"type":"session.update","session":{}}', "unknown_event"),
         (b'{"type":"response.cancel","tools":[]}', "unknown_event"),
+        (event("response.create", model="a", stream_id="x" * 2000), "malformed_body"),
+        (event("response.create", model="a", previous_response_id="x" * 2000), "malformed_body"),
     ],
 )
 def test_an_event_that_could_ask_for_more_than_is_judged_is_refused(payload, code):
@@ -84,8 +86,8 @@ def test_an_event_is_the_same_whether_its_members_are_read_here_or_apart():
 
 @pytest.mark.parametrize(
     "members",
-    [{"Type": "x"}, {"response": {}}, {"type": "x" * 5000}, {"type": "session.update"}],
-    ids=["alike", "nested", "long", "unknown"],
+    [{"Type": "x"}, {"response": {}}, {"type": "x" * 5000}, {"stream_id": "x" * 5000}, {"type": "session.update"}],
+    ids=["alike", "nested", "long", "long lane", "unknown"],
 )
 def test_an_event_whose_members_are_read_apart_is_as_strict(members):
     payload = json.dumps({"type": "response.create", **REQUEST, **members}).encode()
@@ -126,6 +128,14 @@ def test_the_beginning_of_a_response_and_an_error_are_reported():
     error = event("error", status=400, error={"type": "invalid_request_error", "code": "no_such_response"})
     failed = ServerMessage(Reports.FAILED, succeeded=False, error_type="no_such_response")
     assert protocol.read_server(error) == (failed,)
+    within = event("error", code="server_error", message="x", param=None, sequence_number=3)
+    failed = ServerMessage(Reports.FAILED, succeeded=False, error_type="server_error", is_within=True)
+    assert protocol.read_server(within) == (failed,)
+
+
+def test_a_long_name_of_the_provider_is_cut():
+    (began,) = protocol.read_server(event("response.created", response={"id": "x" * 5000}, stream_id="y" * 5000))
+    assert (began.id, began.lane) == ("x" * LONGEST_NAME, "y" * LONGEST_NAME)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,11 @@ from wirekey.calls.calls import elapsed_ms
 from wirekey.calls.quota_holds import settle_hold
 from wirekey.calls.realtime_calls import (
     BYTES_PER_TOKEN,
+    MOST_OPEN,
     OTHER_MODEL,
     RESPONSE,
     SETTINGS,
+    TOO_MANY_OPEN,
     TRANSCRIPTION,
     RealtimeResponse,
     check_policy,
@@ -68,6 +70,8 @@ class RealtimeSession:
         self.refusal: Refusal | None = None
         """The refusal of the last message or response that was not allowed."""
         self.has_announced_end = False
+        self.is_flooded = False
+        """Whether the provider has begun too many responses that have not ended."""
         self.tasks: set[asyncio.Task[None]] = set()
 
     # For the wire layer.
@@ -129,6 +133,8 @@ class RealtimeSession:
             return Closing(GOING_AWAY, "Wirekey is stopping", Outcome.INTERRUPTED)
         if refusal_if_revoked(self.services, self.parent):
             return Closing(POLICY_VIOLATION, "agent_revoked", Outcome.INTERRUPTED)
+        if self.is_flooded:
+            return Closing(POLICY_VIOLATION, TOO_MANY_OPEN.code, Outcome.UPSTREAM_ERROR)
         if self.running or self.asked:
             return None
         if self.closing:
@@ -163,6 +169,7 @@ class RealtimeSession:
             has_limit = is_response and self.parent.cap is not None and cap is not None and self.parent.cap <= cap
             sent = payload if cap is None or has_limit else self.protocol.with_limit(payload, message, cap)
             if is_response:
+                self.check_open()
                 await reserve(self.services, state, len(payload) + BYTES_PER_TOKEN * self.context_tokens, cap)
                 await record_intent(self.services, state.call)
         except Exception as error:
@@ -222,6 +229,11 @@ class RealtimeSession:
             raise OTHER_MODEL
         call.model = asked
 
+    def check_open(self) -> None:
+        """Raise Refusal(429) if too many responses of the connection have not ended."""
+        if len(self.asked) + len(self.running) + len(self.tasks) >= MOST_OPEN:
+            raise TOO_MANY_OPEN
+
     def refused_by(self, error: Exception, state: CallState, message: ClientMessage | None) -> MessageDecision:
         """Record what kept a message from being judged or sent, and return it as the message for the client."""
         refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
@@ -254,11 +266,16 @@ class RealtimeSession:
 
     def began(self, message: ServerMessage) -> None:
         """Note the beginning of a response: of the first that was asked for, or one that nobody asked for."""
-        if message.id is None or message.id in self.running:
+        if message.id is None or message.id in self.running or self.floods():
             return
         response = self.asked.popleft() if self.asked else self.unasked(RESPONSE, Facts(stream=True))
         response.state.call.ttfb_ms = elapsed_ms(response.state.call)
         self.running[message.id] = response
+
+    def floods(self) -> bool:
+        """Return whether the provider has begun too many responses. The connection is then closed at once."""
+        self.is_flooded = self.is_flooded or len(self.running) + len(self.tasks) >= 2 * MOST_OPEN
+        return self.is_flooded
 
     def unasked(self, operation: Operation, facts: Facts, lane: str | None = None) -> RealtimeResponse:
         """Return a response that the model begins by itself. It is judged and recorded at the same time."""

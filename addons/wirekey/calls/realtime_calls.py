@@ -32,6 +32,13 @@ SETTINGS = Operation("realtime.session", Body.WEBSOCKET, Kind.INFERENCE)
 TRANSCRIPTION = Operation("realtime.transcription", Body.WEBSOCKET, Kind.INFERENCE)
 BYTES_PER_TOKEN = 3
 """Bytes that an estimate counts for each token of the conversation so far."""
+MOST_OPEN = 256
+"""Responses of a connection that have not ended, or whose record is not written."""
+TOO_MANY_OPEN = Refusal(
+    429,
+    "too_many_responses",
+    f"This connection has {MOST_OPEN} responses that have not ended. It may ask again when one of them has ended.",
+)
 OTHER_MODEL = Refusal(
     403,
     "model_change_refused",

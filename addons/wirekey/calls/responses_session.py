@@ -146,6 +146,7 @@ class ResponsesSession(RealtimeSession):
                 await self.admit_steering(state, message)
                 return FORWARD
             sent, cap = await self.admit_request(state, payload, message, reading)
+            self.check_open()
             context = self.context_tokens if message.previous is not None else 0
             await reserve(self.services, state, len(sent) + BYTES_PER_TOKEN * context, cap)
             await record_intent(self.services, state.call)
@@ -283,7 +284,7 @@ class ResponsesSession(RealtimeSession):
 
     def began(self, message: ServerMessage) -> None:
         """Note the beginning of a response: of the first asked for in its lane, or one that continues another."""
-        if message.id is None or message.id in self.running or message.id in self.over:
+        if message.id is None or message.id in self.running or message.id in self.over or self.floods():
             return
         response = self.next_asked(message.lane) or self.continued(message.lane)
         response.state.call.ttfb_ms = elapsed_ms(response.state.call)
@@ -318,16 +319,22 @@ class ResponsesSession(RealtimeSession):
         super().ended(message)
 
     def failed(self, message: ServerMessage) -> None:
-        """End the response that an error is about: the next one in its lane, or else the running one."""
-        response = self.next_asked(message.lane)
-        if response is not None:
-            response.state.call.usage = Usage(input_tokens=0, output_tokens=0)
+        """End the response that an error is about: one that runs, or the next one in its lane.
+
+        An error may be about another event of the client, and nothing says so. Then a running response goes on; and one
+        that was only asked for begins after all, with the settings that are kept of it.
+        """
+        running = ((name, each) for name, each in self.running.items() if message.lane in (None, each.lane))
+        name, response = next(running, (None, None)) if message.is_within else (None, None)
+        if name is not None:
+            del self.running[name]
         else:
-            name = next((name for name, each in self.running.items() if message.lane in (None, each.lane)), None)
-            if name is None:
-                return
-            response = self.running.pop(name)
-            self.remember(name, response)
+            response = self.next_asked(message.lane)
+            if response is not None:
+                response.state.call.usage = Usage(input_tokens=0, output_tokens=0)
+        if response is None:
+            return
+        self.remember(name or response.state.call.id, response)
         response.state.call.policy_reason = message.error_type
         self.conclude(response, Outcome.UPSTREAM_ERROR)
 

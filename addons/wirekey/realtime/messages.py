@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from wirekey.errors import Refusal
 
+LONGEST_NAME = 1024
+"""Bytes of a member that names an event, a lane or a response. A connection keeps such names."""
+
 
 class Asks(Enum):
     """The requests of a message of the client, as far as it is judged."""
@@ -57,6 +60,8 @@ class ServerMessage:
     error_type: str | None = None
     event_id: str | None = None
     lane: str | None = None
+    is_within: bool = False
+    """Whether a failure is that of a response which has begun."""
 
 
 class RealtimeProtocol(Protocol):

@@ -21,7 +21,7 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import collect, first_tools, names_of
-from wirekey.realtime.messages import Asks, ClientMessage, Reports, ServerMessage
+from wirekey.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +101,8 @@ class OpenAiRealtime:
         if kind not in GROUPS:
             return ClientMessage(Asks.NOTHING)
         asks, name = GROUPS[kind]
+        if len(event.values.get("event_id", b"")) > LONGEST_NAME:
+            raise malformed(f"event_id is longer than {LONGEST_NAME} bytes")
         return ClientMessage(asks, read_settings(event.child(name)), event.text("event_id"))
 
     def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:

@@ -21,7 +21,7 @@ from wirekey.providers.openai.requests import KEYS, read_responses
 from wirekey.providers.openai.responses import TypedStream
 from wirekey.providers.request_edits import cap_tokens
 from wirekey.providers.request_json import JsonObject, malformed, read_body, read_messages, refuse_lookalikes
-from wirekey.realtime.messages import Asks, ClientMessage, Reports, ServerMessage
+from wirekey.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +35,6 @@ REFERRING = frozenset({"type", "event_id", "stream_id", "response_id", "previous
 """The members of an event that asks for nothing new, such as `response.cancel`."""
 ENDS = ("response.completed", "response.incomplete", "response.failed")
 LIMIT = "max_output_tokens"
-LONGEST_NAME = 1024
-"""Bytes of a member that names a type, a lane or a response."""
 
 _EVENT_KEYS = KEYS | REFERRING | {NESTED}
 _ABSENT = msgspec.Raw(b"null")
@@ -57,6 +55,7 @@ class _Event(msgspec.Struct):
     stream_id: str | None = None
     response: _Response | None = None
     error: _Failure | None = None
+    code: str | int | None = None
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -68,10 +67,12 @@ class OpenAiResponsesMessages:
     def read_client(self, payload: bytes) -> ClientMessage:
         """Return what a client's event asks for. Raises Refusal(400)."""
         event = read_body(payload)
+        check_names({name: len(value) for name, value in event.values.items()})
         return self.read_event(event, read_responses(event) if event.text("type") == CREATE else None)
 
     def read_members(self, payload: bytes, spans: Mapping[str, tuple[int, int]], facts: Facts) -> ClientMessage:
         """Return what an event asks for whose members and facts were read before. Raises Refusal(400)."""
+        check_names({name: end - start for name, (start, end) in spans.items()})
         short = {
             name: msgspec.Raw(payload[start:end]) if end - start <= LONGEST_NAME else _ABSENT
             for name, (start, end) in spans.items()
@@ -109,13 +110,15 @@ class OpenAiResponsesMessages:
             event = _event.decode(payload)
         except DECODE_ERRORS:
             return ()
-        named, lane = event.response.id if event.response else None, event.stream_id
+        named, lane = name_of(event.response.id if event.response else None), name_of(event.stream_id)
         if event.type == "response.created":
             return (ServerMessage(Reports.BEGAN, named, lane=lane),)
         if event.type == "error":
-            failure = event.error or _Failure()
+            # Within the stream of a response, an error has no member `error`. Others are about an event of the client.
+            failure = event.error or _Failure(code=event.code)
             error = word(str(failure.code or failure.type or "error"))
-            return (ServerMessage(Reports.FAILED, None, None, False, error, lane=lane),)
+            is_within = event.error is None
+            return (ServerMessage(Reports.FAILED, None, None, False, error, lane=lane, is_within=is_within),)
         if event.type not in ENDS:
             return ()
         reader = TypedStream()
@@ -139,6 +142,18 @@ class OpenAiResponsesMessages:
 
     def going_away(self, seconds: int) -> None:
         """Return None: the protocol does not announce the end of a connection."""
+
+
+def check_names(lengths: Mapping[str, int]) -> None:
+    """Raise Refusal(400) if a member that names something is too long. `lengths`: bytes of all members."""
+    for name in REFERRING & lengths.keys():
+        if lengths[name] > LONGEST_NAME:
+            raise malformed(f"{name} is longer than {LONGEST_NAME} bytes")
+
+
+def name_of(text: str | None) -> str | None:
+    """Return a name of the provider, cut if it is too long to be kept."""
+    return text[:LONGEST_NAME] if text else text
 
 
 def count_messages(event: JsonObject) -> int | None:

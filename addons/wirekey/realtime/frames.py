@@ -29,7 +29,7 @@ _FIN, _RSV1, _RESERVED = 0x80, 0x40, 0x30
 _SYNC = b"\x00\x00\xff\xff"
 """The end of a compressed message that its sender leaves out (RFC 7692, section 7.2.1)."""
 _AFTER_FINAL = (_SYNC, b"\x00" + _SYNC)
-"""What may follow a final block: nothing, or the empty block of RFC 7692, section 7.2.3.4, with that end."""
+"""The bytes that may follow a final block: none, or the empty block of RFC 7692, section 7.2.3.4, with that end."""
 
 
 class Opcode(IntEnum):

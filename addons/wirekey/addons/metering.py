@@ -155,11 +155,11 @@ class Metering(Addon):
         return KeyScrubber(secrets)
 
     async def held_response(self, flow: http.HTTPFlow) -> None:
-        """Translate a large response in a thread, so that other calls go on: one at a time, as large requests are."""
+        """Finish a large response in a thread, so that other calls go on: one at a time, as large requests are."""
         state = self.calls.find(flow)
         if state and state.tap:
             async with self.services.one_rewrite:
-                await state.tap.translate_in_thread()
+                await state.tap.finish_in_thread()
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Record usage and cost of a whole response, and whether its stream was truncated."""

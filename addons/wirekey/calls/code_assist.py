@@ -178,6 +178,8 @@ class EnvelopeRemoval:
         self.holds = not (status < 300 and kind.startswith("text/event-stream"))
         self.whole = WholeUnwrapper(self.convert, limit)
         self.stream = StreamUnwrapper(as_array=account.as_array)
+        self.unwrapped: bytes | None = None
+        """The whole response without its envelope, if that was removed before the end."""
         if not self.holds and account.as_array:
             response.headers["content-type"] = "application/json; charset=UTF-8"
 
@@ -190,11 +192,27 @@ class EnvelopeRemoval:
             raise ResponseRefused(TOO_LARGE)
         return []
 
+    def unwrap(self, rest: Sequence[bytes]) -> None:
+        """Remove the envelope of a whole response, of which `rest` was not fed yet, before the end.
+
+        It needs nothing of the event loop, so a thread may do it. `unwrapped` stays None for an error, and for what the
+        end refuses.
+        """
+        for data in rest:
+            self.whole.feed(data)
+        if self.holds and self.response.status_code < 400 and not self.whole.is_too_long:
+            held = self.whole.held
+            self.unwrapped = held if self.account.operation == COUNT else unwrapped(held)
+            if self.unwrapped is not None:
+                self.whole.clear()
+
     def end(self) -> list[bytes]:
         """Return the end of a stream, or the whole response. Raises ResponseRefused."""
         if not self.holds:
             return self.stream.end()
-        parts = self.whole.end()
+        if self.whole.is_too_long:
+            raise ResponseRefused(TOO_LARGE)
+        parts = self.whole.end() if self.unwrapped is None else [self.unwrapped]
         self.response.headers.pop("transfer-encoding", None)
         self.response.headers["content-length"] = str(sum(map(len, parts)))
         return parts

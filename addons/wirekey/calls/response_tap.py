@@ -162,13 +162,21 @@ class ResponseTap:
             self.read(part)
         return [*self.without_usage(parts), *self.usage_filter.end()] if self.usage_filter else parts
 
-    async def translate_in_thread(self) -> None:
-        """Translate a whole response in a thread. The call with b"" that follows returns it."""
-        assert self.translation
+    async def finish_in_thread(self) -> None:
+        """Remove the envelope of a large response, and translate it, in a thread.
+
+        The call with b"" that follows returns it. What is refused at the end, and the error of an account, is left to
+        that call.
+        """
         if self.envelope:
-            return  # its end may refuse the response, and notes how an account responds
+            rest = self.filter.end() if self.filter else []
+            self.filter = None
+            await asyncio.to_thread(self.envelope.unwrap, rest)
+            if self.envelope.unwrapped is None:
+                return
         self.last_parts = self.end()
-        await asyncio.to_thread(self.translation.translate, self.last_parts)
+        if self.translation:
+            await asyncio.to_thread(self.translation.translate, self.last_parts)
 
     def in_clients_format(self, parts: list[bytes], *, at_end: bool) -> list[bytes]:
         """Return the bytes that the filters let pass, translated. Raises ResponseRefused."""

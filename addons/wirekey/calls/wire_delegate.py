@@ -287,7 +287,7 @@ class CallDelegate:
 
     @guard(on_error=lambda *_: False)
     def holds_response(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a response is translated as a whole."""
+        """Return whether a response is read as a whole: it is translated, or its envelope is removed."""
         state = self.states.get(flow.id)
         tap = state.tap if state else None
         if tap is None:
@@ -298,10 +298,10 @@ class CallDelegate:
 
     @guard(on_error=lambda *_: False)
     def holds_large_response(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a response that is translated as a whole is so large that a thread translates it."""
+        """Return whether a response that is read as a whole is so large that a thread finishes it."""
         state = self.states.get(flow.id)
         tap = state.tap if state else None
-        return tap is not None and tap.translation is not None and tap.received > AT_ONCE
+        return tap is not None and (tap.translation or tap.envelope) is not None and tap.received > AT_ONCE
 
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:

@@ -83,6 +83,15 @@ class WholeUnwrapper:
         """Whether more was received than may be held."""
         return len(self._held) > self.limit
 
+    @property
+    def held(self) -> bytes:
+        """What was received until now."""
+        return bytes(self._held)
+
+    def clear(self) -> None:
+        """Forget what was received."""
+        self._held.clear()
+
     def feed(self, data: bytes) -> list[bytes]:
         """Hold the next bytes."""
         if not self.is_too_long:
@@ -91,8 +100,8 @@ class WholeUnwrapper:
 
     def end(self) -> list[bytes]:
         """Return the converted response."""
-        held = bytes(self._held)
-        self._held.clear()
+        held = self.held
+        self.clear()
         return [found] if (found := self.convert(held)) else []
 
 

@@ -222,13 +222,18 @@ class Finish(StrEnum):
 
 
 class TokenUsage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of one response. `input` counts all input, the cached and written parts included. None is unknown."""
+    """Tokens of one response. `input` counts all input, the cached and written parts included. None is unknown.
+
+    `input_audio` and `output_audio` are the parts of both that are audio.
+    """
 
     input: int | None = None
     cached: int | None = None
     written: int | None = None
     output: int | None = None
     reasoning: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -343,4 +348,12 @@ def merge_usage(known: TokenUsage, update: TokenUsage) -> TokenUsage:
 
 
 def _members(usage: TokenUsage) -> tuple[int | None, ...]:
-    return usage.input, usage.cached, usage.written, usage.output, usage.reasoning
+    return (
+        usage.input,
+        usage.cached,
+        usage.written,
+        usage.output,
+        usage.reasoning,
+        usage.input_audio,
+        usage.output_audio,
+    )

@@ -104,7 +104,17 @@ def read_usage(usage: dict[str, Any] | None) -> TokenUsage:
         cached=token_count(usage, "cachedContentTokenCount"),
         output=output,
         reasoning=thoughts,
+        input_audio=_audio(usage, "promptTokensDetails", "toolUsePromptTokensDetails"),
+        output_audio=_audio(usage, "candidatesTokensDetails"),
     )
+
+
+def _audio(usage: object, *names: str) -> int | None:
+    """Return the tokens of audio in these lists of tokens by modality. None: they name no audio."""
+    lists = [usage.get(name) for name in names] if isinstance(usage, dict) else []
+    parts = [part for found in lists if isinstance(found, list) for part in found if isinstance(part, dict)]
+    counts = [token_count(part, "tokenCount") for part in parts if part.get("modality") == "AUDIO"]
+    return sum(count or 0 for count in counts) if counts else None
 
 
 def read_response(data: bytes) -> Answer:

@@ -64,6 +64,9 @@ def write_usage(usage: TokenUsage) -> Json:
         found["thoughtsTokenCount"] = usage.reasoning
     if usage.cached is not None:
         found["cachedContentTokenCount"] = usage.cached
+    for name, audio in (("promptTokensDetails", usage.input_audio), ("candidatesTokensDetails", usage.output_audio)):
+        if audio:  # Google names only what there is
+            found[name] = [{"modality": "AUDIO", "tokenCount": audio}]
     return found
 
 

@@ -52,6 +52,8 @@ def read_usage(usage: object) -> TokenUsage:
         written=token_count(usage, "prompt_tokens_details", "cache_write_tokens"),
         output=token_count(usage, "completion_tokens"),
         reasoning=token_count(usage, "completion_tokens_details", "reasoning_tokens"),
+        input_audio=token_count(usage, "prompt_tokens_details", "audio_tokens"),
+        output_audio=token_count(usage, "completion_tokens_details", "audio_tokens"),
     )
 
 

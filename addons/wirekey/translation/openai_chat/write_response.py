@@ -59,15 +59,15 @@ def write_usage(usage: TokenUsage) -> Json:
         "completion_tokens": usage.output or 0,
         "total_tokens": (usage.input or 0) + (usage.output or 0),
     }
-    prompt: Json = {}
-    if usage.cached is not None:
-        prompt["cached_tokens"] = usage.cached
-    if usage.written is not None:
-        prompt["cache_write_tokens"] = usage.written
-    if prompt:
-        found["prompt_tokens_details"] = prompt
-    if usage.reasoning is not None:
-        found["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    prompt = {
+        "cached_tokens": usage.cached,
+        "cache_write_tokens": usage.written,
+        "audio_tokens": usage.input_audio,
+    }
+    completion = {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.output_audio}
+    for name, details in (("prompt_tokens_details", prompt), ("completion_tokens_details", completion)):
+        if known := {part: count for part, count in details.items() if count is not None}:
+            found[name] = known
     return found
 
 

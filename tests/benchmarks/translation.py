@@ -2,8 +2,8 @@
 
 - requests: the time of a request of 64 KiB, a session of an agent with tools, between each two formats.
 - events: the time of one event of a stream, between each two formats, fed one at a time.
-- streams: 100 streams at once with an event every 20 ms, the time from an event's sending to its arrival, on a route
-  that translates and on one that does not, in turns.
+- streams: 100 streams with an event every 20 ms, the time from an event's sending to its arrival, on a route that
+  translates and on one that does not, in turns. The streams have their events one after the other, or all at once.
 - large: bodies that a thread translates: how long the event loop was kept at most meanwhile, and how far memory rose.
 """
 
@@ -15,6 +15,7 @@ import base64
 import contextlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -22,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks import proxies
@@ -164,6 +166,8 @@ def events(rounds: int) -> None:
 # Streams through a Wirekey.
 
 STAMP = re.compile(rb"@(\d+)@")
+AT_ONCE = b"All events at once."
+"""In a message: all streams have their events at the same moments."""
 
 
 def stamped(form: str) -> tuple[list, dict, list]:
@@ -175,21 +179,46 @@ def stamped(form: str) -> tuple[list, dict, list]:
     return [], chat_chunk({"content": "@"}), [chat_chunk({}, "stop"), "[DONE]"]
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class Schedule:
+    """When each stream has its events: at fixed times, so that a delay of one event does not move those after it.
+
+    The streams take turns, five of them in each millisecond, as asyncio waits for whole ones. A sender that waits from
+    event to event would move them: all streams that it is late for at the same moment have their events at once from
+    there on, and what is measured is how busy the machine was.
+    """
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.streams = 0
+
+    def phase(self, *, at_once: bool) -> float:
+        """Return the time within each PACE at which the next stream has its events."""
+        self.streams += 1
+        return 0 if at_once else self.streams % STREAMS / STREAMS * PACE
+
+    async def wait(self, phase: float, since: float, number: int) -> None:
+        """Wait until an event of a stream that began `since` is due."""
+        first = math.ceil((since - self.began - phase) / PACE)
+        await asyncio.sleep(self.began + phase + (first + number) * PACE - time.monotonic())
+
+
+async def answer(schedule: Schedule, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer each request with a stream whose events say when they were sent."""
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head.lower())[1]))
+            body = await reader.readexactly(int(re.search(rb"content-length: (\d+)", head.lower())[1]))
+            phase = schedule.phase(at_once=AT_ONCE in body)
             form = "anthropic" if b"messages" in head.split(b"\r\n")[0] else "openai.chat"
             before, repeated, after = stamped(form)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
             template = upstream_bytes(form, [repeated])
 
             writer.write(chunk(upstream_bytes(form, before) or b": begin\n\n"))
-            for _ in range(EVENTS // 4):
+            began = time.monotonic()
+            for number in range(EVENTS // 4):
+                await schedule.wait(phase, began, number)
                 writer.write(chunk(template.replace(b'"@"', b'"@%d@ some words"' % time.monotonic_ns())))
-                await asyncio.sleep(PACE)
             writer.write(chunk(upstream_bytes(form, after)) + b"0\r\n\r\n")
 
 
@@ -199,7 +228,7 @@ def chunk(data: bytes) -> bytes:
 
 def upstream_process(port: int) -> None:
     async def serve() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", port)
+        server = await asyncio.start_server(partial(answer, Schedule()), "127.0.0.1", port)
         await server.serve_forever()
 
     asyncio.run(serve())
@@ -230,9 +259,10 @@ def running_wirekey(folder: Path, upstream: int, cores: Cores) -> Iterator[tuple
         yield running.pid, Target(gateway, "localhost", gateway, "", token)
 
 
-async def transit(target: Target, model: str) -> list[float]:
-    """Return the times from the sending of each event to its arrival, over many streams at once. Seconds."""
+async def transit(target: Target, model: str, *, at_once: bool) -> list[float]:
+    """Return the times from the sending of each event to its arrival, over many streams. Seconds."""
     data = request(target, stream=True).replace(b"gpt-4o-mini", model.encode())
+    data = data.replace(b"Please", AT_ONCE, 1) if at_once else data
     length = len(data.partition(b"\r\n\r\n")[2])
     data = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % length, data)
     delays: list[float] = []
@@ -257,6 +287,24 @@ async def transit(target: Target, model: str) -> list[float]:
     return delays
 
 
+def compare(rounds: int, pid: int, target: Target, *, at_once: bool) -> None:
+    """Measure both routes in turns, and print the medians and their ratio."""
+    found: dict[str, list[float]] = {"gpt-4o-mini": [], "translated": []}
+    spent: dict[str, list[float]] = {model: [] for model in found}
+    for number in range(rounds):
+        for model in sorted(found, reverse=bool(number % 2)):
+            before = proxies.cpu_seconds(pid)
+            delays = asyncio.run(transit(target, model, at_once=at_once))
+            spent[model].append((proxies.cpu_seconds(pid) - before) / len(delays) * 1e6)
+            found[model].append(statistics.median(delays) * 1000)
+    for model, medians in found.items():
+        spread = f"({min(medians):.2f}–{max(medians):.2f})"
+        cpu = statistics.median(spent[model])
+        print(f"    {model:15} p50 {statistics.median(medians):.2f} {spread}, CPU {cpu:.0f} µs an event")
+    ratios = [after / before for before, after in zip(*found.values(), strict=True)]
+    print(f"    ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})", flush=True)
+
+
 def streams(rounds: int) -> None:
     cores = Cores.chosen()
     cores.pin_load()
@@ -265,19 +313,9 @@ def streams(rounds: int) -> None:
     server.start()
     print(f"milliseconds of transit, {STREAMS} streams with an event every {PACE * 1000:.0f} ms")
     with tempfile.TemporaryDirectory() as made, running_wirekey(Path(made), port, cores) as (pid, target):
-        found: dict[str, list[float]] = {"gpt-4o-mini": [], "translated": []}
-        spent = dict.fromkeys(found, 0.0)
-        for number in range(rounds):
-            for model in sorted(found, reverse=bool(number % 2)):
-                before = proxies.cpu_seconds(pid)
-                delays = asyncio.run(transit(target, model))
-                spent[model] += (proxies.cpu_seconds(pid) - before) / len(delays) / rounds * 1e6
-                found[model].append(statistics.median(delays) * 1000)
-        for model, medians in found.items():
-            spread = f"({min(medians):.2f}–{max(medians):.2f})"
-            print(f"  {model:17} p50 {statistics.median(medians):.2f} {spread}, CPU {spent[model]:.0f} µs an event")
-        ratios = [after / before for before, after in zip(*found.values(), strict=True)]
-        print(f"  ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+        for at_once in (False, True):
+            print("  all events at once" if at_once else "  one event after the other")
+            compare(rounds, pid, target, at_once=at_once)
     server.terminate()
 
 

@@ -168,8 +168,10 @@ def last_end_of_lines(data: bytes, start: int) -> int:
 
 def data_of(event: bytes) -> bytes:
     """Return the data of one event, whose line ends are LF."""
-    if b"\n" not in event and event.startswith(b"data: "):
-        return event[6:]
+    # Nearly all events are one line, or one after the line with their type.
+    last = event.partition(b"\n")[2] if event.startswith(b"event: ") else event
+    if last.startswith(b"data: ") and b"\n" not in last:
+        return last[6:]
     event = event.removeprefix(codecs.BOM_UTF8)
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from wirekey.metering.eventstream import EventStreamReader, read_headers, write_frame
-from wirekey.metering.sse import SseReader
+from wirekey.metering.sse import EVENT_LIMIT, SseReader, data_of
 from wirekey.translation.members import encode
 
 
@@ -28,6 +28,20 @@ class SseEvents(SseReader):
         super().__init__()
         self.events: list[bytes] = []
         self.broken = False
+
+    def feed(self, data: bytes) -> None:
+        """Read the next bytes. Most chunks are whole events, and are split at once."""
+        if (
+            self._held
+            or self._ends
+            or self._after_cr
+            or b"\r" in data
+            or not data.endswith(b"\n\n")
+            or len(data) > EVENT_LIMIT
+        ):
+            super().feed(data)
+        elif not self.broken:
+            self.events += [found for event in data.split(b"\n\n") if (found := data_of(event))]
 
     def interested(self, data: bytes) -> bool:
         """Return True: every event is wanted."""

@@ -267,6 +267,8 @@ class StreamTranslator:
     def _write(self, event: Event) -> bytes:
         if self.ended:
             return b""
+        if self.begun and type(event) is Delta:
+            return self.writer.write(event)  # as nearly all events are
         started = b""
         if not self.begun and not isinstance(event, ProviderError):
             self.begun = True

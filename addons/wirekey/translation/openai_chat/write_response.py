@@ -9,6 +9,7 @@ from wirekey.translation.failures import error_object
 from wirekey.translation.framing import sse
 from wirekey.translation.held_bytes import HELD_BLOCK, held_bytes
 from wirekey.translation.logprobs import write_chat
+from wirekey.translation.members import encode
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -140,6 +141,8 @@ class ChatEventWriter:
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
         self.head: Json = {}
+        self.before_text = self.after_text = b""
+        """The bytes of a chunk around its text, which are the same in each."""
         self.usage = TokenUsage()
         self.kinds: dict[int, str] = {}
         self.calls: dict[int, int] = {}
@@ -154,12 +157,12 @@ class ChatEventWriter:
     def write(self, event: Event) -> bytes:
         """Return the bytes of one event."""
         match event:
+            case Delta():  # first, as nearly all events are
+                return self.delta(event)
             case Begin():
                 return self.begin(event)
             case BlockBegin():
                 return self.block_begin(event)
-            case Delta():
-                return self.delta(event)
             case StateDelta():
                 self.state(event)
             case CitationDelta():
@@ -187,6 +190,8 @@ class ChatEventWriter:
             "created": self.reply.created,
             "model": self.reply.model(event.model),
         }
+        before, name, after = self.chunk({"content": ""}).partition(b'"delta":{"content":')
+        self.before_text, self.after_text = before + name, after.removeprefix(b'""')
         return self.chunk({"role": "assistant", "content": ""})
 
     def chunk(
@@ -238,7 +243,9 @@ class ChatEventWriter:
         if kind == "reasoning":
             return self.chunk({"reasoning_content": event.text}) if self.reply.shows_thoughts else b""
         self.length += len(event.text)
-        return self.chunk({"content": event.text}, logprobs=event.logprobs)
+        if event.logprobs:
+            return self.chunk({"content": event.text}, logprobs=event.logprobs)
+        return b"%b%b%b" % (self.before_text, encode(event.text), self.after_text)
 
     def state(self, event: StateDelta) -> None:
         """Keep the state of reasoning until the next call, whose id carries it."""

@@ -175,6 +175,24 @@ def test_an_event_that_cannot_be_read_may_begin_a_turn(payload):
     assert may_begin_turn(payload)
 
 
+START_B64, AUDIO_B64 = (
+    base64.b64encode(json.dumps({"event": {name: {}}}).encode()).decode() for name in ("sessionStart", "audioInput")
+)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        chunk(b'{"event":{"audioInput":{}},"event":{"sessionStart":{}}}'),
+        chunk(b'{"event":{"sessionStart":{}},"\\u0065vent":{"sessionStart":{}}}'),
+        write_frame(EVENT, f'{{"bytes":"{AUDIO_B64}","bytes":"{START_B64}"}}'.encode()),
+    ],
+    ids=["an event", "an event in another spelling", "the bytes"],
+)
+def test_an_event_that_has_a_member_twice_may_begin_a_turn(payload):
+    assert may_begin_turn(payload)
+
+
 def test_the_empty_event_at_the_end_begins_no_turn():
     assert not may_begin_turn(b"")
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.errors import Refusal
 from wirekey.metering.json_response import DECODE_ERRORS
 from wirekey.operation import Facts
 from wirekey.providers.request_edits import uncapped
+from wirekey.providers.request_json import read_object
 from wirekey.realtime.messages import Asks, ClientMessage
 
 if TYPE_CHECKING:
-    from wirekey.errors import Refusal
     from wirekey.realtime.messages import ServerMessage
 
 NO_INPUT = frozenset({"sessionStart", "promptStart", "contentEnd", "promptEnd", "sessionEnd"})
@@ -28,12 +29,7 @@ class _Chunk(msgspec.Struct):
     event: bytes = msgspec.field(name="bytes")
 
 
-class _Event(msgspec.Struct):
-    event: dict[str, msgspec.Raw]
-
-
 _chunk = msgspec.json.Decoder(_Chunk)
-_event = msgspec.json.Decoder(_Event)
 
 
 class TwoWayEvents:
@@ -59,12 +55,16 @@ class TwoWayEvents:
 
 
 def may_begin_turn(payload: bytes) -> bool:
-    """Return whether a model may respond to an event. `payload`: of the signed frame, which is empty at the end."""
+    """Return whether a model may respond to an event. `payload`: of the signed frame, which is empty at the end.
+
+    A model may also respond to an event that can be read in two ways, as with a member that appears twice.
+    """
     if not payload:
         return False
-    start = PRELUDE + int.from_bytes(payload[4:8])
+    chunk = payload[PRELUDE + int.from_bytes(payload[4:8]) : -CHECKSUM]
     try:
-        event = _event.decode(_chunk.decode(payload[start:-CHECKSUM]).event).event
-    except DECODE_ERRORS:
+        read_object(chunk, "chunk")
+        event = read_object(_chunk.decode(chunk).event, "chunk.bytes").child("event")
+    except (Refusal, *DECODE_ERRORS):
         return True
-    return not event.keys() <= NO_INPUT
+    return event is None or not event.values.keys() <= NO_INPUT

@@ -34,6 +34,8 @@ OPERATIONS = (
     ("POST", f"{AT}:generateContentNow", None, None, CODE_ASSIST),
     ("POST", f"{AT}:generateContent/", None, None, CODE_ASSIST),
     ("GET", f"{AT}:generateContent", None, None, CODE_ASSIST),
+    ("POST", f"{AT}/models/gemini-2.5-pro:generateContent", None, None, CODE_ASSIST),
+    ("POST", f"{AT}x:streamGenerateContent", None, None, CODE_ASSIST),
     ("GET", f"{AT}/operations/../x", None, None, CODE_ASSIST),
     ("GET", "/token", None, None, TOKENS),
     ("GET", "/tokeninfo", None, None, TOKENS),

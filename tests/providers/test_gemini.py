@@ -94,6 +94,7 @@ def test_every_operation_is_found_by_method_and_path(row):
         ("POST", "/v1beta/models/a\x00:generateContent"),
         ("POST", "/v1beta/models/ä:generateContent"),
         ("POST", "/v2/models/a:generateContent"),
+        ("POST", "/google.ai.generativelanguage.v1beta.GenerativeService/GenerateContent"),
     ],
 )
 def test_other_methods_and_odd_spellings_are_not_operations(method, path):

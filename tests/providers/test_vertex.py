@@ -41,6 +41,8 @@ OPERATIONS = (
     ("POST", f"{PLACE}/publishers/meta/models/llama:rawPredict", None, None),
     ("POST", f"{PLACE}/endpoints/openapi/unheard/of", None, None),
     ("POST", f"{PLACE}/endpoints/OpenAPI/chat/completions", None, None),
+    ("POST", f"{PLACE}/endpoints/123/chat/completions", None, None),
+    ("POST", "/google.cloud.aiplatform.v1.PredictionService/GenerateContent", None, None),
     ("POST", "/v1/publishers/google/models/gemini-2.5-pro:generateContent", None, None),
     ("POST", f"{GOOGLE}/a%2Fb:generateContent", None, None),
     ("POST", f"{GOOGLE}/../gemini-2.5-pro:generateContent", None, None),

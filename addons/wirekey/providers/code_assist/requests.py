@@ -45,7 +45,7 @@ TOKEN_PATHS = ("/token", "/tokeninfo")
 ROUTES = PathTable(read_rows("code_assist"))
 
 _MEMBERS = frozenset({"model", "project", "user_prompt_id", "request"})
-_ANY_CALL = re.compile(rf"{PREFIX}:(?:stream)?(?:generate|count).*", re.IGNORECASE)
+_ANY_CALL = re.compile(rf"{PREFIX}.*:(?:stream)?(?:generate|count).*", re.IGNORECASE)
 _GEMINI = GeminiRequests()
 
 

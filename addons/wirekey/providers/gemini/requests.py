@@ -87,7 +87,9 @@ _WRITTEN = re.compile(
     rf":({'|'.join(ACTIONS)})(\?.*)?"
 )
 _ACTION = re.compile(rf"{VERSION}/(?:models/({_NAMED})|(tunedModels/{MODEL})):({'|'.join((*ACTIONS, *BATCH_ACTIONS))})")
-_ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})", re.IGNORECASE)
+RPC = r"/google\.[^/]*/.*"
+"""The paths of gRPC, at which Google's servers offer the same calls in another format."""
+_ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})|{RPC}", re.IGNORECASE)
 _BELOW_OPENAI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
 _NAME = re.compile(rf"(?:tunedModels/)?{MODEL}")
 

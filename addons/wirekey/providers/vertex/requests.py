@@ -15,7 +15,7 @@ from wirekey.body import Body
 from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, MESSAGE_PARAMETERS
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.anthropic.requests import AnthropicRequests
-from wirekey.providers.gemini.requests import METHOD_OVERRIDES, GeminiRequests, check_query
+from wirekey.providers.gemini.requests import METHOD_OVERRIDES, RPC, GeminiRequests, check_query
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.paths import PathTable, Row
 from wirekey.providers.request_edits import RequestEditor, misnamed
@@ -51,7 +51,7 @@ TRANSLATED_BY_GEMINI = ("generateContent", "streamGenerateContent", "countTokens
 _PLACE = re.compile(rf"{PLACE}(?P<rest>/.*)")
 _GOOGLE = re.compile(rf"/publishers/google/models/({MODEL}):({'|'.join(GOOGLE_ACTIONS)})")
 _ANTHROPIC = re.compile(rf"/publishers/anthropic/models/({MODEL}):({'|'.join(CLAUDE_ACTIONS)})")
-_ANY_CALL = re.compile(r".*(?::[a-z]*|/endpoints/openapi(?:/.*)?)", re.IGNORECASE)
+_ANY_CALL = re.compile(rf".*(?::[a-z]*|/endpoints/openapi(?:/.*)?|/endpoints/[^/]+/chat/.*)|{RPC}", re.IGNORECASE)
 _AT_GEMINI = re.compile(rb".*/publishers/google/(models/[^/?]+)")
 
 _GEMINI, _MESSAGES, _CHAT = GeminiRequests(), AnthropicRequests(), OpenAiRequests()

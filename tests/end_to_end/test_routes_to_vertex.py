@@ -15,13 +15,14 @@ from google import genai
 
 from tests.end_to_end.sessions import SESSIONS, expected_turns, hold
 from tests.end_to_end.test_translation import CLIENTS, Anthropic, Chat, Converse, Gemini
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.end_to_end.vertex_simulator import simulator, tokens
+from tests.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey.call import new_call_id
-from wirekey_simulator.google_tokens import GoogleTokens
-from wirekey_simulator.plain_http import serving
 from wirekey_simulator.session import MARK
 from wirekey_simulator.text import TEXT
+
+__all__ = ["simulator", "tokens"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 AT = "projects/my-project/locations/europe-west4"
@@ -36,22 +37,6 @@ FORMAT = {"gemini": "gemini", "claude": "anthropic", "llama": "openai.chat"}
 OWN = {("openai.chat", "gemini"), ("openai.chat", "llama"), ("gemini", "gemini"), ("anthropic", "claude")}
 """Pairs whose request keeps its format."""
 PAIRS = [(client, model) for client in CLIENTS for model in MODELS]
-
-
-@pytest.fixture(scope="module")
-def tokens():
-    made = GoogleTokens()
-    with serving(made) as url:
-        made.url = f"{url}/token"
-        yield made
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory, tokens):
-    keys = {name: [key] for name, key in PROVIDER_KEYS.items()}
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"), keys={**keys, "vertex": tokens.issued})
-    yield running
-    running.stop()
 
 
 ROUTES = [

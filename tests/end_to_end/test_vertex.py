@@ -18,10 +18,11 @@ from google.genai import errors, types
 from google.oauth2.credentials import Credentials
 
 from tests.end_to_end.sessions import PNG
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.end_to_end.vertex_simulator import simulator, tokens
+from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from wirekey.call import new_call_id
-from wirekey_simulator.google_tokens import GoogleTokens
-from wirekey_simulator.plain_http import serving
+
+__all__ = ["simulator", "tokens"]
 
 GEMINI, CLAUDE = "gemini-2.5-flash", "claude-sonnet-4-5@20250929"
 SCRIPT = 'simulated-session: [{"tool": "weather", "input": {"city": "Rome"}}]'
@@ -38,38 +39,21 @@ deny contains "no opus" if {
 """
 
 
-@pytest.fixture(scope="module")
-def tokens():
-    made = GoogleTokens()
-    with serving(made) as url:
-        made.url = f"{url}/token"
-        yield made
-
-
-@pytest.fixture(scope="module")
-def google(tmp_path_factory, tokens):
-    """A simulator that accepts the tokens that were issued."""
-    keys = {name: [key] for name, key in PROVIDER_KEYS.items()}
-    running = SimulatorThread(tmp_path_factory.mktemp("google"), keys={**keys, "vertex": tokens.issued})
-    yield running
-    running.stop()
-
-
-def configuration(google, folder, **vertex):
+def configuration(simulator, folder, **vertex):
     (folder / "policies").mkdir()
     (folder / "policies" / "policy.rego").write_text(REGO)
-    settings = behind(google, listen={"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None})
+    settings = behind(simulator, listen={"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None})
     settings["policy"] = {"path": str(folder / "policies")}
-    settings["providers"]["vertex"] = {"locations": [LOCATION, "global", "us"], "upstream_url": google.url, **vertex}
+    settings["providers"]["vertex"] = {"locations": [LOCATION, "global", "us"], "upstream_url": simulator.url, **vertex}
     return settings
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory, google, tokens):
+def served(tmp_path_factory, simulator, tokens):
     folder = tmp_path_factory.mktemp("wirekey")
     (folder / "account.json").write_text(tokens.service_account())
     (folder / "account.json").chmod(0o600)
-    settings = configuration(google, folder, credentials="account.json")
+    settings = configuration(simulator, folder, credentials="account.json")
     running = Wirekey(folder, settings, environ=KEY_ENVIRONMENT)
     running.token = running.add_agent("alice", role="engineer")
     yield running
@@ -77,8 +61,8 @@ def served(tmp_path_factory, google, tokens):
 
 
 @pytest.fixture(autouse=True)
-def nothing_yet(google):
-    google.forget()
+def nothing_yet(simulator):
+    simulator.forget()
 
 
 class Way:
@@ -131,18 +115,18 @@ def way(request, served):
     return Way(served, request.param)
 
 
-def sent(google):
+def sent(simulator):
     """The only request that reached the simulator: its target and its credentials."""
-    (seen,) = google.seen
+    (seen,) = simulator.seen
     headers = {name.decode().lower(): value.decode() for name, value in seen.headers}
     return seen.target, headers.get("authorization", "").removeprefix("Bearer "), headers
 
 
-def test_googles_sdk_gets_a_response_of_gemini(way, served, google, tokens):
+def test_googles_sdk_gets_a_response_of_gemini(way, served, simulator, tokens):
     began = new_call_id()
     response = way.genai().models.generate_content(model=GEMINI, contents="Say hello.")
     assert response.text
-    target, token, _ = sent(google)
+    target, token, _ = sent(simulator)
     assert target == f"/v1beta1{AT}/publishers/google/models/{GEMINI}:generateContent"
     assert token in tokens.issued
     event = served.finished_event(began)
@@ -152,7 +136,7 @@ def test_googles_sdk_gets_a_response_of_gemini(way, served, google, tokens):
     assert event["cost_usd"] > 0
 
 
-def test_googles_sdk_streams_and_calls_tools(way, served, google):
+def test_googles_sdk_streams_and_calls_tools(way, served, simulator):
     declared = types.FunctionDeclaration(
         name="weather", parameters_json_schema={"type": "object", "properties": {"city": {"type": "string"}}}
     )
@@ -165,15 +149,15 @@ def test_googles_sdk_streams_and_calls_tools(way, served, google):
     assert event["output_tokens"] > 0
 
 
-def test_googles_sdk_counts_tokens(way, served, google):
+def test_googles_sdk_counts_tokens(way, served, simulator):
     assert way.genai().models.count_tokens(model=GEMINI, contents="Say hello.").total_tokens > 0
 
 
-def test_anthropics_sdk_gets_a_message_of_claude(way, served, google, tokens):
+def test_anthropics_sdk_gets_a_message_of_claude(way, served, simulator, tokens):
     began = new_call_id()
     response = way.claude().messages.create(model=CLAUDE, max_tokens=50, messages=MESSAGES)
     assert response.content[0].text
-    target, token, _ = sent(google)
+    target, token, _ = sent(simulator)
     assert target == f"/v1{AT}/publishers/anthropic/models/{CLAUDE}:rawPredict"
     assert token in tokens.issued
     event = served.finished_event(began)
@@ -182,7 +166,7 @@ def test_anthropics_sdk_gets_a_message_of_claude(way, served, google, tokens):
     assert event["cost_usd"] > 0
 
 
-def test_anthropics_sdk_streams_and_calls_tools(way, served, google):
+def test_anthropics_sdk_streams_and_calls_tools(way, served, simulator):
     tool = {"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
     began = new_call_id()
     with way.claude().messages.stream(
@@ -196,7 +180,7 @@ def test_anthropics_sdk_streams_and_calls_tools(way, served, google):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_each_sdk_sends_tools_and_images(served, google, stream):
+def test_each_sdk_sends_tools_and_images(served, simulator, stream):
     """In one request. The simulated model calls the tool that its script names."""
     way, picture = Way(served, "gateway"), base64.b64encode(PNG).decode()
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -232,12 +216,12 @@ def test_each_sdk_sends_tools_and_images(served, google, stream):
     else:
         calls = chats.create(**asked).choices[0].message.tool_calls
     assert [call.function.name for call in calls if call.function.name] == ["weather"]
-    assert len(google.seen) == 3
+    assert len(simulator.seen) == 3
     # Google's SDK writes the other alphabet of base64.
-    assert all(picture.encode() in seen.body.replace(b"-", b"+").replace(b"_", b"/") for seen in google.seen)
+    assert all(picture.encode() in seen.body.replace(b"-", b"+").replace(b"_", b"/") for seen in simulator.seen)
 
 
-def test_real_curl_calls_gemini_and_claude(served, google):
+def test_real_curl_calls_gemini_and_claude(served, simulator):
     base = f"http://{served.running.gateway}/api/v1/vertex/v1{AT}/publishers"
     contents = {"contents": [{"role": "user", "parts": [{"text": "Say hello."}]}]}
     message = {"anthropic_version": "vertex-2023-10-16", "max_tokens": 5, "messages": MESSAGES, "stream": True}
@@ -252,14 +236,14 @@ def test_real_curl_calls_gemini_and_claude(served, google):
         assert expected in done.stdout
 
 
-def test_anthropics_sdk_counts_tokens(way, served, google):
+def test_anthropics_sdk_counts_tokens(way, served, simulator):
     began = new_call_id()
     assert way.claude().messages.count_tokens(model=CLAUDE, messages=MESSAGES).input_tokens > 0
     assert served.finished_event(began)["requested_model"] == CLAUDE
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_openais_sdk_at_the_compatible_endpoint(way, served, google, stream):
+def test_openais_sdk_at_the_compatible_endpoint(way, served, simulator, stream):
     began = new_call_id()
     client = openai.OpenAI(
         base_url=f"{way.url()}/v1{AT}/endpoints/openapi",
@@ -276,38 +260,38 @@ def test_openais_sdk_at_the_compatible_endpoint(way, served, google, stream):
 
 
 @pytest.mark.parametrize("location", ["global", "us"])
-def test_each_location_has_its_host(way, served, google, location):
+def test_each_location_has_its_host(way, served, simulator, location):
     assert way.claude(location).messages.create(model=CLAUDE, max_tokens=50, messages=MESSAGES).content
-    assert f"/locations/{location}/" in sent(google)[0]
+    assert f"/locations/{location}/" in sent(simulator)[0]
 
 
-def test_a_policy_decides_by_provider_and_model(served, google):
+def test_a_policy_decides_by_provider_and_model(served, simulator):
     way = Way(served, "proxy")
     with pytest.raises(anthropic.PermissionDeniedError, match="no opus"):
         way.claude().messages.create(model="claude-opus-4-5", max_tokens=50, messages=MESSAGES)
-    assert google.seen == []
+    assert simulator.seen == []
 
 
-def test_another_project_is_not_called(served, google):
+def test_another_project_is_not_called(served, simulator):
     way = Way(served, "proxy")
     with pytest.raises(errors.ClientError, match=r"providers\.vertex\.projects"):
         way.genai(project="another-project").models.generate_content(model=GEMINI, contents="x")
-    assert google.seen == []
+    assert simulator.seen == []
 
 
-def test_a_location_that_is_not_configured_is_refused_at_the_gateway(served, google):
+def test_a_location_that_is_not_configured_is_refused_at_the_gateway(served, simulator):
     way = Way(served, "gateway")
     with pytest.raises(errors.ClientError, match="location"):
         way.genai("asia-east1").models.generate_content(model=GEMINI, contents="x")
-    assert google.seen == []
+    assert simulator.seen == []
 
 
-def test_a_path_must_belong_to_the_host_that_is_called(served, google):
+def test_a_path_must_belong_to_the_host_that_is_called(served, simulator):
     way = Way(served, "proxy")
     with httpx.Client(**way.options()) as client:
         url = f"{way.url('global')}/v1{AT}/publishers/google/models/{GEMINI}:generateContent"
         response = client.post(url, json={"contents": []})
-    assert (response.status_code, google.seen) == (421, [])
+    assert (response.status_code, simulator.seen) == (421, [])
     assert "europe-west4-aiplatform.googleapis.com" in response.json()["error"]["message"]
 
 
@@ -318,15 +302,15 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_an_ambiguous_request_for_claude_is_refused(served, google, what):
+def test_an_ambiguous_request_for_claude_is_refused(served, simulator, what):
     action, more = MALFORMED[what]
     body = {"anthropic_version": "vertex-2023-10-16", "max_tokens": 5, "messages": MESSAGES, **more}
     url = f"http://{served.running.gateway}/api/v1/vertex/v1{AT}/publishers/anthropic/models/{CLAUDE}:{action}"
     response = httpx.post(url, json=body, headers={"authorization": f"Bearer {served.token}"}, trust_env=False)
-    assert (response.status_code, google.seen) == (400, [])
+    assert (response.status_code, simulator.seen) == (400, [])
 
 
-def test_many_calls_share_one_token(served, google, tokens):
+def test_many_calls_share_one_token(served, simulator, tokens):
     way = Way(served, "gateway")
     client = way.genai()
     client.models.generate_content(model=GEMINI, contents="x")
@@ -343,12 +327,12 @@ def test_no_token_and_no_private_key_is_in_the_record_or_the_log(served, tokens)
     assert not [secret for secret in secrets if secret in written]
 
 
-def test_a_refused_token_is_replaced_in_the_same_call(served, google, tokens):
+def test_a_refused_token_is_replaced_in_the_same_call(served, simulator, tokens):
     way = Way(served, "proxy")
     way.genai().models.generate_content(model=GEMINI, contents="x")
     issued = list(tokens.issued)
     del tokens.issued[:]
-    google.forget()
+    simulator.forget()
     began = new_call_id()
     try:
         stream = way.genai().models.generate_content_stream(model=GEMINI, contents="x")
@@ -356,30 +340,30 @@ def test_a_refused_token_is_replaced_in_the_same_call(served, google, tokens):
         assert len(tokens.issued) == 1
     finally:
         tokens.issued[:0] = issued
-    first, second = google.seen
+    first, second = simulator.seen
     assert first.body == second.body
     event = served.finished_event(began)
     assert (event["attempts"], event["status"], event["outcome"]) == (2, 200, "completed")
 
 
-def test_a_token_that_is_refused_although_it_is_new_is_not_sent_a_third_time(tmp_path, google, tokens):
+def test_a_token_that_is_refused_although_it_is_new_is_not_sent_a_third_time(tmp_path, simulator, tokens):
     """The simulator refuses whatever token there is. Later, another one is fetched without a restart."""
     (tmp_path / "account.json").write_text(tokens.service_account())
-    running = Wirekey(tmp_path, configuration(google, tmp_path, credentials="account.json"), environ=KEY_ENVIRONMENT)
+    running = Wirekey(tmp_path, configuration(simulator, tmp_path, credentials="account.json"), environ=KEY_ENVIRONMENT)
     own = {"authorization": f"Bearer {running.add_agent('alice')}"}
     url = f"http://{running.running.gateway}/api/v1/vertex/v1{AT}/publishers/google/models/{GEMINI}:generateContent"
     body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}
     failing = own | {"x-simulator": "fail=401"}
     response = httpx.post(url, json=body, headers=failing, trust_env=False)
-    assert (response.status_code, len(google.seen)) == (401, 2)
+    assert (response.status_code, len(simulator.seen)) == (401, 2)
     wait_for(lambda: httpx.post(url, json=body, headers=own, trust_env=False).is_success, "another token")
     running.stop()
 
 
-def test_other_calls_go_on_while_a_token_is_fetched(tmp_path, google, tokens):
+def test_other_calls_go_on_while_a_token_is_fetched(tmp_path, simulator, tokens):
     """The token server does not respond. A call of another provider is not delayed by it."""
     (tmp_path / "account.json").write_text(tokens.service_account())
-    running = Wirekey(tmp_path, configuration(google, tmp_path, credentials="account.json"), environ=KEY_ENVIRONMENT)
+    running = Wirekey(tmp_path, configuration(simulator, tmp_path, credentials="account.json"), environ=KEY_ENVIRONMENT)
     running.token = running.add_agent("alice")
     way, done = Way(running, "gateway"), []
     tokens.go_on.clear()
@@ -401,19 +385,19 @@ def test_other_calls_go_on_while_a_token_is_fetched(tmp_path, google, tokens):
     running.stop()
 
 
-def test_without_credentials_the_error_says_what_to_set(tmp_path, google):
+def test_without_credentials_the_error_says_what_to_set(tmp_path, simulator):
     (tmp_path / "home").mkdir()
     environ = {**KEY_ENVIRONMENT, "HOME": str(tmp_path / "home"), "NO_GCE_CHECK": "true"}
-    running = Wirekey(tmp_path, configuration(google, tmp_path), environ=environ)
+    running = Wirekey(tmp_path, configuration(simulator, tmp_path), environ=environ)
     running.token = running.add_agent("alice")
     way = Way(running, "gateway")
     with pytest.raises(errors.ServerError, match="GOOGLE_APPLICATION_CREDENTIALS"):
         way.genai().models.generate_content(model=GEMINI, contents="x")
-    assert google.seen == []
+    assert simulator.seen == []
     running.stop()
 
 
-def test_the_login_of_a_person_is_used_with_its_quota_project(tmp_path, google, tokens):
+def test_the_login_of_a_person_is_used_with_its_quota_project(tmp_path, simulator, tokens):
     login = {
         "type": "authorized_user",
         "client_id": "an-id.apps.example",
@@ -422,20 +406,20 @@ def test_the_login_of_a_person_is_used_with_its_quota_project(tmp_path, google, 
         "quota_project_id": "billed-project",
     }
     (tmp_path / "adc.json").write_text(json.dumps(login))
-    settings = configuration(google, tmp_path, projects=["my-project"])
+    settings = configuration(simulator, tmp_path, projects=["my-project"])
     settings["google"] = {"token_url": tokens.url}
     environ = {**KEY_ENVIRONMENT, "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "adc.json")}
     running = Wirekey(tmp_path, settings, environ=environ)
     running.token = running.add_agent("alice")
     way = Way(running, "gateway")
     assert way.genai().models.generate_content(model=GEMINI, contents="x").text
-    assert sent(google)[2]["x-goog-user-project"] == "billed-project"
+    assert sent(simulator)[2]["x-goog-user-project"] == "billed-project"
     running.stop()
 
 
-def test_the_programs_own_token_is_passed_through_the_proxy(tmp_path, google, tokens):
+def test_the_programs_own_token_is_passed_through_the_proxy(tmp_path, simulator, tokens):
     tokens.issued.append("ya29.the-programs-own-token")
-    settings = configuration(google, tmp_path, key_source="passthrough")
+    settings = configuration(simulator, tmp_path, key_source="passthrough")
     running = Wirekey(tmp_path, settings, environ=KEY_ENVIRONMENT)
     running.token = running.add_agent("alice")
     way = Way(running, "proxy")
@@ -448,5 +432,5 @@ def test_the_programs_own_token_is_passed_through_the_proxy(tmp_path, google, to
         http_client=anthropic.DefaultHttpxClient(**way.options()),
     )
     assert client.messages.create(model=CLAUDE, max_tokens=50, messages=MESSAGES).content
-    assert sent(google)[1] == "ya29.the-programs-own-token"
+    assert sent(simulator)[1] == "ya29.the-programs-own-token"
     running.stop()

@@ -8,19 +8,15 @@ import subprocess
 import pytest
 
 from tests.clients.conversation import installed
+from tests.end_to_end.own_simulator import simulator
 from tests.end_to_end.test_translation import CLIENTS
-from tests.running import SimulatorThread, wirekey_behind
+from tests.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.model_name import BACKENDS
 
+__all__ = ["simulator"]
+
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import http.client
 import json
-import time
 
 import anthropic
 import boto3
@@ -16,19 +15,14 @@ import pytest
 from botocore.config import Config
 from google import genai
 
-from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
-from wirekey.call import new_call_id
+from tests.end_to_end.own_simulator import simulator, since
+from tests.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.providers import PROVIDERS
+
+__all__ = ["simulator", "since"]
 
 QUESTION = [{"role": "user", "content": "Say hello."}]
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +45,6 @@ def token(wirekey):
 def openai_client(base, token):
     with openai.OpenAI(api_key=token, base_url=base + "/v1", max_retries=0) as client:
         yield client
-
-
-@pytest.fixture
-def since():
-    """An id of the moment before the test."""
-    time.sleep(0.002)
-    return new_call_id()
 
 
 @pytest.mark.parametrize("root", ["/v1", "/api/v1/openai/v1"])

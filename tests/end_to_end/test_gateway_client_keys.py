@@ -7,19 +7,15 @@ import openai
 import pytest
 from google import genai
 
-from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from tests.end_to_end.own_simulator import simulator
+from tests.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.call import new_call_id
+
+__all__ = ["simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 QUESTION = [{"role": "user", "content": "hello"}]
 HEADERS = {"openai": "X-OpenAI-Key", "gemini": "X-Gemini-Key"}
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
 
 
 @pytest.fixture(scope="module")

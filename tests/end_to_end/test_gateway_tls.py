@@ -12,20 +12,16 @@ import openai
 import pytest
 from click.testing import CliRunner
 
-from tests.running import PATIENCE, SimulatorThread, wirekey_behind
+from tests.end_to_end.own_simulator import simulator
+from tests.running import PATIENCE, wirekey_behind
 from wirekey.ca import authority
 from wirekey.cli.doctor import command as doctor
 from wirekey.egress.hosts import provider_hosts
 
+__all__ = ["simulator"]
+
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 NAMES = ("localhost", "127.0.0.1")
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
 
 
 @pytest.fixture(scope="module")

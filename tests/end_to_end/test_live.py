@@ -5,31 +5,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import ssl
 import sys
 import time
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from socket import SHUT_RDWR, create_connection
 
 import pytest
 from google import genai
 from google.genai import types
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from tests.clients.conversation import run_behind_exec
+from tests.end_to_end.own_simulator import simulator, since
 from tests.end_to_end.test_gateway import LISTEN
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for, wirekey_behind
-from wirekey.call import new_call_id
+from tests.end_to_end.websocket_clients import (
+    BREAKS,
+    Way,
+    closed,
+    dialled,
+    files_with,
+    fresh,
+    interrupted_calls,
+    program_of,
+    refusal_of,
+    token,
+)
+from tests.running import PATIENCE, PROVIDER_KEYS, wirekey_behind
+
+__all__ = ["fresh", "simulator", "since", "token"]
 
 MODEL = "gemini-live-2.5-flash-preview"
 HOST = "generativelanguage.googleapis.com"
 METHOD = "/ws/google.ai.generativelanguage.{}.GenerativeService.BidiGenerateContent"
 PATH = METHOD.format("v1beta")
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "realtime.md"
 CANARY = "canary-81c4-of-a-frame"
 POLICY = """package wirekey.authz
 import rego.v1
@@ -51,13 +60,6 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
-
-
-@pytest.fixture(scope="module")
 def wirekey(tmp_path_factory, simulator):
     folder = tmp_path_factory.mktemp("wirekey")
     (folder / "policies").mkdir()
@@ -73,32 +75,10 @@ def wirekey(tmp_path_factory, simulator):
         yield proxy
 
 
-@pytest.fixture(scope="module")
-def token(wirekey):
-    return wirekey.add_agent("alice", role="engineer")
-
-
-@pytest.fixture(autouse=True)
-def fresh(simulator, monkeypatch):
-    for name in ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "GOOGLE_API_KEY", "GEMINI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    simulator.simulator.script.clear()
-    simulator.forget()
-
-
-@pytest.fixture
-def since():
-    time.sleep(0.002)
-    return new_call_id()
-
-
 @dataclass
-class Way:
-    """Where the SDK connects to, with which key and options."""
+class LiveWay(Way):
+    """Where the SDK connects to, with which version of the API."""
 
-    base_url: str
-    key: str
-    options: dict
     version: str = "v1beta"
 
     @property
@@ -114,15 +94,15 @@ def ways(simulator, wirekey, token):
     by_proxy = {"ssl": trusting, "proxy": wirekey.proxy_url("alice", token)}
     gateway = wirekey.running.gateway
     return {
-        "direct": Way(
+        "direct": LiveWay(
             simulator.url,
             PROVIDER_KEYS["gemini"],
             {"ssl": ssl.create_default_context(cafile=simulator.ca_file), "proxy": None},
         ),
-        "proxy": Way(f"https://{HOST}/", "no-key-at-all", by_proxy),
-        "proxy, v1alpha": Way(f"https://{HOST}/", "no-key-at-all", by_proxy, "v1alpha"),
-        "gateway": Way(f"https://{gateway}/", token, {"ssl": trusting, "proxy": None}),
-        "gateway, prefix": Way(f"https://{gateway}/api/v1/gemini", token, {"ssl": trusting, "proxy": None}),
+        "proxy": LiveWay(f"https://{HOST}/", "no-key-at-all", by_proxy),
+        "proxy, v1alpha": LiveWay(f"https://{HOST}/", "no-key-at-all", by_proxy, "v1alpha"),
+        "gateway": LiveWay(f"https://{gateway}/", token, {"ssl": trusting, "proxy": None}),
+        "gateway, prefix": LiveWay(f"https://{gateway}/api/v1/gemini", token, {"ssl": trusting, "proxy": None}),
     }
 
 
@@ -137,7 +117,7 @@ def plain(message) -> dict:
     return without_ids(message.model_dump(exclude_none=True, mode="json"))
 
 
-async def talk(way: Way) -> list[dict]:
+async def talk(way: LiveWay) -> list[dict]:
     """A session with a turn in text, one that calls a tool, and speech that the model answers unasked."""
     heard = []
     async with way.client.aio.live.connect(model=MODEL, config=CONFIG) as session:
@@ -195,14 +175,10 @@ def test_the_sdk_gets_the_same_transcript_as_direct(name, ways, simulator, wirek
 # Raw clients, for what an SDK does not do.
 
 
-@contextlib.contextmanager
-def dialled(wirekey, token, *, path=PATH, **options):
+def without_setup(wirekey, token, *, path=PATH, **options):
     """A WebSocket of which the setup was not sent."""
     headers = {"x-goog-api-key": token} if token else {}
-    address = f"ws://{wirekey.running.gateway}{path}"
-    options = {"proxy": None, "close_timeout": PATIENCE} | options
-    with connect(address, additional_headers=headers, **options) as socket:
-        yield socket
+    return dialled(wirekey, path, headers, **options)
 
 
 def setup(model=MODEL, **members) -> str:
@@ -211,7 +187,7 @@ def setup(model=MODEL, **members) -> str:
 
 @contextlib.contextmanager
 def opened(wirekey, token, model=MODEL, **options):
-    with dialled(wirekey, token, **options) as socket:
+    with without_setup(wirekey, token, **options) as socket:
         socket.send(setup(model))
         assert json.loads(socket.recv(PATIENCE)) == {"setupComplete": {}}
         yield socket
@@ -239,26 +215,12 @@ def text_of(messages) -> str:
     return "".join(parts)
 
 
-def drop_all(socket):
-    while True:
-        socket.recv(PATIENCE)
-
-
-def closed(socket) -> tuple[int, str]:
-    """The code and reason with which the connection is closed. Messages before it are dropped."""
-    with pytest.raises(ConnectionClosed) as error:
-        drop_all(socket)
-    return error.value.rcvd.code, error.value.rcvd.reason
-
-
 def refused(wirekey, token, **options) -> int:
-    with pytest.raises(InvalidStatus) as error, dialled(wirekey, token, **options):
-        pass
-    return error.value.response.status_code
+    return refusal_of(without_setup(wirekey, token, **options))
 
 
 def test_nothing_goes_to_the_provider_before_the_setup_was_judged(wirekey, token, simulator):
-    with dialled(wirekey, token) as socket:
+    with without_setup(wirekey, token) as socket:
         socket.ping().wait(PATIENCE)
         assert not simulator.seen
         socket.send(setup())
@@ -327,7 +289,7 @@ TOOL = {"tools": [{"functionDeclarations": [{"name": "forbidden"}]}]}
 def test_a_setup_that_is_denied_or_can_be_read_in_two_ways_closes_the_connection(
     *, message, code, says, binary, wirekey, token, simulator, since
 ):
-    with dialled(wirekey, token) as socket:
+    with without_setup(wirekey, token) as socket:
         socket.send(message.encode() if binary else message)
         found, reason = closed(socket)
     assert (found, says in reason) == (code, True), reason
@@ -370,7 +332,7 @@ HALF = b"\0" * 600_000
 def test_a_first_message_that_breaks_the_protocol_closes_the_connection(
     *, frames, code, says, wirekey, token, simulator, since
 ):
-    with dialled(wirekey, token, compression=None) as socket:
+    with without_setup(wirekey, token, compression=None) as socket:
         socket.socket.sendall(frames)
         found, reason = closed(socket)
     assert (found, says in reason) == (code, True), reason
@@ -394,7 +356,7 @@ def test_a_setup_in_fragments_and_frames_that_follow_it_at_once_arrive(binary, w
     content = {"turns": [{"role": "user", "parts": [{"text": "Hello."}]}], "turnComplete": True}
     messages = [setup().encode(), json.dumps({"clientContent": content}).encode()]
     kind = 2 if binary else 1
-    with dialled(wirekey, token, compression=None) as socket:
+    with without_setup(wirekey, token, compression=None) as socket:
         first, then = messages
         frames = masked(first[:9], kind) + masked(b"ping", 0x89) + masked(first[9:], 0x80) + masked(then, 0x80 | kind)
         socket.socket.sendall(frames[:30])
@@ -407,7 +369,7 @@ def test_a_setup_in_fragments_and_frames_that_follow_it_at_once_arrive(binary, w
 @pytest.mark.parametrize("behaviour", ["bytewise", "headers-delay=0.05", "hints"])
 def test_a_setup_byte_by_byte_and_each_delivery_of_the_provider_arrive(behaviour, wirekey, token, simulator):
     simulator.simulator.script.add(behaviour)
-    with dialled(wirekey, token, compression=None) as socket:
+    with without_setup(wirekey, token, compression=None) as socket:
         for byte in masked(setup().encode(), 0x81):
             socket.socket.sendall(bytes((byte,)))
         assert json.loads(socket.recv(PATIENCE)) == {"setupComplete": {}}
@@ -417,7 +379,7 @@ def test_a_setup_byte_by_byte_and_each_delivery_of_the_provider_arrive(behaviour
 
 def test_a_route_replaces_the_model_and_nothing_else(wirekey, token, simulator, since):
     written = '{ "setup" : {"systemInstruction": {"parts":[{"text":"gemini-voice"}]},\n"model":"models/gemini-voice" }}'
-    with dialled(wirekey, token) as socket:
+    with without_setup(wirekey, token) as socket:
         socket.send(written)
         assert json.loads(socket.recv(PATIENCE)) == {"setupComplete": {}}
     assert simulator.seen[0].body == written.replace("models/gemini-voice", f"models/{MODEL}").encode()
@@ -426,7 +388,7 @@ def test_a_route_replaces_the_model_and_nothing_else(wirekey, token, simulator, 
 
 
 def test_a_model_string_sets_parameters_in_the_setup(wirekey, token, simulator):
-    with dialled(wirekey, token) as socket:
+    with without_setup(wirekey, token) as socket:
         socket.send(setup(f"{MODEL}?temperature=0.5"))
         assert json.loads(socket.recv(PATIENCE)) == {"setupComplete": {}}
     sent = json.loads(simulator.seen[0].body)["setup"]
@@ -509,7 +471,7 @@ def test_a_later_message_that_can_be_read_in_two_ways_ends_the_connection(messag
 def test_a_provider_that_does_not_open_the_connection(*, behaviour, code, outcome, wirekey, token, simulator, since):
     for _ in range(4):
         simulator.simulator.script.add(behaviour)
-    with dialled(wirekey, token) as socket:
+    with without_setup(wirekey, token) as socket:
         socket.send(setup())
         assert closed(socket)[0] == code
     event = wirekey.finished_event(since)
@@ -528,30 +490,20 @@ def test_a_failed_opening_is_tried_again_with_the_next_model_of_the_route(wireke
     assert (connection["attempts"], connection["model"], response["model"]) == (2, MODEL, MODEL)
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "code", "outcome"),
-    [
-        ("truncate-after=3", None, "upstream_reset"),
-        ("reset-after=3", None, "upstream_reset"),
-        ("garble-after=3", None, "upstream_reset"),
-        ("error-after=3", 1011, "upstream_error"),
-    ],
-)
+@pytest.mark.parametrize(("behaviour", "code", "outcome"), BREAKS)
 def test_a_connection_that_the_provider_breaks_off_ends_at_the_client_too(
     *, behaviour, code, outcome, wirekey, token, simulator, since
 ):
     simulator.simulator.script.add(behaviour)
     with opened(wirekey, token) as socket:
         say(socket)
-        with pytest.raises(ConnectionClosed) as error:
-            drop_all(socket)
-    assert (error.value.rcvd.code if error.value.rcvd else None) == code
+        assert closed(socket)[0] == code
     connection, response = wirekey.finished_events(2, since)
     assert (connection["outcome"], response["outcome"]) == (outcome, outcome)
 
 
 def test_a_client_that_leaves_before_its_setup_is_recorded(wirekey, token, simulator, since):
-    with dialled(wirekey, token):
+    with without_setup(wirekey, token):
         pass
     event = wirekey.finished_event(since)
     assert (event["outcome"], event["status"]) == ("client_cancelled", None)
@@ -559,7 +511,7 @@ def test_a_client_that_leaves_before_its_setup_is_recorded(wirekey, token, simul
 
 
 def test_a_client_that_disconnects_before_its_setup_is_recorded(wirekey, token, simulator, since):
-    with dialled(wirekey, token) as socket:
+    with without_setup(wirekey, token) as socket:
         socket.socket.shutdown(SHUT_RDWR)
     assert wirekey.finished_event(since)["outcome"] == "client_cancelled"
     assert not simulator.seen
@@ -568,7 +520,7 @@ def test_a_client_that_disconnects_before_its_setup_is_recorded(wirekey, token, 
 @pytest.mark.parametrize("has_setup", [False, True], ids=["before the setup", "after it"])
 def test_a_revoked_agent_is_disconnected(has_setup, wirekey):
     name = f"short-lived-{time.time_ns()}"
-    way = opened if has_setup else dialled
+    way = opened if has_setup else without_setup
     with way(wirekey, wirekey.add_agent(name)) as socket:
         wirekey.agents.revoke(name)
         found, reason = closed(socket)
@@ -593,7 +545,7 @@ def test_nothing_of_a_frame_is_kept(wirekey, token):
     wirekey.finished_events(2)
     files = [path for path in wirekey.folder.rglob("*") if path.is_file() and "policies" not in path.parts]
     assert len(files) > 3
-    assert not [path for path in files if CANARY.encode() in path.read_bytes()]
+    assert not set(files) & set(files_with(wirekey, CANARY))
 
 
 # Time and the end of the process, each with a Wirekey of its own.
@@ -608,14 +560,14 @@ def impatient(tmp_path_factory, simulator):
 
 
 def test_a_setup_that_does_not_come_in_time_closes_the_connection(impatient, simulator):
-    with dialled(*impatient, ping_interval=None) as socket:
+    with without_setup(*impatient, ping_interval=None) as socket:
         assert closed(socket)[0] == 1008
     assert not simulator.seen
 
 
 def test_a_provider_that_does_not_open_the_connection_in_time(impatient, simulator):
     simulator.simulator.script.add("headers-delay=60")
-    with dialled(*impatient, ping_interval=None) as socket:
+    with without_setup(*impatient, ping_interval=None) as socket:
         socket.send(setup())
         found, reason = closed(socket)
     assert (found, reason.partition(":")[0]) == (1011, "upstream_timeout")
@@ -629,9 +581,9 @@ def test_an_idle_connection_is_closed(impatient):
 def test_draining_announces_the_end_and_waits_for_the_turn(tmp_path, simulator):
     with wirekey_behind(tmp_path, simulator, listen=LISTEN, timeouts={"drain": PATIENCE}) as proxy:
         token = proxy.add_agent("alice")
-        with dialled(proxy, token) as waiting, opened(proxy, token) as socket:
+        with without_setup(proxy, token) as waiting, opened(proxy, token) as socket:
             tools = {"tools": [{"functionDeclarations": [{"name": "look_up"}]}]}
-            with dialled(proxy, token) as calling:
+            with without_setup(proxy, token) as calling:
                 calling.send(setup(**tools))
                 calling.recv(PATIENCE)
                 say(calling, "Please call a tool.")
@@ -649,9 +601,9 @@ def test_draining_announces_the_end_and_waits_for_the_turn(tmp_path, simulator):
         assert {event["outcome"] for event in proxy.events()} == {"completed", "denied"}
 
 
+@pytest.mark.usefixtures("token")
 def test_the_program_of_the_guide_talks(wirekey, tmp_path):
-    guide = GUIDE.read_text().partition("## Gemini Live")[2]
-    (tmp_path / "live.py").write_text(re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1])
+    (tmp_path / "live.py").write_text(program_of("Gemini Live"))
     done = run_behind_exec(wirekey, sys.executable, "live.py", folder=tmp_path)
     assert done.stdout.startswith("Hello from the simulator"), done.stderr
 
@@ -682,11 +634,6 @@ def test_after_a_kill_the_connection_and_its_turn_are_in_the_record(tmp_path, si
             proxy.process.kill()
             proxy.process.wait(PATIENCE)
         proxy.start()
-
-        def interrupted():
-            events = proxy.events()
-            return len(events) == 2 and all(event["outcome"] == "interrupted" for event in events) and events
-
-        connection, response = wait_for(interrupted, "two interrupted calls")
+        connection, response = interrupted_calls(proxy)
         assert response["parent_id"] == connection["id"]
         assert (connection["model"], response["operation"]) == (MODEL, "realtime.response")

@@ -9,11 +9,14 @@ import pytest
 from google import genai
 from google.genai import errors as genai_errors
 
+from tests.end_to_end.own_simulator import simulator
 from tests.end_to_end.test_translation import CLIENTS, Anthropic, Chat, Converse, Gemini
-from tests.running import SimulatorThread, wirekey_behind
+from tests.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.model_name import BACKENDS
 from wirekey_simulator.text import TEXT
+
+__all__ = ["simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 POLICY = """package wirekey.authz
@@ -36,13 +39,6 @@ OWN = {
     "converse": ("bedrock",),
 }
 """Format → the providers that answer it themselves."""
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
 
 
 @pytest.fixture(scope="module")

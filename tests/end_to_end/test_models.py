@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 import anthropic
 import httpx
 import openai
 import pytest
 from google import genai
 
-from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
-from wirekey.call import new_call_id
+from tests.end_to_end.own_simulator import simulator, since
+from tests.running import PROVIDER_KEYS, wirekey_behind
+
+__all__ = ["simulator", "since"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 POLICY = """package wirekey.authz
@@ -39,13 +39,6 @@ ONE_OF_EACH = {"gpt-4o-mini", "gemini-2.5-flash", "claude-sonnet-4-5", "amazon.n
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
-
-
-@pytest.fixture(scope="module")
 def wirekey(tmp_path_factory, simulator):
     folder = tmp_path_factory.mktemp("wirekey")
     (folder / "policies").mkdir()
@@ -66,13 +59,6 @@ def tokens(wirekey):
     return {name: wirekey.add_agent(name, role=role) for name, role in roles.items()} | {
         "reader": wirekey.add_agent("reader", permissions=("web:read",))
     }
-
-
-@pytest.fixture
-def since():
-    """An id of the moment before the test."""
-    time.sleep(0.002)
-    return new_call_id()
 
 
 def openai_client(base, token):

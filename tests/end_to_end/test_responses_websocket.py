@@ -5,24 +5,38 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
-import ssl
-import subprocess
-import sys
 import time
 from socket import create_connection
 
 import openai
 import pytest
-from websockets.exceptions import ConnectionClosed
 
+from tests.end_to_end.own_simulator import simulator, since
 from tests.end_to_end.test_gateway import LISTEN
-from tests.end_to_end.test_realtime import CANARY, GUIDE, NO_CANARY, Way, opened, plain, refused, say, until
+from tests.end_to_end.websocket_clients import (
+    BREAKS,
+    Way,
+    closed,
+    files_with,
+    fresh,
+    interrupted_calls,
+    opened,
+    plain,
+    program_of,
+    refused,
+    run_with_openai,
+    say,
+    token,
+    until,
+    ways,
+)
 from tests.realtime.test_endurance import memory_of
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for, wirekey_behind
-from wirekey.call import new_call_id
+from tests.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
+
+__all__ = ["fresh", "simulator", "since", "token", "ways"]
 
 PATH = "/v1/responses"
+CANARY = "canary-3d90-of-a-frame"
 INPUT = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": f"Hello. {CANARY}"}]}]
 TOOL = {"type": "function", "name": "look_up", "parameters": {"type": "object", "properties": {}}}
 FORBIDDEN = TOOL | {"name": "forbidden"}
@@ -45,13 +59,6 @@ ROUTES = [
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
-
-
-@pytest.fixture(scope="module")
 def wirekey(tmp_path_factory, simulator):
     folder = tmp_path_factory.mktemp("wirekey")
     (folder / "policies").mkdir()
@@ -65,41 +72,6 @@ def wirekey(tmp_path_factory, simulator):
     (folder / "other-key").write_text("sk-other-key")
     with wirekey_behind(folder, simulator, listen=LISTEN, **settings) as proxy:
         yield proxy
-
-
-@pytest.fixture(scope="module")
-def token(wirekey):
-    return wirekey.add_agent("alice", role="engineer")
-
-
-@pytest.fixture(autouse=True)
-def fresh(simulator, monkeypatch):
-    for name in ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    simulator.simulator.script.clear()
-    simulator.forget()
-
-
-@pytest.fixture
-def since():
-    time.sleep(0.002)
-    return new_call_id()
-
-
-@pytest.fixture
-def ways(simulator, wirekey, token):
-    trusting = ssl.create_default_context(cafile=wirekey.root)
-    direct = ssl.create_default_context(cafile=simulator.ca_file)
-    gateway = wirekey.running.gateway
-    return {
-        "direct": Way(f"{simulator.url}/v1", PROVIDER_KEYS["openai"], {"ssl": direct}),
-        "proxy": Way(
-            "https://api.openai.com/v1", "no-key", {"ssl": trusting, "proxy": wirekey.proxy_url("alice", token)}
-        ),
-        "gateway": Way(f"http://{gateway}/v1", token, {"proxy": None}),
-        "gateway, TLS": Way(f"https://{gateway}/api/v1/openai/v1", token, {"ssl": trusting, "proxy": None}),
-        "gateway, compressed": Way(f"http://{gateway}/v1", token, {"proxy": None, "compression": "deflate"}),
-    }
 
 
 def heard_until_end(connection) -> list[dict]:
@@ -391,9 +363,7 @@ def test_a_large_request_is_judged_and_changed_like_a_small_one(compression, wir
 def test_a_request_larger_than_the_limit_of_bodies_closes_the_connection(compression, wirekey, token, simulator):
     with connected(wirekey, token, compression=compression) as socket:
         ask(socket, input="A" * BODY_LIMIT)
-        with pytest.raises(ConnectionClosed) as closed:
-            until(socket, "nothing")
-    assert closed.value.rcvd.code == 1009
+        assert closed(socket)[0] == 1009
     assert simulator.seen[0].size == 0
 
 
@@ -402,29 +372,17 @@ def test_a_revoked_agent_is_disconnected(wirekey):
     with connected(wirekey, wirekey.add_agent(name)) as socket:
         answered(socket)
         wirekey.agents.revoke(name)
-        with pytest.raises(ConnectionClosed) as closed:
-            until(socket, "nothing")
-    assert closed.value.rcvd.code == 1008
+        assert closed(socket)[0] == 1008
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "code", "outcome"),
-    [
-        ("truncate-after=3", None, "upstream_reset"),
-        ("reset-after=3", None, "upstream_reset"),
-        ("garble-after=3", None, "upstream_reset"),
-        ("error-after=3", 1011, "upstream_error"),
-    ],
-)
+@pytest.mark.parametrize(("behaviour", "code", "outcome"), BREAKS)
 def test_a_connection_that_the_provider_breaks_off_ends_at_the_client_too(
     *, behaviour, code, outcome, wirekey, token, simulator, since
 ):
     simulator.simulator.script.add(behaviour)
     with connected(wirekey, token) as socket:
         ask(socket)
-        with pytest.raises(ConnectionClosed) as closed:
-            until(socket, "nothing")
-    assert (closed.value.rcvd.code if closed.value.rcvd else None) == code
+        assert closed(socket)[0] == code
     connection, response = wirekey.finished_events(2, since)
     assert (connection["outcome"], response["outcome"]) == (outcome, outcome)
     assert response["output_tokens"] is None
@@ -454,9 +412,7 @@ def test_lanes_are_recorded_apart(wirekey, token, simulator, since):
 def test_nothing_of_a_frame_is_in_a_file_of_wirekey(ways, wirekey, since):
     talk(ways["gateway"])
     wirekey.finished_events(7, since)
-    for file in wirekey.folder.rglob("*"):
-        if file.is_file():
-            assert CANARY.encode() not in file.read_bytes(), NO_CANARY
+    assert not files_with(wirekey, CANARY)
 
 
 def test_requests_do_not_stay_in_memory(wirekey, token):
@@ -494,9 +450,7 @@ def test_a_process_that_stops_closes_its_connections_after_their_responses(tmp_p
             wait_for(lambda: not accepts(proxy), "the end of the listener")
             simulator.loop.call_soon_threadsafe(simulator.simulator.gate.open)
             assert until(socket, "response.completed")
-            with pytest.raises(ConnectionClosed) as closed:
-                until(socket, "nothing")
-            assert closed.value.rcvd.code == 1001
+            assert closed(socket)[0] == 1001
         assert proxy.process.wait(PATIENCE) == 0
         connection, response = proxy.events()
         assert (connection["outcome"], response["outcome"]) == ("completed", "completed")
@@ -511,12 +465,7 @@ def test_after_a_kill_the_connection_and_its_response_are_in_the_record(tmp_path
             proxy.process.kill()
             proxy.process.wait(PATIENCE)
         proxy.start()
-
-        def interrupted():
-            found = [each for each in proxy.events() if each["outcome"] == "interrupted"]
-            return found if len(found) == 2 else None
-
-        connection, response = wait_for(interrupted, "two interrupted calls")
+        connection, response = interrupted_calls(proxy)
         assert response["parent_id"] == connection["id"]
         assert (connection["operation"], response["operation"]) == ("responses.connect", "responses")
         assert response["requested_model"] == "gpt-5"
@@ -559,12 +508,5 @@ def test_a_connection_that_leads_nowhere_makes_programs_use_http(role, led_elsew
 
 
 def test_the_program_of_the_guide_talks(wirekey, token, tmp_path):
-    section = GUIDE.read_text().partition("## Responses over a WebSocket")[2]
-    program = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
-    (tmp_path / "talk.py").write_text(program)
-    base = {"OPENAI_API_KEY": token, "OPENAI_BASE_URL": f"http://{wirekey.running.gateway}/v1"}
-    environ = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()} | base
-    done = subprocess.run(
-        [sys.executable, "talk.py"], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=PATIENCE
-    )
+    done = run_with_openai(program_of("Responses over a WebSocket"), wirekey, token, tmp_path)
     assert done.stdout.count("Hello from the simulator") == 2, done.stderr

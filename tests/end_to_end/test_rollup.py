@@ -19,9 +19,12 @@ import openai
 import pytest
 
 from tests.end_to_end.conversations import FORMATS, TOOL, Anthropic, Chat, Converse, Gemini
+from tests.end_to_end.own_simulator import simulator
 from tests.end_to_end.sdk_calls import Way
 from tests.running import PROVIDER_KEYS, SimulatorThread, Wirekey, wait_for, wirekey_behind
 from wirekey.call import new_call_id
+
+__all__ = ["simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 SYSTEM = "You are terse."
@@ -92,13 +95,6 @@ class Deployment:
         with httpx.Client(verify=ssl.create_default_context(cafile=self.wirekey.certs / "bundle.pem")) as client:
             url = f"https://{self.wirekey.running.gateway}/v1/chat/completions"
             return client.post(url, json={"model": "gpt-4o-mini", **body}, headers=sent)
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
 
 
 @pytest.fixture(scope="module")

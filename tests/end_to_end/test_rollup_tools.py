@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from tests.end_to_end.own_simulator import simulator
 from tests.end_to_end.sessions import PNG
-from tests.running import SimulatorThread, wait_for, wirekey_behind
+from tests.running import wait_for, wirekey_behind
 from wirekey.call import new_call_id
 from wirekey_simulator.text import TEXT
+
+__all__ = ["simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 ROLLUP = {"enabled": True, "entries": 200, "threshold": 10**6}
@@ -153,13 +156,6 @@ FORMS = {
         lambda body: "".join(block["text"] for block in body["system"]) if body.get("system") else None,
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from tests.clients.conversation import HERE, Program, frameworks_python, install_node_packages, installed
+from tests.end_to_end.own_simulator import simulator
 from tests.end_to_end.sessions import (
     ASKS,
     MEDIA,
@@ -33,9 +34,11 @@ from tests.end_to_end.sessions import (
     hold,
     result_of,
 )
-from tests.running import PATIENCE, SimulatorThread, bare_environment, wirekey_behind
+from tests.running import PATIENCE, bare_environment, wirekey_behind
 from tests.translation.sdk_types import check_request
 from wirekey_simulator.history import history
+
+__all__ = ["simulator"]
 
 NODE = HERE / "node"
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
@@ -67,13 +70,6 @@ OWN = {
 }  # fmt: skip
 PAIRS = [(client, upstream) for client in SESSIONS for upstream in FORMATS if (client, upstream) not in OWN]
 PAIRS += [("openai.chat", "nova"), ("gemini", "adaptive")]
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
 
 
 @pytest.fixture(scope="module")

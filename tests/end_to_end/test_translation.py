@@ -19,7 +19,8 @@ from botocore.config import Config
 from google import genai
 from google.genai import errors as genai_errors
 
-from tests.running import SimulatorThread, wirekey_behind
+from tests.end_to_end.own_simulator import simulator
+from tests.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.body import SPOOL_ABOVE
 from wirekey.calls.translated import AT_ONCE
@@ -28,6 +29,8 @@ from wirekey.translation.own_format import without_signed_state
 from wirekey.translation.requests import translate_request
 from wirekey.translation.state import StateReader
 from wirekey_simulator.text import TEXT
+
+__all__ = ["simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 MODELS = {
@@ -63,13 +66,6 @@ VECTORS = {
     "cohere": ("bedrock", "cohere.embed-english-v3"),
 }
 """Upstreams that make vectors, and their models."""
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield simulator
-    simulator.stop()
 
 
 @pytest.fixture(scope="module")

@@ -132,3 +132,27 @@ def test_a_provider_that_begins_responses_without_end_is_disconnected(kind, reco
 
     asyncio.run(flood())
     assert record.services.calls.states == {}
+
+
+KEY = "sk-of-the-provider"
+
+
+@pytest.mark.parametrize("written", [KEY, "\\u0073k-of-the-provider"], ids=["plain", "escaped"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        '{"type":"error","status":400,"error":{"code":"not KEY"}}',
+        '{"type":"response.incomplete","response":{"id":"r","model":"KEY","incomplete_details":{"reason":"KEY"}}}',
+        '{"type":"response.failed","response":{"id":"r","status":"failed","error":{"code":"KEY"}}}',
+    ],
+    ids=["error", "reason", "failure"],
+)
+def test_a_key_that_the_provider_quotes_is_not_recorded(event, written, record, monkeypatch):
+    session = record.session()
+    monkeypatch.setattr(ResponsesSession, "secrets", (KEY.encode(),))
+    record.ask(session, "gpt-5")
+    observe(session, began("r"))
+    record.ask(session, "gpt-5")
+    session.observe(event.replace("KEY", written).encode())
+    assert record.ended
+    assert KEY not in repr(record.ended)

@@ -106,7 +106,8 @@ class RealtimeSession:
 
     def observe(self, payload: bytes) -> None:
         """Learn from a message of the provider."""
-        for message in self.protocol.read_server(payload):
+        for found in self.protocol.read_server(payload):
+            message = without_secrets(found, self.secrets)
             match message.reports:
                 case Reports.BEGAN:
                     self.began(message)
@@ -377,3 +378,17 @@ class RealtimeSession:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+
+def without_secrets(message: ServerMessage, secrets: tuple[bytes, ...]) -> ServerMessage:
+    """Return a message of the provider without words that quote a secret, as they are recorded."""
+    usage = message.usage
+    words = (message.error_type, usage.finish_reason, usage.model) if usage else (message.error_type,)
+    quoted = [word for word in words if word and any(secret.decode("latin-1") in word for secret in secrets)]
+    if not quoted:
+        return message
+    if usage:
+        kept = [None if word in quoted else word for word in (usage.finish_reason, usage.model)]
+        usage = replace(usage, finish_reason=kept[0], model=kept[1])
+    error = None if message.error_type in quoted else message.error_type
+    return replace(message, error_type=error, usage=usage)

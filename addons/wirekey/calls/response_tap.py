@@ -165,8 +165,8 @@ class ResponseTap:
     async def finish_in_thread(self) -> None:
         """Remove the envelope of a large response, and translate it, in a thread.
 
-        The call with b"" that follows returns it. What is refused at the end, and the error of an account, is left to
-        that call.
+        The call with b"" that follows returns it. That call also raises what is refused at the end, and handles the
+        error of an account.
         """
         if self.envelope:
             rest = self.filter.end() if self.filter else []

@@ -85,7 +85,7 @@ class WholeUnwrapper:
 
     @property
     def held(self) -> bytes:
-        """What was received until now."""
+        """The bytes that were received until now."""
         return bytes(self._held)
 
     def clear(self) -> None:

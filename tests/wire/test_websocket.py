@@ -15,7 +15,8 @@ from websockets.frames import Opcode as Op
 from wirekey.call import Outcome
 from wirekey.realtime.frames import Control, WebSocketReader, close_code
 from wirekey.wire import websocket
-from wirekey.wire.websocket import FORWARD, WebSocketLimits, WebSocketRelay
+from wirekey.wire.websocket import WebSocketRelay
+from wirekey.wire.websocket_session import FORWARD, WebSocketLimits
 
 IDLE = 100.0
 

@@ -39,7 +39,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
 from wirekey.realtime.messages import Asks, ClientMessage, Reports
 from wirekey.tracebacks import forget_frames, safe_traceback
-from wirekey.wire.websocket import FORWARD, Closing, MessageDecision, WebSocketLimits
+from wirekey.wire.websocket_session import FORWARD, Closing, MessageDecision, WebSocketLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Mapping
@@ -54,7 +54,7 @@ SWITCHING_PROTOCOLS = 101
 
 
 class RealtimeSession:
-    """Implements `wirekey.wire.websocket.WebSocketSession` for one connection."""
+    """Implements `wirekey.wire.websocket_session.WebSocketSession` for one connection."""
 
     def __init__(
         self, services: Services, parent: CallState, protocol: RealtimeProtocol, headers: Mapping[str, str]

@@ -35,7 +35,7 @@ from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_json import malformed
 from wirekey.realtime.messages import Asks
 from wirekey.tracebacks import forget_frames
-from wirekey.wire.websocket import FORWARD, MessageDecision
+from wirekey.wire.websocket_session import FORWARD, MessageDecision
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from wirekey.policy.decision import Decision
     from wirekey.realtime.messages import ClientMessage, RequestProtocol, ServerMessage
     from wirekey.routing.candidate import Candidate
-    from wirekey.wire.websocket import WebSocketLimits
+    from wirekey.wire.websocket_session import WebSocketLimits
 
 JSON = "application/json"
 REMEMBERED = 64
@@ -76,7 +76,7 @@ class EndedResponse:
 
 
 class ResponsesSession(RealtimeSession):
-    """Implements `wirekey.wire.websocket.WebSocketSession` for one connection to OpenAI's Responses."""
+    """Implements `wirekey.wire.websocket_session.WebSocketSession` for one connection to OpenAI's Responses."""
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Routes
 from wirekey.secret import Secret
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.websocket import WebSocketLimits
+from wirekey.wire.websocket_session import WebSocketLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wirekey.calls.calls import Calls
     from wirekey.calls.state import CallState
     from wirekey.signing.event_signatures import EventResigner
-    from wirekey.wire.websocket import PendingDecision
+    from wirekey.wire.websocket_session import PendingDecision
 
 UNRESERVED_BYTES = 64 * 1024
 """Bytes of an unfinished event up to which no memory is reserved."""

@@ -17,7 +17,7 @@ from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock.two_way import TwoWayStream
 from wirekey.realtime.messages import Reports
-from wirekey.wire.websocket import MessageDecision, PendingDecision
+from wirekey.wire.websocket_session import MessageDecision, PendingDecision
 
 if TYPE_CHECKING:
     from mitmproxy import http

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from wirekey.realtime.messages import RequestProtocol
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireLimits
-    from wirekey.wire.websocket import PendingDecision
+    from wirekey.wire.websocket_session import PendingDecision
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wirekey.call import Outcome
     from wirekey.errors import Refusal
     from wirekey.wire.connection_pool import ConnectionPool
-    from wirekey.wire.websocket import PendingDecision, WebSocketSession
+    from wirekey.wire.websocket_session import PendingDecision, WebSocketSession
 
 
 @dataclass(frozen=True, slots=True)

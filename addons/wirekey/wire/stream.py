@@ -18,12 +18,10 @@ again, and only before any byte of a response went to the client. A response is 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mitmproxy import http
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
     DropStream,
@@ -31,7 +29,6 @@ from mitmproxy.proxy.layers.http import (
     HTTPMode,
     HttpRequestHook,
     HttpResponseHeadersHook,
-    HttpResponseHook,
     HttpStream,
     RequestData,
     RequestEndOfMessage,
@@ -50,42 +47,38 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.call import FailureKind, Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
-from wirekey.realtime.frames import Opcode, ProtocolError, control_frame
-from wirekey.realtime.handshake import accepting_fields, deflate_of
 from wirekey.tracebacks import forget_frames, safe_traceback
+from wirekey.wire import protocol_errors, websocket_opening
 from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes
 from wirekey.wire.delegate import RequestRefused, ResponseRefused
-from wirekey.wire.first_message import UNRESERVED, ClosingHandshake, FirstMessage
 from wirekey.wire.held_response import HeldResponseHook
 from wirekey.wire.http2_goaway import UNPROCESSED
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
     CANNOT_SEND,
-    ENDING,
-    NO_FIRST_MESSAGE,
-    SENT_TOO_EARLY,
     UPSTREAM_RESET,
     UPSTREAM_UNREADABLE,
     body_too_slow,
     call_too_slow,
-    first_message_too_slow,
     provider_too_slow,
 )
 from wirekey.wire.request_buffer import RequestBuffer
 from wirekey.wire.retry_hooks import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt
 from wirekey.wire.upstream_connection import GetUpstreamConnection, connect_refusal
-from wirekey.wire.websocket import DecideMessageHook, PendingDecision, WebSocketRelay
+from wirekey.wire.websocket_session import DecideMessageHook, PendingDecision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mitmproxy import http
     from mitmproxy.proxy.context import Context
-    from mitmproxy.proxy.layer import CommandGenerator
+    from mitmproxy.proxy.layer import CommandGenerator, Layer
 
     from wirekey.body import RequestBody
     from wirekey.realtime.handshake import Compression
     from wirekey.wire.delegate import WireDelegate
+    from wirekey.wire.first_message import FirstMessage
     from wirekey.wire.layer import WireLayer
 
 logger = logging.getLogger(__name__)
@@ -101,16 +94,7 @@ DRAINING_SECONDS = 2.0
 MAX_UNPROCESSED = 3
 """A request is sent again this often when the provider did not process it."""
 
-SWITCHING_PROTOCOLS = 101
 RESPONSE_EVENTS = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
-
-# How mitmproxy words protocol errors.
-CLOSED_BEFORE_RESPONSE = "server closed connection"
-"""The connection ended before the first byte of a response."""
-CONNECTION_ENDED = ("closed connection", "connection closed", "stream reset", "unexpected server response")
-"""A connection or stream ended, the last one within a head. Other errors mean that the response is malformed."""
-CLIENT_RESET = "reset"
-"""An HTTP/2 client reset a stream, or so many that its connection was closed."""
 
 
 class Tick(HttpEvent):
@@ -183,7 +167,7 @@ class WireStream(HttpStream):
             if isinstance(event, RequestData):
                 self.first_message.hold(event.data)
                 return iter(())  # type: ignore[return-value]  # nothing is to be done
-            event = as_disconnection(event)
+            event = websocket_opening.as_disconnection(event)
         if self.failed_attempt is not None and isinstance(event, RequestProtocolError):
             # The error is queued until the hook has ended. The hook learns at once that it need not wait.
             self.failed_attempt.client_left.set()
@@ -196,9 +180,9 @@ class WireStream(HttpStream):
         if isinstance(event, ResponseTrailers):
             return  # no addon uses them, and they could carry what a head may not
         if self.first_message is not None:
-            event = as_disconnection(event)
+            event = websocket_opening.as_disconnection(event)
             if isinstance(event, RequestData):
-                yield from self.receive_first_message(self.first_message, event.data)
+                yield from websocket_opening.receive(self, self.first_message, event.data)
                 return
         if isinstance(event, RequestData):
             self.rate_bytes += len(event.data)
@@ -236,7 +220,7 @@ class WireStream(HttpStream):
         now = time.monotonic()
         yield from self.check_body_rate(now)
         if self.is_reading_first_message:
-            yield from self.check_first_message(now)
+            yield from websocket_opening.check_time(self, now)
             return
         if not self.sent_at:
             return
@@ -275,6 +259,11 @@ class WireStream(HttpStream):
         return self.client_state in receiving
 
     @property
+    def is_reading_first_message(self) -> bool:
+        """Return whether the client's WebSocket is open, and its first message is not complete."""
+        return self.first_message is not None and not self.first_message.is_complete
+
+    @property
     def is_streaming_request(self) -> bool:
         """Return whether the request is sent as it arrives."""
         return bool(self.client_state == self.state_stream_request_body)
@@ -283,6 +272,10 @@ class WireStream(HttpStream):
     def is_response_streaming(self) -> bool:
         """Return whether the client has the head of a response, but not all of its body."""
         return self.server_state in (self.state_stream_response_body, self.state_consume_response_body)
+
+    def end_by_client(self) -> CommandGenerator[None]:
+        """End the call, as the client has closed its WebSocket before the provider's was opened."""
+        yield from self._handle_event(RequestEndOfMessage(self.stream_id))
 
     # The request, from the client.
 
@@ -300,7 +293,7 @@ class WireStream(HttpStream):
         if request:
             reason = validate_request(self.mode, self.flow.request, True)
             if reason:
-                self.delegate.refuse_malformed(self.flow, without_quotes(reason))
+                self.delegate.refuse_malformed(self.flow, protocol_errors.without_quotes(reason))
             return False
         return (yield from super().check_invalid(request))
 
@@ -313,12 +306,12 @@ class WireStream(HttpStream):
                 yield from self.refuse_body(error)
         elif isinstance(event, RequestEndOfMessage):
             if self.flow.response is None and (key := self.delegate.key_to_accept(self.flow)) is not None:
-                yield from self.open_for_client(key)
+                yield from websocket_opening.open_for_client(self, key)
             else:
                 yield from self.complete_request()
 
     def state_read_first_message(self, event: events.Event) -> CommandGenerator[None]:
-        """Ignore events of the request. `receive_first_message` gets the bytes of the client."""
+        """Ignore events of the request. `websocket_opening.receive` gets the bytes of the client."""
         yield from ()
 
     def complete_request(self) -> CommandGenerator[None]:
@@ -337,94 +330,6 @@ class WireStream(HttpStream):
             yield from self.respond(self.flow.response)
         else:
             yield from self.send_request()
-
-    # A WebSocket whose first message is the request.
-
-    def open_for_client(self, key: str) -> CommandGenerator[None]:
-        """Accept a WebSocket, whose first message is read before anything is decided. `key`: the client's."""
-        self.first_message, self.client_state = FirstMessage(), self.state_read_first_message
-        now = time.time()
-        fields = http.Headers(accepting_fields(key))
-        head = http.Response(b"HTTP/1.1", SWITCHING_PROTOCOLS, b"Switching Protocols", fields, b"", None, now, now)
-        yield SendHttp(ResponseHeaders(self.stream_id, head, end_stream=True), self.context.client)
-        # Last: frames that the client has sent already follow at once.
-        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
-
-    @property
-    def is_reading_first_message(self) -> bool:
-        """Return whether the client's WebSocket is open, and its first message is not complete."""
-        return self.first_message is not None and not self.first_message.is_complete
-
-    def receive_first_message(self, first: FirstMessage, data: bytes) -> CommandGenerator[None]:
-        """Read bytes of a client whose WebSocket is not relayed yet."""
-        if first.is_complete:
-            first.hold(data)
-            return
-        try:
-            controls = first.feed(data)
-        except ProtocolError as error:
-            self.delegate.report_end(self.flow, Outcome.DENIED, f"{error.code}: {error.reason}")
-            yield from self.close_for_client(self.delegate.error_response(self.flow, NO_FIRST_MESSAGE), error)
-            return
-        for control in controls:
-            if control.opcode is Opcode.PING:
-                yield SendHttp(
-                    ResponseData(self.stream_id, control_frame(Opcode.PONG, control.payload)), self.context.client
-                )
-            elif control.opcode is Opcode.CLOSE:
-                confirmed = control_frame(Opcode.CLOSE, control.payload)
-                yield SendHttp(ResponseData(self.stream_id, confirmed), self.context.client)
-                yield from self._handle_event(RequestEndOfMessage(self.stream_id))
-                return
-        yield from self.keep_first_message(first)
-
-    def keep_first_message(self, first: FirstMessage) -> CommandGenerator[None]:
-        """Reserve memory for a message that is being read. Decide on the request when the message is complete."""
-        try:
-            if first.is_complete:
-                self.buffer.append(self.flow, first.payload)
-            elif first.received > UNRESERVED:
-                self.delegate.reserve_memory(self.flow, first.received)
-        except Exception as error:
-            yield from self.refuse_body(error)
-            return
-        if first.is_complete:
-            yield from self.complete_request()
-
-    def check_first_message(self, now: float) -> CommandGenerator[None]:
-        """Refuse a connection whose first message does not come, or that may not go on."""
-        assert self.first_message
-        limit = self.delegate.limits_of(self.flow).first_byte
-        refusal = self.delegate.refusal_if_revoked(self.flow)
-        if refusal is None and self.delegate.is_draining:
-            refusal = ENDING
-        elif refusal is None and now - self.first_message.opened_at > limit:
-            refusal = first_message_too_slow(limit)
-        if refusal is not None:
-            self.delegate.report_end(self.flow, Outcome.DENIED, refusal.code)
-            yield from self.refuse(refusal)
-
-    def close_for_client(
-        self, response: http.Response, error: ProtocolError | None = None, *, is_own: bool = True
-    ) -> CommandGenerator[None]:
-        """Close a WebSocket that was never relayed, and record its call by the response that it would have had.
-
-        `error`: what the client did wrong, if that says the code. `is_own`: Wirekey has made the response.
-        """
-        assert self.first_message
-        first, self.first_message = self.first_message, None
-        code, reason = (error.code, error.reason) if error else self.delegate.closing(self.flow)
-        self.flow.response = response
-        if is_own:
-            yield HttpResponseHeadersHook(self.flow)
-        response.timestamp_end = time.time()
-        yield HttpResponseHook(self.flow)
-        self.flow.live = False
-        self.server_state = self.state_done
-        self.child_layer = ClosingHandshake(self.context, first, code, reason)
-        self.sent_at = time.monotonic()  # so that the layer's timer runs
-        self._handle_event = self.passthrough  # type: ignore[method-assign]  # as mitmproxy does
-        yield from self.passthrough(events.Start())
 
     def start_request_stream(self) -> CommandGenerator[None]:
         """Send the head of a request whose body is streamed."""
@@ -661,8 +566,8 @@ class WireStream(HttpStream):
         """Begin to stream a response, or retry if it reports a failure."""
         response = event.response
         if self.delegate.is_upgrade(self.flow):
-            if response.status_code == SWITCHING_PROTOCOLS:
-                yield from self.check_upgrade(response)
+            if response.status_code == websocket_opening.SWITCHING_PROTOCOLS:
+                yield from websocket_opening.check_upgrade(self, response)
                 return
             response.headers["connection"] = "close"  # what the client has sent already would be read as a request
         if refusal := self.delegate.refusal_of_response(self.flow, response):
@@ -681,67 +586,21 @@ class WireStream(HttpStream):
                 return
             self.server_state = self.state_wait_for_response_headers
         if self.first_message is not None:
-            yield from self.end_unopened(response)
+            yield from websocket_opening.end_unopened(self, response)
             return
         yield from super().state_wait_for_response_headers(event)
 
-    def end_unopened(self, response: http.Response) -> CommandGenerator[None]:
-        """Close a client's WebSocket that the provider has not opened."""
-        self.flow.response = response
-        yield HttpResponseHeadersHook(self.flow)
-        if (yield from self.check_killed(True)):
-            return
-        yield from self.cancel_upstream("the provider did not open the WebSocket")
-        yield from self.close_for_client(response, is_own=False)
-
-    def check_upgrade(self, response: http.Response) -> CommandGenerator[None]:
-        """Check that the provider has opened the WebSocket that the client asked for."""
-        assert self.wire_head
-        try:
-            self.deflate = deflate_of(by_name(self.wire_head), by_name(response))
-        except Refusal as refusal:
-            forget_frames(refusal)
-            yield from self.cancel_upstream("the response was refused")
-            yield from self.refuse(refusal)
-            return
-        self.flow.response = response
-        self.server_state = self.state_upgrade
-
     def state_upgrade(self, event: events.Event) -> CommandGenerator[None]:
-        """Relay frames from now on. The response hook runs when the connection ends."""
-        assert self.flow.response
+        """Relay the frames of a WebSocket from now on. The response hook runs when the connection ends."""
         if isinstance(event, ResponseData):
             self.early_frames += event.data  # they came with the head, and `BoundedHttp1Client` reports its end last
-        if not isinstance(event, ResponseEndOfMessage):
-            return
-        yield HttpResponseHeadersHook(self.flow)
-        if (yield from self.check_killed(True)):
-            return
-        session = self.delegate.websocket_session(self.flow)
-        refusal = self.delegate.refusal_of_hooks(self.flow) or (INTERNAL_ERROR if session is None else None)
-        if self.first_message is not None and self.first_message.has_overflowed:
-            refusal = SENT_TOO_EARLY
-        if session is None or refusal:
-            yield from self.cancel_upstream("the response was refused")
-            yield from self.refuse(refusal or INTERNAL_ERROR)
-            return
-        first, self.first_message = self.first_message, None
-        self.server_state = self.state_done
-        if first is None:
-            yield SendHttp(ResponseHeaders(self.stream_id, self.flow.response, end_stream=True), self.context.client)
-        self.child_layer = WebSocketRelay(self.context, self.flow, session, self.deflate)
+        elif isinstance(event, ResponseEndOfMessage):
+            yield from websocket_opening.relay(self)
+
+    def hand_over(self, layer: Layer) -> None:
+        """Pass the events of this stream to a layer of a WebSocket from now on."""
+        self.child_layer = layer
         self._handle_event = self.passthrough  # type: ignore[method-assign]  # as mitmproxy does
-        if first is not None:
-            self.child_layer.received = first.received - len(first.held)
-            yield SendHttp(RequestData(self.stream_id, first.frames), self.context.server)
-        if early := self.early_frames:
-            self.early_frames = b""
-            yield from self.passthrough(ResponseData(self.stream_id, early))
-        # Last: frames that the client has sent already follow at once.
-        if first is None:
-            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
-        elif first.held:
-            yield from self.passthrough(RequestData(self.stream_id, bytes(first.held)))
 
     def start_response_stream(self) -> CommandGenerator[None]:
         """Send the head of a response, unless it waits for the body, or an addon keeps it from the client."""
@@ -851,16 +710,16 @@ class WireStream(HttpStream):
         """Return whether the client has disconnected or an addon has killed the flow."""
         for event in self._paused_event_queue:
             if isinstance(event, RequestProtocolError):
-                redact_message(event)
+                protocol_errors.redact(event)
         return (yield from super().check_killed(emit_error_hook))
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         """Handle the end of a connection, or what is not HTTP: retry, or end the call with an error."""
         is_over = self.server_state in (self.state_done, self.state_errored)
         message = event.message
-        if CLIENT_RESET in message and self.client_state == self.state_consume_request_body:
+        if protocol_errors.CLIENT_RESET in message and self.client_state == self.state_consume_request_body:
             self.delegate.report_request_reset(self.flow)
-        redact_message(event)
+        protocol_errors.redact(event)
         self.discard_body()
         if isinstance(event, RequestProtocolError):
             if not is_over:
@@ -886,7 +745,7 @@ class WireStream(HttpStream):
     def handle_missing_response(self, message: str) -> CommandGenerator[None]:
         """Retry after a connection failed before the head of a response, or refuse. `message`: mitmproxy's."""
         is_unprocessed = message == UNPROCESSED
-        if CLOSED_BEFORE_RESPONSE in message.lower() and (yield from self.retry_on_new_connection()):
+        if protocol_errors.CLOSED_BEFORE_RESPONSE in message.lower() and (yield from self.retry_on_new_connection()):
             yield from self.send_request(force_new=True)
             return
         if is_unprocessed and (yield from self.resend_unprocessed()):
@@ -899,7 +758,7 @@ class WireStream(HttpStream):
             return
         if self.client_state == self.state_errored:
             return
-        was_reset = is_unprocessed or any(words in message.lower() for words in CONNECTION_ENDED)
+        was_reset = is_unprocessed or any(words in message.lower() for words in protocol_errors.CONNECTION_ENDED)
         self.delegate.report_end(self.flow, Outcome.UPSTREAM_RESET if was_reset else Outcome.UPSTREAM_ERROR)
         yield from self.refuse(UPSTREAM_RESET if was_reset else UPSTREAM_UNREADABLE)
 
@@ -941,7 +800,7 @@ class WireStream(HttpStream):
     def respond(self, response: http.Response) -> CommandGenerator[None]:
         """Send a response that Wirekey made. The rest of the request is dropped as it arrives."""
         if self.first_message is not None:
-            yield from self.close_for_client(response)
+            yield from websocket_opening.close_for_client(self, response)
             return
         self.flow.response = response
         response.timestamp_start = response.timestamp_start or time.time()
@@ -971,31 +830,3 @@ class WireStream(HttpStream):
             return
         yield SendHttp(ResponseData(self.stream_id, error), self.context.client)
         yield from self.send_response(already_streamed=True)
-
-
-def as_disconnection(event: events.Event) -> events.Event:
-    """Return the end of a client's WebSocket as what it is to a stream that waits for its provider."""
-    if not isinstance(event, RequestEndOfMessage):
-        return event
-    return RequestProtocolError(event.stream_id, "Client disconnected.", ErrorCode.CLIENT_DISCONNECTED)
-
-
-def by_name(message: http.Request | http.Response) -> dict[str, str]:
-    """Return the headers of a message by lower-case name."""
-    found: dict[str, str] = {}
-    for raw, value in message.headers.fields:
-        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
-        found[name] = f"{found[name]}, {text}" if name in found else text
-    return found
-
-
-def without_quotes(reason: str) -> str:
-    """Return mitmproxy's description of a malformed head without the bytes it quotes and without its advice."""
-    return re.split(r":| from client,", reason, maxsplit=1)[0].removeprefix("Received ")
-
-
-def redact_message(event: RequestProtocolError | ResponseProtocolError) -> None:
-    """Replace the message of an error, which may quote received bytes and is shown on the flow."""
-    event.message = (
-        "the client connection failed" if isinstance(event, RequestProtocolError) else "the upstream connection failed"
-    )

@@ -12,11 +12,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers.http import HttpResponseHook
 from wsproto.frame_protocol import CloseReason
@@ -37,10 +35,9 @@ from wirekey.realtime.frames import (
 from wirekey.realtime.keep_alive import KeepAlive
 from wirekey.realtime.rate import MessageRate
 from wirekey.tracebacks import safe_traceback
+from wirekey.wire.websocket_session import UNDECIDED, Closing, DecideMessageHook, MessageDecision, PendingDecision
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from mitmproxy import http
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.context import Context
@@ -48,6 +45,7 @@ if TYPE_CHECKING:
 
     from wirekey.realtime.frames import Piece
     from wirekey.realtime.handshake import Compression
+    from wirekey.wire.websocket_session import WebSocketSession
 
 logger = logging.getLogger(__name__)
 
@@ -56,92 +54,6 @@ CLOSING_SECONDS = 2.0
 HIDDEN = b"*"
 NORMAL = frozenset({1000, 1001, 1005})
 """Close codes of a connection that ended as planned."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebSocketLimits:
-    """Limits of each direction of a WebSocket."""
-
-    message_bytes: int = 16 * 1024 * 1024
-    messages_per_second: int = 100
-    bytes_per_second: int = 10 * 1024 * 1024
-    client_message_bytes: int | None = None
-    """The limit of a message of the client, if it is another one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """Why Wirekey closes a connection."""
-
-    code: int
-    reason: str
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class MessageDecision:
-    """The decision on a message of the client.
-
-    `payload`: what is sent instead of it. `reply`: a message to the client.
-    """
-
-    forward: bool
-    payload: bytes | None = field(default=None, repr=False)
-    reply: bytes | None = None
-    closing: Closing | None = None
-
-
-FORWARD = MessageDecision(forward=True)
-UNDECIDED = MessageDecision(
-    forward=False, closing=Closing(CloseReason.INTERNAL_ERROR, "internal error", Outcome.INTERRUPTED)
-)
-"""The decision on a message that could not be judged."""
-
-
-@dataclass(slots=True)
-class PendingDecision:
-    """A message whose decision takes a while. The hook `decide_message` sets the decision."""
-
-    waiting: Awaitable[MessageDecision] = field(repr=False)
-    decision: MessageDecision = UNDECIDED
-
-
-@dataclass
-class DecideMessageHook(StartHook):
-    """Decides on a message of a client, while frames of the provider go on."""
-
-    pending: PendingDecision
-
-
-class WebSocketSession(Protocol):
-    """Judges the messages of a connection, and learns from those of the provider. No method blocks or raises."""
-
-    @property
-    def limits(self) -> WebSocketLimits:
-        """Return the limits of the connection."""
-
-    @property
-    def idle(self) -> float:
-        """Return the seconds without a frame after which the connection is closed."""
-
-    @property
-    def secrets(self) -> tuple[bytes, ...]:
-        """Return the secrets that no frame of the provider may show."""
-
-    def decide(self, payload: bytes) -> MessageDecision | Awaitable[MessageDecision]:
-        """Decide on a message of the client."""
-
-    def observe(self, payload: bytes) -> None:
-        """Learn from a message of the provider, which the client has or gets."""
-
-    def notice(self) -> bytes | None:
-        """Return a message that announces the end of the connection to the client, or None."""
-
-    def due(self) -> Closing | None:
-        """Return why the connection must be closed now, or None."""
-
-    def end(self, outcome: Outcome, reason: str | None, received: int, sent: int) -> None:
-        """Note the end of the connection. `received` and `sent`: bytes of the client and to it."""
 
 
 class WebSocketRelay(Layer):

@@ -1,0 +1,100 @@
+"""The questions of the wire layer about the messages of a WebSocket, and the decisions that answer them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from mitmproxy.proxy.commands import StartHook
+from wsproto.frame_protocol import CloseReason
+
+from wirekey.call import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketLimits:
+    """Limits of each direction of a WebSocket."""
+
+    message_bytes: int = 16 * 1024 * 1024
+    messages_per_second: int = 100
+    bytes_per_second: int = 10 * 1024 * 1024
+    client_message_bytes: int | None = None
+    """The limit of a message of the client, if it is another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Why Wirekey closes a connection."""
+
+    code: int
+    reason: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDecision:
+    """The decision on a message of the client.
+
+    `payload`: what is sent instead of it. `reply`: a message to the client.
+    """
+
+    forward: bool
+    payload: bytes | None = field(default=None, repr=False)
+    reply: bytes | None = None
+    closing: Closing | None = None
+
+
+FORWARD = MessageDecision(forward=True)
+UNDECIDED = MessageDecision(
+    forward=False, closing=Closing(CloseReason.INTERNAL_ERROR, "internal error", Outcome.INTERRUPTED)
+)
+"""The decision on a message that could not be judged."""
+
+
+@dataclass(slots=True)
+class PendingDecision:
+    """A message whose decision takes a while. The hook `decide_message` sets the decision."""
+
+    waiting: Awaitable[MessageDecision] = field(repr=False)
+    decision: MessageDecision = UNDECIDED
+
+
+@dataclass
+class DecideMessageHook(StartHook):
+    """Decides on a message of a client, while frames of the provider go on."""
+
+    pending: PendingDecision
+
+
+class WebSocketSession(Protocol):
+    """Judges the messages of a connection, and learns from those of the provider. No method blocks or raises."""
+
+    @property
+    def limits(self) -> WebSocketLimits:
+        """Return the limits of the connection."""
+
+    @property
+    def idle(self) -> float:
+        """Return the seconds without a frame after which the connection is closed."""
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """Return the secrets that no frame of the provider may show."""
+
+    def decide(self, payload: bytes) -> MessageDecision | Awaitable[MessageDecision]:
+        """Decide on a message of the client."""
+
+    def observe(self, payload: bytes) -> None:
+        """Learn from a message of the provider, which the client has or gets."""
+
+    def notice(self) -> bytes | None:
+        """Return a message that announces the end of the connection to the client, or None."""
+
+    def due(self) -> Closing | None:
+        """Return why the connection must be closed now, or None."""
+
+    def end(self, outcome: Outcome, reason: str | None, received: int, sent: int) -> None:
+        """Note the end of the connection. `received` and `sent`: bytes of the client and to it."""

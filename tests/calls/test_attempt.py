@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
 import pytest
 from mitmproxy.connection import Server
 from mitmproxy.test import tflow, tutils
+from msgspec import structs
 
 from tests.config.reading import loaded
 from wirekey.addons.credentials import Credentials, record_response
@@ -365,7 +365,7 @@ routes:
 def test_a_credential_header_of_an_extension_is_masked_in_responses(tmp_path):
     sent = Sent(tmp_path).admitted()
     headers = ((b"X-Owner", b"alice"), (b"Authorization", b"Token token-of-the-extension"))
-    sent.state.attempt = replace(sent.state.attempt, key=None, added_headers=headers)
+    sent.state.attempt = structs.replace(sent.state.attempt, key=None, added_headers=headers)
     assert sent.state.secrets == (b"token-of-the-extension",)
 
 

@@ -9,6 +9,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.code_assist import with_account
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
@@ -211,14 +213,14 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
     except ModelNameError as error:
         raise cannot_override(str(model), str(error)) from None
     if translates:
-        return replace(attempt, body=edited.body)
+        return structs.replace(attempt, body=edited.body)
     if edits.model and not edited.model_changed and attempt.model not in (None, edits.model):
         raise cannot_override(edits.model, "has no place for it")
     target = attempt.upstream.path.encode() + edited.target if attempt.upstream.path else edited.target
     body = edited.body
     if not (edited.model_changed or edited.usage_requested) and body is attempt.body:
-        return attempt if target == attempt.target else replace(attempt, target=target)
-    return replace(
+        return attempt if target == attempt.target else structs.replace(attempt, target=target)
+    return structs.replace(
         attempt,
         model=edits.model if edited.model_changed else attempt.model,
         target=target,
@@ -254,17 +256,17 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
         return None
     if PROVIDERS[state.call.provider].has_upload_ids and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
         # The upload_id is the credential; the request carries no other.
-        return replace(attempt, credential="upload")
+        return structs.replace(attempt, credential="upload")
     if candidate.auth in ("client", "passthrough"):
         supplied = with_client_credential(services, state, attempt)
         return None if supplied.aws and not isinstance(attempt.body, bytes) else supplied
     if candidate.auth == "none":
-        return replace(attempt, credential=f"{candidate.route or candidate.provider}/none")
+        return structs.replace(attempt, credential=f"{candidate.route or candidate.provider}/none")
     if candidate.extension:
         return None
     two_way = is_two_way(state.call.operation)
     if (key := attempt.planned.key) and not two_way:
-        return replace(attempt, key=key, pool=candidate.pool, credential=key.label)
+        return structs.replace(attempt, key=key, pool=candidate.pool, credential=key.label)
     if (
         candidate.auth == "provider"
         and PROVIDERS[candidate.provider].uses_google_credentials
@@ -274,7 +276,7 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
     if candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws):
         aws = candidate.aws or services.settings.aws
         pair = aws.current(state.call.agent) if aws and isinstance(attempt.body, bytes) else None
-        return replace(attempt, aws=pair, credential="bedrock/aws") if pair else None
+        return structs.replace(attempt, aws=pair, credential="bedrock/aws") if pair else None
     raise NOT_SIGNED if two_way else Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
 
 
@@ -285,7 +287,9 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
         return await with_account(state, attempt)
     if candidate.extension:
         headers = await headers_of_extension(services, flow, attempt, candidate.extension)
-        return replace(attempt, added_headers=headers, credential=f"{candidate.route or candidate.provider}/extension")
+        return structs.replace(
+            attempt, added_headers=headers, credential=f"{candidate.route or candidate.provider}/extension"
+        )
     if candidate.auth in ("client", "passthrough"):
         attempt = with_client_credential(services, state, attempt)
     elif PROVIDERS[candidate.provider].uses_google_credentials and services.settings.vertex:
@@ -307,7 +311,7 @@ async def with_aws_credentials(services: Services, state: CallState, attempt: At
         credentials = aws.current(agent) or await aws.fetch(agent)
     except CredentialsUnavailable as error:
         raise Refusal(503, "no_provider_key", f"{no_key(None)} {error}", Fault.OPERATOR) from error
-    return replace(attempt, aws=credentials, credential="bedrock/aws")
+    return structs.replace(attempt, aws=credentials, credential="bedrock/aws")
 
 
 def with_client_credential(services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
@@ -320,12 +324,12 @@ def with_client_credential(services: Services, state: CallState, attempt: Attemp
         supplied = client_supplied_credential(provider, state.host, state.client_credential_fields, passthrough=False)
     label = f"{provider}/{mode}"
     if supplied is None and state.call.operation and state.call.operation.name in PROVIDERS[provider].keyless:
-        return replace(attempt, credential=label)
+        return structs.replace(attempt, credential=label)
     if supplied is None:
         raise missing_credential(provider, passthrough=mode == "passthrough")
     key = ProviderKey(label, supplied.key) if supplied.key else None
     as_bearer = supplied.bearer if key else False
-    return replace(attempt, credential=label, key=key, as_bearer=as_bearer, aws=supplied.pair)
+    return structs.replace(attempt, credential=label, key=key, as_bearer=as_bearer, aws=supplied.pair)
 
 
 async def headers_of_extension(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from wirekey.errors import Fault, Refusal
 from wirekey.google.code_assist.envelope import COUNT, check_body, target_of, wrapped
 from wirekey.google.code_assist.errors import project_hint, write_error
@@ -120,7 +122,7 @@ async def with_account(state: CallState, attempt: AttemptState) -> AttemptState:
         operation.name,
         as_array=operation.stream and attempt.translated is None and not asks_events,
     )
-    return replace(
+    return structs.replace(
         attempt,
         target=(backend.upstream.path + target_of(operation.name)).encode(),
         body=wrapped(operation.name, attempt.model or "", ready.project, state.call.id, attempt.body),

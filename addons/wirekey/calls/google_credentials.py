@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from wirekey.config import configured_proxy, environment_proxy
 from wirekey.credentials.pool import ProviderKey
@@ -49,10 +51,12 @@ class VertexAccess:
             message = f"Wirekey has no token for Vertex AI. {error}"
             raise Refusal(503, "no_provider_key", message, Fault.OPERATOR) from error
         if token.project_id:
-            attempt = replace(attempt, target=in_project(attempt.target, token.project_id))
+            attempt = structs.replace(attempt, target=in_project(attempt.target, token.project_id))
         self.check_project(attempt, token)
         label = f"vertex/{token.account_id}"
-        return replace(attempt, key=ProviderKey(label, token.access_token), credential=label, google_token=token)
+        return structs.replace(
+            attempt, key=ProviderKey(label, token.access_token), credential=label, google_token=token
+        )
 
     def check_project(self, attempt: AttemptState, token: UsableToken) -> None:
         """Raise Refusal(403) if the path of an attempt names a project that may not be called."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from msgspec import structs
 
 from wirekey.acp.bridge import AGENT_HEADER, FOLDER_HEADER, MODEL, PREFIX_HEADER, SESSION_HEADER
 from wirekey.body import Body
@@ -45,7 +46,7 @@ def for_local_program(
         editable = EditableBody(attempt.body)
         named = taken_folder(editable.root)
         folder = folder or named
-        attempt = replace(attempt, body=editable.written())
+        attempt = structs.replace(attempt, body=editable.written())
     session = request.headers.get(session_header) if session_header else None
     values = {
         AGENT_HEADER: call.agent.id if call.agent else "",
@@ -54,7 +55,7 @@ def for_local_program(
         PREFIX_HEADER: quote(call.model_prefix),
     }
     headers = tuple((name.encode(), value.encode()) for name, value in values.items())
-    return replace(attempt, backend_headers=headers)
+    return structs.replace(attempt, backend_headers=headers)
 
 
 def taken_folder(root: EditableObject) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def moved_attempt(state: CallState, attempt: AttemptState) -> AttemptState:
     target, body = PROVIDERS[attempt.planned.candidate.provider].receive(
         call.operation, attempt.target, attempt.body, location, attempt.model or "", stream=call.facts.stream
     )
-    return replace(attempt, target=attempt.upstream.path.encode() + target, body=body)
+    return structs.replace(attempt, target=attempt.upstream.path.encode() + target, body=body)
 
 
 def moved_translation(

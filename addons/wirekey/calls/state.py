@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from wirekey.identity.proof import NO_PROOF, Proof
 
@@ -110,7 +112,7 @@ class CallState:
         """Release the body, as no other attempt will be made."""
         self.body = b""
         if self.attempt and self.attempt.body:
-            self.attempt = replace(self.attempt, body=b"")
+            self.attempt = structs.replace(self.attempt, body=b"")
 
     def release_body_unless_planned(self) -> None:
         """Release the body if the plan has no further attempt."""

@@ -156,7 +156,7 @@ def translate_attempt(state: CallState, attempt: AttemptState, settings: tuple[O
     operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
     query = attempt.target.partition(b"?")[2].decode("latin-1")
     target = request.path + (f"?{request.query}" if request.query else "")
-    return replace(
+    return structs.replace(
         attempt,
         model=model,
         target=(attempt.upstream.path + target).encode(),
@@ -255,7 +255,7 @@ def without_foreign_state(form: Format, attempt: AttemptState, moved_as: CallSta
     `moved_as`: the call, if its request is also moved to where its provider wants it.
     """
     body = kept_like(attempt.body, without_signed_state(form, attempt.body, attempt.model or ""))
-    attempt = replace(attempt, body=body)
+    attempt = structs.replace(attempt, body=body)
     return moved_attempt(moved_as, attempt) if moved_as else attempt
 
 

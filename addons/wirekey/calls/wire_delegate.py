@@ -11,6 +11,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from msgspec import structs
+
 from wirekey.body import WEBSOCKETS, Body, Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import STOPPING, refusal_if_revoked
@@ -132,7 +134,7 @@ class CallDelegate:
             state.call.request_bytes = len(body)
             if state.attempt and not state.call.reads_body:
                 # The attempt was prepared at the head, for an operation without a body: this one is sent as it is.
-                state.attempt = replace(state.attempt, body=body)
+                state.attempt = structs.replace(state.attempt, body=body)
         elif local_request := self.calls.local_requests.get(flow.id):
             # Over HTTP/2 a body may come without a length in its head.
             whole = body if isinstance(body, bytes) and len(body) <= BODY_BYTES else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from wirekey.body import WEBSOCKETS, Body
 from wirekey.calls.two_way import check_upstream, is_two_way
@@ -60,7 +61,7 @@ def wire_request(
     if attempt.aws:
         body = None if two_way else attempt.body
         signed = signatures.sign(wire, body, attempt.aws, attempt.signing_host, payload_header=state.signs_payload)
-        state.attempt = replace(attempt, signature=signed[-1][1].rpartition(b"Signature=")[2])
+        state.attempt = structs.replace(attempt, signature=signed[-1][1].rpartition(b"Signature=")[2])
         if two_way:
             signature = state.attempt.signature.decode()
             state.event_resigner = signatures.resigner(state.verified, attempt.aws, attempt.signing_host, signature)

@@ -145,12 +145,33 @@ def members(data):
     return sum(map(members, data)) if isinstance(data, list) else 0
 
 
+def objects(data):
+    """Count all objects."""
+    inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return isinstance(data, dict) + sum(map(objects, inside))
+
+
 @given(
     JSON, st.sampled_from([(",", ":"), (" , ", " : "), ("," + " " * 2 * RUN, " " * 2 * RUN + ":")]), st.integers(0, 9)
 )
 def test_no_member_is_missed_when_long_strings_are_left_out(data, separators, enough):
     body = json.dumps(data, separators=separators).encode()
     assert request_json._most_members(outline(body), enough) >= members(data)
+
+
+@given(
+    st.lists(JSON | st.just({}), max_size=30),
+    st.sampled_from([{"separators": (",", ":")}, {"indent": 1}, {"separators": (" , ", " : ")}]),
+    st.integers(1, 30),
+)
+def test_no_array_that_would_take_too_much_memory_is_split_at_once(data, style, room):
+    array = json.dumps(data, **style).replace("{}", "{ \t}" if room % 2 else "{}").encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(request_json, "SHORT", 0)
+        patched.setattr(request_json, "MOST_TIMES", room)
+        dense = request_json._is_dense(array, array)
+    taken = request_json.ROOM_OF_MEMBER * members(data) + request_json.ROOM_OF_ITEM * objects(data)
+    assert dense or taken <= room * len(array)
 
 
 @pytest.mark.parametrize(
@@ -167,3 +188,10 @@ def test_an_object_may_have_so_many_members_and_no_more(value, space):
     for count in (MEMBERS_LIMIT + 1, 3 * MEMBERS_LIMIT):
         with pytest.raises(Refusal, match=f"more than {MEMBERS_LIMIT} members"):
             read_object(written(count), "")
+
+
+def test_messages_full_of_code_are_split_at_once():
+    code = 'def f(x):\n    return {"a": {"b": [x, {"c": x}]}}\n' * 60
+    data = json.dumps({"messages": [{"role": "user", "content": code}] * 20}).encode()
+    assert not request_json._is_dense(data, read_body(data).values["messages"])
+    assert read_messages(read_body(data), "messages").count == 20

@@ -13,7 +13,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,8 @@ _values = methodcaller("values")
 
 _KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])")
+_EMPTY = re.compile(rb"\{[ \t\r\n}]")
+"""The start of each object without members, and of some that have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,11 +334,16 @@ def _is_dense(data: RequestBody, raw: msgspec.Raw) -> bool:
     """
     if len(raw) <= SHORT:
         return False
+    most = MOST_TIMES * len(raw)
     found = outline(data, b"{")
-    room = MOST_TIMES * len(raw) - ROOM_OF_ITEM * found.count(b"{")
-    if room > 0 and ROOM_OF_MEMBER * _most_members(found, room // ROOM_OF_MEMBER) <= room:
+    objects = found.count(b"{")
+    members = _most_members(found, (most - ROOM_OF_ITEM * objects) // ROOM_OF_MEMBER)
+    if ROOM_OF_ITEM * objects + ROOM_OF_MEMBER * members <= most:
         return False
-    return room <= 0 or ROOM_OF_MEMBER * data.count(b":") > room
+    # Code in a text is full of braces. Of what is an object, either it has a member, or nothing but space is in it.
+    empty = sum(1 for _ in islice(_EMPTY.finditer(data), most // ROOM_OF_ITEM + 1))
+    objects = min(objects, members + empty)
+    return ROOM_OF_ITEM * objects + ROOM_OF_MEMBER * min(members, data.count(b":")) > most
 
 
 def _is_split_easily(data: RequestBody) -> bool:

@@ -159,7 +159,7 @@ class Bridge:
                 process.kill()
             await process.wait()
         if status != 0:
-            logger.warning("The local program %s does not answer --version. %s", settings.executable, INSTALL)
+            logger.warning("The local program %s prints no version with --version. %s", settings.executable, INSTALL)
 
 
 READ_AHEAD = 64 * 1024

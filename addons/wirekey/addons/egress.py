@@ -147,7 +147,11 @@ class Egress(Addon):
         request = flow.request
         provider = self.services.settings.hosts.get(request.host)
         if flow.is_replay:
-            raise Refusal(403, "replay_refused", "A replayed request gets no credential.")
+            raise Refusal(
+                403,
+                "replay_refused",
+                "Wirekey sends no credential with a replayed request. Send the request again from the program.",
+            )
         if request.scheme != "https" or provider is None:
             raise Refusal(
                 403,

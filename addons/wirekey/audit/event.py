@@ -52,7 +52,12 @@ FIELDS = (
     EventField("agent_role", "text", "role of the agent"),
     EventField("agent_type", "text", "type of the agent"),
     EventField("client", "text", "address of the client, without port"),
-    EventField("provider", "text", "`openai`, `gemini`, `anthropic` or `bedrock`; null for a tunnel"),
+    EventField(
+        "provider",
+        "text",
+        "`openai`, `gemini`, `anthropic`, `bedrock`, `vertex`, `code_assist`, "
+        "or the name of a custom provider; null for a tunnel",
+    ),
     EventField(
         "operation",
         "text",
@@ -62,8 +67,8 @@ FIELDS = (
     ),
     EventField("method", "text", "HTTP method; `CONNECT` for a tunnel"),
     EventField("path", "text", "path, without the query; `HOST:PORT` for a tunnel"),
-    EventField("mcp_server", "text", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
-    EventField("tool_name", "text", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
+    EventField("mcp_server", "text", "the name of the provider and `-proxy`: `openai-proxy`, `gemini-proxy`, …"),
+    EventField("tool_name", "text", "the name of the provider and `-api`: `openai-api`, `gemini-api`, …"),
     EventField("action", "text", "the same as `method`"),
     EventField(
         "target",

@@ -168,7 +168,7 @@ class Demo:
 
     def check_audit(self) -> None:
         """Print the audit, and check that it has one complete event for each call."""
-        self.print_step("Each call has one event in the audit. It contains nothing of prompts and responses.")
+        self.print_step("Each call has one event in the audit log. It contains no part of prompts and responses.")
         self.print_line("$ wirekey audit list")
         for line in self.wirekey("audit", "list").splitlines():
             self.print_line(line)

@@ -16,12 +16,12 @@ class AuditConfig(ConfigGroup):
 
     store: AuditURL | None = Field(
         default=None,
-        description="Database of the record. null: `audit.db` in the `state` folder. A URL of PostgreSQL needs the "
+        description="Database of the audit log. null: `audit.db` in the `state` folder. A URL of PostgreSQL needs the "
         "extra `postgresql`. One with a password comes from `env:NAME` or `file:PATH`.",
         examples=["postgresql://wirekey@db.corp.example/wirekey"],
     )
     timeout: Seconds = Field(
-        default=1.0, description="Time in which PostgreSQL must take the record of a call before the call is sent."
+        default=1.0, description="Time in which PostgreSQL must store the intent of a call before the call is sent."
     )
     on_failure: Literal["refuse", "spool"] = Field(
         default="refuse",
@@ -36,7 +36,7 @@ class AuditConfig(ConfigGroup):
     )
     checkpoints: CheckpointFile | None = Field(
         default=None,
-        description="File to which each signed checkpoint of the record's hash chain is added, for `audit verify`. "
+        description="File to which each signed checkpoint of the audit log's hash chain is added, for `audit verify`. "
         "Keep it where Wirekey may add to it but not change it. null: only the database and the log have them.",
         examples=["file:/var/log/wirekey/checkpoints.jsonl"],
     )

@@ -80,7 +80,7 @@ class CustomProviderConfig(ConfigGroup):
     """One of `providers.custom`."""
 
     name: Annotated[Text, AfterValidator(custom_name)] = Field(
-        description="Name of the provider in routes, policies, the audit and the gateway (`/api/v1/NAME/…`).",
+        description="Name of the provider in routes, policies, the audit log and the gateway (`/api/v1/NAME/…`).",
         examples=["azure"],
     )
     hosts: tuple[Annotated[Text, AfterValidator(custom_host), ValueFormat("host name")], ...] = Field(

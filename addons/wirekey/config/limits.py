@@ -89,7 +89,7 @@ class LimitsConfig(ConfigGroup):
     )
     disk_reserve: Size = Field(
         default=ByteSize(64 * 1024 * 1024),
-        description="Disk space that is kept free for the audit in the `state` folder. With less free space, large "
+        description="Disk space that is kept free for the audit log in the `state` folder. With less free space, large "
         "request bodies are refused.",
     )
     refusals_per_minute: Count = Field(

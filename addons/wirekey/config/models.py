@@ -93,7 +93,7 @@ class Config(ConfigGroup):
     )
     replica: Text | None = Field(
         default=None,
-        description="Name of this replica in the record. null: HOST:PID, its machine's name and the process id.",
+        description="Name of this replica in audit events. null: HOST:PID, its machine's name and the process id.",
         examples=["eu-1"],
     )
     egress: EgressConfig = Field(default=EgressConfig(), description="Hosts that belong to no provider.")
@@ -184,7 +184,7 @@ class Config(ConfigGroup):
         ],
     )
     agents: AgentsConfig = Field(default=AgentsConfig(), description="The store of the agents.")
-    audit: AuditConfig = Field(default=AuditConfig(), description="The record of calls.")
+    audit: AuditConfig = Field(default=AuditConfig(), description="The audit log, which records each call.")
     translation: TranslationConfig = Field(
         default=TranslationConfig(), description="Calls whose route leads to a provider of another format."
     )

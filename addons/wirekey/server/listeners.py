@@ -168,6 +168,6 @@ def warn_if_open(config: Config) -> None:
         places = [place for place in (config.listen.forward, config.listen.gateway) if place]
         logger.warning(
             "EVERYBODY MAY CALL: identity.required is false. Every program that reaches %s uses the provider keys "
-            "without a token, and its calls have no agent in the audit. Remove the setting to require an agent.",
+            "without a token, and its calls have no agent in the audit log. Remove the setting to require an agent.",
             " or ".join(map(str, places)),
         )

@@ -157,7 +157,7 @@ class Status:
             yield note("bad", f"{store.lost} outcomes could not be recorded.", "The log has the reason.")
         if store.waiting > AUDIT_SLOW:
             yield note(
-                "warn", f"The audit is slow: {store.waiting} records wait.", "Check the disk of the state folder."
+                "warn", f"The audit log is slow: {store.waiting} events wait.", "Check the disk of the state folder."
             )
 
     def _key_notes(self) -> Iterator[Note]:

@@ -15,7 +15,7 @@ from tests.raw_client import RawClient
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 from tests.workers.steady_load import gateway_chat
 from wirekey.cli.main import group
-from wirekey.identity import agents_format
+from wirekey.identity import agents_changes, agents_format
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.agents_format import AgentError
 from wirekey.secret import Secret
@@ -232,10 +232,10 @@ def test_exported_agents_are_those_of_the_file():
     assert agents_format.exported(agents_format.encode(records)) == records
     for other in (b"", b"agent,token\n", b"[]", b'{"agents": []}', b"\xff"):
         assert agents_format.exported(other) is None
-    one, two = (agents_format.add(records, "a", token, NOW, role=None, type_=None) for token in ("wk_1", "wk_2"))
-    assert agents_format.add_exported(one, one) == one
+    one, two = (agents_changes.add(records, "a", token, NOW, role=None, type_=None) for token in ("wk_1", "wk_2"))
+    assert agents_changes.add_exported(one, one) == one
     with pytest.raises(AgentError, match="differ"):
-        agents_format.add_exported(one, two)
+        agents_changes.add_exported(one, two)
 
 
 # Replicas.

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from wirekey.errors import UserError
-from wirekey.identity import agents_format
+from wirekey.identity import agents_changes, agents_format
 from wirekey.identity.agents_file import AgentsFile, AgentsFileError
 from wirekey.identity.agents_format import AgentError, AgentRecord, AgentRecords, Suspension
 from wirekey.identity.agents_import import ImportReport, import_agents
@@ -136,7 +136,7 @@ class StoredAgents:
         """Add an agent and return its token. `permissions`: None means the default ones."""
         token = new_token()
         self._change(
-            lambda old, now: agents_format.add(old, name, token, now, role=role, type_=type, permitted=permissions)
+            lambda old, now: agents_changes.add(old, name, token, now, role=role, type_=type, permitted=permissions)
         )
         return token
 
@@ -150,13 +150,13 @@ class StoredAgents:
         """Add an agent without a token, and return OAuth client credentials with which it gets JWTs."""
         new = new_credentials()
         self._change(
-            lambda old, now: agents_format.add(old, name, new, now, role=role, type_=type, permitted=permissions)
+            lambda old, now: agents_changes.add(old, name, new, now, role=role, type_=type, permitted=permissions)
         )
         return new
 
     def ensure_agent(self, name: str) -> None:
         """Add an agent without a token, unless an agent of that name exists. A revoked one stays revoked."""
-        self._change(lambda old, now: agents_format.ensure(old, name, now))
+        self._change(lambda old, now: agents_changes.ensure(old, name, now))
 
     def change(
         self,
@@ -169,27 +169,27 @@ class StoredAgents:
     ) -> None:
         """Change attributes of an agent. Its credentials stay. None keeps a value, an empty one resets it."""
         self._change(
-            lambda old, now: agents_format.change(
+            lambda old, now: agents_changes.change(
                 old, name, now, role=role, type_=type, permitted=permissions, suspended=suspended
             )
         )
 
     def revoke(self, name: str) -> None:
         """Revoke an agent. All its credentials stop working immediately."""
-        self._change(lambda old, now: agents_format.revoke(old, name, now))
+        self._change(lambda old, now: agents_changes.revoke(old, name, now))
 
     def revoke_all(self, revoked: Mapping[str, datetime]) -> None:
         """Revoke agents that were revoked on other machines, given when. One that was added later stays active."""
-        self._change(lambda old, _: agents_format.revoke_all(old, revoked))
+        self._change(lambda old, _: agents_changes.revoke_all(old, revoked))
 
     def suspend_all(self, changes: Mapping[str, Suspension]) -> None:
         """Suspend and resume agents as on other machines. One that was changed here after that stays as it is."""
-        self._change(lambda old, _: agents_format.suspend_all(old, changes))
+        self._change(lambda old, _: agents_changes.suspend_all(old, changes))
 
     def rotate(self, name: str, overlap_seconds: float = 0) -> str:
         """Replace all tokens of the agent with a new one. The previous tokens expire after `overlap_seconds`."""
         token = new_token()
-        self._change(lambda old, now: agents_format.rotate(old, name, token, now, overlap_seconds))
+        self._change(lambda old, now: agents_changes.rotate(old, name, token, now, overlap_seconds))
         return token
 
     def issue_token(self, name: str, label: str, lifetime: float | None, *, strict: bool = False) -> str:
@@ -199,28 +199,28 @@ class StoredAgents:
         """
         token = new_token()
         self._change(
-            lambda old, now: agents_format.issue(old, name, token, now, label=label, lifetime=lifetime, strict=strict)
+            lambda old, now: agents_changes.issue(old, name, token, now, label=label, lifetime=lifetime, strict=strict)
         )
         return token
 
     def drop_token(self, name: str, token: str) -> None:
         """Revoke one token, given as the token itself or as its id."""
-        self._change(lambda old, now: agents_format.drop(old, name, token, now))
+        self._change(lambda old, now: agents_changes.drop(old, name, token, now))
 
     def rotate_client(self, name: str, overlap_seconds: float = 0) -> ClientCredentials:
         """Replace the agent's client credentials, or create its first ones. Its tokens stay valid."""
         new = new_credentials()
-        self._change(lambda old, now: agents_format.rotate_client(old, name, new, now, overlap_seconds))
+        self._change(lambda old, now: agents_changes.rotate_client(old, name, new, now, overlap_seconds))
         return new
 
     def pair(self, name: str) -> KeyPair:
         """Return the agent's AWS key pair. Creates the first one if it has none."""
-        self._change(lambda old, now: agents_format.ensure_pair(old, name, now))
+        self._change(lambda old, now: agents_changes.ensure_pair(old, name, now))
         return self._current_pair(name)
 
     def rotate_pair(self, name: str, overlap_seconds: float = 0) -> KeyPair:
         """Replace the agent's AWS key pair with the next one. The previous pair expires after `overlap_seconds`."""
-        self._change(lambda old, now: agents_format.rotate_pair(old, name, now, overlap_seconds))
+        self._change(lambda old, now: agents_changes.rotate_pair(old, name, now, overlap_seconds))
         return self._current_pair(name)
 
     def _current_pair(self, name: str) -> KeyPair:
@@ -247,7 +247,7 @@ class StoredAgents:
 
         def change(old: AgentRecords, _: datetime) -> AgentRecords:
             existed.append(old)
-            return agents_format.add_exported(old, exported)
+            return agents_changes.add_exported(old, exported)
 
         self._change(change)
         known = {agent.id for agent in existed[-1].agents}

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis_server import UNPRIVILEGED, free_port, unprivileged
+from tests.ports import free_port
+from tests.redis_server import UNPRIVILEGED, unprivileged
 from wirekey.secret import Secret
 
 NUMBERS = itertools.count(1)

@@ -14,6 +14,7 @@ from email.utils import formatdate
 import pytest
 from click.testing import CliRunner
 
+from tests.ports import free_port
 from wirekey.ca.authority import ensure
 from wirekey.cli.main import group
 from wirekey.config import HostPort
@@ -39,11 +40,6 @@ def look(*arguments):
     answer = json.loads(result.stdout)
     assert result.exit_code == int(not answer["ok"])
     return {finding["subject"]: finding for finding in answer["findings"]}
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def test_a_new_checkout_has_no_problems(folder):

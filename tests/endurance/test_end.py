@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.endurance.load import chat, tunnel
-from tests.endurance.serving import free_port
+from tests.ports import free_port
 from tests.running import wait_for, wirekey_behind
 
 AT_ONCE = 10.0

@@ -12,12 +12,12 @@ import pytest
 
 from tests.endurance.serving import (
     PLAIN,
-    free_port,
     refused_start,
     serving,
     taken_port,
     write_configuration,
 )
+from tests.ports import free_port
 from tests.running import PATIENCE, bare_environment, wait_for
 from wirekey.calls.settings import Settings
 from wirekey.cli.serve import simulation

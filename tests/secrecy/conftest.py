@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.running import SimulatorThread, Wirekey, behind, wait_for
 from tests.secrecy.canaries import Canaries
 from wirekey.server.runtime import RunningProxy
@@ -96,12 +96,6 @@ def configuration(simulator, tmp_path_factory):
     azure |= {"auth": "api-key", "keys": ["env:KEY_AZURE"], "upstream_url": simulator.url}
     settings["providers"]["custom"] = [azure]
     return settings
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Serve(Wirekey):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.serving import free_port
+from tests.ports import free_port
 from tests.running import PATIENCE, bare_environment, wait_for
 from wirekey.server.runtime import RunningProxy
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis_server import free_port, unprivileged
+from tests.ports import free_port
+from tests.redis_server import unprivileged
 from tests.running import Wirekey, wait_for
 
 ROOT = Path(__file__).parents[2]

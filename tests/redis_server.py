@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import pwd
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
+from tests.ports import free_port
+from wirekey.x509 import Issuer, builder, ca_builder, new_key, private_pem, public_pem
 
 UNPRIVILEGED = "nobody"
 SLOTS = 16_384
@@ -28,30 +38,77 @@ def unprivileged() -> dict:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def named(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+class Certificate:
+    """A certificate for servers on this machine, with its root, in files that the servers can read.
+
+    It has no extended key usage: to the other nodes of a cluster, a server is a client too.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="wirekey-tls-"))
+        self.server, self.root = self.folder / "server.pem", self.folder / "root.pem"
+        now = datetime.now(UTC)
+        period = now - timedelta(days=1), now + timedelta(days=1)
+        issuer, key = Issuer(named("root of a test"), new_key()), new_key()
+        root = ca_builder(issuer.name, issuer.key.public_key(), issuer, period, path_length=0)
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        leaf = builder(named("server of a test"), key.public_key(), issuer, period).add_extension(names, critical=False)
+        leaf = leaf.add_extension(issuer.key_identifier, critical=False)
+        self.server.write_bytes(private_pem(key) + public_pem(leaf.sign(issuer.key, hashes.SHA256())))
+        self.root.write_bytes(public_pem(root.sign(issuer.key, hashes.SHA256())))
+        if not os.geteuid():
+            for path in (self.folder, *self.folder.iterdir()):
+                os.chown(path, *pwd.getpwnam(UNPRIVILEGED)[2:4])
+
+    def arguments(self) -> list[str]:
+        """Return the options of a server whose connections, also those to other servers, all have TLS."""
+        return [
+            *("--tls-cert-file", str(self.server), "--tls-key-file", str(self.server)),
+            *("--tls-ca-cert-file", str(self.root), "--tls-auth-clients", "no", "--tls-replication", "yes"),
+        ]
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class RedisServer:
-    """A redis-server. `start` after `stop` starts it on the same port, empty."""
+    """A redis-server. `start` after `stop` starts it on the same port, empty. `certificate`: for TLS."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificate: Certificate | None = None) -> None:
         program = shutil.which("redis-server")
         if program is None:
             pytest.skip("redis-server is not installed")
         self.program = program
         self.folder = folder
+        self.certificate = certificate
         self.port = free_port()
         self.start()
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"{self.scheme}://127.0.0.1:{self.port}/0{self.query}"
+
+    @property
+    def scheme(self) -> str:
+        return "rediss" if self.certificate else "redis"
+
+    @property
+    def query(self) -> str:
+        return f"?ssl_ca_certs={self.certificate.root}" if self.certificate else ""
+
+    def listening(self) -> list[str]:
+        """Return the options for the port."""
+        port = ["--port", str(self.port)]
+        if self.certificate:
+            port = ["--port", "0", "--tls-port", str(self.port), *self.certificate.arguments()]
+        return [*port, "--bind", "127.0.0.1"]
 
     def arguments(self) -> list[str]:
-        return ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *DISKLESS]
+        return [*self.listening(), "--save", "", "--appendonly", "no", *DISKLESS]
 
     def start(self) -> None:
         self.process = subprocess.Popen(
@@ -75,11 +132,15 @@ class RedisServer:
     def ask(self, *words: str) -> bytes:
         """Send a command, and return the beginning of the response: nothing while the server changes its role."""
         parts = [f"${len(word)}\r\n{word}\r\n" for word in words]
-        with socket.create_connection(("127.0.0.1", self.port), 30) as connection:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), 30))
+            if self.certificate:
+                context = ssl.create_default_context(cafile=self.certificate.root)
+                connection = stack.enter_context(context.wrap_socket(connection, server_hostname="127.0.0.1"))
             connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
             try:
                 return connection.recv(4096)
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLEOFError):
                 return b""
 
     def stop(self) -> None:
@@ -92,7 +153,7 @@ class RedisServer:
 
 
 class Sentinel(RedisServer):
-    """Watches a server, and makes its replica the master when it is away."""
+    """Watches a server, and makes its replica the master when it is away. It has TLS if the server has it."""
 
     def __init__(self, folder: Path, master: RedisServer) -> None:
         # Outside of the folder of the tests, which only their user may enter: Sentinel writes its file again.
@@ -104,14 +165,14 @@ class Sentinel(RedisServer):
         if not os.geteuid():
             for path in (self.configuration, self.configuration.parent):
                 os.chown(path, *pwd.getpwnam(UNPRIVILEGED)[2:4])
-        super().__init__(folder)
+        super().__init__(folder, master.certificate)
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://127.0.0.1:{self.port}/wirekey"
+        return f"{self.scheme}+sentinel://127.0.0.1:{self.port}/wirekey{self.query}"
 
     def arguments(self) -> list[str]:
-        return [str(self.configuration), "--sentinel", "--port", str(self.port), "--bind", "127.0.0.1"]
+        return [str(self.configuration), "--sentinel", *self.listening()]
 
     def stop(self) -> None:
         super().stop()
@@ -121,12 +182,13 @@ class Sentinel(RedisServer):
 class RedisCluster:
     """Three nodes that each serve a third of the slots. All keys of Wirekey are in one slot."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificate: Certificate | None = None) -> None:
         # Outside of the folder of the tests, which only their user may enter: each node writes its list of nodes.
+        self.certificate = certificate
         self.folder = Path(tempfile.mkdtemp(prefix="wirekey-cluster-"))
         if not os.geteuid():
             os.chown(self.folder, *pwd.getpwnam(UNPRIVILEGED)[2:4])
-        self.nodes = [ClusterNode(folder, self.folder) for _ in range(3)]
+        self.nodes = [ClusterNode(folder, self.folder, certificate) for _ in range(3)]
         first = self.nodes[0]
         for number, node in enumerate(self.nodes):
             slots = str(SLOTS * number // 3), str(SLOTS * (number + 1) // 3 - 1)
@@ -150,7 +212,7 @@ class RedisCluster:
 
     def add_replica(self, folder: Path, master: ClusterNode) -> ClusterNode:
         """Start a node that follows another one, and has its data."""
-        replica = ClusterNode(folder, self.folder)
+        replica = ClusterNode(folder, self.folder, self.certificate)
         for node in self.nodes:  # one that the replica does not know would not learn that it took over
             replica.ask("CLUSTER", "MEET", "127.0.0.1", str(node.port), str(node.bus_port))
         name = master.ask("CLUSTER", "MYID").split()[1].decode()
@@ -162,7 +224,8 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        places = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return f"{self.nodes[0].scheme}+cluster://{places}{self.nodes[0].query}"
 
     def empty(self) -> None:
         for node in self.nodes:
@@ -177,9 +240,9 @@ class RedisCluster:
 class ClusterNode(RedisServer):
     """A node of a cluster. `files`: where it writes its list of nodes."""
 
-    def __init__(self, folder: Path, files: Path) -> None:
+    def __init__(self, folder: Path, files: Path, certificate: Certificate | None) -> None:
         self.files, self.bus_port = files, free_port()
-        super().__init__(folder)
+        super().__init__(folder, certificate)
 
     def knows(self, other: ClusterNode) -> bool:
         """Return whether this node is connected to another one, or to itself."""
@@ -190,6 +253,7 @@ class ClusterNode(RedisServer):
     def arguments(self) -> list[str]:
         return [
             *super().arguments(),
+            *(("--tls-cluster", "yes") if self.certificate else ()),
             *("--cluster-enabled", "yes", "--cluster-port", str(self.bus_port), "--cluster-announce-ip", "127.0.0.1"),
             *("--cluster-config-file", str(self.files / f"nodes-{self.port}.conf"), "--cluster-node-timeout", "30000"),
         ]

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.redis_server import RedisCluster, RedisServer, Sentinel
+from tests.redis_server import Certificate, RedisCluster, RedisServer, Sentinel
+from wirekey.config.values import STATE_SCHEMES
 from wirekey.secret import Secret
 from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
 from wirekey.shared_state.redis import FAILURES, PREFIX, REST, RedisState, client_of, place_of
@@ -135,8 +136,37 @@ async def test_messages_arrive_again_after_a_restart_of_the_server(own_redis):
         await state.close()
 
 
-async def test_with_sentinel_the_replica_takes_over_and_messages_arrive_again(tmp_path):
-    master, replica = RedisServer(tmp_path), RedisServer(tmp_path)
+@pytest.fixture(params=["plain", "with TLS"])
+def certificate(request):
+    """The certificate of the servers, or None if they have no TLS."""
+    made = Certificate() if request.param == "with TLS" else None
+    yield made
+    if made:
+        made.remove()
+
+
+async def test_a_server_with_a_certificate_of_an_unknown_ca_is_not_used(tmp_path):
+    trusted, other = Certificate(), Certificate()
+    server = RedisServer(tmp_path, trusted)
+    place = server.url.partition("?")[0]
+    refused = [RedisState(Secret(url), 5) for url in (place, f"{place}?ssl_ca_certs={other.root}")]
+    accepted = RedisState(Secret(server.url), 5)
+    try:
+        await accepted.start()
+        await accepted.set("key", b"value", LONG)
+        for state in refused:
+            with pytest.raises(SharedStateUnavailableError):
+                await state.get("key")
+    finally:
+        for state in (accepted, *refused):
+            await state.close()
+        server.stop()
+        for certificate in (trusted, other):
+            certificate.remove()
+
+
+async def test_with_sentinel_the_replica_takes_over_and_messages_arrive_again(tmp_path, certificate):
+    master, replica = RedisServer(tmp_path, certificate), RedisServer(tmp_path, certificate)
     replica.ask("REPLICAOF", "127.0.0.1", str(master.port))
     sentinel = Sentinel(tmp_path, master)
     states = [RedisState(Secret(sentinel.url), 5) for _ in range(2)]
@@ -167,8 +197,8 @@ async def test_with_sentinel_the_replica_takes_over_and_messages_arrive_again(tm
             server.stop()
 
 
-async def test_in_a_cluster_a_replica_takes_over_and_messages_arrive_again(tmp_path):
-    cluster = RedisCluster(tmp_path)
+async def test_in_a_cluster_a_replica_takes_over_and_messages_arrive_again(tmp_path, certificate):
+    cluster = RedisCluster(tmp_path, certificate)
     states = [RedisState(Secret(cluster.url), 5) for _ in range(2)]
     received: list[bytes] = []
     states[1].subscribe("keys", received.append)
@@ -206,7 +236,7 @@ async def test_a_total_is_unknown_after_the_server_was_restarted_empty(own_redis
     await state.close()
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
+@pytest.mark.parametrize("scheme", STATE_SCHEMES)
 async def test_the_password_of_a_server_is_in_no_message(scheme, caplog):
     caplog.set_level("DEBUG")
     state = RedisState(Secret(f"{scheme}://user:s3cr3t@127.0.0.1:1/0"), 0.5)
@@ -220,7 +250,7 @@ async def test_the_password_of_a_server_is_in_no_message(scheme, caplog):
     assert "s3cr3t" not in str(raised.value) + repr(raised.value.__cause__) + caplog.text + str(state.trouble())
 
 
-@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel", "redis+cluster"])
+@pytest.mark.parametrize("scheme", STATE_SCHEMES)
 def test_the_user_and_the_password_of_a_url_are_decoded(scheme):
     client = client_of(f"{scheme}://us%40er:p%3Ass@127.0.0.1:1/0")
     settings = client.connection_pool.connection_kwargs if "cluster" not in scheme else client.connection_kwargs

@@ -82,7 +82,8 @@ class Config(ConfigGroup):
         default=None,
         description="Redis or Valkey server for the state that several machines share: limits, budgets, cool-downs of "
         "keys and of Google accounts, used signatures, uploads and sessions. null: one machine, whose workers share a "
-        "file in `state`. Also redis+sentinel://HOST:PORT,HOST:PORT/NAME and redis+cluster://HOST:PORT.",
+        "file in `state`. Also redis+sentinel://HOST:PORT,HOST:PORT/NAME and redis+cluster://HOST:PORT. rediss: with "
+        "TLS.",
         examples=["redis://redis.corp.example:6379/0"],
     )
     shared_state_failure: Literal["refuse", "local"] | None = Field(

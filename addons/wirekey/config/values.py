@@ -263,7 +263,7 @@ def network(value: Any) -> IPv4Network | IPv6Network:
 
 REFERENCES = ("env:", "file:", "keyring:")
 POSTGRESQL = ("postgresql://", "postgres://")
-STATE_SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
+STATE_SCHEMES = tuple(scheme + way for scheme in ("redis", "rediss") for way in ("", "+sentinel", "+cluster"))
 
 
 def shared_state_url(value: Any) -> str:

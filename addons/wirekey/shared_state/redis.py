@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from wirekey.shared_state import redis_scripts as scripts
 from wirekey.shared_state.buckets import burst_of, interval_of
@@ -42,7 +42,6 @@ REST = 1.0
 CONNECTIONS = 64
 PREFIX = "{wirekey}:"
 """With the hash tag of Redis, so that all keys are in one slot of a cluster, and a script may use any of them."""
-CLUSTER = "redis+cluster"
 SETTLED_FOR = 3600.0
 MICROSECONDS = 1_000_000
 
@@ -50,8 +49,8 @@ MICROSECONDS = 1_000_000
 class RedisState:
     """The `SharedState` of several machines.
 
-    `url`: `redis://`, `rediss://` (TLS), `redis+sentinel://HOST:PORT,HOST:PORT/NAME` or `redis+cluster://HOST:PORT`,
-    with user and password.
+    `url`: `redis://`, `redis+sentinel://HOST:PORT,HOST:PORT/NAME` or `redis+cluster://HOST:PORT`, with user and
+    password. With `rediss` in place of `redis`, all connections have TLS; `?ssl_ca_certs=FILE` is the CA to trust.
     """
 
     is_local = False
@@ -284,26 +283,41 @@ def client_of(url: str) -> Any:
         "retry": Retry(NoBackoff(), 1),  # a connection that the server has closed in the meantime
     }
     parts = urlsplit(url)
-    if parts.scheme == CLUSTER:
+    if is_cluster(url):
         nodes = [client.cluster.ClusterNode(host, port) for host, port in addresses(place_of(url), 6379)]
-        return client.RedisCluster(startup_nodes=nodes, **user_of(url), socket_connect_timeout=CONNECT_LIMIT)
-    if parts.scheme == "redis+sentinel":
+        limit = CONNECT_LIMIT
+        return client.RedisCluster(startup_nodes=nodes, **user_of(url), **tls_of(url), socket_connect_timeout=limit)
+    if parts.scheme.endswith("+sentinel"):
         name = parts.path.strip("/") or "mymaster"
-        sentinel = Sentinel(addresses(place_of(url), 26379), socket_connect_timeout=CONNECT_LIMIT)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(name, **user_of(url), **options)
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            addresses(place_of(url), 26379), sentinel_kwargs={"socket_connect_timeout": CONNECT_LIMIT, **tls_of(url)}
+        )
+        return sentinel.master_for(name, **user_of(url), **tls_of(url), **options)
     return client.Redis.from_url(url, max_connections=CONNECTIONS, **options)
 
 
 def message_clients_of(url: str) -> tuple[Any, ...]:
     """Return a client for each node that the URL of a cluster names, as a message reaches all nodes; otherwise none."""
-    if urlsplit(url).scheme != CLUSTER:
+    if not is_cluster(url):
         return ()
     import redis.asyncio as client
 
-    return tuple(
-        client.Redis(host=host, port=port, **user_of(url), socket_connect_timeout=CONNECT_LIMIT, socket_keepalive=True)
-        for host, port in addresses(place_of(url), 6379)
-    )
+    options = {**user_of(url), **tls_of(url), "socket_connect_timeout": CONNECT_LIMIT, "socket_keepalive": True}
+    return tuple(client.Redis(host=host, port=port, **options) for host, port in addresses(place_of(url), 6379))
+
+
+def is_cluster(url: str) -> bool:
+    """Return whether a URL names nodes of a cluster."""
+    return urlsplit(url).scheme.endswith("+cluster")
+
+
+def tls_of(url: str) -> dict[str, Any]:
+    """Return the settings for TLS of a URL with Sentinel or a cluster; empty without TLS. Others are read by redis."""
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("rediss"):
+        return {}
+    trusted = dict(parse_qsl(parts.query)).get("ssl_ca_certs")
+    return {"ssl": True, "ssl_ca_certs": trusted} if trusted else {"ssl": True}
 
 
 def user_of(url: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 import urllib.error
 import urllib.request
 
@@ -50,7 +49,7 @@ def ready(proxy) -> int:
 
 
 def test_during_the_delay_connections_are_accepted_and_ready_says_no(start):
-    proxy = start(drain_delay=2.0)
+    proxy = start(drain_delay=60.0)
     token = proxy.add_agent()
     assert ready(proxy) == 200
     with tunnel(proxy, token) as early:
@@ -65,6 +64,8 @@ def test_during_the_delay_connections_are_accepted_and_ready_says_no(start):
                 assert response.status == 200
                 assert response.headers["connection"] == "close"
                 assert client.wait_closed()
+    wait_for(lambda: [event["outcome"] for event in proxy.events()] == ["completed"] * 3, "the records")
+    proxy.process.send_signal(signal.SIGTERM)
     assert proxy.process.wait(60) == 0
     assert {event["outcome"] for event in proxy.events()} == {"completed"}
 
@@ -113,7 +114,7 @@ def test_a_stream_that_lasts_longer_is_ended_in_its_format_and_recorded(start):
     token = proxy.add_agent()
     with tunnel(proxy, token) as client:
         client.send(chat("sim-stall-1", stream=True))
-        wait_for(proxy.events, "the call to be sent")
+        client.received = client.receive_bytes()  # the stream has begun
         proxy.process.send_signal(signal.SIGTERM)
         response = client.read_response()
     assert response.status == 200
@@ -131,8 +132,9 @@ def test_a_second_signal_ends_it_at_once(start):
         client.send(chat("sim-stall-1", stream=True))
         assert client.receive_bytes()
         proxy.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        wait_for(lambda: not accepts(proxy.running.forward), "the listener to close")
         assert proxy.process.poll() is None
+        assert [event["outcome"] for event in proxy.events()] == [None], "the listener closed only after the call"
         proxy.process.send_signal(signal.SIGTERM)
         assert proxy.process.wait(60) == 0
     assert [event["outcome"] for event in proxy.events()] == ["interrupted"]

@@ -64,6 +64,9 @@ class SharedListener:
         except (BlockingIOError, InterruptedError, ConnectionError):
             return  # another process was faster
         except OSError as error:
+            if error.errno == errno.EINVAL:
+                self.close()  # the supervisor has ended the socket for all
+                return
             logger.error("No connections are accepted for %g s: %s", PAUSE, error.strerror)  # noqa: TRY400  # complete
             self._loop.remove_reader(self._sock)
             self._loop.call_later(PAUSE, self._accept_again)

@@ -136,6 +136,7 @@ class Supervisor:
         self._stopping.set()
         for worker in self._running:
             self._dismiss(worker, self.drain_delay, replaced=False)
+        asyncio.get_running_loop().call_later(self.drain_delay, stop_listening, self.sockets)
 
     def replace(self) -> None:
         """Replace all workers, one by one, with new ones, which read the configuration and the program again."""
@@ -321,6 +322,14 @@ class Supervisor:
 def pid_of(worker: WorkerProcess) -> int:
     """Return the process id of a worker; 0 before it has one."""
     return worker.process.pid if worker.process else 0
+
+
+def stop_listening(sockets: Mapping[str, Sequence[socket.socket]]) -> None:
+    """Have the system refuse connections, except to the console. Otherwise they would wait for workers that drain."""
+    for name, given in sockets.items():
+        for one in given if name != "console" else ():
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)  # also ends it for the workers, which have the same socket
 
 
 def kill(worker: WorkerProcess) -> None:

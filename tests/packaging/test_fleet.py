@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from tests.docs.pages import blocks_of
+from tests.fork_server import PATIENT_WITH_REDIS
 from tests.packaging.schemas import checked_by
 from tests.postgres_server import PostgresServer
 from tests.raw_client import RawClient
@@ -194,6 +195,7 @@ class Replicas:
         self.database = postgres.new_database()
         self.environ = {
             **KEY_ENVIRONMENT,
+            **PATIENT_WITH_REDIS,
             "WIREKEY_MASTER_KEY": variables["WIREKEY_MASTER_KEY"],
             "WIREKEY_DATABASE_URL": self.database.replace("wirekey@", f"wirekey:{variables['POSTGRES_PASSWORD']}@"),
             "WIREKEY_REDIS_URL": redis.url.replace("//", f"//:{redis.password}@"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import time
 
 import pytest
 
 from tests.aws_signing import REAL, ask, signed, written
 from tests.endurance.load import chat
+from tests.fork_server import PATIENT_WITH_REDIS
 from tests.raw_client import RawClient, post
 from tests.redis_server import RedisServer
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
@@ -48,7 +48,7 @@ def replicas(tmp_path_factory, simulator, redis_server):
     configuration["providers"]["openai"] |= {"keys": ["env:REAL_OPENAI", "env:SECOND"], "selection": "session-affinity"}
     configuration["providers"]["bedrock"]["aws"] = {"access_key": "env:REAL_ID", "secret_key": "env:REAL_SECRET"}
     environ = {**KEY_ENVIRONMENT, "SECOND": SECOND}
-    environ |= {"REAL_ID": REAL[0], "REAL_SECRET": REAL[1]}
+    environ |= {"REAL_ID": REAL[0], "REAL_SECRET": REAL[1], **PATIENT_WITH_REDIS}
     folder = tmp_path_factory.mktemp("replicas")
     first = Wirekey(folder / "first", configuration, environ=environ)
     first.token = first.add_agent("alice", role="engineer")
@@ -80,10 +80,11 @@ def credential(proxy, model: str) -> str:
     return wait_for(found, "the record")
 
 
-def test_a_session_keeps_its_key_at_another_replica(replicas):
+def test_a_session_keeps_its_key_at_another_replica(replicas, redis_server):
     first, second = replicas
     assert call(first, "one").status == 200
     used = credential(first, "one")
+    wait_for(lambda: redis_server.ask("KEYS", "{wirekey}:session:*") != b"*0\r\n", "the key of the session")
     for number in range(3):
         assert call(second, f"two-{number}").status == 200
         assert credential(second, f"two-{number}") == used
@@ -102,7 +103,7 @@ def test_a_key_that_cools_down_at_one_replica_does_so_at_the_other(replicas):
         assert call(second, model).status == 200
         return credential(second, model) != used
 
-    wait_for(uses_the_other_key, "the cool-down to reach the other replica", 10)
+    wait_for(uses_the_other_key, "the cool-down to reach the other replica")
 
 
 def test_a_signature_is_good_once_in_all_replicas(replicas):
@@ -114,7 +115,7 @@ def test_a_signature_is_good_once_in_all_replicas(replicas):
     assert "used before" in response.message
 
 
-def test_an_upload_goes_on_at_another_replica(replicas):
+def test_an_upload_goes_on_at_another_replica(replicas, redis_server):
     first, second = replicas
     begin = post(
         f"x-goog-api-key: {first.token}",
@@ -131,7 +132,8 @@ def test_an_upload_goes_on_at_another_replica(replicas):
         response = client.read_response()
         assert response.status == 200, response
     path = "/" + response.headers["x-goog-upload-url"].split("/", 3)[3]
-    time.sleep(0.1)
+    # The owner is written while the response is on its way.
+    wait_for(lambda: redis_server.ask("KEYS", "{wirekey}:upload:*") != b"*0\r\n", "the owner of the upload")
     with RawClient(second.running.gateway) as client:
         content = b"forty-two bytes of an upload, counted well"
         lines = ("x-goog-upload-command: upload, finalize", "x-goog-upload-offset: 0")

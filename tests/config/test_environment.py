@@ -3,8 +3,8 @@
 import pytest
 
 from tests.config.reading import loaded, problems
+from wirekey.config.addresses import HostPort
 from wirekey.config.effective import effective_settings
-from wirekey.config.values import HostPort
 
 SET = [
     ("WIREKEY_LISTEN__GATEWAY", "0.0.0.0:8000", lambda config: config.listen.gateway, HostPort("0.0.0.0", 8000)),

@@ -1,5 +1,6 @@
 """The configuration: `wirekey.yaml`, `.env` beside it, and the environment. Read and checked as a whole."""
 
+from wirekey.config.addresses import HostPort, UpstreamURL
 from wirekey.config.file_access import FileAccess, file_access
 from wirekey.config.loading import load, references, secret_problems
 from wirekey.config.log import LogConfig
@@ -9,7 +10,6 @@ from wirekey.config.provider_hosts import provider_hosts, usual_hosts
 from wirekey.config.route_checks import extension_problems, route_warnings
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.upstream_proxy import configured_proxy, environment_proxy
-from wirekey.config.values import HostPort, UpstreamURL
 
 __all__ = [
     "Config",

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from wirekey.config.addresses import host_name
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import Flag, Network, ValueFormat, host_name
+from wirekey.config.values import Flag, Network, ValueFormat
 
 
 def page_name(value: str) -> str:

@@ -7,19 +7,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from wirekey.config.addresses import URL_PATH
 from wirekey.config.group import ConfigGroup
 from wirekey.config.routes import SelectionName
 from wirekey.config.upstream_proxy import ProxySetting
-from wirekey.config.values import (
-    PYTHON_NAME,
-    URL_PATH,
-    ConfiguredUpstream,
-    Flag,
-    Reference,
-    Text,
-    ValueFormat,
-    is_python,
-)
+from wirekey.config.values import PYTHON_NAME, ConfiguredUpstream, Flag, Reference, Text, ValueFormat, is_python
 from wirekey.egress.hosts import CODE_ASSIST_HOSTS, FIXED_HOSTS, VERTEX_GLOBAL, region_of
 from wirekey.egress.names import is_canonical
 

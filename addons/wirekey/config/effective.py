@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ByteSize
 
+from wirekey.config.addresses import HostPort, UpstreamURL
 from wirekey.config.group import settings_of
 from wirekey.config.jwt import ClaimPath
 from wirekey.config.secrets import SecretRef
 from wirekey.config.upstream_proxy import ProxyURL
-from wirekey.config.values import HostPort, UpstreamURL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainValidator
 
+from wirekey.config.addresses import host_name
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import ValueFormat, host_name
+from wirekey.config.values import ValueFormat
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?")
 DEFAULT_PORTS = {"http": "80", "https": "443"}

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from wirekey.config.addresses import UpstreamURL
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import ConfiguredUpstream, Reference, ServerURL, Text, UpstreamURL, ValueFormat
+from wirekey.config.values import ConfiguredUpstream, Reference, ServerURL, Text, ValueFormat
 
 CODE_ASSIST_URL = "https://cloudcode-pa.googleapis.com"
 SCOPE = re.compile(r"(?:https://[!-~]+|[a-z][a-z0-9_.-]*)", re.ASCII)

@@ -6,8 +6,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from wirekey.config.addresses import HostPort
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import AbsolutePath, HostPort, Listener, Network
+from wirekey.config.values import AbsolutePath, Listener, Network
 
 
 class GatewayTLSConfig(ConfigGroup):

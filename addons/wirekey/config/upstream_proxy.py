@@ -8,9 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
+from wirekey.config.addresses import host_name
 from wirekey.config.group import ConfigGroup
 from wirekey.config.problems import ConfigError, Problem
-from wirekey.config.values import Reference, Text, ValueFormat, host_name
+from wirekey.config.values import Reference, Text, ValueFormat
 from wirekey.egress.upstream_proxy import UpstreamProxy, is_loopback
 from wirekey.secret import Secret
 

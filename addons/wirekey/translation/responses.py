@@ -30,6 +30,7 @@ from wirekey.translation.neutral import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from wirekey.translation.event_writer import EventWriter
     from wirekey.translation.neutral import Answer
     from wirekey.translation.reply import Reply
 
@@ -52,13 +53,6 @@ class EventReader(Protocol):
 
     def end(self) -> Iterable[Event]:
         """Yield the last events of a stream that ended cleanly."""
-
-
-class EventWriter(Protocol):
-    """Writes neutral events as the bytes of a stream."""
-
-    def write(self, event: Event) -> bytes:
-        """Return the bytes of one event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+from wirekey.translation.event_writer import NumberedBlockWriter
 from wirekey.translation.failures import aws_error, error_object
 from wirekey.translation.framing import frame, sse
 from wirekey.translation.members import encode
@@ -12,22 +13,15 @@ from wirekey.translation.neutral import (
     Answer,
     Begin,
     BlockBegin,
-    BlockEnd,
     Delta,
-    End,
-    Event,
     Finish,
     Format,
-    Ping,
     ProviderError,
     Reasoning,
-    StateDelta,
     Stop,
     Text,
     TokenUsage,
     ToolCall,
-    UsageUpdate,
-    merge_usage,
 )
 from wirekey.translation.reply import object_arguments
 
@@ -95,21 +89,15 @@ def _block(block: Block, reply: Reply) -> list[Json]:
     return []
 
 
-class AnthropicEventWriter:
+class AnthropicEventWriter(NumberedBlockWriter):
     """Writes the events of a stream: one block after the other, each with the next index.
 
     With `framed`, the events are in the frames of InvokeModel.
     """
 
     def __init__(self, reply: Reply, *, framed: bool = False) -> None:
-        self.reply = reply
+        super().__init__(reply)
         self.framed = framed
-        self.usage = TokenUsage()
-        self.numbers = 0
-        self.open = False
-        self.kind = ""
-        self.unsigned = False
-        self.stop_event: Stop | None = None
 
     def event(self, name: str, members: Json) -> bytes:
         """Return one event in its frame."""
@@ -118,34 +106,8 @@ class AnthropicEventWriter:
             return frame("chunk", {"bytes": base64.b64encode(encode(value)).decode()})
         return sse(value, name)
 
-    def write(self, event: Event) -> bytes:
-        """Return the bytes of one event. Blocks must not interleave."""
-        match event:
-            case Begin():
-                return self.begin(event)
-            case BlockBegin():
-                return self.block_begin(event)
-            case Delta():
-                return self.delta(event)
-            case StateDelta():
-                return self.state(event)
-            case BlockEnd():
-                return self.close()
-            case UsageUpdate():
-                self.usage = merge_usage(self.usage, event.usage)
-            case Stop():
-                self.stop_event = event
-            case ProviderError():
-                return self.failure(event)
-            case Ping():
-                return self.event("ping", {})
-            case End():
-                return self.end()
-        return b""
-
     def begin(self, event: Begin) -> bytes:
         """Return the start of the message, with the usage as far as it is known."""
-        self.usage = merge_usage(self.usage, event.usage)
         message: Json = {
             "id": self.reply.id("msg_", event.id),
             "type": "message",
@@ -161,7 +123,7 @@ class AnthropicEventWriter:
     def start(self, block: Json) -> bytes:
         """Return the start of a block."""
         self.open = True
-        return self.event("content_block_start", {"index": self.numbers, "content_block": block})
+        return self.event("content_block_start", {"index": self.number, "content_block": block})
 
     def block_begin(self, event: BlockBegin) -> bytes:
         """Return the start of a block. Reasoning begins with its first text or with its state."""
@@ -193,33 +155,24 @@ class AnthropicEventWriter:
             delta = {"type": "input_json_delta", "partial_json": event.text}
         else:
             delta = {"type": "text_delta", "text": event.text}
-        return started + self.event("content_block_delta", {"index": self.numbers, "delta": delta})
-
-    def state(self, event: StateDelta) -> bytes:
-        """Return the state of reasoning: the signature of shown text, or a block of its own before the open one."""
-        carried = self.reply.carried(event.reasoning)
-        if carried is None:
-            return b""
-        if self.kind == "reasoning" and self.open:
-            return self.signature(carried)
-        if self.open:
-            return b""
-        return self.start({"type": "redacted_thinking", "data": carried}) + self.close()
+        return started + self.event("content_block_delta", {"index": self.number, "delta": delta})
 
     def signature(self, signature: str | None) -> bytes:
         """Return the signature of the open block."""
-        self.unsigned = False
         delta: Json = {"type": "signature_delta", "signature": signature}
-        return self.event("content_block_delta", {"index": self.numbers, "delta": delta})
+        return self.event("content_block_delta", {"index": self.number, "delta": delta})
 
-    def close(self) -> bytes:
-        """Return the end of the open block. Reasoning without a signature gets a mark."""
-        if not self.open:
-            return b""
-        marked = self.signature(self.reply.unsigned_mark) if self.unsigned else b""
-        self.open = False
-        self.numbers += 1
-        return marked + self.event("content_block_stop", {"index": self.numbers - 1})
+    def redacted(self, state: str) -> bytes:
+        """Return the start of a block of redacted thinking."""
+        return self.start({"type": "redacted_thinking", "data": state})
+
+    def block_stop(self) -> bytes:
+        """Return the end of the open block."""
+        return self.event("content_block_stop", {"index": self.number})
+
+    def ping(self) -> bytes:
+        """Return a ping."""
+        return self.event("ping", {})
 
     def failure(self, event: ProviderError) -> bytes:
         """Return the error event."""

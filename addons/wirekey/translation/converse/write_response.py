@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.translation.event_writer import NumberedBlockWriter
 from wirekey.translation.failures import aws_error
 from wirekey.translation.framing import frame
 from wirekey.translation.media import base64_of_text
@@ -11,20 +12,14 @@ from wirekey.translation.neutral import (
     Answer,
     Begin,
     BlockBegin,
-    BlockEnd,
     Delta,
-    End,
-    Event,
     Finish,
     ProviderError,
     Reasoning,
-    StateDelta,
     Stop,
     Text,
     TokenUsage,
     ToolCall,
-    UsageUpdate,
-    merge_usage,
 )
 from wirekey.translation.reply import object_arguments
 
@@ -102,43 +97,12 @@ def _block(block: Block, reply: Reply) -> list[Json]:
     return []
 
 
-class ConverseEventWriter:
+class ConverseEventWriter(NumberedBlockWriter):
     """Writes the messages of a stream: one block after the other, a start for calls only, the usage last."""
 
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
-        self.usage = TokenUsage()
-        self.numbers = 0
-        self.open = False
-        self.kind = ""
-        self.unsigned = False
-        self.stop_event: Stop | None = None
-
-    def write(self, event: Event) -> bytes:
-        """Return the bytes of one event. Blocks must not interleave."""
-        match event:
-            case Begin():
-                self.usage = merge_usage(self.usage, event.usage)
-                return frame("messageStart", {"role": "assistant"})
-            case BlockBegin():
-                return self.block_begin(event)
-            case Delta():
-                return self.delta(event)
-            case StateDelta():
-                return self.state(event)
-            case BlockEnd():
-                return self.close()
-            case UsageUpdate():
-                self.usage = merge_usage(self.usage, event.usage)
-            case Stop():
-                self.stop_event = event
-            case ProviderError():
-                _, kind = aws_error(event)
-                name = _STREAM_EXCEPTIONS.get(kind, "internalServerException")
-                return frame(name, {"message": event.message}, "exception")
-            case End():
-                return self.end()
-        return b""
+    def begin(self, event: Begin) -> bytes:  # the message has neither id nor model
+        """Return the start of the message."""
+        return frame("messageStart", {"role": "assistant"})
 
     def block_begin(self, event: BlockBegin) -> bytes:
         """Return the start of a call; text and reasoning begin with their first delta."""
@@ -150,12 +114,12 @@ class ConverseEventWriter:
             "toolUseId": event.id or f"tooluse_{self.reply.make_id()}",
             "name": self.reply.tool_name(event.name or ""),
         }
-        return frame("contentBlockStart", {"contentBlockIndex": self.numbers, "start": {"toolUse": use}})
+        return frame("contentBlockStart", {"contentBlockIndex": self.number, "start": {"toolUse": use}})
 
     def block_delta(self, delta: Json) -> bytes:
         """Return a piece of the open block."""
         self.open = True
-        return frame("contentBlockDelta", {"contentBlockIndex": self.numbers, "delta": delta})
+        return frame("contentBlockDelta", {"contentBlockIndex": self.number, "delta": delta})
 
     def delta(self, event: Delta) -> bytes:
         """Return a piece of text, of reasoning or of the arguments of a call."""
@@ -166,27 +130,23 @@ class ConverseEventWriter:
             return self.block_delta({"reasoningContent": {"text": event.text}})
         return self.block_delta({"toolUse": {"input": event.text}} if self.kind == "call" else {"text": event.text})
 
-    def state(self, event: StateDelta) -> bytes:
-        """Return the state of reasoning: the signature of shown text, or a block of its own before the open one."""
-        carried = self.reply.carried(event.reasoning)
-        if carried is None:
-            return b""
-        if self.kind == "reasoning" and self.open:
-            self.unsigned = False
-            return self.block_delta({"reasoningContent": {"signature": carried}})
-        if self.open:
-            return b""
-        return self.block_delta({"reasoningContent": {"redactedContent": base64_of_text(carried)}}) + self.close()
+    def signature(self, signature: str | None) -> bytes:
+        """Return the signature of the open block."""
+        return self.block_delta({"reasoningContent": {"signature": signature}})
 
-    def close(self) -> bytes:
-        """Return the end of the open block. Reasoning without a signature gets a mark."""
-        if not self.open:
-            return b""
-        mark: Json = {"reasoningContent": {"signature": self.reply.unsigned_mark}}
-        marked = self.block_delta(mark) if self.unsigned else b""
-        self.open = self.unsigned = False
-        self.numbers += 1
-        return marked + frame("contentBlockStop", {"contentBlockIndex": self.numbers - 1})
+    def redacted(self, state: str) -> bytes:
+        """Return the start of a block of redacted reasoning."""
+        return self.block_delta({"reasoningContent": {"redactedContent": base64_of_text(state)}})
+
+    def block_stop(self) -> bytes:
+        """Return the end of the open block."""
+        return frame("contentBlockStop", {"contentBlockIndex": self.number})
+
+    def failure(self, event: ProviderError) -> bytes:
+        """Return the exception."""
+        _, kind = aws_error(event)
+        name = _STREAM_EXCEPTIONS.get(kind, "internalServerException")
+        return frame(name, {"message": event.message}, "exception")
 
     def end(self) -> bytes:
         """Return the reason of the end, and the usage."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
+from wirekey.translation.event_writer import EventWriter
 from wirekey.translation.failures import TOO_LONG, error_object
 from wirekey.translation.held_bytes import held_bytes
 from wirekey.translation.logprobs import write_google
@@ -16,11 +17,8 @@ from wirekey.translation.neutral import (
     BlockBegin,
     BlockEnd,
     Delta,
-    End,
-    Event,
     Finish,
     Format,
-    Ping,
     ProviderError,
     Reasoning,
     StateDelta,
@@ -29,8 +27,6 @@ from wirekey.translation.neutral import (
     TokenLogprob,
     TokenUsage,
     ToolCall,
-    UsageUpdate,
-    merge_usage,
 )
 from wirekey.translation.reply import object_arguments
 
@@ -147,52 +143,39 @@ def _call_part(call: ToolCall, arguments: Raw, reply: Reply) -> Json:
     return {"functionCall": {**found, "name": reply.tool_name(call.name), "args": arguments}}
 
 
-class GeminiEventWriter:
+class GeminiEventWriter(EventWriter):
     """Writes the responses of a stream: text as it comes, each call whole when its block ends.
 
     Without `alt=sse` in the client's query the stream is a JSON array.
     """
 
     def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+        super().__init__(reply)
         self.array = "alt=sse" not in reply.query.replace("%24", "$").replace("$alt", "alt").lower()
         self.written = False
         self.failed = False
         self.head: Json = {}
-        self.usage = TokenUsage()
         self.kinds: dict[int, str] = {}
         self.calls: dict[int, tuple[ToolCall, list[str]]] = {}
         self.held = 0
         self.signature: str | None = None
         self.called = False
-        self.stop_event: Stop | None = None
 
-    def write(self, event: Event) -> bytes:
-        """Return the bytes of one event."""
-        match event:
-            case Begin():
-                self.usage = merge_usage(self.usage, event.usage)
-                self.head = {"modelVersion": self.reply.model(event.model), "responseId": self.reply.id("", event.id)}
-            case BlockBegin():
-                self.kinds[event.index] = event.kind
-                if event.kind == "call":
-                    self.calls[event.index] = ToolCall(event.id or "", event.name or "", ""), []
-            case Delta():
-                return self.delta(event)
-            case StateDelta():
-                self.signature = carried_signature(event.reasoning, self.reply) or self.signature
-            case BlockEnd():
-                return self.block_end(event)
-            case UsageUpdate():
-                self.usage = merge_usage(self.usage, event.usage)
-            case Stop():
-                self.stop_event = event
-            case ProviderError():
-                return self.failure(event)
-            case Ping():
-                return b""  # the SDK of Google reads no comments
-            case End():
-                return self.end()
+    def begin(self, event: Begin) -> bytes:
+        """Keep what each response repeats."""
+        self.head = {"modelVersion": self.reply.model(event.model), "responseId": self.reply.id("", event.id)}
+        return b""
+
+    def block_begin(self, event: BlockBegin) -> bytes:
+        """Keep a call until its block ends."""
+        self.kinds[event.index] = event.kind
+        if event.kind == "call":
+            self.calls[event.index] = ToolCall(event.id or "", event.name or "", ""), []
+        return b""
+
+    def state(self, event: StateDelta) -> bytes:
+        """Keep the state of reasoning for the next part."""
+        self.signature = carried_signature(event.reasoning, self.reply) or self.signature
         return b""
 
     def response(self, value: Json) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.translation.citations import chat_annotation, chat_annotations
+from wirekey.translation.event_writer import EventWriter
 from wirekey.translation.failures import error_object
 from wirekey.translation.framing import sse
 from wirekey.translation.held_bytes import HELD_BLOCK, held_bytes
@@ -17,11 +18,8 @@ from wirekey.translation.neutral import (
     BlockEnd,
     CitationDelta,
     Delta,
-    End,
-    Event,
     Finish,
     Format,
-    Ping,
     ProviderError,
     Reasoning,
     StateDelta,
@@ -30,8 +28,6 @@ from wirekey.translation.neutral import (
     TokenLogprob,
     TokenUsage,
     ToolCall,
-    UsageUpdate,
-    merge_usage,
 )
 from wirekey.translation.reply import joined_reasoning, joined_text, text_arguments
 from wirekey.translation.state import MAX_INFLATED_BYTES
@@ -135,15 +131,14 @@ def _call_id(given: str, states: list[Reasoning], reply: Reply) -> str:
     return (reply.reported(reply.states.signed_id(found, states)) or found) if states else found
 
 
-class ChatEventWriter:
+class ChatEventWriter(EventWriter):
     """Writes the chunks of a stream. Calls may interleave, as they have an index."""
 
     def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+        super().__init__(reply)
         self.head: Json = {}
         self.before_text = self.after_text = b""
         """The bytes of a chunk around its text, which are the same in each."""
-        self.usage = TokenUsage()
         self.kinds: dict[int, str] = {}
         self.calls: dict[int, int] = {}
         self.call_count = 0
@@ -154,36 +149,8 @@ class ChatEventWriter:
         self.start = self.length = 0
         """Characters before the open text, and in all texts: the places of citations."""
 
-    def write(self, event: Event) -> bytes:
-        """Return the bytes of one event."""
-        match event:
-            case Delta():  # first, as nearly all events are
-                return self.delta(event)
-            case Begin():
-                return self.begin(event)
-            case BlockBegin():
-                return self.block_begin(event)
-            case StateDelta():
-                self.state(event)
-            case CitationDelta():
-                return self.chunk({"annotations": [chat_annotation(event.citation, self.start, self.length)]})
-            case BlockEnd():
-                return self.block_end(event)
-            case UsageUpdate():
-                self.usage = merge_usage(self.usage, event.usage)
-            case Stop():
-                return self.stop(event)
-            case ProviderError():
-                return sse(error_object(Format.CHAT, event)[1])
-            case Ping():
-                return b": ping\n\n"
-            case End():
-                return self.end()
-        return b""
-
     def begin(self, event: Begin) -> bytes:
         """Return the first chunk, with the role."""
-        self.usage = merge_usage(self.usage, event.usage)
         self.head = {
             "id": self.reply.id("chatcmpl-", event.id),
             "object": "chat.completion.chunk",
@@ -247,15 +214,20 @@ class ChatEventWriter:
             return self.chunk({"content": event.text}, logprobs=event.logprobs)
         return b"%b%b%b" % (self.before_text, encode(event.text), self.after_text)
 
-    def state(self, event: StateDelta) -> None:
+    def cited(self, event: CitationDelta) -> bytes:
+        """Return a chunk with a source of the text."""
+        return self.chunk({"annotations": [chat_annotation(event.citation, self.start, self.length)]})
+
+    def state(self, event: StateDelta) -> bytes:
         """Keep the state of reasoning until the next call, whose id carries it."""
         if event.reasoning.state is None:
-            return
+            return b""
         self.held += HELD_BLOCK + held_bytes(event.reasoning.state) + held_bytes(event.reasoning.text or "")
         if self.held > MAX_INFLATED_BYTES:
             self.states = []  # more than an id can carry
         else:
             self.states.append(event.reasoning)
+        return b""
 
     def block_end(self, event: BlockEnd) -> bytes:
         """Return the arguments of a call that has none."""
@@ -274,6 +246,14 @@ class ChatEventWriter:
             finish = "function_call"
         native = event.native if event.finish is Finish.OTHER else None
         return self.chunk({}, finish, native)
+
+    def failure(self, event: ProviderError) -> bytes:
+        """Return the error."""
+        return sse(error_object(Format.CHAT, event)[1])
+
+    def ping(self) -> bytes:
+        """Return a comment."""
+        return b": ping\n\n"
 
     def end(self) -> bytes:
         """Return the usage, if the client asked for it, and the end."""

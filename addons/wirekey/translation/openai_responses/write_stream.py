@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.translation.citations import annotation
+from wirekey.translation.event_writer import EventWriter
 from wirekey.translation.failures import TOO_LONG, error_object
 from wirekey.translation.framing import sse
 from wirekey.translation.held_bytes import HELD_BLOCK, HELD_TOKEN, held_bytes
@@ -21,19 +22,14 @@ from wirekey.translation.neutral import (
     Citation,
     CitationDelta,
     Delta,
-    End,
     Event,
     Finish,
     Format,
-    Ping,
     ProviderError,
     StateDelta,
     Stop,
     TokenLogprob,
-    TokenUsage,
     ToolCall,
-    UsageUpdate,
-    merge_usage,
 )
 from wirekey.translation.openai_responses.write_response import (
     call_item,
@@ -70,18 +66,16 @@ class _OpenItem:
         return "".join(self.pieces)
 
 
-class ResponsesEventWriter:
+class ResponsesEventWriter(EventWriter):
     """Writes the events of a stream, with a sequence number each. Blocks must not interleave."""
 
     def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+        super().__init__(reply)
         self.head: Json = {}
-        self.usage = TokenUsage()
         self.sequence = 0
         self.output: list[Json] = []
         self.item: _OpenItem | None = None
         self.held = 0
-        self.stop_event: Stop | None = None
         self.failed = False
 
     def event(self, name: str, members: Json) -> bytes:
@@ -91,33 +85,12 @@ class ResponsesEventWriter:
         return sse(value, name)
 
     def write(self, event: Event) -> bytes:
-        """Return the bytes of one event."""
-        if self.failed:
-            return b""
-        match event:
-            case Begin():
-                return self.begin(event)
-            case BlockBegin():
-                return self.block_begin(event)
-            case Delta():
-                return self.delta(event)
-            case StateDelta():
-                return self.state(event)
-            case CitationDelta():
-                return self.cited(event)
-            case BlockEnd():
-                return self.block_end()
-            case UsageUpdate():
-                self.usage = merge_usage(self.usage, event.usage)
-            case Stop():
-                self.stop_event = event
-            case ProviderError():
-                return self.failure(event)
-            case Ping():
-                return b": ping\n\n"
-            case End():
-                return self.end()
-        return b""
+        """Return the bytes of one event, or nothing after an error."""
+        return b"" if self.failed else super().write(event)
+
+    def ping(self) -> bytes:
+        """Return a comment."""
+        return b": ping\n\n"
 
     def hold(self, size: int) -> bool:
         """Count bytes that are held until the last event, and return whether they stay inside the bound."""
@@ -126,7 +99,6 @@ class ResponsesEventWriter:
 
     def begin(self, event: Begin) -> bytes:
         """Return the first two events, with the response as far as it is known."""
-        self.usage = merge_usage(self.usage, event.usage)
         self.head = response_head(self.reply.id("resp_", event.id), self.reply.model(event.model), self.reply)
         created = self.event("response.created", {"response": self.head})
         return created + self.event("response.in_progress", {"response": self.head})
@@ -224,7 +196,7 @@ class ResponsesEventWriter:
         shown = annotation(event.citation, 0, item.length)
         return self.event("response.output_text.annotation.added", {**place, "annotation": shown})
 
-    def block_end(self) -> bytes:
+    def block_end(self, event: BlockEnd) -> bytes:  # one item is open at a time
         """Return the end of the open item."""
         item = self.item
         if item is None:

@@ -15,7 +15,6 @@ from mitmproxy.proxy.layers.tls import parse_client_hello
 
 from wirekey.addons.base import Addon
 from wirekey.addons.gateway import at_gateway
-from wirekey.addons.policy import by_name
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.egress.addresses import reason_to_refuse
@@ -24,6 +23,7 @@ from wirekey.errors import Refusal
 from wirekey.realtime.handshake import UPGRADE_REFUSED, check_request, is_websocket
 from wirekey.wire.connection_handler import skip_outer_layers
 from wirekey.wire.happy_eyeballs import interleave_families
+from wirekey.wire.header_lookup import by_name
 from wirekey.wire.install import CloseConnectionLayer, choose_as_mitmproxy, replace_http_layers
 from wirekey.wire.tunnel import TunnelLayer, TunnelTraffic
 from wirekey.wire.upstream_connection import (

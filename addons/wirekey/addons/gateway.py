@@ -15,7 +15,6 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
 from wirekey.addons.base import Addon
-from wirekey.addons.policy import by_name
 from wirekey.ca.certificates import LOOPBACK
 from wirekey.ca.gateway_certificate import IssuedCertificate
 from wirekey.call import Call
@@ -46,6 +45,7 @@ from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import UnreadableRequestError
 from wirekey.signing.signature_parsing import signature_of
 from wirekey.tracebacks import safe_traceback
+from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Client

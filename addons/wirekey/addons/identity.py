@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
-from wirekey.addons.policy import by_name
 from wirekey.calls.agent_check import IDENTITY_ENDED
 from wirekey.calls.credential_removal import decoded, strip
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
@@ -33,6 +32,7 @@ from wirekey.identity.refusals import (
 from wirekey.identity.tokens import token_digest
 from wirekey.providers import PROVIDERS
 from wirekey.tracebacks import forget_frames
+from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

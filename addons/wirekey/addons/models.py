@@ -13,7 +13,6 @@ import msgspec
 from mitmproxy import ctx, http
 
 from wirekey.addons.base import AdmittingAddon
-from wirekey.addons.policy import by_name
 from wirekey.calls.redaction import redact_head
 from wirekey.calls.signatures import endpoint_of
 from wirekey.credentials.aws import CredentialsUnavailable
@@ -31,6 +30,7 @@ from wirekey.routing.gateway_paths import bedrock_host_of
 from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask
 from wirekey.routing.plan import REFUSED_KEY
 from wirekey.signing.request import RequestHead
+from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence

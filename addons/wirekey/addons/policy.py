@@ -14,6 +14,7 @@ from wirekey.policy.input import QUOTA_FIELDS, build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits, uncapped
+from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -97,12 +98,3 @@ async def may_fall_back(services: Services, flow: http.HTTPFlow, call: Call, mod
     asked = replace(call, facts=replace(call.facts, model=model))
     decision = await services.policy.decide(build_input(asked, by_name(services.calls.request(flow).headers)))
     return decision.allow and decision.model in (None, model)
-
-
-def by_name(headers: http.Headers) -> dict[str, str]:
-    """Return the headers by lower-case name. Each look-up in mitmproxy's own would go through all of them."""
-    found: dict[str, str] = {}
-    for raw, value in headers.fields:
-        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
-        found[name] = f"{found[name]}, {text}" if name in found else text
-    return found

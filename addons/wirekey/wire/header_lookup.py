@@ -99,3 +99,12 @@ def get_item(self: Headers, name: str | bytes) -> str:
 def contains(self: Headers, name: str | bytes) -> bool:
     """Return whether a header is there. The name may have any case."""
     return (keys.get(name) or key_of(name)) in index_of(self)
+
+
+def by_name(headers: Headers) -> dict[str, str]:
+    """Return the headers by lower-case name. The values of a repeated name are joined with commas."""
+    found: dict[str, str] = {}
+    for raw, value in headers.fields:
+        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found

@@ -38,6 +38,7 @@ from wirekey.realtime.frames import Opcode, ProtocolError, control_frame
 from wirekey.realtime.handshake import accepting_fields, deflate_of
 from wirekey.tracebacks import forget_frames
 from wirekey.wire.first_message import UNRESERVED, ClosingHandshake, FirstMessage
+from wirekey.wire.header_lookup import by_name
 from wirekey.wire.refusals import ENDING, NO_FIRST_MESSAGE, SENT_TOO_EARLY, first_message_too_slow
 from wirekey.wire.websocket import WebSocketRelay
 
@@ -148,7 +149,7 @@ def check_upgrade(stream: WireStream, response: http.Response) -> CommandGenerat
     """Check that the provider has opened the WebSocket that the client asked for."""
     assert stream.wire_head
     try:
-        stream.deflate = deflate_of(by_name(stream.wire_head), by_name(response))
+        stream.deflate = deflate_of(by_name(stream.wire_head.headers), by_name(response.headers))
     except Refusal as refusal:
         forget_frames(refusal)
         yield from stream.cancel_upstream("the response was refused")
@@ -196,12 +197,3 @@ def as_disconnection(event: events.Event) -> events.Event:
     if not isinstance(event, RequestEndOfMessage):
         return event
     return RequestProtocolError(event.stream_id, "Client disconnected.", ErrorCode.CLIENT_DISCONNECTED)
-
-
-def by_name(message: http.Request | http.Response) -> dict[str, str]:
-    """Return the headers of a message by lower-case name."""
-    found: dict[str, str] = {}
-    for raw, value in message.headers.fields:
-        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
-        found[name] = f"{found[name]}, {text}" if name in found else text
-    return found

@@ -136,21 +136,23 @@ async def test_an_exhausted_quota_takes_nothing_from_the_others(fleet):
 
 
 async def test_the_reservations_of_a_dead_process_return(fleet, monkeypatch):
-    monkeypatch.setattr(enforcement, "LEASE", 0.3)
     dead, alive = await fleet(Quota("q", "agent", concurrent=1, usd_per_day=usd(1)))
     await dead.call(usd_=1.0)
     await alive.refused(usd_=0.1)
-    await asyncio.sleep(0.4)
+    monkeypatch.setattr(enforcement, "LEASE", 0.05)
+    await dead.service.renew()  # for the last time
+    monkeypatch.undo()
+    await asyncio.sleep(0.1)
     await alive.call(usd_=0.1)
 
 
 async def test_a_reservation_that_is_renewed_stays(fleet, monkeypatch):
-    monkeypatch.setattr(enforcement, "LEASE", 1.0)
+    monkeypatch.setattr(enforcement, "LEASE", 1.5)
     one, two = await fleet(Quota("q", "agent", concurrent=1))
     await one.call()
-    for _ in range(6):
-        await asyncio.sleep(0.25)
-        await one.service.renew()
+    monkeypatch.undo()
+    await one.service.renew()
+    await asyncio.sleep(2)
     await two.refused()
 
 

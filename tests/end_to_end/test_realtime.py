@@ -21,6 +21,7 @@ from tests.end_to_end.websocket_clients import (
     Way,
     close_of,
     closed,
+    dialled,
     drop_all,
     files_with,
     fresh,
@@ -50,6 +51,10 @@ allow := true
 deny contains "not this tool" if "forbidden" in input.tools
 deny contains "not this model" if input.model == "gpt-forbidden"
 deny contains "not this transcription" if "whisper-forbidden" in input.other_models
+deny contains "not this beta" if {
+    input.operation == "realtime.response"
+    contains(input.headers["openai-beta"], "forbidden")
+}
 max_tokens := 3 if { input.operation == "realtime.response"; input.message_count == 2 }
 """
 
@@ -287,6 +292,14 @@ def test_a_message_that_could_be_read_in_two_ways_ends_the_connection(message, w
         assert until(socket, "error")["error"]["code"] == "malformed_body"
         assert closed(socket)[0] == 1007
     assert simulator.seen[0].size == 0
+
+
+def test_a_repeated_header_is_judged_with_all_its_values(wirekey, token):
+    values = [("Authorization", f"Bearer {token}"), ("OpenAI-Beta", "forbidden"), ("OpenAI-Beta", "realtime=v1")]
+    with dialled(wirekey, f"/v1/realtime?model={OPENAI_MODEL}", values, compression=None) as socket:
+        assert until(socket, "session.created")
+        say(socket, "response.create")
+        assert "not this beta" in until(socket, "error")["error"]["message"]
 
 
 def test_a_binary_frame_with_json_is_judged_like_a_text_frame(wirekey, token):

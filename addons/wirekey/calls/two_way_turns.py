@@ -17,6 +17,7 @@ from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock.two_way import TwoWayStream
 from wirekey.realtime.messages import Reports
+from wirekey.wire.header_lookup import by_name
 from wirekey.wire.websocket_session import MessageDecision, PendingDecision
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ class TwoWayTurns:
 def turns_of(calls: Calls, flow: http.HTTPFlow, state: CallState) -> TwoWayTurns:
     """Return the turns of a stream in two directions, made when they are first needed."""
     if state.turns is None:
-        fields = calls.request(flow).headers.fields
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in fields}
+        headers = by_name(calls.request(flow).headers)
         assert state.call.provider
         assert state.call.operation
         protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]

@@ -36,6 +36,7 @@ from wirekey.realtime.closing import GOING_AWAY, INTERNAL, close_code
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
+from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -242,12 +243,10 @@ class CallDelegate:
         assert state.call.provider
         assert state.call.operation
         protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in self.calls.request(flow).headers.fields
-        }
+        request = self.calls.request(flow)
+        headers = by_name(request.headers)
         if state.call.operation.name in HTTP_INSTEAD:
-            head = head_of(self.calls.request(flow), state.host)
+            head = head_of(request, state.host)
             return ResponsesSession(self.services, state, cast("RequestProtocol", protocol), headers, head)
         return RealtimeSession(self.services, state, protocol, headers)
 

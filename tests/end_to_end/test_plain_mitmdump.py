@@ -16,7 +16,7 @@ CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"
 POLICY = """package wirekey.authz
 deny contains "gpt-4o is not allowed" if { input.model == "gpt-4o" }
 """
-DIFFERENT = ("id", "time", "ttfb_ms", "duration_ms", "policy_revision")
+DIFFERENT = ("id", "time", "ttfb_ms", "duration_ms", "policy_revision", "replica")
 """Fields of the audit event that differ from call to call."""
 
 

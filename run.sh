@@ -82,9 +82,10 @@ make_venv() {
     "$python" -m venv .venv
 }
 
-# Two workers, each with servers of its own. The tests of one file stay together, as they share them. tests/conftest.py
-# has the exceptions, and starts with the longest files, so that both workers end together.
-PARALLEL="-n ${WIREKEY_TEST_WORKERS:-2} --dist loadfile --no-loadscope-reorder"
+# Three workers, each with servers of its own: tests often wait, so that two leave two processors idle for a third of the
+# time. The tests of one file stay together, as they share the servers. tests/conftest.py has the exceptions, and starts
+# with the longest files, so that all workers end together.
+PARALLEL="-n ${WIREKEY_TEST_WORKERS:-3} --dist loadfile --no-loadscope-reorder"
 DURATIONS="--durations=25 --durations-min=3"
 CORE=(tests/audit tests/ca tests/config tests/credentials tests/egress tests/identity tests/metering tests/policy
       tests/providers tests/routing tests/signing)

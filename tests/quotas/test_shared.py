@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from itertools import count
 
 import pytest
@@ -30,6 +31,7 @@ from wirekey.shared_state.redis import RedisState
 from wirekey.shared_state.sqlite import SqliteState
 
 PATIENT = 5.0
+SECONDS = float(os.environ.get("WIREKEY_QUOTA_SECONDS", "1.5"))
 CALLS = int(os.environ.get("WIREKEY_QUOTA_CALLS", "200"))
 """How many calls use up the budget of the test with three processes."""
 
@@ -122,6 +124,29 @@ async def test_rates_are_those_of_all_processes(fleet):
     one.service.settle(hold, None)
     await one.service.finish()
     await two.call(tokens=10)
+
+
+async def test_three_processes_use_no_more_than_two_percent_over_the_tokens_of_a_minute(fleet):
+    """24 clients call again as soon as they may. A whole minute: WIREKEY_QUOTA_SECONDS=60."""
+    limit, size = 60_000, 50
+    replicas = await fleet(Quota("q", "all", tokens_per_minute=limit), replicas=3)
+    used = dict.fromkeys(replicas, 0)
+    began = time.monotonic()
+
+    async def use(replica: Replica) -> None:
+        while time.monotonic() < began + SECONDS:
+            try:
+                hold = await replica.call(tokens=size)
+            except Refusal:
+                await asyncio.sleep(0.01)
+            else:
+                used[replica] += size
+                await replica.end(hold, tokens=size)
+
+    await asyncio.gather(*(use(replica) for replica in replicas * 8))
+    elapsed = time.monotonic() - began
+    assert all(used.values())
+    assert sum(used.values()) <= limit * elapsed / 60 + limit * 0.02 + size
 
 
 async def test_an_exhausted_quota_takes_nothing_from_the_others(fleet):

@@ -188,10 +188,13 @@ def test_a_program_has_no_provider_key_and_its_token_ends_with_it(stage):
         *("-d", CHAT, f"http://{stage.proxy.running.gateway}/v1/chat/completions"),
     ]
 
+    tries = []
+
     def is_refused():
         ended = subprocess.run(command, env={}, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        tries.append(ended.stdout)
         return "No agent has this token" in ended.stdout
 
     wait_for(is_refused, "the token to end")
-    event = stage.proxy.finished_events(1, began)[-1]
+    event = stage.proxy.finished_events(len(tries), began)[-1]
     assert (event["outcome"], event["status"]) == ("denied", 401)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 
 import anthropic
 import boto3
@@ -16,12 +15,14 @@ from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
 
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.end_to_end.code_assist_simulator import default_login, login, logins, simulator
+from tests.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.code_assist import PROJECT
-from wirekey_simulator.google_logins import TOKEN_PATH, GoogleLoginService
-from wirekey_simulator.plain_http import serving
+from wirekey_simulator.google_logins import TOKEN_PATH
 from wirekey_simulator.text import TEXT
+
+__all__ = ["logins", "simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 PLAN_TOKEN = "ya29.sim-known-plan-canary-71c0"
@@ -33,6 +34,7 @@ TOKENS = {
     "v": "ya29.sim-validation-v-canary-0d",
 }
 WRONG_TOKEN = "ya29.sim-known-wrong-canary-0e"
+LOGIN_TOKENS = [PLAN_TOKEN, FREE_TOKEN, *TOKENS.values()]
 IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(24)).decode()
 USE_TOOL = 'Weather? simulated-session: [{"tool": "get_weather", "input": {"city": "Ulm"}}]'
 TOOL = {
@@ -40,37 +42,6 @@ TOOL = {
     "description": "The weather of a city.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
-
-
-class Logins(GoogleLoginService):
-    url = ""
-
-
-def login(token, **more):
-    return json.dumps({"access_token": token, "expiry_date": int((time.time() + 7200) * 1000)} | more)
-
-
-@pytest.fixture(scope="module")
-def logins():
-    service = Logins(rotates=False)
-    with serving(service) as url:
-        service.url = url
-        yield service
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory, logins):
-    class Known:
-        """The tokens that Code Assist accepts: those of the files, and those that the token server has issued."""
-
-        def __contains__(self, token):
-            given = {PLAN_TOKEN, FREE_TOKEN, *TOKENS.values()}
-            return token in given or logins.person_of(token) is not None
-
-    keys = {name: [key] for name, key in PROVIDER_KEYS.items()} | {"code_assist": Known()}
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"), keys=keys)
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +54,7 @@ def wirekey(tmp_path_factory, simulator, logins):
         file = folder / "accounts" / f"{name}.json"
         file.write_text(login(token, account_id=name, refresh_token=f"1//{name}"))
         file.chmod(0o600)
-    person = logins.log_in("operator@example.com")
-    adc = {
-        "type": "authorized_user",
-        "client_id": logins.client_id,
-        "client_secret": logins.client_secret,
-        "refresh_token": person["refresh_token"],
-        "quota_project_id": "quota-project-1",
-    }
-    (folder / "adc.json").write_text(json.dumps(adc))
+    (folder / "adc.json").write_text(default_login(logins, quota_project_id="quota-project-1"))
     settings = {
         "listen": LISTEN,
         "google": {"code_assist_url": simulator.url, "token_url": logins.url + TOKEN_PATH},

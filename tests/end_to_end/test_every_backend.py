@@ -5,21 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import time
 
 import pytest
 from google.genai import types
 
 from tests.clients.conversation import installed
+from tests.end_to_end.code_assist_simulator import default_login, login, logins, simulator
 from tests.end_to_end.test_translation import CLIENTS
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.code_assist import PROJECT
-from wirekey_simulator.google_logins import TOKEN_PATH, GoogleLoginService
-from wirekey_simulator.plain_http import serving
+from wirekey_simulator.google_logins import TOKEN_PATH
+
+__all__ = ["logins", "simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 TOKENS = {kind: f"ya29.sim-known-{kind}-canary-9e" for kind in ("plan", "free", "auto")}
+LOGIN_TOKENS = TOKENS.values()
 BACKENDS = {
     "gemini-oauth-plan": ("login-file", PROJECT),
     "gemini-oauth-free": ("login-file", PROJECT),
@@ -77,45 +79,15 @@ def anthropic_with(client, model, stream):
 WITH_TOOLS = {"openai.chat": chat_with, "gemini": gemini_with, "anthropic": anthropic_with}
 
 
-class Logins(GoogleLoginService):
-    url = ""
-
-
-@pytest.fixture(scope="module")
-def logins():
-    service = Logins(rotates=False)
-    with serving(service) as url:
-        service.url = url
-        yield service
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory, logins):
-    class Known:
-        """The tokens that Code Assist accepts: those of the files, and those that the token server has issued."""
-
-        def __contains__(self, token):
-            return token in TOKENS.values() or logins.person_of(token) is not None
-
-    keys = {name: [key] for name, key in PROVIDER_KEYS.items()} | {"code_assist": Known()}
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"), keys=keys)
-    yield running
-    running.stop()
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, simulator, logins):
     folder = tmp_path_factory.mktemp("logins")
     (folder / "accounts").mkdir(mode=0o700)
     files = {"plan": folder / "plan.json", "free": folder / "free.json", "auto": folder / "accounts" / "a.json"}
     for kind, file in files.items():
-        login = {"access_token": TOKENS[kind], "expiry_date": int((time.time() + 7200) * 1000)}
-        file.write_text(json.dumps(login | {"account_id": "a", "refresh_token": f"1//{kind}"}))
+        file.write_text(login(TOKENS[kind], account_id="a", refresh_token=f"1//{kind}"))
         file.chmod(0o600)
-    person = logins.log_in("operator@example.com")
-    client = {"client_id": logins.client_id, "client_secret": logins.client_secret}
-    default = {"type": "authorized_user", "refresh_token": person["refresh_token"]} | client
-    (folder / "default.json").write_text(json.dumps(default))
+    (folder / "default.json").write_text(default_login(logins))
     settings = {
         "listen": LISTEN,
         "google": {"code_assist_url": simulator.url, "token_url": logins.url + TOKEN_PATH},

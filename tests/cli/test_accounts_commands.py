@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from tests.running import SimulatorThread
 from wirekey.cli.main import group
+from wirekey.command_name import COMMAND
 from wirekey_simulator.google_logins import (
     AUTHORIZE_PATH,
     REVOKE_PATH,
@@ -174,7 +175,7 @@ def test_without_an_oauth_client_the_error_says_how_to_get_one(run, tmp_path):
 
 def test_an_id_that_is_taken_or_no_word_is_refused_before_the_login(run, browser, google):
     run("add", "--account-id", "ann")
-    assert "wirekey accounts update ann" in run("add", "--account-id", "ann", code=1)
+    assert f"{COMMAND} accounts update ann" in run("add", "--account-id", "ann", code=1)
     assert "at most 64 letters, digits" in run("add", "--account-id", "a/b", code=1)
     assert google.grants == ["authorization_code"]
 
@@ -283,7 +284,7 @@ def test_import_takes_a_login_file_a_token_file_and_a_folder(run, tmp_path, goog
 
 
 def test_list_without_accounts_says_how_to_add_one_and_reports_broken_files(run, accounts):
-    assert "wirekey accounts add" in run("list")
+    assert f"{COMMAND} accounts add" in run("list")
     accounts.mkdir(parents=True)
     (accounts / "ann.json").write_text("{")
     assert "ann.json" in run("list", code=1)

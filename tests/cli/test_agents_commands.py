@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.cli.main import group
+from wirekey.command_name import COMMAND
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.clients import is_secret_of
 from wirekey.identity.tokens import TOKEN
@@ -73,7 +74,7 @@ def test_list_and_show_print_everything_but_tokens_and_hashes(run):
 
 
 def test_an_empty_list_explains_how_to_add_an_agent(run):
-    assert "wirekey agents add" in run("list")
+    assert f"{COMMAND} agents add" in run("list")
     assert json.loads(run("list", "--json")) == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.cli.main import group
+from wirekey.command_name import SERVE_COMMAND
 from wirekey.console import operator_token
 from wirekey.server.runtime import RunningProxy
 
@@ -35,7 +36,7 @@ def code_of(url):
 def test_without_a_running_proxy_it_fails(folder):
     result = run()
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "wirekey serve" in result.stderr
+    assert f"Start Wirekey with `{SERVE_COMMAND}`" in result.stderr
     runs(folder, None)
     assert "listen.console is not open" in run().stderr
 

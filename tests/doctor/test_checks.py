@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from wirekey.ca.authority import CAError, ensure
+from wirekey.command_name import COMMAND
 from wirekey.doctor import checks
 from wirekey.doctor.checks import ClientRun
 from wirekey.doctor.clients import RUNTIMES, Client
@@ -71,7 +72,7 @@ def test_every_client_has_both_fixes_and_a_unique_name():
         ("", True, "ok", "https://127.0.0.1:8000 responds with a certificate of Wirekey's CA", ""),
         ("", False, "ok", "responds with the certificate of listen.gateway_tls", ""),
         ("no response in time", True, "wrong", "https://127.0.0.1:8000: no response in time", "see its log"),
-        (None, True, "skipped", "the CA does not cover localhost", "`wirekey ca renew`"),
+        (None, True, "skipped", "the CA does not cover localhost", f"`{COMMAND} ca renew`"),
     ],
 )
 def test_gateway_tls_is_checked(trouble, own, level, message, fix):

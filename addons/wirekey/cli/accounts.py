@@ -14,6 +14,7 @@ import click
 
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table, word
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def list_accounts(config: Config, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([facts(account) for account in accounts], indent=2))
     elif not accounts and not problems:
-        click.echo("There are no accounts yet. Add one: wirekey accounts add")
+        click.echo(f"There are no accounts yet. Add one: {COMMAND} accounts add")
     else:
         rows = [
             (one.account_id, word(one.email), status_text(one), word(one.project_id), minute(one.last_used))
@@ -117,7 +118,9 @@ def add(
 
     files = files_of(config)
     if account_id is not None and files.find(account_id):
-        raise UserError(f"There is an account {account_id} already. Log in again: wirekey accounts update {account_id}")
+        raise UserError(
+            f"There is an account {account_id} already. Log in again: {COMMAND} accounts update {account_id}"
+        )
     login = Login(config, port, timeout, browser=not no_browser, validate=not skip_validation, quiet=as_json)
     new = login.run()
     account = replace(new.account, account_id=account_id or files.free_id(new.account.email))

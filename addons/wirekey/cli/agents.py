@@ -13,6 +13,7 @@ from wirekey.cli.moments import span
 from wirekey.cli.new_credentials import print_client, print_key_pair, print_token
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def aws_key(config: Config, name: str, overlap: float, *, rotated: bool, as_json
     elif agents.agent(name).aws:
         raise UserError(
             f"{name} already has an AWS key pair, which was shown once. To create a new one: "
-            f"wirekey agents aws-key {name} --rotate"
+            f"{COMMAND} agents aws-key {name} --rotate"
         )
     else:
         print_key_pair(config, name, agents.pair(name), f"{name} has an AWS key pair.", as_json=as_json)
@@ -192,7 +193,7 @@ def list_agents(config: Config, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([agent_facts(agent) for agent in agents], indent=2))
     elif not agents:
-        click.echo("There are no agents yet. Add one: wirekey agents add alice")
+        click.echo(f"There are no agents yet. Add one: {COMMAND} agents add alice")
     else:
         rows = [
             (

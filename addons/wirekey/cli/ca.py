@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def show(config: Config, *, as_json: bool) -> None:
     else:
         click.echo(ca_lines(authority))
         for host in missing:
-            click.echo(f"wirekey: it does not cover {host}. Create a new one with `wirekey ca renew`.", err=True)
+            click.echo(f"wirekey: it does not cover {host}. Create a new one with `{COMMAND} ca renew`.", err=True)
     sys.exit(1 if missing else 0)
 
 
@@ -53,7 +54,7 @@ def renew(config: Config, *, as_json: bool) -> None:
     if given := config.certs.key_file:
         raise UserError(
             f"The CA is that of certs.key, {given}, and is not renewed here. Make a new one in another folder: "
-            "WIREKEY_CERTS=FOLDER wirekey ca renew. Then replace the file with FOLDER/mitmproxy-ca.pem, and restart "
+            f"WIREKEY_CERTS=FOLDER {COMMAND} ca renew. Then replace the file with FOLDER/mitmproxy-ca.pem, and restart "
             "all machines."
         )
     renewed = authority.renew(config.certs.folder, list(provider_hosts(config)))

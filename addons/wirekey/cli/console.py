@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
+from wirekey.command_name import SERVE_COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def command(config: Config, *, rotate: bool, as_json: bool) -> None:
     running = RunningProxy.read(config.state)
     if running is None or running.console is None:
         missing = "no proxy uses this state folder" if running is None else "listen.console is not open"
-        raise UserError(f"{missing}. Start Wirekey with `wirekey serve`, then try again.")
+        raise UserError(f"{missing}. Start Wirekey with `{SERVE_COMMAND}`, then try again.")
     token = operator_token.rotate(config.state) if rotate else operator_token.ensure(config.state)
     host, _, port = running.console.rpartition(":")
     bare = host.strip("[]")

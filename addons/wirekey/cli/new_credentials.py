@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import click
 
+from wirekey.command_name import COMMAND
+
 if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.identity.aws_pairs import KeyPair
@@ -32,7 +34,7 @@ def print_token(config: Config, name: str, token: str, news: str, *, as_json: bo
         f"  export HTTPS_PROXY={proxy}\n"
         f"  export SSL_CERT_FILE={config.certs.folder.absolute() / 'bundle.pem'}\n\n"
         "or use it in place of the provider's key (OPENAI_API_KEY and the like). On this machine, this is enough:\n\n"
-        f"  wirekey exec --agent {name} -- PROGRAM"
+        f"  {COMMAND} exec --agent {name} -- PROGRAM"
     )
 
 

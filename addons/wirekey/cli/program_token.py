@@ -15,6 +15,7 @@ import click
 
 from wirekey.cli.environment import client_environment, gateway_environment, without_hosts
 from wirekey.cli.passthrough import without_passed_through
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
     try:
         token = agents.issue_token(name, label=label, lifetime=lifetime, strict=strict)
     except UnknownAgentError as error:
-        raise UserError(f"{error} To add it: wirekey agents add {shlex.quote(name)}") from None
+        raise UserError(f"{error} To add it: {COMMAND} agents add {shlex.quote(name)}") from None
     return Program(name, token, agents.pair(name))
 
 

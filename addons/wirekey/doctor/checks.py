@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.command_name import COMMAND
 from wirekey.doctor.findings import Finding, Level
 from wirekey.providers import PROVIDERS
 
@@ -60,7 +61,7 @@ def check_client(subject: str, client: Client, run: ClientRun, root: Path) -> Fi
         return found(
             Level.WARNING,
             "uses the proxy and trusts the CA, but does not send the agent's token to the proxy",
-            "create a token with `wirekey agents add NAME` and set it in place of the program's API key"
+            f"create a token with `{COMMAND} agents add NAME` and set it in place of the program's API key"
             if client.calls_providers
             else "to allow it hosts other than the providers', set identity.required to false",
         )
@@ -82,7 +83,7 @@ def check_ca(
         level = Level.WRONG if exists else Level.WARNING
         return [found(level, f"{authority.file}: {authority.problem}", authority.fix)]
     findings = []
-    renew = "run `wirekey ca renew`, restart the proxy, and make the clients trust the new root"
+    renew = f"run `{COMMAND} ca renew`, restart the proxy, and make the clients trust the new root"
     if missing := authority.covers(hosts):
         findings.append(found(Level.WRONG, f"does not cover {', '.join(missing)}", renew))
     days = (authority.expires - now).days
@@ -167,7 +168,7 @@ def check_gateway_tls(place: str, trouble: str | None, *, own: bool) -> Finding:
         return Finding("ports", "gateway TLS", level, message, fix)
 
     if trouble is None:
-        fix = "if programs call https://localhost, run `wirekey ca renew` and make the clients trust the new root"
+        fix = f"if programs call https://localhost, run `{COMMAND} ca renew` and make the clients trust the new root"
         return found(Level.SKIPPED, "the CA does not cover localhost", fix)
     if trouble:
         return found(Level.WRONG, f"https://{place}: {trouble}", "restart the proxy, or see its log")

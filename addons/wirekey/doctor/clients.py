@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wirekey.command_name import COMMAND
 from wirekey.doctor import programs
 
 NOT_INSTALLED = 77
@@ -50,7 +51,7 @@ class Runtime:
 
 PYTHON_PROXY = "remove trust_env=False and other proxy settings from the program"
 NODE_PROXY = (
-    "keep the --require of `wirekey env` in NODE_OPTIONS. A program with a dispatcher or agent of its own needs "
+    f"keep the --require of `{COMMAND} env` in NODE_OPTIONS. A program with a dispatcher or agent of its own needs "
     "undici's EnvHttpProxyAgent or https-proxy-agent. Node below 18 is not supported: use a newer one"
 )
 NODE_TRUST = "NODE_EXTRA_CA_CERTS must name the root when Node starts. The program itself cannot set it"
@@ -110,9 +111,9 @@ RUNTIMES = (
             Client(
                 "",
                 ("{folder}/Probe.java", "{url}"),
-                "keep the https.proxyHost of `wirekey env` in JAVA_TOOL_OPTIONS. A client with a proxy setting of its "
-                "own, such as the AWS SDK for Java, needs it there",
-                "keep the truststore of `wirekey env` in JAVA_TOOL_OPTIONS, or add the root to that of the JVM: "
+                f"keep the https.proxyHost of `{COMMAND} env` in JAVA_TOOL_OPTIONS. A client with a proxy setting of "
+                "its own, such as the AWS SDK for Java, needs it there",
+                f"keep the truststore of `{COMMAND} env` in JAVA_TOOL_OPTIONS, or add the root to that of the JVM: "
                 "keytool -importcert -cacerts -file {root}",
                 file=("Probe.java", programs.JAVA),
                 seconds=90,

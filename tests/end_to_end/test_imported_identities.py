@@ -17,6 +17,7 @@ from tests.raw_client import CHAT, RawClient, post
 from tests.running import PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.cli.main import group
+from wirekey.command_name import COMMAND
 from wirekey.identity.throttle import FREE
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
@@ -352,4 +353,4 @@ def test_exec_of_an_unknown_agent_says_how_to_add_it(wirekey):
     done = CliRunner().invoke(group, ["exec", "--config", file, "--agent", "carol", "--", "true"])
     assert done.exit_code == 1
     assert "There is no agent 'carol'." in done.stderr
-    assert "To add it: wirekey agents add carol" in done.stderr
+    assert f"To add it: {COMMAND} agents add carol" in done.stderr

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import pwd
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -116,6 +117,7 @@ class RedisServer:
             cwd="/",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            process_group=0,
             **unprivileged(),
         )
         deadline = time.monotonic() + 30
@@ -144,8 +146,10 @@ class RedisServer:
                 return b""
 
     def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        """End the server, also where it is the child of a shell."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def empty(self) -> None:
         """Remove all that is stored."""

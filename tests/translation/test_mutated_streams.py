@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -73,7 +74,9 @@ class Mutations:
         return self.random.choice(b'{}[]",:\\\n\r 0-9et') if self.random.random() < 0.5 else self.random.randrange(256)
 
     def pieces(self, data: bytes) -> list[bytes]:
-        """Return the data cut by chance."""
+        """Return the data cut after each server-sent event, as most streams arrive, or anywhere."""
+        if self.random.random() < 0.3:
+            return re.findall(rb".*?\n\n|.+$", data, re.DOTALL)
         places = sorted(self.random.randrange(len(data) + 1) for _ in range(self.random.randrange(8)))
         return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
 

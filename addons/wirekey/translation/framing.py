@@ -29,6 +29,15 @@ class SseEvents(SseReader):
         self.events: list[bytes] = []
         self.broken = False
 
+    def only_event(self, data: bytes) -> bytes | None:
+        """Return the data of bytes that are exactly one event, as most chunks are. None: `feed` must get the bytes."""
+        if self._held or self._ends or self._after_cr or not data.endswith(b"\n\n") or b"\r" in data:
+            return None
+        start = data.find(b"\n") + 1 if data.startswith(b"event: ") else 0
+        if not data.startswith(b"data: ", start) or data.find(b"\n", start) != len(data) - 2:
+            return None
+        return data[start + 6 : -2] if len(data) <= EVENT_LIMIT else None
+
     def feed(self, data: bytes) -> None:
         """Read the next bytes. Most chunks are whole events, and are split at once."""
         if (

@@ -48,6 +48,12 @@ class EventReader(Protocol):
     It raises one of `WRONG_TYPES` at an event with members of other types, after it has yielded those before it.
     """
 
+    def text_of(self, data: bytes) -> Delta | None:
+        """Return the event of bytes that are one whole event with text and nothing else, as most chunks are.
+
+        None: the bytes are something else, or the reader cannot tell. Then `feed` must get them.
+        """
+
     def feed(self, data: bytes) -> Iterable[Event]:
         """Yield the events that the next bytes complete."""
 
@@ -238,6 +244,9 @@ class StreamTranslator:
 
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for the next bytes of the upstream."""
+        text = self.reader.text_of(data) if self.begun and not self.ended else None
+        if text is not None and (self.sequencer is None or self.sequencer.open == text.index):
+            return self.writer.delta(text)
         return self._translated(self.reader.feed, data)
 
     def end(self) -> bytes:

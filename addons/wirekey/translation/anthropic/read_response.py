@@ -109,6 +109,20 @@ def _blocks(block: _Block) -> list[Text | Reasoning | ToolCall]:
     return []
 
 
+class _TextDelta(msgspec.Struct, tag_field="type", tag="text_delta", forbid_unknown_fields=True, gc=False):
+    text: str
+
+
+class _TextEvent(msgspec.Struct, tag_field="type", tag="content_block_delta", forbid_unknown_fields=True, gc=False):
+    """An event with a piece of text, and no member but these."""
+
+    index: int
+    delta: _TextDelta
+
+
+_TEXT_EVENT = msgspec.json.Decoder(_TextEvent)
+
+
 class AnthropicEventReader:
     """Reads the events of a stream: server-sent events, or the frames of InvokeModel with `framed`."""
 
@@ -120,6 +134,18 @@ class AnthropicEventReader:
         self.calls = False
         self.stop: Stop | None = None
         self.done = False
+
+    def text_of(self, data: bytes) -> Delta | None:
+        """Return the event of bytes that are one whole event with text and nothing else."""
+        frames = self.frames
+        if not isinstance(frames, SseEvents) or (found := frames.only_event(data)) is None:
+            return None
+        try:
+            event = _TEXT_EVENT.decode(found)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        text = event.delta.text
+        return Delta(event.index, text) if text and event.index in self.kinds else None
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that the next bytes complete."""

@@ -123,6 +123,9 @@ class ConverseEventReader:
         self.stop: Stop | None = None
         self.done = False
 
+    def text_of(self, data: bytes) -> None:
+        """Return None: frames are read one way."""
+
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that the next bytes complete."""
         self.frames.feed(data)

@@ -186,6 +186,9 @@ class GeminiEventReader:
         self.blocked = False
         self.done = False
 
+    def text_of(self, data: bytes) -> None:
+        """Return None: each chunk also has token counts."""
+
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that the next bytes complete."""
         self.frames.feed(data)

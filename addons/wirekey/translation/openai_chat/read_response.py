@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -100,6 +100,34 @@ def _content_text(content: object) -> str:
     return "".join(part.get("text") or "" for part in parts if isinstance(part, dict))
 
 
+class _TextDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+
+
+class _TextChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    delta: _TextDelta
+    index: Literal[0] = 0
+    logprobs: None = None
+    finish_reason: None = None
+
+
+class _TextChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A chunk with a piece of text, and no member but these."""
+
+    choices: tuple[_TextChoice]
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    obfuscation: str | None = None
+    usage: None = None
+
+
+_TEXT_CHUNK = msgspec.json.Decoder(_TextChunk)
+
+
 class ChatEventReader:
     """Reads the events of a stream. Blocks may interleave: text and each call have an index of their own."""
 
@@ -113,6 +141,17 @@ class ChatEventReader:
         self.calls = False
         self.stopped = False
         self.done = False
+
+    def text_of(self, data: bytes) -> Delta | None:
+        """Return the event of bytes that are one whole chunk with text and nothing else."""
+        index = self.open.get(("text", 0))
+        if index is None or ("reasoning", 0) in self.open or (found := self.frames.only_event(data)) is None:
+            return None
+        try:
+            text = _TEXT_CHUNK.decode(found).choices[0].delta.content
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return Delta(index, text) if text else None
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that the next bytes complete."""

@@ -98,6 +98,23 @@ def _reasoning(item: dict[str, Any]) -> Reasoning:
     return Reasoning(text or None, item.get("encrypted_content"), ModelMaker.OPENAI, item=item.get("id"))
 
 
+class _TextEvent(
+    msgspec.Struct, tag_field="type", tag="response.output_text.delta", forbid_unknown_fields=True, gc=False
+):
+    """An event with a piece of text, and no member but these."""
+
+    delta: str
+    output_index: int
+    content_index: int
+    item_id: str | None = None
+    sequence_number: int | None = None
+    logprobs: tuple[()] | None = None
+    obfuscation: str | None = None
+
+
+_TEXT_EVENT = msgspec.json.Decoder(_TextEvent)
+
+
 class ResponsesEventReader:
     """Reads the events of a stream. The index of an item and of its part make the index of a block."""
 
@@ -108,6 +125,17 @@ class ResponsesEventReader:
         self.calls = False
         self.refused = False
         self.done = False
+
+    def text_of(self, data: bytes) -> Delta | None:
+        """Return the event of bytes that are one whole event with text and nothing else."""
+        if (found := self.frames.only_event(data)) is None:
+            return None
+        try:
+            event = _TEXT_EVENT.decode(found)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        index = self.blocks.get((event.output_index, event.content_index))
+        return Delta(index, event.delta) if event.delta and index is not None else None
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that the next bytes complete."""

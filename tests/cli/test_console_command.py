@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.cli.main import group
-from wirekey.command_name import SERVE_COMMAND
+from wirekey.command_name import COMMAND, SERVE_COMMAND
 from wirekey.console import operator_token
 from wirekey.server.runtime import RunningProxy
 
@@ -82,5 +82,5 @@ def test_an_unreadable_token_file_is_named_with_the_fix(folder):
     (folder / "state" / operator_token.FILE).write_text("rubbish")
     result = run()
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "wirekey console --rotate" in result.stderr
+    assert f"{COMMAND} console --rotate" in result.stderr
     assert run("--rotate").exit_code == 0

@@ -1,12 +1,14 @@
 """The folder of accounts: private files, replaced whole, changed by one process at a time."""
 
 import os
+import re
 import stat
 import threading
 from dataclasses import replace
 
 import pytest
 
+from wirekey.command_name import COMMAND
 from wirekey.google.account_files import AccountError, AccountFiles
 from wirekey.google.accounts import GoogleAccount
 from wirekey.secret import Secret
@@ -69,7 +71,7 @@ def test_a_removed_account_leaves_nothing_and_a_late_change_does_not_bring_it_ba
 
 def test_an_account_is_not_added_twice(files):
     files.add(ANN)
-    with pytest.raises(AccountError, match="wirekey accounts update ann"):
+    with pytest.raises(AccountError, match=f"{re.escape(COMMAND)} accounts update ann"):
         files.add(replace(ANN, email="other@example.com"))
     assert files.get("ann") == ANN
 

@@ -1,12 +1,14 @@
 """Agents that exist already are imported from JSON or CSV: all or none, and again without a change."""
 
 import json
+import re
 import secrets
 import stat
 
 import pytest
 
 from wirekey.call import Agent
+from wirekey.command_name import COMMAND
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.agents_format import AgentError
 from wirekey.identity.clients import is_secret_of
@@ -219,7 +221,9 @@ def test_a_suspended_agent_has_no_valid_credential_until_it_is_resumed(agents):
     agents.change("alice", suspended=True)
     assert agents.find(token) is agents.find_client(client.client_id) is agents.find_pair(pair.access_key) is None
     assert agents.has("alice")
-    with pytest.raises(AgentError, match=r"suspended\. To resume it: wirekey agents set alice --no-suspended"):
+    with pytest.raises(
+        AgentError, match=rf"suspended\. To resume it: {re.escape(COMMAND)} agents set alice --no-suspended"
+    ):
         agents.issue_token("alice", "exec", 60)
     agents.change("alice", suspended=False)
     assert agents.find(token) == agents.find_client(client.client_id).agent == Agent("alice")

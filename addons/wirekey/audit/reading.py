@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.audit.event import ATTEMPT_NAMES, FIELDS, MAX_PATH, MAX_REASON, NAMES, safe
 from wirekey.audit.record import glob_expression, is_postgres
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def one(database: RecordConnection, part: str) -> AuditEvent:
         end = "right(id, ?) = ?" if is_postgres(database) else "substr(id, -?) = ?"
         found = database.execute(f"SELECT {COLUMNS} FROM calls WHERE {end} LIMIT 3", [len(part), part]).fetchall()  # noqa: S608  # values are bound
     if not found or not part:
-        raise NoSuchCallError(f"No call has an id that begins or ends with {part!r}. See: wirekey audit list.")
+        raise NoSuchCallError(f"No call has an id that begins or ends with {part!r}. See: {COMMAND} audit list.")
     if len(found) > 1:
         ids = ", ".join(row[0] for row in found)
         raise NoSuchCallError(f"More than one call has an id with {part!r}: {ids}. Use a longer part.")

@@ -11,6 +11,7 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 from wirekey.identity import private_file
 from wirekey.secret import Secret
@@ -46,7 +47,7 @@ def read(state: Path) -> Secret | None:
     except (OSError, ValueError) as error:
         raise OperatorTokenError(f"{path} cannot be read: {reason(error)}.") from error
     if not text.startswith(PREFIX) or len(text) < 40:
-        raise OperatorTokenError(f"{path} does not contain a token. Create a new one: wirekey console --rotate.")
+        raise OperatorTokenError(f"{path} does not contain a token. Create a new one: {COMMAND} console --rotate.")
     return Secret(text)
 
 

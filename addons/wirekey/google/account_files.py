@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 from wirekey.google.account_json import AccountFormatError, decode_account, encode_account
 from wirekey.google.accounts import GoogleAccount, is_account_id
@@ -56,13 +57,13 @@ class AccountFiles:
         except OSError as error:
             raise AccountError(f"{path} cannot be read: {error.strerror}.") from error
         except AccountFormatError as error:
-            raise AccountError(f"{path} {error}: wirekey accounts update {account_id}") from None
+            raise AccountError(f"{path} {error}: {COMMAND} accounts update {account_id}") from None
 
     def get(self, account_id: str) -> GoogleAccount:
         """Return an account."""
         account = self.find(account_id)
         if account is None:
-            known = ", ".join(self.versions()) or "none yet. Add one: wirekey accounts add"
+            known = ", ".join(self.versions()) or f"none yet. Add one: {COMMAND} accounts add"
             raise AccountError(f"There is no account {account_id}. The accounts are: {known}")
         return account
 
@@ -119,7 +120,7 @@ class AccountFiles:
         with self.locked(account.account_id):
             if self.path(account.account_id).exists():
                 raise AccountError(
-                    f"There is an account {account.account_id} already. To log it in again: wirekey accounts update "
+                    f"There is an account {account.account_id} already. To log it in again: {COMMAND} accounts update "
                     f"{account.account_id}"
                 )
             self.write(account)

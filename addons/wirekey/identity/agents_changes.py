@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from wirekey.command_name import COMMAND
 from wirekey.identity import aws_pairs, clients
 from wirekey.identity.agents_format import (
     AgentError,
@@ -41,7 +42,7 @@ def add(
     permitted = checked_attributes(role, type_, permitted)
     for other in records.agents:
         if other.id == name and other.revoked_at is None:
-            raise AgentError(f"The agent {name} already exists. For a new token: wirekey agents rotate {name}.")
+            raise AgentError(f"The agent {name} already exists. For a new token: {COMMAND} agents rotate {name}.")
     agent = AgentRecord(id=name, role=role, type=type_, created=now, permissions=permitted)
     if isinstance(token, ClientCredentials):
         return records.with_agent(replace(agent, clients=(clients.new_record(token, now),)))
@@ -180,7 +181,7 @@ def issue(
     """Add a token to the agent, valid for `lifetime` seconds; None means no expiry."""
     agent = active(records, name)
     if agent.suspended is True:
-        raise AgentError(f"The agent {name} is suspended. To resume it: wirekey agents set {name} --no-suspended.")
+        raise AgentError(f"The agent {name} is suspended. To resume it: {COMMAND} agents set {name} --no-suspended.")
     expires = None if lifetime is None else now + timedelta(seconds=lifetime)
     issued = replace(new_record(token, label, now, expires), strict=strict or UNSET)
     tokens = (*unexpired(agent.tokens, now), issued)
@@ -199,7 +200,7 @@ def active(records: AgentRecords, name: str) -> AgentRecord:
     """Return the agent of a name. Raises AgentError if it does not exist or is revoked."""
     agent = records.agent(name)
     if agent.revoked_at:
-        raise AgentError(f"The agent {name} was revoked. To reactivate it: wirekey agents add {name}.")
+        raise AgentError(f"The agent {name} was revoked. To reactivate it: {COMMAND} agents add {name}.")
     return agent
 
 

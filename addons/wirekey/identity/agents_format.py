@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
 from wirekey import permissions
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 from wirekey.identity import aws_pairs, clients
 from wirekey.identity.clients import ClientRecord  # noqa: TC001  # msgspec reads it at runtime
@@ -95,7 +96,7 @@ class AgentRecords(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             if agent.id == name:
                 return agent
         near = difflib.get_close_matches(name, [agent.id for agent in self.agents], 1)
-        hint = f"Did you mean {near[0]}?" if near else "See: wirekey agents list."
+        hint = f"Did you mean {near[0]}?" if near else f"See: {COMMAND} agents list."
         raise UnknownAgentError(f"There is no agent {name!r}. {hint}")
 
     def with_agent(self, agent: AgentRecord) -> AgentRecords:

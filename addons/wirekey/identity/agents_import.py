@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from wirekey.command_name import COMMAND
 from wirekey.identity.agents_format import AgentRecord, TokenRecord, checked_attributes
 from wirekey.identity.clients import ClientRecord
 from wirekey.identity.import_file import ImportRefusedError
@@ -135,7 +136,7 @@ def attribute_differences(agent: AgentRecord, entry: AgentEntry) -> Iterator[str
     """Yield the attributes of a row that are not those of the agent."""
     place, name = entry.place, entry.agent
     if agent.revoked_at is not None:
-        yield f"{place}: agent: {name} was revoked. To reactivate it: wirekey agents add {name}."
+        yield f"{place}: agent: {name} was revoked. To reactivate it: {COMMAND} agents add {name}."
         return
     permitted = checked_attributes(None, None, entry.permissions)
     suspended = agent.suspended is True

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 from wirekey.identity.agents_format import AgentError, check_name, checked_attributes
 from wirekey.identity.imported_credentials import problem_of_client_id, problem_of_secret, problem_of_token
@@ -68,7 +69,7 @@ def read_entries(data: bytes, name: str) -> list[AgentEntry]:
         except ImportRefusedError as refused:
             problems += refused.problems
     if not entries and not problems:
-        problems.append(f"{name}: has no agents. See: wirekey agents import --help.")
+        problems.append(f"{name}: has no agents. See: {COMMAND} agents import --help.")
     problems += list(repeated_credentials(entries))
     if problems:
         raise ImportRefusedError(problems)

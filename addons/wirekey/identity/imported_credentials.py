@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 
+from wirekey.command_name import COMMAND
 from wirekey.identity.clients import ID_PREFIX
 from wirekey.identity.jwt_reading import looks_like_jwt
 from wirekey.identity.tokens import PREFIX
@@ -50,7 +51,7 @@ def problem_of_secret(secret: str) -> str | None:
 def problem_of_token(token: str) -> str | None:
     """Return why a text cannot be an imported token, without quoting it; None if it can."""
     if token.startswith(PREFIX):
-        return f"begins with {PREFIX}, which only tokens made by Wirekey do. Make one with: wirekey agents add NAME"
+        return f"begins with {PREFIX}, which only tokens made by Wirekey do. Make one with: {COMMAND} agents add NAME"
     if looks_like_jwt(token):
         return "is a JWT, which is verified and not imported. Configure its issuer in identity.jwt.issuers"
     return problem_of_secret(token)

@@ -196,8 +196,10 @@ class Recognition(Addon):
         assert call.provider
         assert call.operation
         settings = self.services.settings
+        if not self.calls.state(flow).by_model:
+            return None
         owner = owner_of_model(model, settings.default_backend)
-        if not self.calls.state(flow).by_model or owner == call.provider:
+        if owner == call.provider:
             return None
         target = self.calls.request(flow).data.path
         offered = PROVIDERS[call.provider].equivalent_target(target, call.operation, owner) is not None

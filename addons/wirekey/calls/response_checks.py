@@ -40,7 +40,7 @@ def refusal_of_response(services: Services, state: CallState, response: http.Res
         if (url := headers.get(name)) and location_for(url, redirect_targets(services, state)) is None:
             return REDIRECTED
     encoding = headers.get("content-encoding", "")
-    if 200 <= status < 300 and state.secrets and not is_plain(encoding) and not can_undo(encoding):
+    if 200 <= status < 300 and not is_plain(encoding) and not can_undo(encoding) and state.secrets:
         return UNREADABLE
     return None
 

@@ -115,6 +115,7 @@ def bedrock_host(region: str) -> str:
     return next(iter(bedrock_hosts(region)))
 
 
+@lru_cache(maxsize=256)
 def region_of(host: str) -> BedrockHost | None:
     """Return service and region of a Bedrock host in any region, or None for every other name."""
     region = host.split(".", 2)[1] if host.count(".") > 1 else ""

@@ -136,13 +136,13 @@ class RedisServer:
         parts = [f"${len(word)}\r\n{word}\r\n" for word in words]
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), 30))
-            if self.certificate:
-                context = ssl.create_default_context(cafile=self.certificate.root)
-                connection = stack.enter_context(context.wrap_socket(connection, server_hostname="127.0.0.1"))
-            connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
             try:
+                if self.certificate:
+                    context = ssl.create_default_context(cafile=self.certificate.root)
+                    connection = stack.enter_context(context.wrap_socket(connection, server_hostname="127.0.0.1"))
+                connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
                 return connection.recv(4096)
-            except (ConnectionResetError, ssl.SSLEOFError):
+            except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 return b""
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL
 
 from wirekey.ca.authority import ensure, renew
 from wirekey.ca.gateway_certificate import REISSUE_AFTER, CertificateError, ConfiguredCertificate, IssuedCertificate
@@ -110,6 +111,10 @@ def test_the_issued_certificate_is_reissued_each_day_even_after_the_ca_was_renew
     assert second is not first
     now -= REISSUE_AFTER
     assert own.context() is not second
+
+
+def test_idle_connections_of_the_gateway_keep_no_buffers(ca):
+    assert IssuedCertificate(ca).context().set_mode(0) & SSL.MODE_RELEASE_BUFFERS
 
 
 def test_a_ca_that_does_not_cover_the_gateway_is_logged_once_and_only_if_a_client_uses_tls(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -91,3 +93,15 @@ def test_the_end_of_the_connection_and_what_is_no_tls_are_reported(tmp_path):
     assert data == b""
     assert isinstance(error, SSL.Error)
     assert not isinstance(error, SSL.ZeroReturnError)
+
+
+def test_idle_connections_keep_no_buffers():
+    """In a process of its own, as the replacement is for all of mitmproxy's contexts."""
+    code = (
+        "from mitmproxy.net import tls; from OpenSSL import SSL; from wirekey.wire import install; install.install(); "
+        "context = tls.create_client_proxy_context(method=tls.Method.TLS_SERVER_METHOD, cipher_list=None, "
+        "min_version=tls.Version.TLS1_2, max_version=tls.Version.UNBOUNDED, ecdh_curve=None, chain_file=None, "
+        "alpn_select_callback=None, request_client_cert=False, extra_chain_certs=(), dhparams=None); "
+        "assert context.set_mode(0) & SSL.MODE_RELEASE_BUFFERS"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

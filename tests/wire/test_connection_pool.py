@@ -117,6 +117,7 @@ async def test_responses_that_arrive_at_once_over_one_read_buffer_stay_apart(tmp
         assert delegate.connection_pool.counts.opened == 3
         found = [each for each in pooled_connections.values() if not each.is_closed]
         assert len({id(each.transport._ssl_protocol._ssl_buffer) for each in found}) == 1
+        assert [each.get_extra_info("peercert") for each in found] == [None] * 3, "6 KiB each, which nothing reads"
 
 
 @pytest.mark.parametrize(

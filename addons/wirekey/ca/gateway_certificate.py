@@ -152,6 +152,7 @@ def hardened(context: SSL.Context) -> SSL.Context:
     """Set the TLS versions, options and protocols of the gateway on a context, and return it."""
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_alpn_select_callback(select_protocol)
     return context
 

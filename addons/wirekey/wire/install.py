@@ -10,13 +10,15 @@ import copy
 from asyncio import sslproto
 from os import urandom
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx, flow, http, optmanager, version
 from mitmproxy.addons.next_layer import NextLayer
+from mitmproxy.net import tls as net_tls
 from mitmproxy.proxy import commands, events, layer, mode_servers
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
+from OpenSSL import SSL
 
 from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.wire import header_lookup
@@ -53,6 +55,16 @@ def tls_connection_lost(protocol: sslproto.SSLProtocol, exc: BaseException | Non
     if isinstance(exc, OSError):
         feed_tls_after_reset(protocol)
     _tls_connection_lost(protocol, exc)
+
+
+_create_tls_context = net_tls._create_ssl_context  # noqa: SLF001  # mitmproxy has no hook for it
+
+
+def create_tls_context(**settings: Any) -> SSL.Context:
+    """Return a TLS context whose idle connections keep no buffers: 34 KiB each. Python's own contexts do the same."""
+    context = _create_tls_context(**settings)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    return context
 
 
 def malformed_request_response(status_code: int, message: str = "") -> bytes:
@@ -100,6 +112,7 @@ def install() -> None:
     sslproto.SSLProtocol.max_size = TLS_READ_BYTES
     if sslproto.SSLProtocol.connection_lost is not tls_connection_lost:
         sslproto.SSLProtocol.connection_lost = tls_connection_lost  # type: ignore[assignment, method-assign]
+    net_tls._create_ssl_context = create_tls_context  # noqa: SLF001
     # mitmproxy checks the types in each new message, for its developers. The check takes a tenth of the time.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
     header_lookup.install()

@@ -16,11 +16,11 @@ from tests.audit.test_verifying import KEY
 from tests.postgres_server import database, postgres
 
 from wirekey.audit import postgres_rollup, postgres_schema, postgres_totals
+from wirekey.audit.audit_log import open_audit_log
 from wirekey.audit.postgres_connection import open_connection
 from wirekey.audit.postgres_pruning import prune
 from wirekey.audit.postgres_rollup import LIMITS, roll_up, roll_up_all
 from wirekey.audit.reading import Filters
-from wirekey.audit.record import open_record
 from wirekey.audit.totals import totals
 from wirekey.call import Agent, Outcome
 
@@ -160,7 +160,7 @@ async def test_totals_until_now_read_no_row_that_is_in_the_sums(database, tmp_pa
     question = {"bucket_seconds": 4 * HOUR, "by": by}
     question |= {"since": datetime.fromtimestamp(start, UTC), "until": datetime.fromtimestamp(until, UTC)}
     found = totals(database, **question)
-    with open_record(database) as connection:
+    with open_audit_log(database) as connection:
         sums = postgres_totals.PostgresSums(connection, Filters(start, until), range(int(start), int(until), 4 * HOUR))
         read = connection.execute(f"SELECT count(*) FROM ({sums._rows}) AS calls", sums._values).fetchone()
     assert read == (0,)

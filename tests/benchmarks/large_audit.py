@@ -20,10 +20,10 @@ from pathlib import Path
 import psycopg
 
 from tests.postgres_server import PostgresServer
+from wirekey.audit.audit_log import open_audit_log
 from wirekey.audit.postgres_rollup import roll_up
 from wirekey.audit.postgres_schema import make_partitions, migrate
 from wirekey.audit.reading import Filters, latest
-from wirekey.audit.record import open_record
 from wirekey.audit.totals import totals
 from wirekey.console.recorded import Recorded
 from wirekey.secret import Secret
@@ -135,7 +135,7 @@ def questions(url: Secret) -> dict[str, Callable[[], object]]:
         return asyncio.run(Recorded(url).totals("week", "agent"))
 
     def listed() -> object:
-        with open_record(url) as database:
+        with open_audit_log(url) as database:
             return latest(database, Filters(agent="agent-7"), 50)
 
     return {"audit stats --since 1d": stats, "the console's week by agent": week, "audit list --agent": listed}

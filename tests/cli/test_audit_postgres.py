@@ -24,7 +24,7 @@ from wirekey.call import AttemptRecord, Outcome
 from wirekey.cli.main import group
 from wirekey.config import load
 from wirekey.identity.agents import AgentStore
-from wirekey.server.record import audit_store
+from wirekey.server.audit_store import audit_store
 
 __all__ = ["database", "postgres"]
 
@@ -154,10 +154,10 @@ def test_totals_are_the_same(both, by):
 
 def test_the_page_of_the_console_reads_the_same(both):
     from wirekey.console.recorded import Recorded
-    from wirekey.server.record import record_address
+    from wirekey.server.audit_store import audit_address
 
     async def read(name):
-        recorded = Recorded(record_address(load(Path(name), os.environ)))
+        recorded = Recorded(audit_address(load(Path(name), os.environ)))
         latest = await recorded.recent()
         week = json.loads(await recorded.totals("week", "agent"))
         return [
@@ -236,7 +236,7 @@ def test_an_older_wirekey_names_the_newer_tables(to_change, database):
 def test_a_database_that_was_never_used_is_reported(tmp_path, monkeypatch, postgres):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wirekey.yaml").write_text(f"audit: {{store: '{postgres.new_database()}'}}")
-    assert "has no record yet" in run("list", code=1)
+    assert "has no audit log yet" in run("list", code=1)
 
 
 def test_prune_drops_a_month_that_is_old_as_a_whole(to_change, database):

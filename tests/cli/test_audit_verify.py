@@ -96,7 +96,7 @@ def test_the_configured_file_of_checkpoints_is_used(tmp_path, ids):
     edit(tmp_path, "UPDATE chain_head SET seq = 0, hash = zeroblob(32)")
     assert "No problems" in run()
     (tmp_path / "wirekey.yaml").write_text("audit: {checkpoints: file:outside.jsonl}")
-    assert "cut_off: -: The end of the record is missing: it had 4 links." in run(code=1)
+    assert "cut_off: -: The end of the audit log is missing: it had 4 links." in run(code=1)
 
 
 def test_a_database_that_is_not_the_one_of_the_checkpoints_is_reported(tmp_path, ids):

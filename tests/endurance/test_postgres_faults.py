@@ -22,9 +22,9 @@ import pytest
 from tests.endurance.load import chat, tunnel
 from tests.postgres_server import fragile_postgres, own_postgres
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
+from wirekey.audit.audit_log import open_audit_log
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.postgres_chain import chains
-from wirekey.audit.record import open_record
 from wirekey.audit.verifying import Findings, verify
 from wirekey.secret import Secret
 
@@ -101,7 +101,7 @@ def seen_by(simulator) -> list[str]:
 def problems_of(proxy, url):
     key = CheckpointKey(proxy.agents.derived_key(KEY_USE))
     findings = Findings()
-    with open_record(Secret(url)) as database:
+    with open_audit_log(Secret(url)) as database:
         for chain in chains(database):
             verify(findings, chain, [], {key.id: key.public})
     return findings.problems

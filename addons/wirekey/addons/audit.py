@@ -82,7 +82,7 @@ class Audit(AdmittingAddon):
         self.conclude(flow, call)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
-        """Keep the record of a tunnel until the tunnel ends."""
+        """Keep the event of a tunnel until the tunnel ends."""
         state = self.calls.states.pop(flow.id, None)
         if state is None or state.call.operation is not TUNNEL:
             return

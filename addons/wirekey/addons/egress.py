@@ -135,7 +135,7 @@ class Egress(Addon):
             skip_outer_layers(next_layer.layer)
 
     def close_tunnel(self, next_layer: NextLayer, reason: str) -> None:
-        """Close a tunnel, and note the reason in its record."""
+        """Close a tunnel, and note the reason in its event."""
         if tunnel := self.calls.tunnels.find(next_layer.context.client.id):
             tunnel.traffic.refused = reason
         next_layer.layer = CloseConnectionLayer(next_layer.context)

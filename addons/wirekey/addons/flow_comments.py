@@ -26,7 +26,7 @@ SHOWING = ("view", "save")
 
 
 class FlowComments(Addon):
-    """Marks and comments flows, after the record of their call is complete.
+    """Marks and comments flows, after the event of their call is complete.
 
     It does nothing in a process that neither shows nor saves flows. With --keep-responses it also leaves the responses
     of models on their flows.

@@ -73,7 +73,7 @@ class OwnCalls:
     async def send(self, request: OwnRequest, behalf: OnBehalf) -> tuple[str, bytes] | None:
         """Make a call. Return Content-Type and body of a successful response, or None.
 
-        The record has the reason of a failure.
+        The event has the reason of a failure.
         """
         flow = self.open(request, behalf)
         try:

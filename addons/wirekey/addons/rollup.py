@@ -266,7 +266,7 @@ class Rollup(Addon):
     def sweep(self) -> None:
         """Remove the entries of revoked agents, and what a new configuration no longer allows.
 
-        Remove calls, too, that have ended without a record: their client left before they were decided.
+        Remove calls, too, that have ended without an event: their client left before they were decided.
         """
         self.sweeping = None
         for call_id in [key for key, found in self.under_way.items() if found.flow not in self.calls.states]:

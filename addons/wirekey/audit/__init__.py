@@ -1,1 +1,1 @@
-"""The record of calls: its fields, its store, and how it is read."""
+"""The audit log: the fields of its events, its store, and how it is read."""

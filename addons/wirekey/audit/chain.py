@@ -1,4 +1,4 @@
-"""The hash chain of the record, which shows whether a stored event was changed, removed or inserted. Pure.
+"""The hash chain of the audit log, which shows whether a stored event was changed, removed or inserted. Pure.
 
 The chain has a link for each step of a call, in the order in which the steps were stored:
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from wirekey.audit.audit_log import is_postgres
 from wirekey.audit.reading import COLUMNS, event_from
-from wirekey.audit.record import is_postgres
 
 if TYPE_CHECKING:
     import sqlite3
 
+    from wirekey.audit.audit_log import AuditConnection, PostgresReader
     from wirekey.audit.reading import AuditEvent, Filters
-    from wirekey.audit.record import PostgresReader, RecordConnection
 
 ROWS_AT_ONCE = 500
 
@@ -23,7 +23,7 @@ class EventFollower(Protocol):
         """Return the calls that ended since the last look, in the order of their start."""
 
 
-def follow(database: RecordConnection, filters: Filters, before: int = 0) -> EventFollower:
+def follow(database: AuditConnection, filters: Filters, before: int = 0) -> EventFollower:
     """Return a follower whose first look has the last `before` ended calls."""
     if is_postgres(database):
         return DatabaseFollower(database, filters, before)

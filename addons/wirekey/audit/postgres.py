@@ -1,4 +1,4 @@
-"""The record in PostgreSQL, as its one writer in this process sees it. For one thread.
+"""The audit log in PostgreSQL, as its one writer in this process sees it. For one thread.
 
 Rows go to the server as JSON, one statement for each kind, in one transaction (`postgres_rows`). Each process that
 writes has a chain of its own (`postgres_claim`). The chain belongs to an owner, a name that is kept in the state
@@ -48,7 +48,7 @@ ROLL_UP_EVERY = 30.0
 
 
 class PostgresAudit:
-    """The record in a PostgreSQL database. `limit`: seconds that a step may take. `owner`: of the chain.
+    """The audit log in a PostgreSQL database. `limit`: seconds that a step may take. `owner`: of the chain.
 
     Raises AuditDatabaseError if the database cannot be used.
     """

@@ -12,8 +12,8 @@ from wirekey.audit.verifying import LinkedEvent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from wirekey.audit.audit_log import PostgresReader
     from wirekey.audit.event import EventValue
-    from wirekey.audit.record import PostgresReader
 
 MOST_NAMED = 20
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 3
 SYNCHRONOUS = {"commit": "local", "fsync": "on"}
-"""Both wait until the record is on the server's disk. `fsync` also waits for synchronous standbys, if there are any."""
+"""Both wait until an event is on the server's disk. `fsync` also waits for synchronous standbys, if there are any."""
 REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
     (errors.QueryCanceled, "the audit database is too slow"),
     (errors.LockNotAvailable, "the audit database is locked"),
@@ -87,7 +87,7 @@ def reading(url: Secret) -> Iterator[LimitedConnection]:
     place = place_of(url)
     with database_errors(place), contextlib.closing(open_connection(url)) as connection:
         if connection.execute("SELECT to_regclass('wirekey.schema_version')").fetchone() == (None,):
-            raise AuditDatabaseError(f"{place} has no record yet. Start Wirekey with it once.")
+            raise AuditDatabaseError(f"{place} has no audit log yet. Start Wirekey with it once.")
         found = connection.execute("SELECT version FROM schema_version").fetchone()
         check_version(found[0] if found else 0, place)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -111,4 +111,4 @@ def reason_of(error: Exception) -> str:
     for kind, reason in REASONS:
         if isinstance(error, kind):
             return reason
-    return "the audit database refused the record"
+    return "the audit database refused the event"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable
 
-    from wirekey.audit.record import PostgresReader
+    from wirekey.audit.audit_log import PostgresReader
     from wirekey.secret import Secret
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The tables of the record in PostgreSQL, and the numbered migrations that make them.
+"""The tables of the audit log in PostgreSQL, and the numbered migrations that make them.
 
 All tables are in the schema `wirekey`. `calls` and `chain` have the same columns as in an audit file, and two more:
 `writer` is the chain that a call's intent or a link belongs to. Each running Wirekey writes a chain of its own.

@@ -27,9 +27,9 @@ from wirekey.audit.totals import OTHER, CallCounts, times_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wirekey.audit.audit_log import PostgresReader
     from wirekey.audit.event import EventValue
     from wirekey.audit.postgres_rollup import WaitingLinks
-    from wirekey.audit.record import PostgresReader
     from wirekey.audit.totals import Bin, GroupBy, Times
 
 NAMED = ", ".join(sorted({"agent_id", "agent_role", "agent_type", "model", "requested_model", "provider"}))

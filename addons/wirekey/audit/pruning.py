@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wirekey.audit import checkpoints, schema
+from wirekey.audit.audit_log import open_audit_log
 from wirekey.audit.chain import FIRST
 from wirekey.audit.checkpoints import Checkpoint
 from wirekey.audit.event import rfc3339
 from wirekey.audit.reading import first_id_at
-from wirekey.audit.record import open_record
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
+    from wirekey.audit.audit_log import AuditAddress
     from wirekey.audit.checkpoints import CheckpointKey
-    from wirekey.audit.record import RecordAddress
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ OLD = "FROM calls WHERE id < ? AND outcome IS NOT NULL"
 """A call under way is kept, however old it is."""
 
 
-def count_before(record: RecordAddress, moment: float) -> int:
+def count_before(address: AuditAddress, moment: float) -> int:
     """Return the number of events that `prune` deletes. Raises AuditFileError, AuditDatabaseError, sqlite3.Error."""
-    with open_record(record) as database:
+    with open_audit_log(address) as database:
         return int(database.execute(f"SELECT count(*) {OLD}", [first_id_at(moment)]).fetchone()[0])
 
 
 def prune(
-    record: RecordAddress,
+    address: AuditAddress,
     moment: float,
     key: CheckpointKey,
     also_to: Path | None = None,
@@ -53,12 +53,12 @@ def prune(
     `also_to`: the file to which the checkpoint is added. `on_progress` gets the number deleted so far.
     Raises AuditFileError, AuditDatabaseError, sqlite3.Error, and OSError if the checkpoint cannot be added to the file.
     """
-    if not isinstance(record, Path):
+    if not isinstance(address, Path):
         from wirekey.audit import postgres_pruning
 
-        return postgres_pruning.prune(record, moment, key, also_to, on_progress)
+        return postgres_pruning.prune(address, moment, key, also_to, on_progress)
     first_id = first_id_at(moment)
-    with contextlib.closing(schema.open_for_writing(record, "commit", PATIENCE)) as database:
+    with contextlib.closing(schema.open_for_writing(address, "commit", PATIENCE)) as database:
         if database.execute(f"SELECT 1 {OLD} LIMIT 1", [first_id]).fetchone() is None:
             return 0
         base = mark_beginning(database, first_id, key, also_to)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from wirekey.audit.audit_log import glob_expression, is_postgres
 from wirekey.audit.event import ATTEMPT_NAMES, FIELDS, MAX_PATH, MAX_REASON, NAMES, safe
-from wirekey.audit.record import glob_expression, is_postgres
 from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
+    from wirekey.audit.audit_log import AuditConnection
     from wirekey.audit.event import EventValue
-    from wirekey.audit.record import RecordConnection
 
 type AuditEvent = dict[str, EventValue]
 
@@ -82,7 +82,7 @@ def first_id_at(timestamp: float) -> str:
     return f"{digits[:8]}-{digits[8:]}"
 
 
-def first_call_time(database: RecordConnection) -> float | None:
+def first_call_time(database: AuditConnection) -> float | None:
     """Return the start of the first recorded call in Unix seconds, or None if there is no call.
 
     It is the earlier one of its time and the time in its id, by which `Filters` compares: the time is set after the id.
@@ -96,20 +96,20 @@ def first_call_time(database: RecordConnection) -> float | None:
     return started
 
 
-def events(database: RecordConnection, filters: Filters) -> Iterator[AuditEvent]:
+def events(database: AuditConnection, filters: Filters) -> Iterator[AuditEvent]:
     """Yield all calls recorded so far, oldest first. Calls that are recorded later are left out."""
     where, values = filters.where(postgres=is_postgres(database))
     return map(event_from, database.execute(f"SELECT {COLUMNS} FROM calls {where} ORDER BY id", values))  # noqa: S608  # values are bound
 
 
-def latest(database: RecordConnection, filters: Filters, limit: int) -> list[AuditEvent]:
+def latest(database: AuditConnection, filters: Filters, limit: int) -> list[AuditEvent]:
     """Return the last `limit` calls, oldest first."""
     where, values = filters.where(postgres=is_postgres(database))
     rows = database.execute(f"SELECT {COLUMNS} FROM calls {where} ORDER BY id DESC LIMIT ?", [*values, limit])  # noqa: S608  # values are bound
     return [event_from(row) for row in rows][::-1]
 
 
-def one(database: RecordConnection, part: str) -> AuditEvent:
+def one(database: AuditConnection, part: str) -> AuditEvent:
     """Return the call whose id begins or ends with `part`. Raises NoSuchCallError if it is not exactly one."""
     part = part.lower()
     start = f"SELECT {COLUMNS} FROM calls WHERE id >= ? AND id < ? LIMIT 3"  # noqa: S608  # values are bound
@@ -125,7 +125,7 @@ def one(database: RecordConnection, part: str) -> AuditEvent:
     return event_from(found[0])
 
 
-def attempts_of(database: RecordConnection, call_id: str) -> list[AuditEvent]:
+def attempts_of(database: AuditConnection, call_id: str) -> list[AuditEvent]:
     """Return the attempts of one call, in order. Empty if there was only one."""
     if not has_attempts(database):
         return []
@@ -133,7 +133,7 @@ def attempts_of(database: RecordConnection, call_id: str) -> list[AuditEvent]:
     return [attempt_from(row) for row in rows]
 
 
-def attempts(database: RecordConnection, filters: Filters) -> Iterator[AuditEvent]:
+def attempts(database: AuditConnection, filters: Filters) -> Iterator[AuditEvent]:
     """Yield the attempts of all calls with several attempts, oldest first."""
     if not has_attempts(database):
         return iter(())
@@ -142,7 +142,7 @@ def attempts(database: RecordConnection, filters: Filters) -> Iterator[AuditEven
     return map(attempt_from, database.execute(chosen, values))
 
 
-def has_attempts(database: RecordConnection) -> bool:
+def has_attempts(database: AuditConnection) -> bool:
     """Return whether the file has a table of attempts. A file of an earlier version does not."""
     if is_postgres(database):
         return True

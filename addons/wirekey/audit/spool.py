@@ -156,7 +156,7 @@ def completed(row: Sequence[EventValue], length: int, after: int = 0) -> AuditRo
 
 
 class SpooledAudit:
-    """The record in a database, with a spool in front of it for the time that the database is away."""
+    """The audit log in a database, with a spool in front of it for the time that the database is away."""
 
     def __init__(self, database: PostgresAudit, spool: SpoolFile, name: str) -> None:
         self._database, self._spool, self._name = database, spool, name

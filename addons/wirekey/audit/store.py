@@ -24,8 +24,8 @@ from wirekey.audit.rows import Rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from wirekey.audit.audit_log import AuditAddress
     from wirekey.audit.checkpoints import CheckpointKey
-    from wirekey.audit.record import RecordAddress
     from wirekey.audit.rows import AuditRow
     from wirekey.call import Call
 
@@ -54,7 +54,7 @@ class AuditUnavailable(Exception):  # noqa: N818  # a state of the store, not an
 
 
 class AuditDatabase(Protocol):
-    """A database of the record, as the writer's thread uses it."""
+    """A database of the audit log, as the writer's thread uses it."""
 
     idle_seconds: float | None
     """Seconds without rows after which `idle` is called; None: never."""
@@ -109,7 +109,7 @@ class AuditStore:
 
     def __init__(
         self,
-        address: RecordAddress,
+        address: AuditAddress,
         durability: str = "commit",
         bound: float = BOUND,
         *,
@@ -121,7 +121,7 @@ class AuditStore:
     ) -> None:
         self.recovered = recovered
         self.address = address
-        """The address at which the record can be read."""
+        """The address at which the audit log can be read."""
         self.place = "the audit database"
         """The name of the database for messages."""
         self._open = database or self._open_file

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from wirekey.audit.audit_log import is_postgres, open_audit_log
 from wirekey.audit.reading import Filters, first_call_time, shown_text
-from wirekey.audit.record import is_postgres, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from wirekey.audit.audit_log import AuditAddress, AuditConnection
     from wirekey.audit.event import EventValue
-    from wirekey.audit.record import RecordAddress, RecordConnection
 
 type GroupBy = Literal["agent", "role", "type", "model", "provider"]
 
@@ -134,7 +134,7 @@ type Bin = tuple[int, float, float]
 
 
 def totals(
-    record: RecordAddress,
+    address: AuditAddress,
     *,
     since: datetime | None,
     until: datetime,
@@ -152,7 +152,7 @@ def totals(
     Raises ValueError for more than 10,000 buckets, AuditFileError, also if no call was ever recorded,
     AuditDatabaseError and sqlite3.Error.
     """
-    with open_record(record) as database:
+    with open_audit_log(address) as database:
         # One transaction: all passes see the same calls.
         database.execute("BEGIN")
         first = since.timestamp() if since else first_call_time(database)
@@ -228,7 +228,7 @@ def totals_of(calls: SummedCalls, starts: range, by: GroupBy | None, max_groups:
 class FileSums:
     """Sums over calls in an audit file."""
 
-    def __init__(self, database: RecordConnection, filters: Filters, starts: range) -> None:
+    def __init__(self, database: AuditConnection, filters: Filters, starts: range) -> None:
         self._database = database
         self._where, self._values = filters.where()
         # Limited to the range: a call's id and its time are set one after the other, and may differ.

@@ -1,4 +1,4 @@
-"""Verifies the hash chain of a record against its signed checkpoints. Pure: what is stored is passed in."""
+"""Verifies the hash chain of an audit log against its signed checkpoints. Pure: what is stored is passed in."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class ChainVerifier:
         """
         longest = max(head.seq, self._reached)
         if self._seq < longest:
-            self.findings.add("cut_off", f"The end of the record is missing: it had {longest} links.", seq=self._seq)
+            self.findings.add("cut_off", f"The end of the audit log is missing: it had {longest} links.", seq=self._seq)
         elif (self._seq, self._hash) != (head.seq, head.hash):
             self.findings.add("edited", "The last link is not the one that the database names.", seq=self._seq)
         for call_id, outcome in outcomes.items():

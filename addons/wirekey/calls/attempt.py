@@ -114,7 +114,7 @@ def record_refused(state: CallState, attempt: AttemptState) -> None:
 
 
 def use_attempt(calls: Calls, flow: http.HTTPFlow, attempt: AttemptState) -> None:
-    """Make an attempt the current one of its call: in the state, the record, and the flow, which has host and port."""
+    """Make an attempt the current one of its call: in the state, the event, and the flow, which has host and port."""
     state = calls.state(flow)
     state.attempt = attempt
     record_attempt(state.call, attempt)
@@ -125,7 +125,7 @@ def use_attempt(calls: Calls, flow: http.HTTPFlow, attempt: AttemptState) -> Non
 
 
 def record_attempt(call: Call, attempt: AttemptState) -> None:
-    """Note in a call's record what an attempt sends, and where."""
+    """Note in a call's event what an attempt sends, and where."""
     call.route, call.upstream = attempt.route, attempt.planned.candidate.backend or attempt.upstream.host
     call.model, call.credential = attempt.model, attempt.credential
     call.upstream_provider = attempt.planned.candidate.provider

@@ -194,7 +194,7 @@ class Calls:
             flow.response = self.bare_response(flow)
 
     def deny(self, flow: http.HTTPFlow, refusal: Refusal) -> None:
-        """Note a refusal in the call's record, and set its response."""
+        """Note a refusal in the call's event, and set its response."""
         state = self.states.get(flow.id)
         call = state.call if state else self.open(flow)
         refusal = refusal_of_upgrade(call.operation, refusal)
@@ -212,7 +212,7 @@ class Calls:
         self.refuse(flow, INTERNAL_ERROR)
 
     def bare_response(self, flow: http.HTTPFlow, *_: object) -> http.Response:
-        """Return an error response that needs nothing else to work, and note it in the call's record."""
+        """Return an error response that needs nothing else to work, and note it in the call's event."""
         call = self.states.setdefault(flow.id, CallState(Call())).call
         call.status, call.refusal_code = INTERNAL_ERROR.status, INTERNAL_ERROR.code
         if not call.intent_recorded:

@@ -1,6 +1,6 @@
 """One open connection of many responses: judges what its client asks for, and records each response as a call.
 
-The connection is a call of its own, whose record has no tokens. A response is recorded before it is asked for, with the
+The connection is a call of its own, whose event has no tokens. A response is recorded before it is asked for, with the
 connection's id as its `parent_id`. Its state is kept with those of all calls, so that it is counted while the process
 drains, and recorded as interrupted if the process ends.
 """

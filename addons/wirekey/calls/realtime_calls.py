@@ -33,7 +33,7 @@ TRANSCRIPTION = Operation("realtime.transcription", Body.WEBSOCKET, Kind.INFEREN
 BYTES_PER_TOKEN = 3
 """Bytes that an estimate counts for each token of the conversation so far."""
 MOST_OPEN = 256
-"""Responses of a connection that have not ended, or whose record is not written."""
+"""Responses of a connection that have not ended, or whose event is not written."""
 TOO_MANY_OPEN = Refusal(
     429,
     "too_many_responses",

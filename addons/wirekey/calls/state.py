@@ -1,4 +1,4 @@
-"""The state of a call that is not in its record, because it must be neither stored nor shown."""
+"""The state of a call that is not in its event, because it must be neither stored nor shown."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def reasoning_states(services: Services, attempt: AttemptState) -> StateReader:
 
 
 def record_translation(call: Call, translated: TranslatedAttempt | None) -> None:
-    """Note in a call's record what the translation of its attempt lost, by name."""
+    """Note in a call's event what the translation of its attempt lost, by name."""
     call.translation = call.adjusted = call.dropped = None
     call.losses = ()
     if translated:

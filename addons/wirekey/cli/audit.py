@@ -142,11 +142,11 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
 def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
     """Sum up calls, tokens, cost, denials and times. The bars show calls. Days are in UTC."""
     from wirekey.audit.totals import totals
-    from wirekey.server.record import record_address
+    from wirekey.server.audit_store import audit_address
 
     with reading_errors():
         found = totals(
-            record_address(config),
+            audit_address(config),
             since=at(filters["since"]),
             until=at(filters["until"]) or datetime.now(UTC) + timedelta(days=1),
             bucket_seconds=DAY if by == "day" else ALL_TIME,

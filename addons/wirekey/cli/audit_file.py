@@ -1,4 +1,4 @@
-"""Read access to the record for the commands."""
+"""Read access to the audit log for the commands."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.audit.record import RecordConnection
+    from wirekey.audit.audit_log import AuditConnection
     from wirekey.config import Config
 
 
 @contextlib.contextmanager
-def audit_file(config: Config) -> Iterator[RecordConnection]:
-    """Open the record for reading, and close it at the end. Raises AuditFileError, AuditDatabaseError."""
-    from wirekey.audit.record import open_record
-    from wirekey.server.record import record_address
+def audit_file(config: Config) -> Iterator[AuditConnection]:
+    """Open the audit log for reading, and close it at the end. Raises AuditFileError, AuditDatabaseError."""
+    from wirekey.audit.audit_log import open_audit_log
+    from wirekey.server.audit_store import audit_address
 
-    with reading_errors(), open_record(record_address(config)) as database:
+    with reading_errors(), open_audit_log(audit_address(config)) as database:
         yield database
 
 

@@ -30,14 +30,14 @@ def prune(config: Config, before: float | None, *, dry_run: bool) -> None:
     """Delete recorded calls that are older. Calls under way are kept, and the rest can still be verified."""
     from wirekey.audit import pruning
     from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
+    from wirekey.server.audit_store import audit_address
     from wirekey.server.installation import agent_store
-    from wirekey.server.record import record_address
 
     if before is None and config.audit.retention_seconds:
         before = time.time() - config.audit.retention_seconds
     if before is None:
         raise click.UsageError("Pass --before, or set audit.retention in the configuration.")
-    record, date = record_address(config), f"{datetime.fromtimestamp(before).astimezone():%Y-%m-%d %H:%M:%S}"
+    record, date = audit_address(config), f"{datetime.fromtimestamp(before).astimezone():%Y-%m-%d %H:%M:%S}"
     with reading_errors():
         count = pruning.count_before(record, before)
         if dry_run or not count:

@@ -1,4 +1,4 @@
-"""wirekey audit verify: check that nothing of the record was changed, removed or inserted."""
+"""wirekey audit verify: check that nothing of the audit log was changed, removed or inserted."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def verify(
 ) -> None:
     """Check that no recorded event was changed, removed or inserted. Exits with 1 if one was."""
     from wirekey.audit import checkpoints
+    from wirekey.audit.audit_log import is_postgres
     from wirekey.audit.event import rfc3339
     from wirekey.audit.file_chain import FileChain
     from wirekey.audit.postgres_chain import chains, without_writer
-    from wirekey.audit.record import is_postgres
     from wirekey.audit.verifying import Findings
     from wirekey.audit.verifying import verify as verified
 

@@ -32,9 +32,9 @@ async def supervise(config: Config, count: int, *, simulator: bool | None) -> in
     from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
     from wirekey.ca import authority
     from wirekey.calls import settings
+    from wirekey.server.audit_store import audit_store
     from wirekey.server.config_checks import check_file_access
     from wirekey.server.installation import agent_store
-    from wirekey.server.record import audit_store
     from wirekey.server.runtime import RunningProxy
     from wirekey.server.shared_listeners import address_of, open_listeners
     from wirekey.server.state_lock import StateLock

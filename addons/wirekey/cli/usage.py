@@ -111,9 +111,9 @@ def shared_totals(config: Config) -> dict[str, int]:
 def spend_since(config: Config, per: GroupBy | Literal["all"], begin: datetime) -> Spend:
     """Return the sums of the recorded calls by agent, model, …, those that cost most first."""
     from wirekey.audit.totals import totals
-    from wirekey.server.record import record_address
+    from wirekey.server.audit_store import audit_address
 
-    record = record_address(config)
+    record = audit_address(config)
     if isinstance(record, Path) and not record.exists():
         return []
     with reading_errors():

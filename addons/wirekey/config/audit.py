@@ -25,12 +25,12 @@ class AuditConfig(ConfigGroup):
     )
     on_failure: Literal["refuse", "spool"] = Field(
         default="refuse",
-        description="Handling of calls while PostgreSQL cannot take their record. refuse: they get 503. spool: they "
+        description="Handling of calls while PostgreSQL cannot take their events. refuse: they get 503. spool: they "
         "are recorded in a file in the `state` folder, and moved to the database when it is back.",
     )
     durability: Literal["commit", "fsync"] = Field(
         default="commit",
-        description="How a record is written before its call is sent. commit: it survives the end of the process. "
+        description="How an event is written before its call is sent. commit: it survives the end of the process. "
         "fsync: it also survives a power failure. In PostgreSQL, both survive it, and fsync also waits for synchronous "
         "standbys.",
     )

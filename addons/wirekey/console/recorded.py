@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from wirekey.audit.audit_log import is_postgres, open_audit_log
 from wirekey.audit.postgres_schema import AuditDatabaseError
 from wirekey.audit.reading import COLUMNS, shown
-from wirekey.audit.record import is_postgres, open_record
 from wirekey.audit.schema import AuditFileError
 from wirekey.audit.totals import totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wirekey.audit.record import RecordAddress
+    from wirekey.audit.audit_log import AuditAddress
     from wirekey.audit.rows import AuditRow
     from wirekey.audit.totals import CallGroup, GroupBy, Totals
 
@@ -51,8 +51,8 @@ class Recorded:
     If the audit file cannot be read, there are no calls, and /ready says why.
     """
 
-    def __init__(self, record: RecordAddress) -> None:
-        self._record = record
+    def __init__(self, address: AuditAddress) -> None:
+        self._address = address
         self._sums: dict[tuple[str, str], tuple[float, asyncio.Task[bytes]]] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
 
@@ -93,14 +93,16 @@ class Recorded:
         since = datetime.fromtimestamp(start, UTC)
         wait = timedelta(seconds=1)
         try:
-            found = totals(self._record, since=since, until=until + wait, bucket_seconds=bucket, by=cast("GroupBy", by))
+            found = totals(
+                self._address, since=since, until=until + wait, bucket_seconds=bucket, by=cast("GroupBy", by)
+            )
         except (AuditFileError, AuditDatabaseError, sqlite3.Error):
             return msgspec.json.encode({"readable": False, "period": period, "by": by})
         return msgspec.json.encode({"readable": True, "period": period, "by": by, "bucket": bucket, **plain(found)})
 
     def _read(self, statements: Mapping[str, str], values: Sequence[Any]) -> list[AuditRow]:
         try:
-            with open_record(self._record) as database:
+            with open_audit_log(self._address) as database:
                 statement = statements["database" if is_postgres(database) else "file"]
                 return [tuple(map(shown, row)) for row in database.execute(statement, values).fetchall()]
         except (AuditFileError, AuditDatabaseError, sqlite3.Error):

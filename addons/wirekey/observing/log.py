@@ -58,7 +58,7 @@ def describe_exception(_logger: object, _method: str, event: MutableMapping[str,
 
 
 def add_call(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add the id of the call that the line belongs to: that of the record, or that of the current task."""
+    """Add the id of the call that the line belongs to: that of the log record, or that of the current task."""
     record = event.get("_record")
     if call_id := getattr(record, "call", None) or under_way.get():
         event["call"] = call_id

@@ -121,6 +121,6 @@ def evaluate_call(policy: Interpreter, given: Input, *, needs_allow: bool) -> De
 
 
 def unrecorded_fields(policy: Interpreter) -> list[str]:
-    """Return the fields that the policy reads and the record lacks. For these a replay is a guess."""
+    """Return the fields that the policy reads and the event lacks. For these a replay is a guess."""
     read = {".".join(mention.path[1:]) for mention in policy.syntax.inputs}
     return [name for name in NOT_RECORDED if any(path == name or path.startswith(f"{name}.") for path in read)]

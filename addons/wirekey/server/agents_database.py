@@ -1,8 +1,8 @@
 """The agents of several machines in PostgreSQL, one row for each agent. See `AgentStore` for how it is used.
 
-The tables are in the schema `wirekey`, beside those of the record if that is in the same database. Every change is one
-transaction, which holds the row of `agents_revision`, so changes come one after another. It increases the revision and
-sends a notification.
+The tables are in the schema `wirekey`, beside those of the audit log if that is in the same database. Every change is
+one transaction, which holds the row of `agents_revision`, so changes come one after another. It increases the revision
+and sends a notification.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.observing.body_log import BodyLog
 from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
+from wirekey.server.audit_store import audit_store
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
 from wirekey.server.policy_engine import policy_engine
-from wirekey.server.record import audit_store
 from wirekey.server.retention import Retention
 from wirekey.server.revocations import Revocations
 from wirekey.server.shared_state import shared_state

@@ -12,8 +12,8 @@ from wirekey.audit.pruning import prune
 from wirekey.errors import user_message
 
 if TYPE_CHECKING:
+    from wirekey.audit.audit_log import AuditAddress
     from wirekey.audit.checkpoints import CheckpointKey
-    from wirekey.audit.record import RecordAddress
     from wirekey.config import Config
 
 logger = logging.getLogger(__name__)
@@ -22,10 +22,10 @@ INTERVAL = 3600.0
 
 
 class Retention:
-    """The task that deletes old events of the record. It does nothing without `audit.retention`."""
+    """The task that deletes old events of the audit log. It does nothing without `audit.retention`."""
 
-    def __init__(self, record: RecordAddress, config: Config, key: CheckpointKey) -> None:
-        self._record, self._key = record, key
+    def __init__(self, address: AuditAddress, config: Config, key: CheckpointKey) -> None:
+        self._address, self._key = address, key
         self._seconds, self._also_to = config.audit.retention_seconds, config.audit.checkpoints_file
         self._task: asyncio.Task[None] | None = None
 
@@ -45,7 +45,7 @@ class Retention:
     async def _repeat(self, seconds: int) -> None:
         while True:
             try:
-                await asyncio.to_thread(prune, self._record, time.time() - seconds, self._key, self._also_to)
+                await asyncio.to_thread(prune, self._address, time.time() - seconds, self._key, self._also_to)
             except Exception as error:
                 reason = user_message(error) or f"{type(error).__name__}: {error}"
                 logger.error("Old recorded calls could not be deleted: %s", reason)  # noqa: TRY400  # the message is enough

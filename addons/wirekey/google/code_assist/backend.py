@@ -121,7 +121,7 @@ class CodeAssist:
 
     @property
     def name(self) -> str:
-        """The backend's name in routes, in models' names and in the record."""
+        """The backend's name in routes, in models' names and in the audit log."""
         return self.settings.name
 
     @property

@@ -1,4 +1,4 @@
-"""Opens the record for reading, in a file or in a PostgreSQL database.
+"""Opens the audit log for reading, in a file or in a PostgreSQL database.
 
 Statements are written for SQLite. `PostgresReader` accepts the same ones, with `?` for values. The differences are
 chosen with `is_postgres`.
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from wirekey.secret import Secret
 
-type RecordAddress = Path | Secret
+type AuditAddress = Path | Secret
 """An audit file, or the URL of a PostgreSQL database."""
-type RecordConnection = sqlite3.Connection | PostgresReader
+type AuditConnection = sqlite3.Connection | PostgresReader
 
 ROWS_AT_ONCE = 2000
 
 
 class PostgresReader:
-    """Reads a PostgreSQL database with the methods of a connection of SQLite that the record uses."""
+    """Reads a PostgreSQL database with the methods of a connection of SQLite that the audit log uses."""
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         self._connection = connection
@@ -53,14 +53,14 @@ class PostgresReader:
         return cast("sqlite3.Cursor", cursor)
 
 
-def is_postgres(database: RecordConnection) -> TypeIs[PostgresReader]:
+def is_postgres(database: AuditConnection) -> TypeIs[PostgresReader]:
     """Return whether a connection is to PostgreSQL."""
     return isinstance(database, PostgresReader)
 
 
 @contextlib.contextmanager
-def open_record(address: RecordAddress) -> Iterator[RecordConnection]:
-    """Open the record, and close it at the end. Raises AuditFileError, AuditDatabaseError."""
+def open_audit_log(address: AuditAddress) -> Iterator[AuditConnection]:
+    """Open the audit log, and close it at the end. Raises AuditFileError, AuditDatabaseError."""
     if isinstance(address, Path):
         with contextlib.closing(open_for_reading(address)) as database:
             yield database

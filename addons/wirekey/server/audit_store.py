@@ -1,4 +1,4 @@
-"""Opens the record that `audit.store` names."""
+"""Opens the audit log that `audit.store` names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from wirekey.config.secrets import SecretRef
 from wirekey.secret import Secret
 
 if TYPE_CHECKING:
+    from wirekey.audit.audit_log import AuditAddress
     from wirekey.audit.checkpoints import CheckpointKey
-    from wirekey.audit.record import RecordAddress
     from wirekey.audit.store import AuditDatabase
     from wirekey.config import Config
 
@@ -24,7 +24,7 @@ LIMIT_SHARE = 0.6
 SPOOL_PATIENCE = 0.05
 
 
-def record_address(config: Config) -> RecordAddress:
+def audit_address(config: Config) -> AuditAddress:
     """Return the audit file, or the URL of the audit database. Raises ConfigError."""
     store = config.audit.store
     if store is None:
@@ -51,9 +51,9 @@ def record_address(config: Config) -> RecordAddress:
     return url
 
 
-def record_place(config: Config) -> str:
-    """Return what the record is called in messages, without a password. Raises ConfigError."""
-    address = record_address(config)
+def audit_place(config: Config) -> str:
+    """Return what the audit log is called in messages, without a password. Raises ConfigError."""
+    address = audit_address(config)
     if isinstance(address, Path):
         return str(address)
     from wirekey.audit.postgres_connection import place_of
@@ -62,12 +62,12 @@ def record_place(config: Config) -> str:
 
 
 def audit_store(config: Config, key: CheckpointKey, interrupted: tuple[str, ...] = ("",)) -> AuditStore:
-    """Return the store of the record, not started yet. Raises ConfigError.
+    """Return the store of the audit log, not started yet. Raises ConfigError.
 
     `interrupted`: the ends of the ids of calls that a process left in progress when it died. In PostgreSQL, each
     process knows its own.
     """
-    settings, address = config.audit, record_address(config)
+    settings, address = config.audit, audit_address(config)
     if isinstance(address, Path):
         return AuditStore(
             address,

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 from tests.running import fork_server
 from wirekey.cli import demo
 from wirekey.cli.main import group
+from wirekey.command_name import COMMAND
 
 
 def test_the_demo_runs_a_complete_round():
@@ -13,6 +14,8 @@ def test_the_demo_runs_a_complete_round():
     assert result.exit_code == 0, result.output
     for word in ("openai", "gemini", "anthropic", "bedrock", "AuthenticationError", "converse-stream", "denied"):
         assert word in result.output
+    for command in ("agents add alice", "exec --agent alice", "audit list"):
+        assert f"$ {COMMAND} {command}" in result.output, "a newcomer may try it as it is printed"
     assert result.output.count(" chunks ") == 4
     assert result.output.count("     plain ") == 4
 

@@ -117,7 +117,7 @@ class Demo:
     def add_agent(self) -> str:
         """Add an agent. Returns its token."""
         self.print_step("An agent is added. Its token is shown once and stored as a hash.")
-        self.print_line("$ wirekey agents add alice --role engineer")
+        self.print_line(f"$ {COMMAND} agents add alice --role engineer")
         added = self.wirekey("agents", "add", "alice", "--role", "engineer", "--json")
         token = str(json.loads(added)["token"])
         self.print_line(f"{token[:7]}…")
@@ -126,7 +126,7 @@ class Demo:
     def make_calls(self, simulator: Simulator) -> None:
         """Make calls with the SDKs through the proxy, and check the responses and what reached the simulator."""
         self.print_step("A program makes eight calls with the official SDKs. It is unchanged and has no key.")
-        self.print_line("$ wirekey exec --agent alice -- python demo_program.py")
+        self.print_line(f"$ {COMMAND} exec --agent alice -- python demo_program.py")
         program = str(Path(demo_program.__file__))
         output = self.wirekey("exec", "--agent", "alice", "--", sys.executable, program)
         results = [json.loads(line) for line in output.splitlines()]
@@ -169,7 +169,7 @@ class Demo:
     def check_audit(self) -> None:
         """Print the audit, and check that it has one complete event for each call."""
         self.print_step("Each call has one event in the audit log. It contains no part of prompts and responses.")
-        self.print_line("$ wirekey audit list")
+        self.print_line(f"$ {COMMAND} audit list")
         for line in self.wirekey("audit", "list").splitlines():
             self.print_line(line)
         events = [json.loads(line) for line in self.wirekey("audit", "export").splitlines()]

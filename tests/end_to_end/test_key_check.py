@@ -36,7 +36,7 @@ from wirekey.identity import checked_keys
 
 HERE = Path(__file__).parent
 if (HERE / "impatient").exists():
-    extension_running.KEY_TIME_LIMIT = 0.5
+    extension_running.KEY_TIME_LIMIT = 2.0
     checked_keys.ACCEPTED_FOR = 0.1
 else:
     extension_running.KEY_TIME_LIMIT = checked_keys.ACCEPTED_FOR = 60

@@ -166,7 +166,7 @@ def test_nothing_more_is_sent_for_a_client_that_leaves_during_the_wait(proxy, si
         way = RawWay(proxy.root, proxy=proxy.proxy_url("alice", proxy.token), http2=True)
         body = {"model": "patient", "messages": []}
         with pytest.raises(httpx.ReadTimeout):
-            way.client.send(way.request("openai", "POST", "/v1/chat/completions", json=body, timeout=1))
+            way.client.send(way.request("openai", "POST", "/v1/chat/completions", json=body, timeout=3))
         way.client.close()
     event = proxy.finished_event(began)
     assert (event["outcome"], event["attempts"], event["status"]) == ("client_cancelled", 1, None)

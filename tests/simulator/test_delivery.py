@@ -140,7 +140,7 @@ def test_what_was_sent_before_a_fault_arrives(client):
 
 def test_a_stall_keeps_the_connection_and_sends_no_more(client):
     with (
-        client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "stall-after=2"}, timeout=0.2) as response,
+        client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "stall-after=2"}, timeout=2) as response,
         pytest.raises(httpx.ReadTimeout),
     ):
         response.read()

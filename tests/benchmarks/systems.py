@@ -66,9 +66,17 @@ def bare(name: str, folder: Path, upstream_port: int, cores: Cores) -> Iterator[
 
 @contextlib.contextmanager
 def wirekey(
-    folder: Path, upstream_port: int, cores: Cores, name: str = "wirekey", **settings: object
+    folder: Path,
+    upstream_port: int,
+    cores: Cores,
+    name: str = "wirekey",
+    module: tuple[str, ...] = ("wirekey",),
+    **settings: object,
 ) -> Iterator[System]:
-    """Start Wirekey with both listeners, an agent, and AWS credentials to sign with. `settings`: further ones."""
+    """Start Wirekey with both listeners, an agent, and AWS credentials to sign with. `settings`: further ones.
+
+    `module`: the module to run, with its own arguments. Those of Wirekey follow.
+    """
     folder = folder / name
     folder.mkdir()
     forward, gateway = proxies.free_port(), proxies.free_port()
@@ -90,7 +98,7 @@ def wirekey(
         **settings,
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
-    arguments = [str(proxies.PYTHON), "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]
+    arguments = [str(proxies.PYTHON), "-m", *module, "serve", "--config", str(folder / "wirekey.yaml")]
     environ = {"BENCH_KEY": OPENAI_KEY, "BENCH_AWS_ID": AWS_PAIR[0], "BENCH_AWS_SECRET": AWS_PAIR[1]}
     with proxies.process(arguments, folder, proxies.as_installed() | environ) as running:
         cores.pin(running.pid)

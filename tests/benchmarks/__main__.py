@@ -17,15 +17,13 @@ import contextlib
 import os
 import platform
 import statistics
-import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import load, proxies, rows, systems
+from tests.benchmarks import load, proxies, systems
 from tests.benchmarks.comparison import Measurements, ratios
-from tests.benchmarks.rows import ROWS, Row
+from tests.benchmarks.rows import ROWS, Row, measure_all
 from tests.benchmarks.systems import Cores, System
 
 MIB = 1 << 20
@@ -77,27 +75,6 @@ def table(chosen: list[Row], found: dict[str, Measurements], *, with_litellm: bo
     return "\n".join([*lines, *(row_line(row, found[row.name], with_litellm=with_litellm) for row in chosen)])
 
 
-async def measure_all(
-    chosen: list[Row], running: dict[str, System], rounds: int, share: float
-) -> dict[str, Measurements]:
-    """Measure all rows in each round: first one system, then the other, and in the next round the other way round."""
-    found = {row.name: Measurements() for row in chosen}
-    began = time.monotonic()
-    for number in range(-1, rounds):
-        for row in chosen:
-            names = [name for name in (row.against, "wirekey", "litellm") if name in running]
-            for name in names[:: -1 if number % 2 else 1]:
-                system = running[name]
-                target = system.targets.get("gateway" if name == "litellm" and row.way == "gateway" else row.way)
-                if target is None:
-                    continue
-                value = await row.measure(system.pid, target, share)
-                if number >= 0:  # the first round warms up
-                    found[row.name].note(name, value)
-        print(f"round {number + 1} of {rounds}, {rows.seconds_since(began)}", file=sys.stderr)
-    return found
-
-
 async def run(folder: Path, options: argparse.Namespace) -> None:
     chosen = [row for row in ROWS if not options.only or any(word in row.name for word in options.only)]
     if not chosen:
@@ -106,14 +83,15 @@ async def run(folder: Path, options: argparse.Namespace) -> None:
     cores.pin_load()
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(proxies.upstream(folder))
-        running = {
-            name: stack.enter_context(systems.bare(name, folder, port, cores))
+        running = [
+            stack.enter_context(systems.bare(name, folder, port, cores))
             for name in sorted({row.against for row in chosen})
-        }
-        running["wirekey"] = stack.enter_context(systems.wirekey(folder, port, cores))
+        ]
+        wirekey = stack.enter_context(systems.wirekey(folder, port, cores))
+        running.append(wirekey)
         if options.others:
-            running["litellm"] = stack.enter_context(systems.litellm(folder, port, cores))
-        found = await measure_all(chosen, running, options.rounds, options.share)
+            running.append(stack.enter_context(systems.litellm(folder, port, cores)))
+        found = await measure_all(chosen, running, ("wirekey", "litellm"), options.rounds, options.share)
         print(table(chosen, found, with_litellm=bool(options.others)))
         pinned = "proxies and load on different cores" if cores.proxy else "one core for all"
         print(
@@ -121,7 +99,7 @@ async def run(folder: Path, options: argparse.Namespace) -> None:
             f" median of {options.rounds} rounds, load average {os.getloadavg()[0]:.1f}."
         )
         if options.long:
-            await growth(running["wirekey"], 100_000)
+            await growth(wirekey, 100_000)
 
 
 if __name__ == "__main__":

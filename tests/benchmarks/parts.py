@@ -1,8 +1,8 @@
 """What each part of a call costs: python -m tests.benchmarks.parts [--rounds N] [--only WORD]
 
 Measures bare mitmdump, a proxy that has only the wire layer, Wirekey without one part or several, and Wirekey, in
-interleaved rounds. Prints the CPU time of a request, and in brackets its ratio to mitmdump. A part that is left out
-takes with it what only it needs. So the parts do not add up.
+interleaved rounds. Prints the CPU time of a request, and in brackets its ratio to mitmdump. Leaving out one part also
+saves what only this part needs, such as a thread, so the differences do not add up.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import contextlib
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import proxies, rows, systems, wire_alone
+from tests.benchmarks import proxies, systems, wire_alone
 from tests.benchmarks.comparison import Measurements, ratios
-from tests.benchmarks.rows import ROWS, Row
-from tests.benchmarks.systems import Cores, System
+from tests.benchmarks.rows import ROWS, Row, measure_all
+from tests.benchmarks.systems import Cores
 from wirekey.audit.event import outcome_values, request_values
 from wirekey.audit.store import AuditStore
 from wirekey.call_events import CallEvents
@@ -31,7 +30,7 @@ ALLOWED = Decision(allow=True)
 
 
 def do_not_wait() -> None:
-    """Send a call before its start is recorded."""
+    """Send each call before its start is recorded."""
 
     async def record_intent(store, call):
         store._loop = asyncio.get_running_loop()
@@ -75,7 +74,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "metrics": do_not_observe,
     "all of these": leave_out_all,
 }
-"""By name, what leaves out this part of Wirekey in this process."""
+"""The name of a part → the function that leaves it out of Wirekey in this process."""
 OURS = ("wire layer alone", *PARTS, "wirekey")
 
 
@@ -86,21 +85,6 @@ def serve_without(part: str, arguments: list[str]) -> None:
     PARTS[part]()
     sys.argv = ["wirekey", *arguments]
     wirekey()
-
-
-async def measure(chosen: list[Row], running: list[System], rounds: int) -> dict[str, Measurements]:
-    """Measure all systems in each round, in turns from either end."""
-    found = {row.name: Measurements() for row in chosen}
-    began = time.monotonic()
-    for number in range(-1, rounds):
-        for row in chosen:
-            systems_of_row = [each for each in running if row.way in each.targets and each.name in (row.against, *OURS)]
-            for system in systems_of_row[:: -1 if number % 2 else 1]:
-                value = await row.measure(system.pid, system.targets[row.way], 1.0)
-                if number >= 0:  # the first round warms up
-                    found[row.name].note(system.name, value)
-        print(f"round {number + 1} of {rounds}, {rows.seconds_since(began)}", file=sys.stderr)
-    return found
 
 
 def table(chosen: list[Row], found: dict[str, Measurements]) -> str:
@@ -145,7 +129,7 @@ def main() -> None:
             module = ("tests.benchmarks.parts", "--without", part)
             running.append(stack.enter_context(systems.wirekey(folder, port, cores, part, module)))
         running.append(stack.enter_context(systems.wirekey(folder, port, cores)))
-        found = asyncio.run(measure(chosen, running, options.rounds))
+        found = asyncio.run(measure_all(chosen, running, OURS, options.rounds, 1.0))
     print(table(chosen, found))
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from tests.benchmarks import load, proxies
+from tests.benchmarks.comparison import Measurements
 from tests.benchmarks.load import Target
+from tests.benchmarks.systems import System
 
 type Measure = Callable[[int, Target, float], Awaitable[float]]
 """Gets the process, the target, and the share of the usual requests to make."""
@@ -118,5 +121,21 @@ ROWS = (
 )
 
 
-def seconds_since(began: float) -> str:
-    return f"{time.monotonic() - began:.0f} s"
+async def measure_all(
+    chosen: list[Row], running: Iterable[System], others: Collection[str], rounds: int, share: float
+) -> dict[str, Measurements]:
+    """Measure all rows in each round: the systems in one order, and in the next round in the other.
+
+    For each row these are the mitmdump that it is compared with, and the `others` that can be called in its way.
+    """
+    found = {row.name: Measurements() for row in chosen}
+    began = time.monotonic()
+    for number in range(-1, rounds):
+        for row in chosen:
+            compared = [one for one in running if one.name in (row.against, *others) and row.way in one.targets]
+            for system in compared[:: -1 if number % 2 else 1]:
+                value = await row.measure(system.pid, system.targets[row.way], share)
+                if number >= 0:  # the first round warms up
+                    found[row.name].note(system.name, value)
+        print(f"round {number + 1} of {rounds}, {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return found

@@ -23,7 +23,9 @@ from mitmproxy.proxy.layers.http import (
 )
 
 if TYPE_CHECKING:
+    from mitmproxy.connection import Connection
     from mitmproxy.proxy.layer import CommandGenerator, Layer
+    from mitmproxy.proxy.layers.http import HttpEvent
 
     from wirekey.wire.direct_path import DirectPath
 
@@ -42,36 +44,33 @@ class DirectHttpLayer(HttpLayer):
         return ()  # type: ignore[return-value]  # nothing is left to be executed
 
     def run(self, child: Layer | HttpStream, event: events.Event) -> None:
-        """Hand an event to a child layer, and execute its commands."""
-        if isinstance(child, HttpStream) and child._paused is None:  # noqa: SLF001  # as mitmproxy's Layer does
-            self.run_stream(child, event)
+        """Hand an event to a child layer, and execute its commands.
+
+        Does what mitmproxy's `Layer.handle_event` does, except that a hook of a stream may complete at once.
+        """
+        if child._paused is None:  # noqa: SLF001  # as mitmproxy's Layer does
+            self.run_generator(child, child._handle_event(event))  # noqa: SLF001
             return
         for command in child.handle_event(event):
             self.execute(child, command)
 
-    def run_stream(self, stream: HttpStream, event: events.Event) -> None:
-        """Hand an event to a stream that waits for nothing, and execute its commands.
-
-        Does what mitmproxy's `Layer.handle_event` does, except that a hook may complete at once.
-        """
-        self.run_generator(stream, stream._handle_event(event))  # noqa: SLF001
-
-    def run_generator(self, stream: HttpStream, generator: CommandGenerator[None]) -> None:
-        """Execute what a stream does, until it has to wait."""
+    def run_generator(self, child: Layer | HttpStream, generator: CommandGenerator[None]) -> None:
+        """Execute what a child layer does, until it has to wait."""
         assert self.path
         for command in generator:
             if command.blocking is not True:
-                self.execute(stream, command)
+                self.execute(child, command)
                 continue
-            hook = command if self.path.resumes_at_once and isinstance(command, commands.StartHook) else None
+            is_direct = self.path.resumes_at_once and isinstance(child, HttpStream)
+            hook = command if is_direct and isinstance(command, commands.StartHook) else None
             if hook and self.path.handler.run_hook(hook):
                 continue
-            command.blocking = stream
-            stream._paused = Paused(command, generator)  # noqa: SLF001
+            command.blocking = child
+            child._paused = Paused(command, generator)  # noqa: SLF001
             if hook:
-                self.command_sources[hook] = stream
+                self.command_sources[hook] = child
             else:
-                self.execute(stream, command)
+                self.execute(child, command)
             return
 
     def execute(self, child: Layer | HttpStream, command: commands.Command) -> None:
@@ -79,7 +78,7 @@ class DirectHttpLayer(HttpLayer):
         assert self.path
         kind = type(command)
         if kind is SendHttp:
-            self.run(self.connections[command.connection], command.event)  # type: ignore[attr-defined]
+            self.send_http(command.connection, command.event)  # type: ignore[attr-defined]
         elif kind is commands.SendData:
             self.path.execute(command)
         elif kind is ReceiveHttp:
@@ -88,6 +87,10 @@ class DirectHttpLayer(HttpLayer):
             self.streams.pop(command.stream_id, None)  # type: ignore[attr-defined]
         elif kind is not commands.Log:  # mitmproxy's log lines about a connection quote what was received
             self.execute_rare(child, command)
+
+    def send_http(self, connection: Connection, event: HttpEvent) -> None:
+        """Hand an event of a stream to a connection."""
+        self.run(self.connections[connection], event)
 
     def execute_rare(self, child: Layer | HttpStream, command: commands.Command) -> None:
         """Execute a command that does not occur for each part of a message."""

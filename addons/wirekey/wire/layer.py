@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.layer import CommandGenerator, Layer
-    from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
+    from mitmproxy.proxy.layers.http import GetHttpConnection, HttpEvent, RegisterHttpConnection
 
     from wirekey.wire.connection_handler import WireConnectionHandler
     from wirekey.wire.connection_pool import ConnectionPool
@@ -174,11 +174,11 @@ class WireLayer(DirectHttpLayer):
             event = self.whole_head(event)
         return super().event_to_child(child, event)
 
-    def run(self, child: Layer | HttpStream, event: events.Event) -> None:
-        """Hand an event to a child layer. The client gets the whole head of a response, unlike the flow."""
-        if type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
+    def send_http(self, connection: Connection, event: HttpEvent) -> None:
+        """Hand an event of a stream to a connection. The client gets the whole head of a response, unlike the flow."""
+        if type(event) is ResponseHeaders:
             event = self.whole_head(event)
-        super().run(child, event)
+        self.run(self.connections[connection], event)
 
     def whole_head(self, event: ResponseHeaders) -> ResponseHeaders:
         """Return the head of a response as the client gets it."""

@@ -52,8 +52,9 @@ class PooledTlsClient(layer.Layer):
         error = yield self.open_command
         if not error:
             self.http = BoundedHttp1Client(self.context)
-            self._handle_event = self.http.handle_event  # type: ignore[method-assign]  # as HttpClient does
-            yield from self.http.handle_event(event)
+            # As mitmproxy's HttpClient does, but directly: HTTP/1.1 never waits for a command.
+            self._handle_event = self.http._handle_event  # type: ignore[method-assign]  # noqa: SLF001
+            yield from self._handle_event(event)
         yield RegisterHttpConnection(self.context.server, error)
 
     @property

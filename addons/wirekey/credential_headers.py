@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from wirekey.forwarding_headers import is_forwarding_header
+from wirekey.header_names import NameRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -173,24 +174,10 @@ def is_credential_name(name: str) -> bool:
     )
 
 
-def is_credential_field(name: bytes) -> bool:
-    """Return the same for the name of a header field."""
-    return _is_credential_field(name) if len(name) <= 64 else is_credential_header(name.decode("latin-1"))
-
-
-@lru_cache(maxsize=1024)
-def _is_credential_field(name: bytes) -> bool:
-    return is_credential_header(name.decode("latin-1"))
-
-
-def is_connection_field(name: bytes) -> bool:
-    """Return whether a header field is Connection, in any spelling."""
-    return _is_connection_field(name) if len(name) <= 64 else fold(name.decode("latin-1")) == "connection"
-
-
-@lru_cache(maxsize=1024)
-def _is_connection_field(name: bytes) -> bool:
-    return fold(name.decode("latin-1")) == "connection"
+credential_fields = NameRule(lambda name: is_credential_header(name.decode("latin-1")))
+"""The same, by the name of a header field."""
+connection_fields = NameRule(lambda name: fold(name.decode("latin-1")) == "connection")
+"""Whether a header field is Connection, in any spelling, by its name."""
 
 
 def fold(name: str) -> str:

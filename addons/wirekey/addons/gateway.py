@@ -318,5 +318,5 @@ def redirect(request: http.Request, host: str, path: str) -> None:
     if data.authority:
         data.authority = name
     data.headers.fields = tuple(
-        (field, name if field.lower() == b"host" else value) for field, value in data.headers.fields
+        [(field[0], name) if field[0].lower() == b"host" else field for field in data.headers.fields]
     )

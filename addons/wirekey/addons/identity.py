@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.calls.agent_check import IDENTITY_ENDED
-from wirekey.calls.credential_removal import decoded, strip
+from wirekey.calls.credential_removal import key_headers, strip
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
 from wirekey.calls.key_checks import check_keys, keys_to_check, may_ask
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
@@ -134,7 +134,7 @@ class Identity(Addon):
         # Then the signature does not cover the body, and is verified now.
         bodiless = head is not None and (has_no_body(request) or signs_events(head))
         fields, query = request.headers.fields, request.path.partition("?")[2]
-        values, named = presented_values(decoded(request), query), self.proxy_claims(request)
+        values, named = presented_values(key_headers(request), query), self.proxy_claims(request)
         presented = [*((None, value) for value in values), *named]
         tokens = [(name, token) for name, token in presented if is_wirekey_token(token)]
         asks = not tokens and head is None and may_ask(self.services, flow.client_conn)
@@ -149,9 +149,8 @@ class Identity(Addon):
         if tunnel_key := self.services.tunnel_keys.get(flow.client_conn):
             keys = [tunnel_key]
         secrets = imported.masking(quoted, (key.key.reveal() for key in keys))
-        own = by_name(request.headers)
-        state.refuses_losses = own.get("x-wirekey-losses") == "refuse"
-        state.workspace = own.get("x-wirekey-workspace")
+        state.refuses_losses = request.headers.get("x-wirekey-losses") == "refuse"
+        state.workspace = request.headers.get("x-wirekey-workspace")
         strip(request, secrets)
         if secrets:
             call.path = request.path.partition("?")[0]

@@ -10,7 +10,7 @@ from wirekey.calls.tunnels import TUNNEL
 from wirekey.calls.two_way import is_two_way
 from wirekey.errors import COMPANION_DECLINED
 from wirekey.operation import Kind
-from wirekey.policy.input import QUOTA_FIELDS, build_input
+from wirekey.policy.input import HEADER_FIELDS, QUOTA_FIELDS, build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits, uncapped
@@ -39,7 +39,7 @@ class Policy(AdmittingAddon):
         """Decide on a tunnel to another host. Its content is not seen, so obligations do not apply."""
         call = self.calls.of(flow)
         if call.operation is TUNNEL:
-            given = build_input(call, by_name(flow.request.headers))
+            given = build_input(call, by_name(flow.request.headers, HEADER_FIELDS))
             self.obeyed(call, await self.services.policy.decide(given))
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
@@ -50,7 +50,7 @@ class Policy(AdmittingAddon):
         if not isinstance(body, bytes):
             # It was read just now, and the decision may take a while.
             body.release_pages()
-        given = build_input(call, by_name(self.calls.request(flow).headers))
+        given = build_input(call, by_name(self.calls.request(flow).headers, HEADER_FIELDS))
         if quotas := self.services.settings.quotas:
             self.note_quotas(flow, given, quotas)
         decision = self.services.policy.decide_at_once(given)
@@ -96,5 +96,6 @@ async def may_fall_back(services: Services, flow: http.HTTPFlow, call: Call, mod
     """Return whether the policy allows a call with another model, which is sent as all accounts are limited."""
     assert call.facts
     asked = replace(call, facts=replace(call.facts, model=model))
-    decision = await services.policy.decide(build_input(asked, by_name(services.calls.request(flow).headers)))
+    headers = by_name(services.calls.request(flow).headers, HEADER_FIELDS)
+    decision = await services.policy.decide(build_input(asked, headers))
     return decision.allow and decision.model in (None, model)

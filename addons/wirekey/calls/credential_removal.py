@@ -5,18 +5,25 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from wirekey.credential_headers import is_credential_field, strip_query
+from wirekey.credential_headers import credential_fields, strip_query
 from wirekey.credentials.agent_tokens import may_hold_tokens, without_tokens
 from wirekey.credentials.scrub import masked, plain_spans
+from wirekey.header_names import NameRule
+from wirekey.identity.client_tokens import is_key_header
 from wirekey.realtime.handshake import PROTOCOLS, without_protocol_keys
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
+key_fields = NameRule(lambda name: is_key_header(name.decode("latin-1")))
+"""Whether SDKs send their key in a header field, by its name."""
 
-def decoded(request: http.Request) -> list[tuple[str, str]]:
-    """Return the header fields of a request as text."""
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields]
+
+def key_headers(request: http.Request) -> list[tuple[str, str]]:
+    """Return the headers of a request in which SDKs send their key, as text."""
+    return [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields if key_fields[name]
+    ]
 
 
 def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
@@ -33,7 +40,7 @@ def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
             if not plain_spans(name, secrets)
         )
         request.data.path = masked(request.data.path, plain_spans(request.data.path, secrets))
-    kept = tuple(field for field in headers.fields if not is_credential_field(field[0]))
+    kept = tuple([field for field in headers.fields if not credential_fields[field[0]]])
     if PROTOCOLS in headers:
         kept = without_protocol_keys(kept)
     if may_hold_tokens(chain((request.data.path,), chain.from_iterable(kept))):

@@ -7,12 +7,12 @@ policy decides on that copy, so an edit of the flow (in mitmweb, or by another a
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from wirekey.calls.message_copy import with_fields
 from wirekey.credentials.agent_tokens import RECORDED, may_hold_tokens, text_without_tokens, without_tokens
+from wirekey.header_names import NameRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
 REMOVED = b"(removed)"
-LONGEST_CACHED_NAME = 64
-"""Bytes. Clients choose the names, and the cache keeps them."""
 
 SHOWN = frozenset(
     {
@@ -43,29 +41,33 @@ SHOWN_FAMILIES = (b"x-stainless-", b"x-ratelimit-", b"anthropic-ratelimit-", b"x
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
-def is_shown(name: bytes, value: bytes) -> bool:
-    """Return whether a flow may show a header."""
-    shown = is_shown_name(name) if len(name) <= LONGEST_CACHED_NAME else is_shown_name.__wrapped__(name)
-    return shown and (value.isdigit() or name.lower() != b"content-length")
-
-
-@lru_cache(maxsize=1024)
-def is_shown_name(name: bytes) -> bool:
-    """Return whether a flow may show the headers of a name. Cached."""
+def is_shown(name: bytes) -> bool | None:
+    """Return whether a flow may show the headers of a name; None: only numbers."""
     lower = name.lower()
+    if lower == b"content-length":
+        return None
     return lower in SHOWN or lower.startswith(SHOWN_FAMILIES)
+
+
+shown_fields = NameRule(is_shown)
 
 
 def redacted_headers(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Return header fields with the values redacted that must not be shown."""
-    return tuple(field if is_shown(*field) else (field[0], REMOVED) for field in fields)
+    return tuple(
+        [
+            (name, value if (shown := shown_fields[name]) or (shown is None and value.isdigit()) else REMOVED)
+            for name, value in fields
+        ]
+    )
 
 
 def removed_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
     """Return the values that `redacted_headers` removes, by lower-case name, in their order."""
     found: dict[bytes, list[bytes]] = {}
     for name, value in fields:
-        if not is_shown(name, value):
+        shown = shown_fields[name]
+        if not (shown or (shown is None and value.isdigit())):
             found.setdefault(name.lower(), []).append(value)
     return found
 

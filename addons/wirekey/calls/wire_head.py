@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.calls.code_assist import code_assist_fields
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.translated import translated_fields
-from wirekey.credential_headers import hop_by_hop_names, is_connection_field
+from wirekey.credential_headers import connection_fields, hop_by_hop_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +46,7 @@ def wire_head(request: http.Request, attempt: AttemptState, *, reads_body: bool)
 
 def named_by_connection(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     """Return the lower-case names that Connection headers list."""
-    listed = [("connection", value.decode("latin-1")) for name, value in fields if is_connection_field(name)]
+    listed = [("connection", value.decode("latin-1")) for name, value in fields if connection_fields[name]]
     return frozenset(name.encode("latin-1") for name in hop_by_hop_names(listed)) if listed else frozenset()
 
 

@@ -77,6 +77,12 @@ def is_wirekey_token(value: str) -> bool:
     return len(value) <= MAX_HEADER and (value.startswith(PREFIX) or looks_like_jwt(value))
 
 
+def is_key_header(name: str) -> bool:
+    """Return whether SDKs send their key in a header of this name."""
+    lower = name.lower()
+    return lower == "authorization" or lower in KEY_HEADERS or lower == PROTOCOLS
+
+
 def header_values(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield the values of the headers in which SDKs send their key."""
     for name, value in headers:

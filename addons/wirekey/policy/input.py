@@ -128,14 +128,18 @@ FIELDS = (
     InputField("headers", "object of strings", "the request headers below, by lower-case names. Always present"),
 )
 
-HEADERS = (
-    *("accept", "content-type", "user-agent"),
-    *("anthropic-beta", "anthropic-version", "openai-beta"),
-    *("x-amzn-bedrock-guardrailidentifier", "x-amzn-bedrock-guardrailversion"),
-    *("x-amzn-bedrock-performanceconfig-latency", "x-amzn-bedrock-service-tier", "x-amzn-bedrock-trace"),
-    *("x-goog-api-client", "x-stainless-lang", "x-stainless-package-version", "x-stainless-retry-count"),
+HEADERS = dict.fromkeys(
+    (
+        *("accept", "content-type", "user-agent"),
+        *("anthropic-beta", "anthropic-version", "openai-beta"),
+        *("x-amzn-bedrock-guardrailidentifier", "x-amzn-bedrock-guardrailversion"),
+        *("x-amzn-bedrock-performanceconfig-latency", "x-amzn-bedrock-service-tier", "x-amzn-bedrock-trace"),
+        *("x-goog-api-client", "x-stainless-lang", "x-stainless-package-version", "x-stainless-retry-count"),
+    )
 )
 """The headers that a policy sees. None can hold a credential."""
+HEADER_FIELDS = frozenset(name.encode() for name in HEADERS)
+"""Their names in header fields."""
 
 QUOTA_FIELDS = ("spend", "remaining")
 """The fields that the quotas add to the input."""
@@ -184,18 +188,22 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
     return given | {"agent": agent_group(given, permissions_of(agent)), "headers": seen_headers(headers)}
 
 
+AGENT_PARTS = (("id", "agent_id"), ("role", "agent_role"), ("type", "agent_type"))
+"""The parts of `agent`, and the fields that they repeat."""
+
+
 def agent_group(given: Input, permissions: list[str]) -> dict[str, Any]:
     """Return `agent`, made of the fields `agent_…` and the permissions."""
-    agent = {part: given[f"agent_{part}"] for part in ("id", "role", "type") if f"agent_{part}" in given}
+    agent = {part: given[name] for part, name in AGENT_PARTS if name in given}
     return agent | {"permissions": permissions}
 
 
 def seen_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that policies see, in ASCII. Other characters are escaped as in Python."""
-    found = {name: headers[name] for name in HEADERS if name in headers}
     return {
         name: value if value.isascii() else value.encode("ascii", "backslashreplace").decode()
-        for name, value in found.items()
+        for name, value in headers.items()
+        if name in HEADERS
     }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import http
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from mitmproxy.http import Headers
 
@@ -55,14 +55,12 @@ def set_fields(self: Any, fields: Fields) -> None:
 
 
 def index_of(headers: Any) -> dict[bytes, tuple[bytes, ...]]:
-    """Return the values of the fields by lower-case name."""
-    index: dict[bytes, tuple[bytes, ...]] | None = headers._index  # noqa: SLF001  # of ours
-    if index is None:
-        index = {}
-        for name, value in headers.fields:
-            key = name.lower()
-            index[key] = (*index[key], value) if key in index else (value,)
-        headers._index = index  # noqa: SLF001  # of ours
+    """Make and keep the values of the fields by lower-case name."""
+    index: dict[bytes, tuple[bytes, ...]] = {}
+    for name, value in headers._fields:  # of ours
+        key = name.lower()
+        index[key] = (*index[key], value) if key in index else (value,)
+    headers._index = index  # noqa: SLF001  # of ours
     return index
 
 
@@ -74,21 +72,30 @@ def key_of(name: str | bytes) -> bytes:
     return key
 
 
-def get_all(self: Headers, name: str | bytes) -> list[str]:
+# The index is looked up in each of these, not in a function of its own: they run forty times for each request.
+
+
+def get_all(self: Any, name: str | bytes) -> list[str]:
     """Return the values of a header, in order. The name may have any case."""
-    values = index_of(self).get(keys.get(name) or key_of(name), ())
+    index = self._index
+    if index is None:
+        index = index_of(self)
+    values = index.get(keys.get(name) or key_of(name), ())
     return [value.decode("utf-8", "surrogateescape") for value in values]
 
 
-def get(self: Headers, name: str | bytes, default: Any = None) -> Any:
+def get(self: Any, name: str | bytes, default: Any = None) -> Any:
     """Return the value of a header, several joined by commas; the default if it is not there."""
-    values = index_of(self).get(keys.get(name) or key_of(name))
+    index = self._index
+    if index is None:
+        index = index_of(self)
+    values = index.get(keys.get(name) or key_of(name))
     if values is None:
         return default
     return (values[0] if len(values) == 1 else b", ".join(values)).decode("utf-8", "surrogateescape")
 
 
-def get_item(self: Headers, name: str | bytes) -> str:
+def get_item(self: Any, name: str | bytes) -> str:
     """Return the value of a header, several joined by commas. Raises KeyError if it is not there."""
     value: str | None = get(self, name)
     if value is None:
@@ -96,15 +103,30 @@ def get_item(self: Headers, name: str | bytes) -> str:
     return value
 
 
-def contains(self: Headers, name: str | bytes) -> bool:
+def contains(self: Any, name: str | bytes) -> bool:
     """Return whether a header is there. The name may have any case."""
-    return (keys.get(name) or key_of(name)) in index_of(self)
+    index = self._index
+    if index is None:
+        index = index_of(self)
+    return (keys.get(name) or key_of(name)) in index
 
 
-def by_name(headers: Headers) -> dict[str, str]:
-    """Return the headers by lower-case name. The values of a repeated name are joined with commas."""
+def by_name(headers: Headers, names: Collection[bytes] = ()) -> dict[str, str]:
+    """Return the headers by lower-case name. The values of a repeated name are joined with commas.
+
+    `names`: only these, in lower case.
+    """
+    fields = headers.fields
+    if names:
+        fields = tuple(field for field in fields if field[0].lower() in names)
+    found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in fields}
+    return found if len(found) == len(fields) else joined(fields)
+
+
+def joined(fields: Fields) -> dict[str, str]:
+    """Return fields, of which some have the same name, by lower-case name."""
     found: dict[str, str] = {}
-    for raw, value in headers.fields:
+    for raw, value in fields:
         name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
         found[name] = f"{found[name]}, {text}" if name in found else text
     return found

@@ -22,7 +22,7 @@ def asked(address="127.0.0.1", headers=OWN, method="GET"):
 
 @pytest.fixture
 def registry():
-    disable_created_metrics()  # as CallMetrics does
+    disable_created_metrics()  # Wirekey's own have none
     made = CollectorRegistry()
     times = Histogram("times", "Some\nlines \\ more.", ["word"], registry=made)
     for number in range(300):

@@ -11,8 +11,6 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Histogram, disable_created_metrics
-
 from wirekey.audit.event import count, number, safe
 from wirekey.call import Outcome
 from wirekey.observing.conventions import (
@@ -22,12 +20,14 @@ from wirekey.observing.conventions import (
     error_type,
     otel_name,
 )
+from wirekey.observing.tallies import CounterFamily, HistogramFamily
 from wirekey.operation import Kind
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from wirekey.call import Call
+    from wirekey.observing.tallies import Count, Distribution
     from wirekey.operation import Operation, Usage
 
 NOBODY = "_NONE"
@@ -65,32 +65,32 @@ class Series:
         """Our own name of the provider, and the model."""
 
     @cached_property
-    def input_tokens(self) -> Histogram:
+    def input_tokens(self) -> Distribution:
         """The histogram of input tokens."""
         return self._metrics.tokens.labels(*self._labels, "input")
 
     @cached_property
-    def output_tokens(self) -> Histogram:
+    def output_tokens(self) -> Distribution:
         """The histogram of output tokens."""
         return self._metrics.tokens.labels(*self._labels, "output")
 
     @cached_property
-    def duration(self) -> Histogram:
+    def duration(self) -> Distribution:
         """The histogram of durations of successful calls."""
         return self._metrics.duration.labels(*self._labels, "")
 
     @cached_property
-    def first_token(self) -> Histogram:
+    def first_token(self) -> Distribution:
         """The histogram of times to the first token."""
         return self._metrics.first_token.labels(*self._labels)
 
     @cached_property
-    def per_token(self) -> Histogram:
+    def per_token(self) -> Distribution:
         """The histogram of times per output token."""
         return self._metrics.per_token.labels(*self._labels)
 
     @cached_property
-    def cost(self) -> Counter:
+    def cost(self) -> Count:
         """The counter of costs."""
         return self._metrics.cost.labels(*self._named)
 
@@ -101,26 +101,26 @@ class AgentSeries:
     def __init__(self, metrics: CallMetrics, agent: str) -> None:
         self._metrics = metrics
         self._agent = agent
-        self.calls: dict[str, Counter] = {}
+        self.calls: dict[str, Count] = {}
 
     def called(self, outcome: str) -> None:
         """Count a call with this outcome."""
         if outcome not in self.calls:
             self.calls[outcome] = self._metrics.agent_calls.labels(self._agent, outcome)
-        self.calls[outcome].inc()
+        self.calls[outcome].value += 1
 
     @cached_property
-    def input_tokens(self) -> Counter:
+    def input_tokens(self) -> Count:
         """The counter of input tokens."""
         return self._metrics.agent_tokens.labels(self._agent, "input")
 
     @cached_property
-    def output_tokens(self) -> Counter:
+    def output_tokens(self) -> Count:
         """The counter of output tokens."""
         return self._metrics.agent_tokens.labels(self._agent, "output")
 
     @cached_property
-    def cost(self) -> Counter:
+    def cost(self) -> Count:
         """The counter of costs."""
         return self._metrics.agent_cost.labels(self._agent)
 
@@ -129,13 +129,13 @@ class CallMetrics:
     """A call observer that counts. For one event loop; the registry may be read from any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # of prometheus_client
+        def histogram(
+            name: str, help_text: str, labels: tuple[str, ...], buckets: tuple[float, ...]
+        ) -> HistogramFamily:
+            return HistogramFamily(name, help_text, labels, buckets, registry)
 
-        def histogram(name: str, help_text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, help_text, labels, buckets=buckets, registry=registry)
-
-        def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(name, help_text, labels, registry=registry)
+        def counter(name: str, help_text: str, *labels: str) -> CounterFamily:
+            return CounterFamily(name, help_text, labels, registry)
 
         self.tokens = histogram(
             "gen_ai_client_token_usage",
@@ -191,53 +191,53 @@ class CallMetrics:
             "Time until a call was recorded in the audit store, before it was sent.",
             (),
             INTENTS,
-        )
+        ).labels()
         self.lag = histogram(
             "wirekey_event_loop_lag_seconds",
             "Delay of the event loop, measured twice a second.",
             (),
             LAGS,
-        )
+        ).labels()
         self._allowed, self._denied = self.decisions.labels("allow"), self.decisions.labels("deny")
-        self._children: dict[tuple[Counter, str, str], Counter] = {}
+        self._children: dict[tuple[CounterFamily, str, str], Count] = {}
         self._series: dict[SeriesKey, Series] = {}
         self._other: dict[tuple[str | None, str], Series] = {}
         self._models: set[str | None] = {None}
-        self._failed: dict[tuple[str, str, str, str], Histogram] = {}
-        self._lost: dict[tuple[str, str, str], Counter] = {}
+        self._failed: dict[tuple[str, str, str, str], Distribution] = {}
+        self._lost: dict[tuple[str, str, str], Count] = {}
         self._agents: dict[str, AgentSeries] = {}
         self._other_agents = AgentSeries(self, OTHER)
         self._nobody = AgentSeries(self, NOBODY)
 
     def began(self, call: Call) -> None:
         """Count an allowed call."""
-        self._allowed.inc()
+        self._allowed.value += 1
 
     def ended(self, call: Call) -> None:
         """Count a call that ended, with its tokens, times and cost."""
         provider = call.provider or ""
         outcome = call.outcome.value if call.outcome else OTHER
-        self._child(self.calls, provider, outcome).inc()
+        self._child(self.calls, provider, outcome).value += 1
         agent = self._agent(call)
         agent.called(outcome)
         if call.attempts:
-            self._child(self.attempts, provider, "").inc(call.attempts)
+            self._child(self.attempts, provider, "").value += call.attempts
             for kind, field in call.losses:
-                self._loss(call.translation or "", kind, field).inc()
+                self._loss(call.translation or "", kind, field).value += 1
             if call.operation and call.operation.kind is Kind.INFERENCE:
                 self._inferred(call, call.operation, agent)
         elif call.outcome is not Outcome.DECLINED and call.policy_result == "deny" and not call.intent_recorded:
-            self._denied.inc()
-            self._child(self.denials, provider, call.refusal_code or OTHER).inc()
+            self._denied.value += 1
+            self._child(self.denials, provider, call.refusal_code or OTHER).value += 1
 
-    def _child(self, counter: Counter, provider: str, word: str) -> Counter:
+    def _child(self, counter: CounterFamily, provider: str, word: str) -> Count:
         key = (counter, provider, word)
         child = self._children.get(key)
         if child is None:
             child = self._children[key] = counter.labels(*((provider, word) if word else (provider,)))
         return child
 
-    def _loss(self, formats: str, kind: str, field: str) -> Counter:
+    def _loss(self, formats: str, kind: str, field: str) -> Count:
         found = self._lost.get((formats, kind, field))
         if found is None:
             if len(self._lost) >= MAX_LOSSES:
@@ -271,10 +271,10 @@ class CallMetrics:
         read, written = count(usage.input_tokens), count(usage.output_tokens)
         if read is not None:
             series.input_tokens.observe(read)
-            agent.input_tokens.inc(read)
+            agent.input_tokens.value += read
         if written is not None:
             series.output_tokens.observe(written)
-            agent.output_tokens.inc(written)
+            agent.output_tokens.value += written
         self._priced(call, usage, series, agent)
         if call.ttfb_ms is not None and streams(call, operation) and served(call):
             first = call.ttfb_ms / 1000
@@ -285,10 +285,10 @@ class CallMetrics:
     def _priced(self, call: Call, usage: Usage, series: Series, agent: AgentSeries) -> None:
         cost = number(call.cost_usd)
         if cost is not None and cost >= 0:
-            series.cost.inc(cost)
-            agent.cost.inc(cost)
+            series.cost.value += cost
+            agent.cost.value += cost
         elif usage.input_tokens is not None:
-            self._child(self.unpriced, call.provider or "", "").inc()
+            self._child(self.unpriced, call.provider or "", "").value += 1
 
     def _series_of(self, call: Call, operation: Operation) -> Series:
         key = (call.provider, operation.name, call.model, call.usage.model if call.usage else None)
@@ -309,7 +309,7 @@ class CallMetrics:
         named = (OPERATION_NAMES.get(operation, operation), otel_name(provider or ""))
         return Series(self, (*named, model, answered), (provider or "", model))
 
-    def _failure(self, call: Call, operation: Operation) -> Histogram:
+    def _failure(self, call: Call, operation: Operation) -> Distribution:
         provider = otel_name(call.provider or "")
         model = (safe(call.model, MAX_NAME) or "") if call.model in self._models else OTHER
         key = (OPERATION_NAMES.get(operation.name, operation.name), provider, model, error_type(call) or OTHER)

@@ -62,13 +62,11 @@ keys.
 def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     """Yield each metric of Wirekey and its labels."""
     registry = CollectorRegistry(auto_describe=True)
-    made = [*vars(CallMetrics(registry)).values(), *vars(SessionMetrics(registry)).values()]
-    labels = {name: metric._labelnames for metric in made if (name := getattr(metric, "_name", ""))}  # noqa: SLF001  # the library has no public name for them
-    for family in registry.collect():
-        yield family, labels[family.name]
+    CallMetrics(registry), SessionMetrics(registry)
     collector = ConditionCollector()
     collector.condition = Condition(ca_ends=0.0)
-    for family in collector.collect():
+    registry.register(collector)
+    for family in registry.collect():
         yield family, tuple(getattr(family, "_labelnames", ()))
 
 

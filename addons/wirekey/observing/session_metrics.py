@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter
-
 from wirekey.audit.event import count
 from wirekey.observing.conventions import OTHER
+from wirekey.observing.tallies import CounterFamily
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -22,17 +21,17 @@ class SessionMetrics:
     """A call observer that counts what sessions respond. All labels have few values, whatever clients send."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.responses = Counter(
+        self.responses = CounterFamily(
             "wirekey_session_responses_total",
             "Responses within sessions that ended, by outcome.",
             ("provider", "outcome"),
-            registry=registry,
+            registry,
         )
-        self.tokens = Counter(
+        self.tokens = CounterFamily(
             "wirekey_session_tokens_total",
             "Tokens within sessions by modality: `audio`, or `other` such as text.",
             ("provider", "gen_ai_token_type", "modality"),
-            registry=registry,
+            registry,
         )
 
     def began(self, call: Call) -> None:
@@ -44,7 +43,7 @@ class SessionMetrics:
             return
         provider = call.provider or ""
         if call.intent_recorded:
-            self.responses.labels(provider, call.outcome.value if call.outcome else OTHER).inc()
+            self.responses.labels(provider, call.outcome.value if call.outcome else OTHER).value += 1
         if usage := call.usage:
             self.add(provider, "input", count(usage.input_tokens), count(usage.audio_input_tokens))
             self.add(provider, "output", count(usage.output_tokens), count(usage.audio_output_tokens))
@@ -54,5 +53,5 @@ class SessionMetrics:
         if total is None:
             return
         heard = min(audio or 0, total)
-        self.tokens.labels(provider, kind, AUDIO).inc(heard)
-        self.tokens.labels(provider, kind, NOT_AUDIO).inc(total - heard)
+        self.tokens.labels(provider, kind, AUDIO).value += heard
+        self.tokens.labels(provider, kind, NOT_AUDIO).value += total - heard

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import compress, repeat
+from operator import is_not
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -77,7 +79,7 @@ def links_of(rows: Rows, head: LastLink) -> tuple[list[Link], LastLink]:
     return links, LastLink(seq, last)
 
 
-def hash_of(previous: bytes, kind: str, values: Iterable[EventValue], attempts: Sequence[AuditRow]) -> bytes:
+def hash_of(previous: bytes, kind: str, values: Sequence[EventValue], attempts: Sequence[AuditRow]) -> bytes:
     """Return the hash that a link must have. `values`: those of `LINKED_NAMES[kind]`.
 
     `attempts`: rows of `ATTEMPT_NAMES`, in order; only an outcome has them.
@@ -90,9 +92,10 @@ def next_hash(previous: bytes, kind: str, content: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(b"".join((previous, kind.encode(), b" ", encode(content)))).digest()
 
 
-def of_names(names: Iterable[str], values: Iterable[EventValue]) -> dict[str, Any]:
+def of_names(names: Iterable[str], values: Sequence[EventValue]) -> dict[str, Any]:
     """Return the values that are not None, by name."""
-    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    fields = zip(names, values, strict=True)
+    return dict(compress(fields, map(is_not, values, repeat(None))))
 
 
 def with_attempts(content: dict[str, Any], attempts: Sequence[AuditRow]) -> dict[str, Any]:

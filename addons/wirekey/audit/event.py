@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from wirekey.call import Call
+    from wirekey.operation import Usage
 
 type EventValue = str | int | float | bool | None
 type FieldType = Literal["text", "integer", "number", "boolean"]
@@ -27,10 +28,11 @@ MAX_TEXT = 256
 MAX_PATH = 1024
 MAX_REASON = 500
 MAX_INTEGER = 2**63 - 1
+COUNT_TYPES = frozenset({int, type(None)})
 LONGEST_NAME = 40
 MOST_NAMES = 1024
-safe_names: set[str] = set()
-"""Short texts that need no escape and are too short to hold a token, such as the names of agents and models.
+safe_names: set[str | None] = {None}
+"""Short texts that need no escape and are too short to hold a token, such as the names of agents and models, and None.
 
 Most values of most calls are among them, so they are checked once. Shorter than any limit that `safe` is called with.
 """
@@ -177,24 +179,33 @@ def event_of(call: Call) -> dict[str, EventValue]:
     return dict(zip(NAMES, request_values(call) + outcome_values(call), strict=True))
 
 
+NO_AGENT = NO_COUNTS = (None, None, None)
+NO_USAGE = (None,) * 7
+
+
 def request_values(call: Call) -> tuple[EventValue, ...]:
     """Return the values of `REQUEST_NAMES`."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     requested = (facts.model if facts else None) or (operation.model if operation else None)
     if requested and call.model_prefix:
         requested = call.model_prefix + requested
-    method, path = safe(call.method), call.path.partition("?")[0]
+    path = call.path.partition("?")[0]
+    agent_id, role, kind = (agent.id, agent.role, agent.type) if agent else NO_AGENT
+    agent_id, role, kind, client, method, requested, model = all_safe(
+        agent_id, role, kind, call.client, call.method, requested, call.model
+    )
     mcp_server, tool_name, target = legacy_values(provider, path)
     stream = None
     if facts or operation:
         stream = bool((facts and facts.stream) or (operation and operation.stream))
+    messages, tools, limit = counts(facts.message_count, facts.tool_count, facts.max_tokens) if facts else NO_COUNTS
     return (
         call.id,
         rfc3339(call.started_at),
-        safe(agent.id) if agent else None,
-        safe(agent.role) if agent else None,
-        safe(agent.type) if agent else None,
-        safe(call.client),
+        agent_id,
+        role,
+        kind,
+        client,
         provider,
         call.purpose or (operation.name if operation else None),
         method,
@@ -203,50 +214,73 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
         tool_name,
         method,
         safe(target, MAX_PATH),
-        safe(requested),
-        safe(call.model),
+        requested,
+        model,
         stream,
-        count(facts.message_count) if facts else None,
+        messages,
         facts.has_system if facts else None,
         facts.has_tools if facts else None,
-        count(facts.tool_count) if facts else None,
-        count(facts.max_tokens) if facts else None,
+        tools,
+        limit,
     )
 
 
 def outcome_values(call: Call) -> tuple[EventValue, ...]:
     """Return the values of `OUTCOME_NAMES`, as far as they are known."""
     usage = call.usage
+    revision, route, credential, upstream, finish_reason, replica = all_safe(
+        call.policy_revision,
+        call.route,
+        call.credential,
+        call.upstream,
+        usage.finish_reason if usage else None,
+        call.replica,
+    )
+    read, written, cached, cache_written, reasoning, heard, spoken = tokens_of(usage) if usage else NO_USAGE
+    request_bytes, response_bytes, rolled_up = counts(call.request_bytes, call.response_bytes, call.rolled_up)
     return (
         call.policy_result,
         safe(call.policy_reason, MAX_REASON),
-        safe(call.policy_revision),
-        safe(call.route),
-        safe(call.credential),
-        safe(call.upstream),
+        revision,
+        route,
+        credential,
+        upstream,
         call.attempts,
         call.status,
         call.outcome.value if call.outcome else None,
-        safe(usage.finish_reason) if usage else None,
-        count(usage.input_tokens) if usage else None,
-        count(usage.output_tokens) if usage else None,
-        count(usage.cached_input_tokens) if usage else None,
-        count(usage.cache_write_tokens) if usage else None,
-        count(usage.reasoning_tokens) if usage else None,
+        finish_reason,
+        read,
+        written,
+        cached,
+        cache_written,
+        reasoning,
         number(call.cost_usd),
-        count(call.request_bytes),
-        count(call.response_bytes),
+        request_bytes,
+        response_bytes,
         number(call.ttfb_ms),
         number(call.duration_ms),
         call.translation,
         safe(call.adjusted, MAX_PATH),
         safe(call.dropped, MAX_PATH),
         call.simulated,
-        count(usage.audio_input_tokens) if usage else None,
-        count(usage.audio_output_tokens) if usage else None,
+        heard,
+        spoken,
         call.parent_id,
-        count(call.rolled_up),
-        safe(call.replica),
+        rolled_up,
+        replica,
+    )
+
+
+def tokens_of(usage: Usage) -> tuple[int | None, ...]:
+    """Return the tokens: input, output, cached, written to the cache, reasoning, audio of the input and the output."""
+    return counts(
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
     )
 
 
@@ -328,10 +362,16 @@ def safe(text: str | None, limit: int = MAX_TEXT) -> str | None:
         if len(text) < LONGEST_NAME and "wk" not in text and "%" not in text:
             if len(safe_names) >= MOST_NAMES:
                 safe_names.clear()
+                safe_names.add(None)
             safe_names.add(text)
         return text
     escaped = text[: limit + 1].replace("…", "...").encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= limit else escaped[: limit - 3] + "..."
+
+
+def all_safe(*texts: str | None) -> tuple[str | None, ...]:
+    """Return what `safe` returns of each text. Those that were checked before are found together."""
+    return texts if safe_names.issuperset(texts) else tuple(map(safe, texts))
 
 
 def count(value: int | None) -> int | None:
@@ -339,6 +379,15 @@ def count(value: int | None) -> int | None:
     if value is None or (type(value) is int and 0 <= value <= MAX_INTEGER):
         return value
     return MAX_INTEGER if type(value) is int and value > MAX_INTEGER else None
+
+
+def counts(*values: int | None) -> tuple[int | None, ...]:
+    """Return what `count` returns of each value. Ordinary ones are checked together."""
+    if COUNT_TYPES.issuperset(map(type, values)):
+        known = tuple(filter(None, values))
+        if not known or (min(known) > 0 and max(known) <= MAX_INTEGER):
+            return values
+    return tuple(map(count, values))
 
 
 def number(value: float | None) -> float | None:

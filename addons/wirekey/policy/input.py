@@ -168,12 +168,14 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
         "tool_name": tool_name,
         "action": call.method,
         "target": target,
-        "upstream": call.upstream,
-        "backend": call.backend,
         "requested_model": model,
         "model": model,
         "stream": bool((facts and facts.stream) or (operation and operation.stream)),
     }
+    if call.upstream is not None:
+        given["upstream"] = call.upstream
+    if call.backend is not None:
+        given["backend"] = call.backend
     if agent:
         given |= {"agent_id": agent.id, "agent_role": agent.role, "agent_type": agent.type}
     if facts:
@@ -182,10 +184,13 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
         given["has_tools"] = facts.has_tools
         given["tool_count"] = facts.tool_count
         given["max_tokens"] = facts.max_tokens
-    given = {name: value for name, value in given.items() if value is not None}
+    if None in given.values():
+        given = {name: value for name, value in given.items() if value is not None}
     given["tools"] = list(facts.tools) if facts else []
     given["other_models"] = list(facts.other_models) if facts else []
-    return given | {"agent": agent_group(given, permissions_of(agent)), "headers": seen_headers(headers)}
+    given["agent"] = agent_group(given, permissions_of(agent))
+    given["headers"] = seen_headers(headers)
+    return given
 
 
 AGENT_PARTS = (("id", "agent_id"), ("role", "agent_role"), ("type", "agent_type"))

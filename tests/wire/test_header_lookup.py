@@ -9,7 +9,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mitmproxy.http import Headers
+from mitmproxy.http import Headers, Response
 
 from wirekey.wire import header_lookup
 
@@ -80,6 +80,24 @@ def test_copies_are_equal_and_independent(fields, name):
         copied[name] = "changed"
         assert headers.fields == tuple(fields)
         assert copied.get_all(name) == ["changed"]
+
+
+@given(FIELDS, st.none() | st.frozensets(NAMES.map(bytes.lower)))
+def test_the_headers_by_name_are_those_of_a_walk(fields, names):
+    expected = {}
+    for name, value in fields:
+        if names is None or name.lower() in names:
+            expected.setdefault(name.lower().decode("latin-1"), []).append(value.decode("latin-1"))
+    found = header_lookup.by_name(Headers(fields), names)
+    assert found == {name: ", ".join(values) for name, values in expected.items()}
+
+
+def test_the_headers_and_the_status_of_a_message_can_be_replaced():
+    response = Response.make(200)
+    response.headers = Headers([(b"host", b"a")])
+    response.status_code = 404
+    assert response.headers is response.data.headers
+    assert (response.headers["host"], response.status_code, response.data.status_code) == ("a", 404, 404)
 
 
 def test_nothing_of_removed_fields_stays_in_the_headers():

@@ -7,7 +7,7 @@ dictionary. The index ends with the fields that it was made of: nothing that is 
 from __future__ import annotations
 
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import http
@@ -15,9 +15,9 @@ from mitmproxy import http
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from mitmproxy.http import Headers
-
     Fields = tuple[tuple[bytes, bytes], ...]
+    Index = dict[bytes, bytes | tuple[bytes, ...]]
+    """Lower-case name → the value, or the values of a repeated name."""
 
 MOST_NAMES = 512
 """Names that are looked up. All but a few are constants of the code."""
@@ -25,6 +25,7 @@ keys: dict[str | bytes, bytes] = {}
 """A name as it is asked for → the same in lower case."""
 BYTES = frozenset({bytes})
 PAIR = frozenset({2})
+NAME, VALUE = itemgetter(0), itemgetter(1)
 
 
 def install() -> None:
@@ -37,6 +38,11 @@ def install() -> None:
     replaced.get = get
     replaced.__getitem__ = get_item
     replaced.__contains__ = contains
+    for kind, name, read in (
+        (http.Message, "headers", attrgetter("data.headers")),
+        (http.Response, "status_code", attrgetter("data.status_code")),
+    ):
+        setattr(kind, name, property(read, getattr(kind, name).fset))
 
 
 def make(self: Any, fields: Iterable[tuple[bytes, bytes]] = (), **headers: str | bytes) -> None:
@@ -54,12 +60,15 @@ def set_fields(self: Any, fields: Fields) -> None:
     self._index = None
 
 
-def index_of(headers: Any) -> dict[bytes, tuple[bytes, ...]]:
+def index_of(headers: Any) -> Index:
     """Make and keep the values of the fields by lower-case name."""
-    index: dict[bytes, tuple[bytes, ...]] = {}
-    for name, value in headers._fields:  # of ours
-        key = name.lower()
-        index[key] = (*index[key], value) if key in index else (value,)
+    fields = headers._fields  # of ours
+    index: Index = dict(zip(map(bytes.lower, map(NAME, fields)), map(VALUE, fields), strict=True))
+    if len(index) != len(fields):
+        for name, value in fields:
+            key = name.lower()
+            before = index[key]
+            index[key] = (*before, value) if type(before) is tuple else (value,)
     headers._index = index  # noqa: SLF001  # of ours
     return index
 
@@ -80,7 +89,8 @@ def get_all(self: Any, name: str | bytes) -> list[str]:
     index = self._index
     if index is None:
         index = index_of(self)
-    values = index.get(keys.get(name) or key_of(name), ())
+    found = index.get(keys.get(name) or key_of(name), ())
+    values = found if type(found) is tuple else (found,)
     return [value.decode("utf-8", "surrogateescape") for value in values]
 
 
@@ -89,10 +99,10 @@ def get(self: Any, name: str | bytes, default: Any = None) -> Any:
     index = self._index
     if index is None:
         index = index_of(self)
-    values = index.get(keys.get(name) or key_of(name))
-    if values is None:
+    found = index.get(keys.get(name) or key_of(name))
+    if found is None:
         return default
-    return (values[0] if len(values) == 1 else b", ".join(values)).decode("utf-8", "surrogateescape")
+    return (b", ".join(found) if type(found) is tuple else found).decode("utf-8", "surrogateescape")
 
 
 def get_item(self: Any, name: str | bytes) -> str:
@@ -111,22 +121,16 @@ def contains(self: Any, name: str | bytes) -> bool:
     return (keys.get(name) or key_of(name)) in index
 
 
-def by_name(headers: Headers, names: Collection[bytes] = ()) -> dict[str, str]:
+def by_name(headers: Any, names: Collection[bytes] | None = None) -> dict[str, str]:
     """Return the headers by lower-case name. The values of a repeated name are joined with commas.
 
     `names`: only these, in lower case.
     """
-    fields = headers.fields
-    if names:
-        fields = tuple(field for field in fields if field[0].lower() in names)
-    found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in fields}
-    return found if len(found) == len(fields) else joined(fields)
-
-
-def joined(fields: Fields) -> dict[str, str]:
-    """Return fields, of which some have the same name, by lower-case name."""
-    found: dict[str, str] = {}
-    for raw, value in fields:
-        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
-        found[name] = f"{found[name]}, {text}" if name in found else text
-    return found
+    index = headers._index  # noqa: SLF001  # of ours
+    if index is None:
+        index = index_of(headers)
+    found = index.items() if names is None else [item for item in index.items() if item[0] in names]
+    return {
+        name.decode("latin-1"): (b", ".join(value) if type(value) is tuple else value).decode("latin-1")
+        for name, value in found
+    }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import ctx, flow, http, optmanager, version
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.net import tls as net_tls
+from mitmproxy.net.http import http1 as stock_http1
 from mitmproxy.proxy import commands, events, layer, mode_servers
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
@@ -24,7 +25,7 @@ from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.wire import header_lookup
 from wirekey.wire.connecting import feed_tls_after_reset
 from wirekey.wire.connection_handler import WireConnectionHandler
-from wirekey.wire.http1 import BoundedHttp1Client, TrailerDroppingReader, bare_error_response
+from wirekey.wire.http1 import BoundedHttp1Client, TrailerDroppingReader, bare_error_response, expected_body_size
 from wirekey.wire.http2 import WireH2Connection
 from wirekey.wire.http2_goaway import WireHttp2Client
 from wirekey.wire.layer import WireLayer
@@ -116,6 +117,7 @@ def install() -> None:
     # mitmproxy checks the types in each new message, for its developers. The check takes a tenth of the time.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
     header_lookup.install()
+    stock_http1.expected_http_body_size = expected_body_size
     optmanager._Option.current = current_option  # type: ignore[assignment, method-assign]  # noqa: SLF001
     commands.StartHook.__new__ = new_object  # type: ignore[method-assign]
     events.CommandCompleted.__new__ = new_object  # type: ignore[method-assign]

@@ -153,10 +153,10 @@ class AdmittingAddon(Addon):
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Admit a call of which only the head is read."""
-        call = self.calls.of(flow)
+        call = self.calls.states[flow.id].call
         return None if call.reads_body else self.admit(flow, call)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Admit a call whose body is read."""
-        call = self.calls.of(flow)
+        call = self.calls.states[flow.id].call
         return self.admit(flow, call) if call.reads_body else None

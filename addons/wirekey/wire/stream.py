@@ -94,6 +94,9 @@ DRAINING_SECONDS = 2.0
 MAX_UNPROCESSED = 3
 """A request is sent again this often when the provider did not process it."""
 
+OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestEndOfMessage})
+OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseEndOfMessage})
+"""Events that go to the state of one side, and to no other handler."""
 RESPONSE_EVENTS = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
 
 
@@ -177,32 +180,39 @@ class WireStream(HttpStream):
         if isinstance(event, (Tick, UpstreamWindowChanged, events.Wakeup)):
             yield from self.handle_signal(event)
             return
-        if isinstance(event, ResponseTrailers):
+        if type(event) is ResponseTrailers:
             return  # no addon uses them, and they could carry what a head may not
         if self.first_message is not None:
             event = websocket_opening.as_disconnection(event)
             if isinstance(event, RequestData):
                 yield from websocket_opening.receive(self, self.first_message, event.data)
                 return
-        if isinstance(event, RequestData):
+        if type(event) is RequestData:
             self.rate_bytes += len(event.data)
-        elif isinstance(event, RequestHeaders):
+        elif type(event) is RequestHeaders:
             self.rate_checked_at = time.monotonic()
-        elif isinstance(event, (ResponseHeaders, ResponseData)):
+        elif type(event) is ResponseHeaders:
             self.received_at = time.monotonic()
-            if isinstance(event, ResponseData) and not event.data:
+            # Even if a hook fails: a response is never buffered, nor kept on the flow.
+            event.response.stream = True
+        elif type(event) is ResponseData:
+            self.received_at = time.monotonic()
+            if not event.data:
                 return  # an empty frame, which the stream's reader would take for the end
-            if isinstance(event, ResponseHeaders):
-                # Even if a hook fails: a response is never buffered, nor kept on the flow.
-                event.response.stream = True
         try:
-            yield from super()._handle_event(event)
+            # As HttpStream does, which asks for the kind of the event again.
+            if type(event) in OF_REQUEST:
+                yield from self.client_state(event)
+            elif type(event) in OF_RESPONSE:
+                yield from self.server_state(event)
+            else:
+                yield from super()._handle_event(event)
         except ResponseRefused as refused:
             yield from self.end_refused(refused)
         except RequestRefused as refused:
             yield from self.end_interrupted(refused.refusal)
         if (
-            isinstance(event, RequestHeaders)
+            type(event) is RequestHeaders
             and self.flow.response is not None
             and self.client_state == self.state_consume_request_body
         ):

@@ -45,6 +45,8 @@ def proven_agent(proof: Proof, agents: AgentStore, jwts: JwtTokens, now: float) 
 
     Pass the time of acceptance as `now` to ignore expiry and check only what was revoked since.
     """
+    if len(proof.tokens) == 1 and not proof.access_key:
+        return agent_of_token(proof.tokens[0], agents, jwts, now)
     found_agents = [agent_of_token(token, agents, jwts, now) for token in proof.tokens]
     if proof.access_key:
         found = agents.find_pair(proof.access_key, now)

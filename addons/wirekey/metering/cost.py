@@ -92,10 +92,11 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | Non
         (prices.audio_cached, audio_cached),
         (prices.audio_output, audio_output),
     ):
-        if tokens < 0 or (tokens and price is None):
+        if not tokens:
+            continue
+        if tokens < 0 or price is None:
             return None
-        if price is not None:
-            cost += price.of(tokens, total_input)
+        cost += price.of(tokens, total_input)
     return round(cost, 12)
 
 

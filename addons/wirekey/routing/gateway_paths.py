@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from wirekey.egress.hosts import RUNTIME, bedrock_hosts
@@ -30,6 +31,8 @@ _AT_THE_ROOT = [
     for name, provider in reversed(PROVIDERS.items())
     for pattern in (*provider.gateway_paths, *AT_THE_GATEWAY.get(name, ()))
 ]
+LONGEST_PATH = 256
+"""Characters of a path that is remembered. Clients choose the paths, and could fill the memory with long ones."""
 MODELS = re.compile(r"/(?:v1|v1beta|v1alpha)/models(?:/[^/]+)?")
 """Paths of the list of models of all providers, at the root of the gateway."""
 
@@ -52,15 +55,26 @@ class Direction:
 
 def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
     """Return where a raw path without its query leads, or None. `headers`: by lower-case name."""
-    if found := _PREFIXED.fullmatch(path):
-        name, rest = found.groups()
+    if prefixed := _PREFIXED.fullmatch(path):
+        name, rest = prefixed.groups()
         if name in PROVIDERS:
             return Direction(name, rest)
+    found = direction_at_the_root(path) if len(path) <= LONGEST_PATH else direction_at_the_root.__wrapped__(path)
+    if found is None:
+        return direction_without_version(path, headers)
+    if found.by_model:
+        for provider in reversed(PROVIDERS.values()):
+            if is_of_sdk(provider, path, headers):
+                return Direction(provider.name, path, by_model=provider.leads_by_model, own_models=found.own_models)
+    return found
+
+
+@lru_cache(maxsize=256)
+def direction_at_the_root(path: str) -> Direction | None:
+    """Return where a raw path without a prefix leads if no header of an SDK says otherwise, or None. Cached."""
     provider = next((provider for pattern, provider in _AT_THE_ROOT if pattern.fullmatch(path)), None)
     if provider is None:
-        return direction_without_version(path, headers)
-    if provider.leads_by_model:
-        provider = next((other for other in reversed(PROVIDERS.values()) if is_of_sdk(other, path, headers)), provider)
+        return None
     models = MODELS.fullmatch(path) is not None
     return Direction(provider.name, path, by_model=provider.leads_by_model, own_models=models)
 

@@ -25,6 +25,7 @@ keys: dict[str | bytes, bytes] = {}
 """A name as it is asked for → the same in lower case."""
 BYTES = frozenset({bytes})
 PAIR = frozenset({2})
+METHODS = {name.encode(): name for name in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT")}
 NAME, VALUE = itemgetter(0), itemgetter(1)
 
 
@@ -40,9 +41,16 @@ def install() -> None:
     replaced.__contains__ = contains
     for kind, name, read in (
         (http.Message, "headers", attrgetter("data.headers")),
+        (http.Request, "method", method_of),
         (http.Response, "status_code", attrgetter("data.status_code")),
     ):
         setattr(kind, name, property(read, getattr(kind, name).fset))
+
+
+def method_of(request: http.Request) -> str:
+    """Return the method of a request, in upper case."""
+    method = request.data.method
+    return METHODS.get(method) or method.decode("utf-8", "surrogateescape").upper()
 
 
 def make(self: Any, fields: Iterable[tuple[bytes, bytes]] = (), **headers: str | bytes) -> None:

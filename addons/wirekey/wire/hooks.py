@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy.flow import Flow
+from mitmproxy.http import HTTPFlow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -27,7 +28,8 @@ def run_handlers(handler: ProxyConnectionHandler, hook: StartHook) -> Awaitable[
         waiting: Awaitable[None] | None = start(hook, message)
     except Exception as error:
         return fail(error)
-    if isinstance(message, Flow) and (waiting is not None or message.intercepted):
+    # The exact class is compared first, because Flow is an abstract class, of which isinstance is slow.
+    if (type(message) is HTTPFlow or isinstance(message, Flow)) and (waiting is not None or message.intercepted):
         return resume_after(waiting, message)
     return waiting
 

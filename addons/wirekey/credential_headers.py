@@ -175,7 +175,7 @@ def is_credential_name(name: str) -> bool:
 
 
 credential_fields = NameRule(lambda name: is_credential_header(name.decode("latin-1")))
-"""The same, by the name of a header field."""
+"""Whether a client's header field of this name must not be forwarded."""
 connection_fields = NameRule(lambda name: fold(name.decode("latin-1")) == "connection")
 """Whether a header field is Connection, in any spelling, by its name."""
 

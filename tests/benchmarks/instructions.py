@@ -75,26 +75,26 @@ CASES = (
 )
 
 
-async def functions_of(system: System, case: Case, counts: Path) -> list[Function]:
+async def functions_of(system: System, case: Case, requests: int, counts: Path) -> list[Function]:
     """Return the functions that a system runs for a request, the one with the most instructions first."""
     target = system.targets[case.way]
     await case.work(target, WARM_UP)
     os.kill(system.pid, counting.BEGIN)
     await asyncio.sleep(0.2)
-    await case.work(target, REQUESTS)
+    await case.work(target, requests)
     await asyncio.sleep(0.2)  # until the outcome of the last call is recorded
     os.kill(system.pid, counting.END)
     await asyncio.to_thread(proxies.wait_for_file, counts)
     found = json.loads(counts.read_text())
     counts.unlink()
     functions = [
-        Function(f"{PLACE.sub('', file)}:{line}", name, instructions / REQUESTS, calls / REQUESTS)
+        Function(f"{PLACE.sub('', file)}:{line}", name, instructions / requests, calls / requests)
         for file, line, name, instructions, calls in found
     ]
     return sorted(functions, key=lambda one: -one.instructions)
 
 
-def count(case: Case) -> tuple[list[Function], list[Function]]:
+def count(case: Case, requests: int = REQUESTS) -> tuple[list[Function], list[Function]]:
     """Run mitmdump and then Wirekey, and return the functions that each ran for a request."""
     found = []
     with tempfile.TemporaryDirectory() as made:
@@ -110,7 +110,7 @@ def count(case: Case) -> tuple[list[Function], list[Function]]:
                     lambda: systems.wirekey(folder, port, nowhere),
                 ):
                     with start() as system:
-                        found.append(asyncio.run(functions_of(system, case, counts)))
+                        found.append(asyncio.run(functions_of(system, case, requests, counts)))
         finally:
             del os.environ["WIREKEY_COUNTS"]
     mitmdump, wirekey = found

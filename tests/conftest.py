@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.deliveries.fixtures import deployment, deployments, path
 from tests.running import forget_ended_servers, server_logs
@@ -23,6 +24,9 @@ from tests.websocket_tls import install
 from wirekey.call import under_way
 
 install()
+# By default a property test fails if one of its examples takes 200 ms, as any may on a busy machine.
+settings.register_profile("wirekey", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("wirekey")
 
 __all__ = ["deployment", "deployments", "path"]
 

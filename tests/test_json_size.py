@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey import json_size
@@ -27,7 +27,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON, st.integers(1, 9), st.booleans())
 def test_the_exact_count_is_that_of_the_values_wherever_the_body_is_cut(data, piece, ascii_only):
     body = json.dumps(data, ensure_ascii=ascii_only).encode()
@@ -74,7 +73,6 @@ def test_a_long_text_of_escapes_is_one_value_in_any_place(text, monkeypatch):
         assert check_size(body, 6) >= 5
 
 
-@settings(deadline=None)
 @given(st.dictionaries(TEXT, JSON, max_size=6), st.integers(0, 6), st.integers(1, 9), st.booleans())
 def test_the_members_of_an_object_are_counted_wherever_it_is_cut(data, limit, piece, ascii_only):
     body = json.dumps(data, ensure_ascii=ascii_only).encode()

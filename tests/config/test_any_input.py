@@ -27,9 +27,7 @@ ODD = st.one_of(
     st.just([LITERAL_KEY, None, {}]),
     st.just([[]]),
 )
-FEW = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
-)
+FEW = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 
 
 NAMES_A_FILE = ("upstream_ca_file", "certificate", "key")

@@ -480,14 +480,14 @@ MEMBERS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=200) | st.lists(st.text("eyJ0-_=.A", max_size=20), min_size=2, max_size=5).map(".".join))
 def test_J3_whatever_is_sent_as_a_token_is_refused_and_never_fails_otherwise(services, text):
     with pytest.raises(RefusedTokenError):
         asyncio.run(services.tokens.identify(text, NOW))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(MEMBERS, JSON_VALUES, max_size=3), st.dictionaries(MEMBERS, JSON_VALUES, max_size=3))
 def test_J2_whatever_a_signed_token_says_is_believed_or_refused(services, header, claims):
     text = token({**HEADER, **header}, {**CLAIMS, **claims}, RSA, "RS256")
@@ -499,7 +499,7 @@ def test_J2_whatever_a_signed_token_says_is_believed_or_refused(services, header
     assert all(isinstance(one, str) for one in agent.permissions)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=200) | JSON_VALUES.map(lambda value: json.dumps(value).encode()),
     st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/plain"]),

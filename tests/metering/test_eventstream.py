@@ -53,7 +53,7 @@ FRAMES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(FRAMES, st.lists(st.integers(0, 10**6), max_size=8))
 def test_written_frames_are_read_in_any_chunking_and_by_botocore(frames, places):
     data = b"".join(write_frame(headers, payload) for headers, payload in frames)
@@ -158,7 +158,7 @@ def test_a_long_frame_is_not_copied_at_each_small_piece(monkeypatch):
     assert sum(taken) < 2 * len(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=60) | st.just(GOOD), max_size=6))
 def test_rubbish_never_raises_and_reads_the_same_in_any_chunking(chunks):
     assert collect(chunks) == collect([b"".join(chunks)])

@@ -80,7 +80,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.dictionaries(st.sampled_from(["want", "no"]), JSON, min_size=1)),
     st.booleans(),
@@ -92,7 +92,7 @@ def test_the_elements_of_any_array_are_read_in_any_chunking(array, pretty, place
     assert [json.loads(each) for each in collect(cut(data, places)).elements] == wanted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.sampled_from([b"[", b"]", b"{", b"}", b'"', b"\\", b"want", b",", b"x"])),
     st.lists(st.integers(0, 10**6)),

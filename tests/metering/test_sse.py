@@ -4,7 +4,7 @@ import tracemalloc
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wirekey.metering import sse
@@ -123,7 +123,6 @@ def test_a_long_event_of_no_interest_is_skipped():
     assert collect(cut(b"data: " + b"x" * 500 + b"\n\ndata: a!\n\n", 10)) == ([b"a!"], [])
 
 
-@settings(deadline=None)
 @given(st.lists(PIECES, max_size=25), st.lists(st.integers(0, 300), max_size=10))
 @example([b"\n", b"\r\n\r\n", b"x" * 70, b"!"], [4])
 def test_any_chunking_reads_the_same(pieces, cuts):

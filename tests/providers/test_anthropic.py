@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import anthropic
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.body import Body
@@ -268,14 +268,12 @@ def test_usage_reason_and_end_of_a_stream_are_read_in_pieces_of_any_size(name, s
     assert read([data[i : i + size] for i in range(0, len(data), size)]) == tuple(told)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 1500), max_size=8))
 def test_a_stream_reads_the_same_in_any_chunking(name, cuts):
     data, *told = STREAMS[name]
     assert read([data[a:b] for a, b in pairwise([0, *sorted(cuts), len(data)])]) == tuple(told)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.binary(max_size=40)

@@ -493,14 +493,14 @@ def test_a_response_too_long_to_hold_is_read_from_its_ends():
     assert read_event(BedrockJson(), [json.dumps(body).encode()]) == (Usage(1, 2, finish_reason="end_turn"), True, None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([STOP, METADATA, *ANTHROPIC]), max_size=6))
 def test_rubbish_never_raises(chunks):
     for make in (BedrockJson, ConverseStream, InvokeStream):
         assert read_event(make(), chunks) == read_event(make(), [b"".join(chunks)])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.sampled_from(["chunk", "metadata", "messageStop"]))
 def test_rubbish_in_valid_frames_never_raises(payload, kind):
     frame = write_frame({":event-type": kind, ":message-type": "event"}, payload)

@@ -373,7 +373,7 @@ def test_a_response_too_long_to_hold_is_read_from_its_ends():
     assert read_event(GeminiArrayReader(), [b"[" + data[:70_000], data[70_000:] + b"]"]) == (usage, True, None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.binary(max_size=40)

@@ -59,7 +59,7 @@ def renamed(body, new):
     return _OLD_VALUE.sub(value, body)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @pytest.mark.parametrize(
     ("provider", "line", "body", "content_type"),
     dict.fromkeys((provider, line, body, content_type) for provider, line, body, content_type, _ in SHAPES),

@@ -6,7 +6,7 @@ from itertools import pairwise
 import httpx
 import openai
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.body import Body
@@ -458,7 +458,6 @@ def test_a_stream_reads_the_same_in_pieces_of_any_size(name, size):
     assert read(path, [data[i : i + size] for i in range(0, len(data), size)]) == tuple(told)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 3000), max_size=8))
 def test_a_stream_reads_the_same_in_any_chunking(name, cuts):
     path, data, *told = STREAMS[name]
@@ -466,7 +465,6 @@ def test_a_stream_reads_the_same_in_any_chunking(name, cuts):
     assert read(path, [data[a:b] for a, b in pairwise(edges)]) == tuple(told)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

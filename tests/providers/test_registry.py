@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import wirekey
@@ -61,7 +61,6 @@ def test_unknown_methods_are_not_recognised(provider, method, path):
 
 
 @each_provider
-@settings(deadline=None)
 @given(path=st.text(max_size=40) | st.lists(st.sampled_from(PARTS), min_size=1).map("".join))
 def test_an_oddly_spelled_path_is_not_an_operation(provider, path):
     odd = any(part in path.lower() for part in ODD)

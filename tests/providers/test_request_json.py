@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.errors import Refusal
@@ -123,7 +123,6 @@ VALUES = st.sampled_from(["1", "12", '"a"', '"\\"a\\":1"', '{"a":1}', "[1, 2]", 
 SPACE = st.sampled_from(["", "", " ", "\n\t", "          "])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(SPACE, KEYS, SPACE, SPACE, VALUES, SPACE), max_size=6), SPACE)
 def test_exactly_the_objects_with_a_repeated_key_are_refused(members, space):
     data = space + "{" + ",".join(f'{a}"{k}"{b}:{c}{v}{d}' for a, k, b, c, v, d in members) + "}" + space
@@ -134,7 +133,6 @@ def test_exactly_the_objects_with_a_repeated_key_are_refused(members, space):
         assert list(read_body(data.encode()).values) == [key for key, _ in pairs]
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\ue0ml 1', max_size=40).map(str.encode))
 def test_rubbish_is_refused_and_raises_nothing_else(data):
     with suppress(Refusal):
@@ -295,7 +293,6 @@ def test_ambiguous_messages_are_refused(messages):
         read_messages(read_body(b'{"messages":%b}' % messages.encode()), "messages")
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(SPACE, KEYS, VALUES, SPACE), max_size=4), max_size=4))
 def test_messages_with_a_repeated_key_are_refused_in_any_spacing(messages):
     data = ",".join("{" + ",".join(f'{a}"{k}":{v}{b}' for a, k, v, b in members) + "}" for members in messages)

@@ -71,7 +71,7 @@ def test_a_response_longer_than_expected_is_charged_when_it_ends():
     assert refused(enforced, tokens=120).retry_after == 60
 
 
-@settings(deadline=None, max_examples=4)
+@settings(max_examples=4)
 @given(
     st.lists(st.tuples(st.integers(1, 1000), st.floats(0, 1), st.floats(0, 0.5)), min_size=64, max_size=64),
     st.integers(20_000, 100_000),
@@ -175,7 +175,7 @@ def test_what_calls_under_way_may_cost_is_reserved():
     enforced.call(usd=0.1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 63), st.integers(1, 100_000), st.floats(0, 1)), min_size=100, max_size=400))
 def test_64_clients_never_spend_more_than_the_budget_and_one_reservation(steps):
     """Each step ends the call of a client, if it has one, and begins its next."""

@@ -52,7 +52,7 @@ messages = st.lists(
 SIZES = st.lists(st.integers(1, 9) | st.integers(1000, 70_000), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(found=messages, masked=st.booleans(), holds=st.booleans(), sizes=SIZES)
 def test_a_reader_returns_the_bytes_and_the_messages_that_it_was_fed(found, masked, holds, sizes):
     stream = b"".join(

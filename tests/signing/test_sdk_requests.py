@@ -193,7 +193,7 @@ def good_for(head, *targets):
     return good
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(
     st.lists(st.sampled_from(["a", "/", ":", "%3A", "%2F", "%25", "25", "3A", "%253A"]), max_size=6).map("".join),
     st.data(),

@@ -145,7 +145,7 @@ def target_of(parts, query):
     return path + (f"?{pairs}" if query else "")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.tuples(segments, queries), fields, st.binary(max_size=200), methods)
 def test_what_botocore_signs_verifies(target, headers, body, method):
     head = signed(target_of(*target), body, headers, method)
@@ -153,7 +153,7 @@ def test_what_botocore_signs_verifies(target, headers, body, method):
     assert simulator_result(head, [], body) is None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.tuples(segments, queries), fields, st.binary(max_size=200), methods, st.sampled_from([REAL, TEMPORARY]))
 def test_what_is_signed_here_is_right_for_the_simulator_and_for_botocore(target, headers, body, method, credentials):
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]

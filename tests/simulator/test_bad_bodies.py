@@ -73,7 +73,7 @@ def disturbed(draw, value):
 
 
 @pytest.mark.parametrize("path", WHOLE)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_json_gets_a_response_or_is_refused(path, data):
     module = anthropic if path.startswith("/v1/") else bedrock if path.startswith("/model/") else gemini

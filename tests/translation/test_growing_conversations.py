@@ -153,7 +153,7 @@ def ends(turns, end):
 
 
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(exchanges=EXCHANGES)
 def test_old_turns_keep_their_bytes_as_a_conversation_grows(client, upstream, exchanges):
     turns = turns_of(exchanges, client, MAKERS.get(upstream))
@@ -175,7 +175,7 @@ def test_old_turns_keep_their_bytes_as_a_conversation_grows(client, upstream, ex
 
 
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(exchanges=EXCHANGES)
 def test_a_conversation_that_goes_there_and_back_is_the_same(client, upstream, exchanges):
     first = written(client, turns_of(exchanges)[:-1])

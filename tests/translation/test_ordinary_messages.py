@@ -9,7 +9,7 @@ import json
 from importlib import import_module
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.benchmarks.translation import session
@@ -83,7 +83,7 @@ def test_each_case_is_read_the_same_and_so_is_each_member_of_another_type(name):
 
 @pytest.mark.parametrize("maker", [None, *ModelMaker], ids=str)
 @pytest.mark.parametrize("client", FORMATS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8)
 @given(exchanges=EXCHANGES, indented=st.booleans())
 def test_a_conversation_is_read_the_same(client, maker, exchanges, indented):
     body = written(client, turns_of(exchanges, client, maker))

@@ -29,7 +29,6 @@ def stream_bytes(case):
     return upstream_bytes(case["to"], case["in"], case.get("options"))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(STREAM_NAMES), st.lists(st.integers(1, 4000), max_size=12))
 def test_any_cut_of_a_stream_gives_the_same_bytes(name, cuts):
     case = STREAMS[name]
@@ -55,14 +54,14 @@ def mutated(data, mutations):
     return bytes(found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(STREAM_NAMES), MUTATIONS)
 def test_no_bytes_of_a_stream_raise(name, mutations):
     case = STREAMS[name]
     translated(case, [mutated(stream_bytes(case), mutations)])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(ANSWER_NAMES), MUTATIONS)
 def test_no_bytes_of_a_response_raise(name, mutations):
     case = ANSWERS[name]
@@ -92,7 +91,7 @@ def replaced(value, path, wrong):
     return copy
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(ANSWER_NAMES), st.data(), WRONG)
 def test_no_type_of_a_member_of_a_response_raises(name, data, wrong):
     case = ANSWERS[name]
@@ -101,7 +100,7 @@ def test_no_type_of_a_member_of_a_response_raises(name, data, wrong):
     json.loads(found.body)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(STREAM_NAMES), st.data(), WRONG)
 def test_no_type_of_a_member_of_a_stream_raises(name, data, wrong):
     case = STREAMS[name]

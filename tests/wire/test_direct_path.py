@@ -18,7 +18,7 @@ import h2.events
 import pytest
 from h11._readers import ChunkedReader
 from h11._receivebuffer import ReceiveBuffer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import connection
 from mitmproxy.options import Options
@@ -218,7 +218,6 @@ def run(proxy: Proxy, parts: dict[str, list[bytes]], *, ends: bool) -> Proxy:
     return proxy
 
 
-@settings(deadline=None)
 @given(exchanges(), CUTS, CUTS)
 def test_http1_requests_and_responses_pass_as_through_the_stock_layers(exchange, client_cuts, server_cuts):
     request, response, ends = exchange
@@ -242,7 +241,6 @@ def unchunked_request(sent: bytes) -> tuple[bytes, bytes]:
     return head, body
 
 
-@settings(deadline=None)
 @given(st.lists(exchanges().filter(lambda exchange: not exchange[2]), min_size=2, max_size=3), CUTS)
 def test_several_requests_on_one_connection_pass_as_through_the_stock_layers(several, cuts):
     results = []
@@ -285,7 +283,6 @@ class Http2Program:
                 self.ended.add(event.stream_id)
 
 
-@settings(deadline=None)
 @given(BODIES, BODIES, CUTS, CUTS)
 def test_http2_requests_and_responses_pass_as_through_the_stock_layers(body, answer, client_cuts, server_cuts):
     results = []
@@ -305,7 +302,6 @@ def test_http2_requests_and_responses_pass_as_through_the_stock_layers(body, ans
     assert direct.hooks == stock.hooks
 
 
-@settings(deadline=None)
 @given(
     BODIES, st.lists(st.integers(1, 40), max_size=10), CUTS, st.sampled_from([b"", b"zz\r\n", b"5;x=1\r\nhello\r\n"])
 )

@@ -6,7 +6,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.google.code_assist.unwrapping import StreamUnwrapper, WholeUnwrapper, first_of_array, unwrapped
@@ -45,7 +45,6 @@ def test_one_object_is_what_its_response_is(document, expected):
 
 
 @given(cuts=st.lists(st.integers(0, len(EVENTS)), max_size=12))
-@settings(deadline=None)
 def test_events_cut_anywhere_are_the_same_events(cuts):
     places = [0, *sorted(cuts), len(EVENTS)]
     pieces = [EVENTS[start:end] for start, end in itertools.pairwise(places)]
@@ -88,7 +87,6 @@ def test_a_last_event_without_its_blank_line_counts_if_it_is_whole():
 
 
 @given(st.binary(max_size=200), st.booleans())
-@settings(deadline=None)
 def test_whatever_arrives_no_reader_raises(data, as_array):
     fed(StreamUnwrapper(as_array=as_array), [data, b"\n\n", data])
 

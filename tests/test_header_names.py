@@ -1,9 +1,9 @@
-"""What a function says of a header's name is remembered, within bounds that clients cannot exceed."""
+"""The result of a function for a header's name is remembered, within bounds that clients cannot exceed."""
 
 from wirekey.header_names import LONGEST, MOST, NameRule
 
 
-def test_a_name_is_asked_about_once():
+def test_the_function_is_called_once_for_each_name():
     asked = []
     rule = NameRule(lambda name: asked.append(name) or name.lower() == b"host")
     assert [rule[name] for name in (b"Host", b"host", b"Host", b"other")] == [True, True, True, False]

@@ -1,7 +1,7 @@
-"""Remembers what a function says of names of header fields. Pure.
+"""Remembers the results of a function for the names of header fields. Pure.
 
-Nearly all requests have the same names, and several rules ask about each of them. A name that was asked about before
-costs one look into a dictionary.
+Nearly all requests have the same names, and several rules decide by the name of each field. A name that a rule knows
+costs one lookup in a dictionary.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ LONGEST = 64
 MOST = 1024
 
 
-class NameRule[Verdict](dict[bytes, Verdict]):
-    """What a function says of names, as a dictionary: `rule[name]`. Names are as they were written."""
+class NameRule[Result](dict[bytes, Result]):
+    """The results of a function for names, as a dictionary: `rule[name]`. Names are as they were written."""
 
-    def __init__(self, function: Callable[[bytes], Verdict]) -> None:
+    def __init__(self, function: Callable[[bytes], Result]) -> None:
         super().__init__()
         self.function = function
 
-    def __missing__(self, name: bytes) -> Verdict:
-        """Ask the function about a new name, and remember its answer."""
-        verdict = self.function(name)
+    def __missing__(self, name: bytes) -> Result:
+        """Call the function for a new name, and remember the result."""
+        result = self.function(name)
         if len(name) <= LONGEST:
             if len(self) >= MOST:
                 self.clear()
-            self[name] = verdict
-        return verdict
+            self[name] = result
+        return result

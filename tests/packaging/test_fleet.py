@@ -213,6 +213,7 @@ class Replicas:
         changed["listen"] |= dict.fromkeys(("forward", "gateway", "console"), "127.0.0.1:0")
         changed["listen"]["proxy_protocol"] = ["127.0.0.1"]
         changed["timeouts"] = {"drain_delay": 0, "drain": 1}
+        changed["audit"]["timeout"] = 30  # PostgreSQL and all replicas share a machine that may be busy
         changed["state"] = str(folder / "state")
         changed["certs"] = {"folder": str(folder / "certs"), "key": f"file:{self.ca.key_file}"}
         return behind(simulator, **changed)

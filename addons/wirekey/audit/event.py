@@ -236,7 +236,7 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
         usage.finish_reason if usage else None,
         call.replica,
     )
-    read, written, cached, cache_written, reasoning, heard, spoken = tokens_of(usage) if usage else NO_USAGE
+    read, written, cached, cache_written, reasoning, audio_read, audio_written = tokens_of(usage) if usage else NO_USAGE
     request_bytes, response_bytes, rolled_up = counts(call.request_bytes, call.response_bytes, call.rolled_up)
     return (
         call.policy_result,
@@ -263,8 +263,8 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
         safe(call.adjusted, MAX_PATH),
         safe(call.dropped, MAX_PATH),
         call.simulated,
-        heard,
-        spoken,
+        audio_read,
+        audio_written,
         call.parent_id,
         rolled_up,
         replica,

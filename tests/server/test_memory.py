@@ -68,6 +68,30 @@ async def test_large_bodies_in_cycles_are_freed_although_they_are_few_objects(mo
         task.cancel()
 
 
+PAGE_FAULTS = """
+import asyncio, resource
+from wirekey.server.memory import return_free_memory
+
+async def page_faults():
+    returning = asyncio.create_task(return_free_memory())
+    await asyncio.sleep(0)
+    for count in (10, 100):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(count):
+            body = [bytes([1]) * 1024 * 1024 for _ in range(3)]
+            del body
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(asyncio.run(page_faults()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs the allocator of glibc")
+def test_the_memory_of_a_body_is_used_for_the_next_one():
+    found = subprocess.run([sys.executable, "-c", PAGE_FAULTS], check=True, capture_output=True, text=True)
+    assert int(found.stdout) < 1_000, "pages of 4 KiB: 100 times three bodies of 1 MiB have 76,800"
+
+
 UNUSED = ("botocore.auth", "flask", "ldap3", "httpx2", "opentelemetry", "genai_prices.data", "wirekey_simulator")
 
 

@@ -16,6 +16,12 @@ GROWTH = 4 * 1024 * 1024
 """Bytes that must have become free before memory is returned."""
 GARBAGE = 16 * 1024 * 1024
 """Bytes by which the heap may grow until garbage is collected."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 32 * 1024 * 1024), (-3, 4 * 1024 * 1024)
+"""Parameters of glibc's `mallopt`: their numbers and values in bytes.
+
+By itself glibc returns much of a body of 1 MB when it is freed. The system must then clear the same pages for the next
+one, which took an eighth of the time of such a request. `return_free_memory` returns them soon enough.
+"""
 FIELDS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
 
 
@@ -74,11 +80,13 @@ async def return_free_memory() -> None:
     """Collect garbage and return free memory to the system, when there is much, until cancelled.
 
     Does nothing unless the C library is glibc. By itself glibc returns only the end of its heap, so that one small
-    block can keep all the memory below it.
+    block can keep all the memory below it, and it does so after each large block.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallinfo2"):
         return
+    for parameter in (TRIM_THRESHOLD, MMAP_THRESHOLD):
+        library.mallopt(*parameter)
     library.mallinfo2.restype = Mallinfo
     now = library.mallinfo2()
     free_heap, used_heap = FreeHeap(now.fordblks), UsedHeap(bytes_in_use(now))

@@ -40,7 +40,10 @@ TOKENS = "(/health, /ready, /api/v1/auth/token)"
             "{upstream_ca_file: rubbish.pem, listen: {forward: '127.0.0.1:0'}}",
             ["upstream_ca_file: ", "rubbish.pem contains a certificate that cannot be read"],
         ),
-        ("audit: {store: postgresql://127.0.0.1:1/x}", ["the audit database cannot be reached"]),
+        (
+            "{audit: {store: 'postgresql://127.0.0.1:1/x'}, listen: {forward: '127.0.0.1:0', gateway: '127.0.0.1:0'}}",
+            ["the audit database cannot be reached"],
+        ),
         (
             "routes: [{match: a, upstream_url: 'https://x.example', auth: 'python:no_such_module:f'}]",
             ["wirekey.yaml:1: routes[0].auth: there is no Python module no_such_module"],

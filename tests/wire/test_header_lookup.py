@@ -15,7 +15,9 @@ from wirekey.wire import header_lookup
 
 NAMES = st.sampled_from([b"Host", b"host", b"HOST", b"Hosts", b"x-a", b"X-A", b"\xc3\xa4", b"\xff", b""])
 FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=8)))
-CHANGES = st.lists(st.tuples(st.sampled_from(["set", "delete", "add", "replace"]), NAMES, st.binary(max_size=4)))
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["set", "delete", "add", "replace", "value"]), NAMES, st.binary(max_size=4))
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,6 +46,9 @@ def change(headers, expected, kind, name, value):
     if kind == "add":
         headers.add(name, value)
         return [*expected, (name, value)]
+    if kind == "value":
+        header_lookup.set_value(headers, name.lower(), value)
+        return [(field[0], value) if at in alike else field for at, field in enumerate(expected)]
     headers.fields = ((name, value),)
     return [(name, value)]
 
@@ -105,6 +110,16 @@ def test_nothing_of_removed_fields_stays_in_the_headers():
     assert headers["authorization"] == "canary"
     headers.fields = ((b"host", b"a"),)
     assert "canary" not in repr(vars(headers))
+
+
+def test_a_changed_value_keeps_the_index_of_the_headers_and_not_that_of_their_copy():
+    headers = Headers([(b"Host", b"a"), (b"x-a", b"b")])
+    assert headers["host"] == "a"
+    copied = copy.copy(headers)
+    header_lookup.set_value(headers, b"host", b"canary")
+    assert vars(headers)["_index"] == {b"host": b"canary", b"x-a": b"b"}
+    assert copied["host"] == "a"
+    assert "canary" not in repr(vars(copied))
 
 
 def test_names_that_clients_choose_do_not_fill_the_memory():

@@ -8,12 +8,11 @@ from http import HTTPStatus
 from http.client import responses
 from typing import TYPE_CHECKING
 
-from mitmproxy import http
-
 from wirekey.addons.base import AdmittingAddon
 from wirekey.addons.policy import may_fall_back
 from wirekey.calls.attempt import prepare_attempt
 from wirekey.calls.code_assist import check_account
+from wirekey.calls.message_copy import duplicate
 from wirekey.calls.response_checks import location_for_client
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.response_head import client_fields, minimal_fields
@@ -23,6 +22,8 @@ from wirekey.errors import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from mitmproxy import http
 
     from wirekey.call import Call
     from wirekey.calls.services import Services
@@ -77,7 +78,7 @@ class Credentials(AdmittingAddon):
             return
         if state.call.status is not None:
             return  # Wirekey's own response
-        received = http.Headers(response.headers.fields)
+        received = duplicate(response.headers)
         self.clean_head(state, response)  # first: if anything else fails, the client still does not get the key
         state.release_body()
         if state.reserved:

@@ -45,7 +45,7 @@ from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import UnreadableRequestError
 from wirekey.signing.signature_parsing import signature_of
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.header_lookup import by_name
+from wirekey.wire.header_lookup import by_name, set_value
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Client
@@ -317,6 +317,4 @@ def redirect(request: http.Request, host: str, path: str) -> None:
     name = host.encode()
     if data.authority:
         data.authority = name
-    data.headers.fields = tuple(
-        [(field[0], name) if field[0].lower() == b"host" else field for field in data.headers.fields]
-    )
+    set_value(data.headers, b"host", name)

@@ -14,11 +14,16 @@ def with_fields[Message: (http.Request, http.Response)](
     message: Message, fields: Iterable[tuple[bytes, bytes]]
 ) -> Message:
     """Return a copy of a message with these header fields. Nothing that is changed in the copy changes the message."""
-    headers = http.Headers()
-    headers.fields = tuple(fields)
+    copied = copy_of_head(message)
+    copied.data.headers.fields = tuple(fields)
+    return copied
+
+
+def copy_of_head[Message: (http.Request, http.Response)](message: Message) -> Message:
+    """Return a copy of a message. Nothing that is changed in the copy changes the message."""
     copied = duplicate(message)
     copied.data = duplicate(message.data)
-    copied.data.headers = headers
+    copied.data.headers = duplicate(message.data.headers)
     return copied
 
 

@@ -68,8 +68,22 @@ def set_fields(self: Any, fields: Fields) -> None:
     self._index = None
 
 
+def set_value(headers: Any, name: bytes, value: bytes) -> None:
+    """Replace the value of a header wherever it is, and keep the index.
+
+    `name`: in lower case.
+    """
+    index = headers._index  # noqa: SLF001  # of ours
+    headers.fields = tuple([(field[0], value) if field[0].lower() == name else field for field in headers.fields])
+    if index is not None and type(index.get(name)) is bytes:
+        headers._index = {**index, name: value}  # noqa: SLF001  # of ours
+
+
 def index_of(headers: Any) -> Index:
-    """Make and keep the values of the fields by lower-case name."""
+    """Make and keep the values of the fields by lower-case name.
+
+    Copies of the headers have the same index: it is never changed.
+    """
     fields = headers._fields  # of ours
     index: Index = dict(zip(map(bytes.lower, map(NAME, fields)), map(VALUE, fields), strict=True))
     if len(index) != len(fields):

@@ -1,4 +1,4 @@
-"""Copies of a request or response without its body."""
+"""Copies of a request or response, which share its body."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 def with_fields[Message: (http.Request, http.Response)](
     message: Message, fields: Iterable[tuple[bytes, bytes]]
 ) -> Message:
-    """Return a copy of a message with these header fields. Nothing that is changed in the copy changes the message."""
-    copied = copy_of_head(message)
+    """Return a copy of a message, as `copy_of_message` does, with these header fields."""
+    copied = copy_of_message(message)
     copied.data.headers.fields = tuple(fields)
     return copied
 
 
-def copy_of_head[Message: (http.Request, http.Response)](message: Message) -> Message:
+def copy_of_message[Message: (http.Request, http.Response)](message: Message) -> Message:
     """Return a copy of a message. Nothing that is changed in the copy changes the message."""
     copied = duplicate(message)
     copied.data = duplicate(message.data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from wirekey.calls.message_copy import copy_of_head
+from wirekey.calls.message_copy import copy_of_message
 from wirekey.credentials.agent_tokens import RECORDED, may_hold_tokens, text_without_tokens, without_tokens
 from wirekey.header_names import NameRule
 
@@ -82,7 +82,7 @@ def with_removed_values(fields: Iterable[tuple[bytes, bytes]], values: dict[byte
 
 def redacted_request(request: http.Request) -> http.Request:
     """Return a copy of a request head, and redact the original: no query, no values that the client chose."""
-    kept = copy_of_head(request)
+    kept = copy_of_message(request)
     redact_head(request)
     return kept
 

@@ -10,7 +10,7 @@ from wirekey.addons.base import Addon
 from wirekey.call import Outcome
 from wirekey.calls.code_assist import EnvelopeRemoval
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
-from wirekey.calls.translated import ResponseTranslation
+from wirekey.calls.translated import ResponseTranslation, failed_stream
 from wirekey.calls.two_way_turns import follow_turns
 from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
@@ -169,15 +169,18 @@ class Metering(Addon):
             return
         call = state.call
         if reader is not None and call.outcome is None:
-            self.note_outcome(call, reader)
+            self.note_outcome(state, reader)
         if state.turns:
             state.turns.end(call.outcome or (Outcome.COMPLETED if succeeded(call) else Outcome.UPSTREAM_ERROR), reader)
 
-    def note_outcome(self, call: Call, reader: ResponseReader) -> None:
+    def note_outcome(self, state: CallState, reader: ResponseReader) -> None:
         """Note how a whole response ended, if not well."""
+        call = state.call
         if reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or reader.error_type
+        elif failed := failed_stream(state):
+            call.outcome, call.policy_reason = failed[0], call.policy_reason or failed[1]
         elif call.facts and call.facts.stream and not reader.finished and succeeded(call):
             call.outcome = Outcome.TRUNCATED
 
@@ -199,6 +202,8 @@ class Metering(Addon):
         if reader and reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or reader.error_type
+        elif failed := failed_stream(state):
+            call.outcome, call.policy_reason = failed[0], call.policy_reason or failed[1]
         elif succeeded(call) and ((reader and reader.finished) or is_whole(flow.response, received)):
             call.outcome = Outcome.COMPLETED
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from wirekey.body import SPOOL_ABOVE
+from wirekey.call import Outcome
 from wirekey.calls.moved import is_moved, moved_attempt, moved_translation
 from wirekey.errors import Fault, Refusal
 from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
@@ -19,6 +20,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
 from wirekey.translation.betas import flags_of
 from wirekey.translation.embeddings import Vectors, translate_embeddings
+from wirekey.translation.failures import OWN_CODES, TRUNCATED
 from wirekey.translation.neutral import Format
 from wirekey.translation.own_format import has_signed_state, without_signed_state
 from wirekey.translation.rate_limits import rate_limits
@@ -257,6 +259,19 @@ def without_foreign_state(form: Format, attempt: AttemptState, moved_as: CallSta
     body = kept_like(attempt.body, without_signed_state(form, attempt.body, attempt.model or ""))
     attempt = structs.replace(attempt, body=body)
     return moved_attempt(moved_as, attempt) if moved_as else attempt
+
+
+def failed_stream(state: CallState) -> tuple[Outcome, str | None] | None:
+    """Return the outcome and the reason of a stream that its client saw end with an error, or None for another.
+
+    The provider's own bytes may have been a success, such as one with an event that nobody can read.
+    """
+    translation = state.tap.translation if state.tap else None
+    failure = translation.stream.failure if translation and translation.stream else None
+    if failure is None:
+        return None
+    outcome = Outcome.TRUNCATED if failure == TRUNCATED else Outcome.UPSTREAM_ERROR
+    return outcome, failure.code if failure.code in OWN_CODES else None
 
 
 def translated_fields(attempt: AttemptState, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -136,13 +136,14 @@ _AWS = {
 }  # fmt: skip
 
 
-_OWN = frozenset({TRUNCATED.code, UNREADABLE.code, TOO_LONG.code})
+OWN_CODES = frozenset({TRUNCATED.code, UNREADABLE.code, TOO_LONG.code})
+"""Codes of errors that are not the provider's own: its response could not be translated."""
 
 
 def error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str, object]]:
     """Return the status and the body of an error in the client's format."""
     status, found = _error_object(client, failure)
-    return failure.status if failure.code in _OWN else status, found
+    return failure.status if failure.code in OWN_CODES else status, found
 
 
 def _error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str, object]]:
@@ -152,7 +153,7 @@ def _error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str
         shown, kind, code = _OPENAI.get(status, fallback)
         if is_context_too_long(failure):
             shown, kind, code = 400, "invalid_request_error", "context_length_exceeded"
-        code = failure.code if failure.code in _OWN else code
+        code = failure.code if failure.code in OWN_CODES else code
         return shown, {"error": {"message": failure.message, "type": kind, "param": None, "code": code}}
     if client is Format.GEMINI:
         shown, word = _GOOGLE.get(status, (400, "INVALID_ARGUMENT") if caller else (500, "INTERNAL"))

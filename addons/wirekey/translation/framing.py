@@ -6,11 +6,24 @@ limited length. Here they keep the events instead of learning from them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from wirekey.metering.eventstream import EventStreamReader, read_headers, write_frame
+from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.sse import EVENT_LIMIT, SseReader, data_of
 from wirekey.translation.members import encode
+
+_OBJECT: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object of an event, also if its JSON has small flaws; null is an object without members.
+
+    Raises ValueError or RecursionError if it is anything else: an event must not be lost without a word.
+    """
+    return decode_leniently(_OBJECT, data) or {}
 
 
 class StreamMessage(NamedTuple):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from wirekey.metering.lenient_json import mended_json
 from wirekey.translation import anthropic, converse, gemini, openai_chat, openai_responses
 from wirekey.translation.failures import GENERATED, TOO_LONG, UNREADABLE, aws_error, error_object, read_failure
 from wirekey.translation.held_bytes import held_bytes
@@ -102,7 +103,13 @@ def translate_response(
     try:
         return _whole_response(status, body, reply, headers)
     except (msgspec.DecodeError, *WRONG_TYPES):
-        return error_response(_unreadable(upstream, body), reply)
+        mended = mended_json(body)
+    try:
+        if mended is not None:
+            return _whole_response(status, mended, reply, headers)
+    except (msgspec.DecodeError, *WRONG_TYPES):
+        pass
+    return error_response(_unreadable(upstream, body), reply)
 
 
 def _whole_response(status: int, body: bytes, reply: Reply, headers: Mapping[str, str] | None) -> TranslatedResponse:

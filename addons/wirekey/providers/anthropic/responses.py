@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
+from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
@@ -87,7 +88,7 @@ class MessageStream(SseReader):
     def read_event(self, data: bytes) -> None:
         """Learn from one event. Never raises."""
         try:
-            event = _decoder.decode(data)
+            event = decode_leniently(_decoder, data)
         except DECODE_ERRORS:
             return
         if event.type == "message_start" and isinstance(event.message, _Message):

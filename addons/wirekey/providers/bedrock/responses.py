@@ -14,6 +14,7 @@ import msgspec
 
 from wirekey.metering.eventstream import read_headers
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
+from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.operation import Usage
 from wirekey.providers.bedrock.services import ACTIONS, TWO_WAY
@@ -174,7 +175,7 @@ class ConverseStream(BedrockStream):
         if kind not in ("messageStop", "metadata"):
             return
         try:
-            _record_response(self.usage, _response.decode(payload))
+            _record_response(self.usage, decode_leniently(_response, payload))
         except DECODE_ERRORS:
             return
         self.finished = self.finished or kind == "messageStop"
@@ -198,7 +199,7 @@ class InvokeStream(BedrockStream):
     def read_chunk(self, chunk: bytes) -> None:
         """Learn from one chunk of the model's own JSON. Never raises."""
         try:
-            response = _response.decode(chunk)
+            response = decode_leniently(_response, chunk)
             _record_response(self.usage, response)
             metrics = response.metrics
         except DECODE_ERRORS:

@@ -14,6 +14,7 @@ import msgspec
 
 from wirekey.metering.json_array import JsonArrayReader
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, word
+from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
@@ -112,7 +113,7 @@ class _PartReader:
     def read_event(self, data: bytes) -> None:
         """Learn from one event. Never raises."""
         try:
-            response = _response.decode(data)
+            response = decode_leniently(_response, data)
         except DECODE_ERRORS:
             self.read_fragment(data, data)
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
+from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
@@ -135,7 +136,7 @@ class ChunkStream(SseReader):
             self.finished = True
             return
         try:
-            response = _decoder.decode(data)
+            response = decode_leniently(_decoder, data)
         except DECODE_ERRORS:
             return
         _record_response(self.usage, response)
@@ -158,7 +159,7 @@ class TypedStream(SseReader):
     def read_event(self, data: bytes) -> None:
         """Learn from one event. Never raises."""
         try:
-            response = _decoder.decode(data)
+            response = decode_leniently(_decoder, data)
         except DECODE_ERRORS:
             if _EVENT_OF_INTEREST.search(data[:256]):
                 self.read_fragment(data, data)

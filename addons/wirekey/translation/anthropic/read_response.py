@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +11,7 @@ from msgspec import Raw
 from wirekey.translation.citations import web_citations
 from wirekey.translation.claude import ReasoningKeeper
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
-from wirekey.translation.framing import FrameEvents, SseEvents
+from wirekey.translation.framing import FrameEvents, SseEvents, read_object
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -162,15 +161,10 @@ class AnthropicEventReader:
 
     def _read(self) -> Iterator[Event]:
         for item in self.frames.take():
-            data = item if isinstance(item, bytes) else _unwrapped(item.payload)
             if self.done:
                 break
-            try:
-                event = msgspec.json.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-            if not isinstance(event, dict):
-                continue
+            data = item if isinstance(item, bytes) else _unwrapped(item.payload)
+            event = read_object(data)
             if not isinstance(item, bytes) and item.kind == "exception":
                 event = {"type": "error", "error": {"type": item.type, **event}}
             yield from self._event(event)
@@ -258,10 +252,6 @@ def _known(usage: object) -> dict[str, Any]:
 
 
 def _unwrapped(payload: bytes) -> bytes:
-    """Return the event in a frame of InvokeModel: base64 in the member `bytes`."""
-    try:
-        found = msgspec.json.decode(payload)
-        inner = found.get("bytes") if isinstance(found, dict) else None
-        return base64.b64decode(inner) if isinstance(inner, str) else payload
-    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error):
-        return payload
+    """Return the event in a frame of InvokeModel: base64 in the member `bytes`. Raises ValueError if it is not."""
+    inner = read_object(payload).get("bytes")
+    return payload if inner is None else base64.b64decode(inner, validate=True)

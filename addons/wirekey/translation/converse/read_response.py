@@ -11,7 +11,7 @@ from wirekey.translation.citations import converse_citations
 from wirekey.translation.claude import ReasoningKeeper
 from wirekey.translation.converse.read_request import redacted_state
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
-from wirekey.translation.framing import FrameEvents
+from wirekey.translation.framing import FrameEvents, read_object
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -132,12 +132,7 @@ class ConverseEventReader:
         for item in self.frames.take():
             if self.done:
                 break
-            try:
-                payload = msgspec.json.decode(item.payload)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-            if not isinstance(payload, dict):
-                continue
+            payload = read_object(item.payload)
             if item.kind == "exception" or item.type.endswith("Exception"):
                 self.done = True
                 yield failure_of_event(Format.CONVERSE, payload, item.type)

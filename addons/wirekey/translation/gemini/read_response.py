@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from wirekey.metering.lenient_json import decode_leniently
 from wirekey.translation.citations import grounding_citations
 from wirekey.translation.failures import GENERATED, TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import SseEvents
@@ -88,6 +89,7 @@ class _Response(msgspec.Struct, rename="camel"):
 
 
 _DECODER = msgspec.json.Decoder(_Response)
+_EVENT_DECODER: msgspec.json.Decoder[_Response | None] = msgspec.json.Decoder(_Response | None)
 
 
 def read_usage(usage: dict[str, Any] | None) -> TokenUsage:
@@ -213,9 +215,8 @@ class GeminiEventReader:
         for data in self.frames.take():
             if self.done:
                 break
-            try:
-                chunk = _DECODER.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            chunk = decode_leniently(_EVENT_DECODER, data)
+            if chunk is None:
                 continue
             if chunk.error is not None:
                 self.done = True

@@ -8,7 +8,7 @@ import msgspec
 
 from wirekey.translation.citations import openai_citations
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
-from wirekey.translation.framing import SseEvents
+from wirekey.translation.framing import SseEvents, read_object
 from wirekey.translation.logprobs import read_openai
 from wirekey.translation.neutral import (
     Answer,
@@ -172,12 +172,7 @@ class ChatEventReader:
             if data.strip() == b"[DONE]":
                 yield from self._finish() if self.finish is not None else self._fail(TRUNCATED)
                 break
-            try:
-                chunk = msgspec.json.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-            if isinstance(chunk, dict):
-                yield from self._chunk(chunk)
+            yield from self._chunk(read_object(data))
         if self.frames.broken and not self.done:
             yield from self._fail(TOO_LONG)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from wirekey.translation.citations import openai_citations
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
-from wirekey.translation.framing import SseEvents
+from wirekey.translation.framing import SseEvents, read_object
 from wirekey.translation.logprobs import read_openai
 from wirekey.translation.neutral import (
     Answer,
@@ -154,12 +154,7 @@ class ResponsesEventReader:
         for data in self.frames.take():
             if self.done:
                 break
-            try:
-                event = msgspec.json.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-            if isinstance(event, dict):
-                yield from self._event(event)
+            yield from self._event(read_object(data))
         if self.frames.broken and not self.done:
             self.done = True
             yield TOO_LONG

@@ -21,6 +21,14 @@ MOST_TOKENS = 100_000_000
 """A larger count of a provider is not believed. It is ten times the largest context of any model."""
 
 
+type Modifiers = tuple[tuple[str, str], ...]
+"""What changes the price of tokens, by name: `("service_tier", "priority")`, `("speed", "fast")`. Each name once."""
+LONG_CACHE = ("cache_ttl", "1h")
+"""The modifier of a request that may write tokens to a cache for an hour."""
+type ToolUses = tuple[tuple[str, int | None], ...]
+"""Tools of the provider that cost a fee for each use, with the number of uses. None: no limit is known."""
+
+
 class Kind(StrEnum):
     """The effect of an operation on the account, for permissions and policy."""
 
@@ -119,6 +127,10 @@ class Facts:
     """How many responses are generated, if the request says so. For quotas; not in the audit event."""
     asks_usage: bool = True
     """False only if the client streams and did not ask for the usage event that the provider can send."""
+    modifiers: Modifiers = ()
+    """What the request asks for that changes the price."""
+    paid_tools: ToolUses = ()
+    """The tools with a fee that the request offers, with the most uses that it allows."""
 
 
 @dataclass(slots=True)
@@ -139,6 +151,12 @@ class Usage:
     """Input tokens that the provider wrote to its cache."""
     audio_input_tokens: int | None = None
     audio_output_tokens: int | None = None
+    long_cache_write_tokens: int | None = None
+    """Those of `cache_write_tokens` that stay in the cache for an hour, which costs more."""
+    modifiers: Modifiers = ()
+    """What changed the price, as far as the response reports it."""
+    tool_uses: ToolUses = ()
+    """The uses of tools with a fee. A tool that is not here was not reported, which does not mean unused."""
 
     def plus(self, other: Usage) -> Usage:
         """Return the sum of two parts of one response. Of reasons and models, the first that is known stays."""
@@ -152,6 +170,12 @@ class Usage:
             added(self.cache_write_tokens, other.cache_write_tokens),
             added(self.audio_input_tokens, other.audio_input_tokens),
             added(self.audio_output_tokens, other.audio_output_tokens),
+            added(self.long_cache_write_tokens, other.long_cache_write_tokens),
+            tuple((dict(other.modifiers) | dict(self.modifiers)).items()),
+            tuple(
+                (name, added(dict(self.tool_uses).get(name), dict(other.tool_uses).get(name)))
+                for name in dict(self.tool_uses) | dict(other.tool_uses)
+            ),
         )
 
     def with_cached_input(self) -> Usage:

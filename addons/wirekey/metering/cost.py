@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.errors import UserError
+from wirekey.metering.modifiers import factor_of, fees_of, merged
+from wirekey.operation import LONG_CACHE
 from wirekey.package_imports import import_on_demand
 
 import_on_demand("genai_prices")
@@ -19,10 +22,10 @@ from genai_prices.data_snapshot import DataSnapshot  # noqa: E402  # without the
 from genai_prices.types import TieredPrices  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
-    from wirekey.operation import Usage
+    from wirekey.operation import Facts, Usage
     from wirekey.providers.protocol import Provider
 
 KEPT = ("openai", "google", "anthropic", "aws")
@@ -31,6 +34,8 @@ kept = set(KEPT)
 """The price lists that are loaded: also those of the custom providers of the configuration."""
 PER = 1_000_000
 HOUR = 3600
+LONG_WRITE = 2
+"""How much more than input the tokens cost that stay in the cache for an hour, where the list has no price for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ class Price:
         """Return the price of some tokens in USD, in a call with so much input."""
         price = next((price for above, price in self.tiers if input_tokens > above), self.base)
         return tokens * price / PER
+
+    def times(self, factor: float) -> Price:
+        """Return this price multiplied."""
+        return Price(self.base * factor, tuple((above, price * factor) for above, price in self.tiers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +71,56 @@ class Prices:
     audio_input: Price | None = None
     audio_cached: Price | None = None
     audio_output: Price | None = None
+    long_cache_write: Price | None = None
+    """The price of tokens that stay in the cache for an hour."""
+    search_usd: float | None = None
+    """The price of a web search, if the list has one for this model."""
+    price_list: str = ""
+    per_request: float = 0.0
+    """US dollars for each request, beside its tokens."""
+    factors: Mapping[str, float] = MappingProxyType({})
+    """The operator's own factors, by the value of a modifier."""
+    source: str = "list"
+    """Where the prices come from: `list`, or the operator's own entry."""
+
+    def times(self, factor: float) -> Prices:
+        """Return these prices with those of tokens multiplied."""
+        if factor == 1:
+            return self
+        changed = {name: price.times(factor) for name in OF_TOKENS if (price := getattr(self, name)) is not None}
+        return replace(self, **changed)
 
 
-def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | None:
+OF_TOKENS = tuple(field.name for field in fields(Prices) if field.type == "Price | None")
+
+
+def cost_usd(provider: Provider, model: str | None, usage: Usage, asked: Facts | None = None) -> float | None:
     """Return the cost in USD, or None if the price, or a count that has a price, is unknown.
 
-    `model` is named as the provider names it, on Bedrock also by ARN. Tokens that are written to a cache have
-    the price of the shortest cache life. `usage` has all input in `input_tokens`.
+    `model` is named as the provider names it, on Bedrock also by ARN. `usage` has all input in `input_tokens`.
+    `asked`: the facts of the request, for what the response does not report: its tier of service, and tools with a fee.
     """
     if not model or usage.input_tokens is None:
         return None
-    prices = current_prices(provider, model)
-    if prices is None or (usage.output_tokens is None and prices.output is not None):
+    listed = current_prices(provider, model)
+    if listed is None or (usage.output_tokens is None and listed.output is not None):
         return None
+    modifiers = merged(asked.modifiers if asked else (), usage.modifiers)
+    factor = factor_of(listed.price_list, listed.model, modifiers, listed.factors)
+    fees = fees_of(listed.price_list, usage.tool_uses, asked.paid_tools if asked else (), listed.search_usd)
+    if usage.cache_write_tokens and usage.long_cache_write_tokens is None and asked and LONG_CACHE in asked.modifiers:
+        usage = replace(usage, long_cache_write_tokens=usage.cache_write_tokens)
+    tokens = None if factor is None else token_cost(listed, usage)
+    if factor is None or fees is None or tokens is None:
+        return None
+    return round(tokens * factor + fees + listed.per_request, 12)
+
+
+def token_cost(prices: Prices, usage: Usage) -> float | None:
+    """Return the cost of tokens in USD, or None if a count has no price or the counts contradict each other."""
+    assert usage.input_tokens is not None
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
+    long_written = usage.long_cache_write_tokens or 0
     total_input = usage.input_tokens
     output = usage.output_tokens or 0
     # How much of the cached input was audio is not known. Text is cached first, as it stands before the audio.
@@ -86,7 +131,8 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | Non
     for price, tokens in (
         (prices.input, total_input - cached - written - audio + audio_cached),
         (prices.cached, cached - audio_cached),
-        (prices.cache_write, written),
+        (prices.cache_write, written - long_written),
+        (prices.long_cache_write, long_written),
         (prices.output, output - audio_output),
         (prices.audio_input, audio - audio_cached),
         (prices.audio_cached, audio_cached),
@@ -97,12 +143,14 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | Non
         if tokens < 0 or price is None:
             return None
         cost += price.of(tokens, total_input)
-    return round(cost, 12)
+    return cost
 
 
 def current_prices(provider: Provider, model: str | None) -> Prices | None:
     """Return the prices of a model of a provider that hold now; None if it has no list price."""
-    return prices_of(provider.price_list, model, int(time.time()) // HOUR) if model else None
+    if not model:
+        return None
+    return prices_of(provider.price_list, model, int(time.time()) // HOUR)
 
 
 @lru_cache(maxsize=1024)
@@ -125,16 +173,22 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
     if prices.input_mtok is None:
         return None
     input_price = price_of(prices.input_mtok)
+    assert input_price
+    written = price_of(prices.cache_write_mtok)
+    searches = price_of(prices.web_searches_kcount)
     return Prices(
         input_price,
         price_of(prices.cache_read_mtok) or input_price,
-        price_of(prices.cache_write_mtok) or input_price,
+        written or input_price,
         price_of(prices.output_mtok),
         found.id,
         found.context_window,
         price_of(prices.input_audio_mtok),
         price_of(prices.cache_audio_read_mtok) or price_of(prices.input_audio_mtok),
         price_of(prices.output_audio_mtok),
+        price_of(prices.cache_write_1h_mtok) or (input_price.times(LONG_WRITE) if written else input_price),
+        searches.base / 1000 if searches else None,
+        price_list,
     )
 
 

@@ -72,12 +72,12 @@ class Found:
         left, right = self.undisturbed, self.disturbed
         times = f"{left.p50:>8.1f}{left.p99:>8.1f}{right.p50:>10.1f}{right.p99:>8.1f}{self.ratio:>8.1f}"
         memory = f"{self.before:>10.1f}{self.peak:>8.1f}{self.after:>8.1f}"
-        return f"{self.row:<5}{times}{memory}   {'' if self.is_good else 'missed'}"
+        return f"{self.row:<17}{times}{memory}   {'' if self.is_good else 'missed'}"
 
 
 HEAD = (
-    f"{'':<5}{'undisturbed, ms':>16}{'disturbed, ms':>18}{'':>8}{'memory, MiB':>26}\n"
-    f"{'row':<5}{'p50':>8}{'p99':>8}{'p50':>10}{'p99':>8}{'ratio':>8}{'before':>10}{'peak':>8}{'10 s':>8}"
+    f"{'':<17}{'undisturbed, ms':>16}{'disturbed, ms':>18}{'':>8}{'memory, MiB':>26}\n"
+    f"{'row':<17}{'p50':>8}{'p99':>8}{'p50':>10}{'p99':>8}{'ratio':>8}{'before':>10}{'peak':>8}{'10 s':>8}"
 )
 
 

@@ -12,6 +12,17 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+
+from hyperframe.frame import (
+    DataFrame,
+    ExtensionFrame,
+    Frame,
+    PingFrame,
+    PriorityFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 from tests.http2_client import Http2Client
 from tests.raw_client import RawClient, post
@@ -44,6 +55,37 @@ def rapid_reset(attacker: Attacker) -> None:
         client.flush()
         while client.receive():
             pass
+    client.tunnel.socket.close()
+
+
+EMPTY_FRAMES: dict[str, Frame] = {
+    "PING": PingFrame(0, b"12345678"),
+    "SETTINGS": SettingsFrame(0),
+    "WINDOW_UPDATE": WindowUpdateFrame(0, window_increment=1),
+    "PRIORITY": PriorityFrame(3, depends_on=1),
+    "unknown": ExtensionFrame(type=0xEE, stream_id=0, flag_byte=0, body=b""),
+}
+
+
+def empty_frames(attacker: Attacker, frame: Frame) -> None:
+    """R3: 50,000 frames that carry nothing, as far as the connection lets that be; then the next one."""
+    client = Http2Client(attacker.tunnel("h2", token=""))
+    with contextlib.suppress(*BROKEN_OFF):
+        client.tunnel.send(frame.serialize() * 50_000)
+        while client.receive():
+            pass
+    client.tunnel.socket.close()
+
+
+def bodies_of_single_bytes(attacker: Attacker) -> None:
+    """R3: a body of 64 KiB in frames of one byte."""
+    client = Http2Client(attacker.tunnel("h2"))
+    with contextlib.suppress(*BROKEN_OFF):
+        stream = client.open(body=None)
+        client.flush()
+        client.tunnel.send(DataFrame(stream, b" ").serialize() * 64 * 1024)
+        client.reset(stream)
+        client.flush()
     client.tunnel.socket.close()
 
 
@@ -101,6 +143,8 @@ def refused(attacker: Attacker) -> None:
 
 ATTACKS: dict[str, Callable[[Attacker], None]] = {
     "R3": rapid_reset,
+    **{f"R3-{name}": partial(empty_frames, frame=frame) for name, frame in EMPTY_FRAMES.items()},
+    "R3-bytes": bodies_of_single_bytes,
     "R4": window_of_nothing,
     "R5": unfinished_bodies,
     "R6": tiny_objects,

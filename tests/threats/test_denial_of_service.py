@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 from h2.errors import ErrorCodes
+from hyperframe.frame import ExtensionFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
 
 from tests.http2_client import Http2Client
 from tests.raw_client import CHAT, post
@@ -89,6 +92,67 @@ def test_R3_streams_that_are_reset_while_their_body_arrives_are_not_recorded(str
     while client.receive():
         pass
     assert client.goaway == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+# R3: frames that carry nothing.
+
+EMPTY_FRAMES = {
+    "PING": PingFrame(0, b"12345678"),
+    "SETTINGS": SettingsFrame(0),
+    "WINDOW_UPDATE": WindowUpdateFrame(0, window_increment=1),
+    "PRIORITY": PriorityFrame(3, depends_on=1),
+    "unknown": ExtensionFrame(type=0xEE, stream_id=0, flag_byte=0, body=b""),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY_FRAMES)
+def test_R3_frames_that_carry_nothing_end_the_connection(streaming, name):
+    other = streaming.tunnel(token=streaming.bob)
+    client = http2(streaming, token="")
+    # Few enough for one TLS record: the system drops the GOAWAY if it closes a connection with unread data.
+    client.tunnel.send(EMPTY_FRAMES[name].serialize() * 400)
+    while client.receive():
+        pass
+    assert client.goaway == ErrorCodes.ENHANCE_YOUR_CALM
+    flood = http2(streaming, token="")
+    with contextlib.suppress(OSError):
+        flood.tunnel.send(EMPTY_FRAMES[name].serialize() * 50_000)
+    while flood.receive():
+        pass
+    other.send(post())
+    assert other.read_response().status == 200
+
+
+def test_R3_what_was_sent_at_once_is_handled_in_many_turns_and_complete(streaming):
+    client = http2(streaming)
+    small = client.open(body=None)
+    for byte in CHAT[:-1]:
+        client.state.send_data(small, bytes([byte]))
+    client.state.send_data(small, CHAT[-1:], end_stream=True)
+    others = [client.open() for _ in range(60)]
+    for _ in range(100):
+        client.state.ping(b"12345678")
+    last = client.open()
+    client.flush()
+    client.until(lambda: client.ended >= {small, *others, last})
+    assert set(client.statuses.values()) == {200}
+    assert {seen.body for seen in streaming.simulator.seen} == {CHAT}
+
+
+def test_R3_a_client_that_opens_its_windows_for_each_small_read_is_not_closed(streaming):
+    client = http2(streaming, window=4096)
+    stream = client.open(("x-simulator", "events=4000"), body=STREAM)
+    client.flush()
+    read = 0
+    while stream not in client.ended:
+        assert client.receive()
+        received = len(client.bodies.get(stream, b""))
+        while read < received and stream not in client.ended:
+            read += 1024
+            client.state.increment_flow_control_window(1024)
+            client.open_window(stream, 1024)
+    assert client.goaway is None
+    assert client.bodies[stream].endswith(b"data: [DONE]\n\n")
 
 
 # R4: a client that does not read.
@@ -329,3 +393,21 @@ def test_R7_a_new_connection_closes_the_oldest_silent_one_and_agents_are_counted
                     return another.connect("api.openai.com:443", "alice", stage.alice).status == 200
 
             wait_for(has_room, "the place of the closed connection")
+
+
+# R48: half heads at the console.
+
+
+def test_R48_half_heads_at_the_console_close_its_endpoints_to_nobody(tmp_path, simulator):
+    settings = {"listen": {"forward": "127.0.0.1:0", "gateway": None, "console": "127.0.0.1:0"}}
+    with wirekey_behind(tmp_path, simulator, **settings) as proxy, contextlib.ExitStack() as stack:
+        host, _, port = proxy.running.console.rpartition(":")
+        for number in range(600):
+            source = (f"127.0.0.{number % 2 + 1}", 0)
+            half = stack.enter_context(socket.create_connection((host, int(port)), source_address=source))
+            half.send(b"GET /ready HTTP/1.1\r\nHost: x\r\n")
+        with httpx.Client(base_url=f"http://{proxy.running.console}", trust_env=False, timeout=60) as client:
+            assert client.get("/ready").status_code == 200
+            assert client.get("/metrics").status_code == 200
+            wrong = {"grant_type": "client_credentials", "client_id": "x", "client_secret": "x"}
+            assert client.post("/api/v1/auth/token", data=wrong).status_code == 401

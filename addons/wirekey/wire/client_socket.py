@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import events
 
+from wirekey.wire.http2 import FramesWaiting
+
 if TYPE_CHECKING:
     from wirekey.wire.connection_handler import WireConnectionHandler
 
@@ -62,18 +64,27 @@ class ClientProtocol(asyncio.Protocol):
             self.handle(data)
 
     def handle(self, data: bytes) -> None:
-        """Hand bytes to the layers. Pause if this has made too much to write."""
+        """Hand bytes to the layers. Pause if this has made too much to write, or if not all of it was handled."""
         self.handler.dispatch(events.DataReceived(self.handler.client, data))
-        if self.drain_task is None and self.handler.is_congested:
+        if self.drain_task is None and (self.handler.is_congested or self.handler.has_waiting_frames):
             self.transport.pause_reading()
             self.drain_task = asyncio.create_task(self.drain())
 
     async def drain(self) -> None:
-        """Read again once there is room."""
+        """Read again once there is room, and once all frames that were received are handled."""
         await self.handler.drain_writers()
+        while self.is_open and self.handler.has_waiting_frames:
+            await asyncio.sleep(0)  # all other connections have their turn
+            self.handler.dispatch(FramesWaiting())
+            await self.handler.drain_writers()
         self.drain_task = None
-        if not self.ended.done() and not self.transport.is_closing():
+        if self.is_open:
             self.transport.resume_reading()
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the client may still send."""
+        return not self.ended.done() and not self.transport.is_closing()
 
     def eof_received(self) -> bool:
         """Note the end of what the client sends. Its side of the connection stays open for the response."""

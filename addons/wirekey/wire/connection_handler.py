@@ -254,6 +254,11 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                 return True
         return False
 
+    @property
+    def has_waiting_frames(self) -> bool:
+        """Return whether the client has sent more HTTP/2 frames than one turn of the loop handles."""
+        return self.http_layer is not None and not self.is_released and self.http_layer.has_waiting_frames
+
     async def wait_for_client(self, connection: Connection) -> None:
         """Return when the client has room for more of what this upstream connection receives."""
         client = self.transports.get(self.client)

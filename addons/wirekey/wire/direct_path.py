@@ -23,6 +23,7 @@ from mitmproxy.proxy.tunnel import TunnelState
 from OpenSSL import SSL
 
 from wirekey.wire.client_tls import ClientTls
+from wirekey.wire.http2 import FramesWaiting
 from wirekey.wire.response_relay import relay
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class DirectPath:
     def takes(self, event: events.Event) -> bool:
         """Return whether an event can be handed to the HTTP layer directly."""
         kind = type(event)
-        if kind is events.DataReceived:
+        if kind is events.DataReceived or kind is FramesWaiting:
             return True
         if kind is events.ConnectionClosed:
             return event.connection is not self.client  # type: ignore[attr-defined]

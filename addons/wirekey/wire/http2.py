@@ -1,4 +1,4 @@
-"""HTTP/2 on either side, with flow control and a limit on stream resets.
+"""HTTP/2 on either side, with flow control and limits on stream resets and empty frames.
 
 mitmproxy has no flow control. It accepts 2 GiB of each stream at once, and buffers what the other side has no window
 for. Here a stream has a small window, which is opened again when the stream on the other side has room. A client that
@@ -12,15 +12,24 @@ import time
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
+from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamReset
 from h2.exceptions import ProtocolError
-from hyperframe.frame import RstStreamFrame
+from hyperframe.frame import HeadersFrame, RstStreamFrame
+from mitmproxy.proxy import events
 from mitmproxy.proxy.commands import SendData
 from mitmproxy.proxy.layers.http import Http2Client, Http2Server, _http2
 from mitmproxy.proxy.layers.http._base import HttpEvent
 
 from wirekey.goaway import GoawayTolerantConnection
+from wirekey.wire.http2_frames import (
+    ALLOWED_PER_REQUEST,
+    EmptyFrameAllowance,
+    FramesOfTurn,
+    TooManyEmptyFrames,
+    is_empty,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +48,8 @@ STREAM_BUFFER_BYTES = 64 * 1024
 """Bytes that each stream may buffer for its client, however much the other streams of the connection buffer."""
 STREAM_WINDOW = 256 * 1024
 """Bytes that a provider may send on one stream before its window is opened again."""
+SMALL_DATA = 1024
+"""Bytes below which the data of a frame is joined with that of the frame before it."""
 REQUEST_WINDOW = 1024 * 1024
 """Bytes that a client may send on one stream before its window is opened again."""
 
@@ -88,10 +99,12 @@ class SizedDeque(deque["SendH2Data"]):
 
 
 class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
-    """The protocol state of one connection: mitmproxy's, with flow control, a reset count and early GOAWAY."""
+    """The protocol state of one connection: mitmproxy's, with flow control, counts of frames and early GOAWAY."""
 
     resets: ResetCount | None = None
     """None if resets are not counted."""
+    empty_frames: EmptyFrameAllowance | None = None
+    """None if frames without content are not counted."""
     must_withhold_window: Callable[[int], bool] | None = None
     """Returns whether a stream's window must stay closed, because what it sent has not gone on."""
 
@@ -123,7 +136,11 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
     def receive_data(self, data: bytes) -> list[H2Event]:
         """Return the events, without those of streams that were opened and reset in the same data."""
         found: list[H2Event] = super().receive_data(data)
-        if self.resets is None or not any(type(event) is StreamReset for event in found):
+        if self.resets is None:
+            return found
+        if len(found) > 1:
+            found = joined_small_data(found)
+        if not any(type(event) is StreamReset for event in found):
             return found
         opened = {event.stream_id for event in found if type(event) is RequestReceived}
         gone = opened & {event.stream_id for event in found if type(event) is StreamReset}
@@ -139,11 +156,50 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
             is_reset = type(frame) is RstStreamFrame or any(type(event) is StreamReset for event in found)
             if is_reset and not self.resets.add(time.monotonic()):
                 raise TooManyResets("too many streams were reset (limits.stream_resets)")
+        if self.empty_frames is not None:
+            if type(frame) is HeadersFrame:
+                self.empty_frames.earn(ALLOWED_PER_REQUEST)
+            elif is_empty(frame) and not self.empty_frames.spend(time.monotonic()):
+                raise TooManyEmptyFrames("too many frames without content")
         return found
+
+    def _prepare_for_sending(self, frames: list[Frame]) -> None:
+        super()._prepare_for_sending(frames)
+        if self.empty_frames is not None:
+            self.empty_frames.earn_for(frames)
+
+
+def joined_small_data(found: list[H2Event]) -> list[H2Event]:
+    """Return the events, with small pieces of data of one stream that follow each other as one.
+
+    A body in frames of one byte then costs little more for each than reading the frame.
+    """
+    events: list[H2Event] = []
+    pieces: list[bytes] = []
+    last: DataReceived | None = None
+    for event in found:
+        data = event if type(event) is DataReceived else None
+        if last and data and data.stream_id == last.stream_id and len(data.data) < SMALL_DATA:
+            pieces.append(data.data)
+            last.flow_controlled_length += data.flow_controlled_length
+            last.stream_ended = last.stream_ended or data.stream_ended
+            continue
+        if last and pieces:
+            last.data = b"".join((last.data, *pieces))
+            pieces.clear()
+        last = data
+        events.append(event)
+    if last and pieces:
+        last.data = b"".join((last.data, *pieces))
+    return events
 
 
 class RequestsRead(HttpEvent):
     """Sent to an HTTP/2 client connection when there may be room for more of its requests."""
+
+
+class FramesWaiting(events.Event):
+    """Sent to an HTTP/2 client connection in the next turn of the loop, to handle more of what it has received."""
 
 
 class BoundedHttp2Server(Http2Server):
@@ -151,6 +207,7 @@ class BoundedHttp2Server(Http2Server):
 
     h2_conn: WireH2Connection
     buffer_bytes: int
+    frames: FramesOfTurn
 
     @classmethod
     def adopt(
@@ -160,6 +217,8 @@ class BoundedHttp2Server(Http2Server):
         server.__class__ = cls
         assert isinstance(server, BoundedHttp2Server)
         server.h2_conn.resets = ResetCount(resets)
+        server.h2_conn.empty_frames = EmptyFrameAllowance()
+        server.frames = FramesOfTurn.adopt(server.h2_conn.incoming_buffer)
         server.buffer_bytes = buffer_bytes
         server.h2_conn.must_withhold_window = must_withhold_window
 
@@ -168,22 +227,29 @@ class BoundedHttp2Server(Http2Server):
         waiting = self.h2_conn.stream_buffers.get(stream_id)
         return waiting is not None and waiting.size > STREAM_BUFFER_BYTES and self.h2_conn.buffered > self.buffer_bytes
 
+    @property
+    def has_waiting_frames(self) -> bool:
+        """Return whether more of what was received is to be handled, in the next turn of the loop."""
+        return self.frames.has_more and self.h2_conn.state_machine.state is not ConnectionState.CLOSED
+
     def _handle_event(self, event: Event) -> CommandGenerator[None]:
-        if isinstance(event, RequestsRead):
+        if isinstance(event, FramesWaiting):
+            yield from super()._handle_event(events.DataReceived(self.conn, b""))
+        elif isinstance(event, RequestsRead):
             self.h2_conn.acknowledge_read()
             if data := self.h2_conn.data_to_send():
                 yield SendData(self.conn, data)
         else:
             yield from super()._handle_event(event)
 
-    def handle_h2_event(self, event: H2Event | TooManyResets) -> CommandGenerator[bool]:
+    def handle_h2_event(self, event: H2Event | ProtocolError) -> CommandGenerator[bool]:
         """Handle an event of the protocol. Returns whether the connection was closed."""
-        if isinstance(event, TooManyResets):
+        if isinstance(event, (TooManyResets, TooManyEmptyFrames)):
             # h2 has prepared a GOAWAY. mitmproxy would send a second one with another error code.
             yield SendData(self.conn, self.h2_conn.data_to_send())
-            yield from self.close_connection("the client reset too many streams")
+            yield from self.close_connection(str(event))
             return True
-        return (yield from super().handle_h2_event(event))
+        return (yield from super().handle_h2_event(event))  # type: ignore[arg-type]  # it handles errors too
 
     def end_if_unused(self) -> CommandGenerator[None]:
         """End the connection with GOAWAY, unless a request is open: the client opens another one for the next.

@@ -28,7 +28,7 @@ from wirekey.wire.direct_layer import DirectHttpLayer
 from wirekey.wire.direct_path import DirectPath, find_path
 from wirekey.wire.first_message import ClosingHandshake
 from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
-from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged, RequestsRead
+from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged, FramesWaiting, RequestsRead
 from wirekey.wire.http2_goaway import WireHttp2Client
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.pooled_tls import PooledTlsClient, pooled_tls_server
@@ -93,6 +93,10 @@ class WireLayer(DirectHttpLayer):
             self.tick_command = None
             yield from self.on_tick()
             return
+        if isinstance(event, FramesWaiting):
+            yield from self.event_to_child(self.connections[self.context.client], event)
+            yield from self.follow_up(event)
+            return
         for command in super()._handle_event(event):
             # mitmproxy's log lines about a connection quote what was received: heads, tokens, responses.
             if not isinstance(command, commands.Log):
@@ -112,8 +116,11 @@ class WireLayer(DirectHttpLayer):
         if isinstance(event, events.DataReceived):
             for stream in self.unpaused(self.sending_streams) if self.sending_streams else ():
                 yield from self.event_to_child(stream, UpstreamWindowChanged(stream.stream_id))
-            if event.connection is self.context.client and self.http2_client_connection:
-                yield from self.resume_http2_upstreams()
+            has_client_sent = event.connection is self.context.client
+        else:
+            has_client_sent = isinstance(event, FramesWaiting)
+        if has_client_sent and self.http2_client_connection:
+            yield from self.resume_http2_upstreams()
         if self.has_stopped_requests:
             self.has_stopped_requests = False  # it is set again if there is still no room
             yield from self.event_to_child(self.connections[self.context.client], RequestsRead(0))
@@ -229,6 +236,12 @@ class WireLayer(DirectHttpLayer):
                 return False
         self.has_stopped_requests = True
         return True
+
+    @property
+    def has_waiting_frames(self) -> bool:
+        """Return whether an HTTP/2 client has sent more frames than one turn of the loop handles."""
+        client = self.connections.get(self.context.client)
+        return type(client) is BoundedHttp2Server and client.has_waiting_frames
 
     def is_client_buffer_full(self, stream_id: int) -> bool:
         """Return whether too much of a stream waits until an HTTP/2 client reads it."""

@@ -256,7 +256,7 @@ async def test_a_slow_client_is_disconnected(token_server, pieces):
         # Ends, or `raw` runs out of patience.
         await raw(server, *pieces, pause=0.01 if len(pieces) > 2 else 0)
         assert not server._connections
-        assert not server._present
+        assert len(server._admission) == 0
 
 
 async def test_a_client_that_does_not_read_responses_is_disconnected():
@@ -276,15 +276,15 @@ async def test_a_client_that_does_not_read_responses_is_disconnected():
         over = threading.Event()
         flooding = asyncio.create_task(asyncio.to_thread(flood, host_port(server), over))
         async with asyncio.timeout(PATIENCE):
-            while not server._present:
+            while len(server._admission) == 0:
                 await asyncio.sleep(0.01)
-            while server._present:
+            while len(server._admission):
                 await asyncio.sleep(0.01)
         over.set()
         await flooding
 
 
-async def test_connections_are_bounded_in_total_and_per_address(token_server, caplog):
+async def test_R48_too_many_connections_close_the_oldest_that_has_sent_no_request(token_server):
     async def idle(server, address):
         return await asyncio.open_connection(*host_port(server), local_addr=(address, 0))
 
@@ -298,20 +298,30 @@ async def test_connections_are_bounded_in_total_and_per_address(token_server, ca
         finally:
             writer.close()
 
-    bounds = ServerLimits(head=PATIENCE, connections=5, of_one_address=3)
+    async def half_head(server):
+        reader, writer = await idle(server, "127.0.0.1")
+        writer.write(b"GET /health HTT")
+        return reader, writer
+
+    bounds = ServerLimits(head=PATIENCE, connections=5, of_one_address=4)
     async with serving(token_server.router(), bounds=bounds) as server:
-        held = [await idle(server, "127.0.0.1") for _ in range(3)]
-        assert not await is_served(server, "127.0.0.1")
-        assert await is_served(server, "127.0.0.2")
-        held += [await idle(server, "127.0.0.2") for _ in range(2)]
-        assert not await is_served(server, "127.0.0.3")
-        for _, writer in held:
+        held = [await opened(server) for opened in (half_head, half_head, lambda each: idle(each, "127.0.0.2"))]
+        kept = await idle(server, "127.0.0.1")
+        kept[1].write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await asyncio.wait_for(kept[0].readuntil(b"\r\n\r\n"), PATIENCE)
+        for place in ("127.0.0.1", "127.0.0.2", "127.0.0.1"):
+            assert await is_served(server, place)
+        # The oldest was closed for the first of them, which has left a place for the next ones.
+        assert not await asyncio.wait_for(held[0][0].read(), PATIENCE)
+        for reader, _ in held[1:]:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.01)
+        for _, writer in [*held, kept]:
             writer.close()
         async with asyncio.timeout(PATIENCE):
-            while server._present:
+            while len(server._admission):
                 await asyncio.sleep(0.01)
         assert await is_served(server, "127.0.0.1")
-    assert "too many connections" in caplog.text
 
 
 async def test_a_hundred_concurrent_clients_get_their_tokens(token_server):
@@ -409,7 +419,7 @@ async def test_it_can_start_and_stop_repeatedly_on_one_port_without_leaks(token_
             await slow.drain()
             assert (await http.get("/health")).status_code == 200
         assert not server.is_open
-        assert not server._present
+        assert len(server._admission) == 0
         idle.close()
         slow.close()
     async with asyncio.timeout(PATIENCE):

@@ -1,5 +1,7 @@
 """Counts the connections of clients by address and agent, and holds the deadlines of silent ones.
 
+All loopback addresses count as one, and so does an IPv6 network of one owner.
+
 A connection is silent until its client is identified. Silent connections are counted separately, and each of their
 steps has a deadline. Times are seconds of a monotonic clock.
 """
@@ -9,6 +11,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
+
+from wirekey.identity.throttle import neighbourhood
 
 
 class Step(StrEnum):
@@ -71,8 +75,9 @@ class ClientConnections:
 
         That one is forgotten at once: others may be opened before its end is reported, and each must replace another.
         """
-        self.silent[connection] = Waiting(address, now)
-        alike = self.of_address[address]
+        place = neighbourhood(address)
+        self.silent[connection] = Waiting(place, now)
+        alike = self.of_address[place]
         alike[connection] = None
         if len(alike) <= most:
             return None
@@ -116,7 +121,7 @@ class ClientConnections:
         """Count a connection for its agent. Return False if the agent has too many connections from this address."""
         if connection in self.proven:
             return True
-        whose = (address, agent)
+        whose = (neighbourhood(address), agent)
         if self.by_agent[whose] >= most:
             return False
         self._end_silence(connection)

@@ -24,7 +24,7 @@ from wirekey.local_response import LocalResponse, local_error
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from tornado.httputil import RequestStartLine
@@ -231,12 +231,22 @@ class StreamOutlet:
 
 
 class HeadCheck(HTTPMessageDelegate):
-    """Refuses an invalid head with a reason, and passes others on to `following`, which is tornado's own delegate."""
+    """Refuses an invalid head with a reason, and passes others on to `following`, which is tornado's own delegate.
 
-    def __init__(self, connection: HTTP1Connection, following: HTTPMessageDelegate, patience: float) -> None:
+    `request_read` is called when the whole request was read.
+    """
+
+    def __init__(
+        self,
+        connection: HTTP1Connection,
+        following: HTTPMessageDelegate,
+        patience: float,
+        request_read: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connection = connection
         self._following = following
         self._patience = patience
+        self._request_read = request_read
 
     def headers_received(self, start_line: object, headers: HTTPHeaders) -> Awaitable[None] | None:
         """Check the head."""
@@ -262,6 +272,7 @@ class HeadCheck(HTTPMessageDelegate):
 
     def finish(self) -> None:
         """Pass the end of the request on."""
+        self._request_read()
         self._following.finish()
 
     def on_connection_close(self) -> None:

@@ -12,7 +12,6 @@ import logging
 import socket
 import sys
 import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from wirekey.console.admission import Admission, Admitted
 from wirekey.console.handler import ConsoleHandler, HeadCheck
 from wirekey.console.local_request import HEAD_BYTES
 from wirekey.proxy_protocol import LONGEST_HEADER, ProxyHeaderError, is_in, parse_proxy_header
@@ -62,6 +62,15 @@ class ServerLimits:
     of_one_address: int = 256
 
 
+@dataclass(slots=True)
+class Undecided:
+    """A connection that has sent nothing yet. `patience` ends it."""
+
+    address: str
+    admitted: Admitted
+    patience: asyncio.TimerHandle
+
+
 class Server(HTTPServer):
     """Accepts and serves connections to `place`. For one event loop: call `open` and `close` within it."""
 
@@ -80,8 +89,9 @@ class Server(HTTPServer):
         self._proxies = proxies
         self._bounds = bounds or ServerLimits()
         self._listening: list[socket.socket] = []
-        self._undecided: dict[tuple[socket.socket, str], asyncio.TimerHandle] = {}
-        self._present: Counter[str] = Counter()
+        self._undecided: dict[socket.socket, Undecided] = {}
+        self._admission = Admission(self._bounds.connections, self._bounds.of_one_address)
+        self._admitted: dict[IOStream, Admitted] = {}
         self._warned_at = 0.0
         handler = (r".*", ConsoleHandler, {"respond": respond, "patience": self._bounds.response})
         super().initialize(
@@ -121,22 +131,28 @@ class Server(HTTPServer):
         for one in sockets:
             self._loop.remove_reader(one)
             one.close()
-        for waiting, address in list(self._undecided):
-            self._decide(waiting, address, serve=False)
+        for waiting in list(self._undecided):
+            self._decide(waiting, serve=False)
         await self.close_all_connections()
 
     # For tornado.
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HeadCheck:
         """Return the delegate of a request."""
+        assert isinstance(server_conn, HTTP1ServerConnection)
         assert isinstance(request_conn, HTTP1Connection)
-        return HeadCheck(request_conn, super().start_request(server_conn, request_conn), self._bounds.response)
+        following = super().start_request(server_conn, request_conn)
+        if (admitted := self._admitted.get(server_conn.stream)) is None:
+            return HeadCheck(request_conn, following, self._bounds.response)  # closed in the meantime
+        self._admission.request_ended(admitted)
+        return HeadCheck(request_conn, following, self._bounds.response, lambda: self._admission.request_read(admitted))
 
     def on_close(self, server_conn: object) -> None:
         """Forget a closed connection."""
         super().on_close(server_conn)
         assert isinstance(server_conn, HTTP1ServerConnection)
-        self._leave(str(server_conn.context))
+        if admitted := self._admitted.pop(server_conn.stream, None):
+            self._admission.leave(admitted)
 
     # Connections.
 
@@ -160,58 +176,58 @@ class Server(HTTPServer):
             self._loop.add_reader(listening, self._accept, listening)
 
     def _admit(self, connection: socket.socket, address: str) -> None:
-        if self._present.total() >= self._bounds.connections or self._present[address] >= self._bounds.of_one_address:
-            self._warn(f"has too many connections; one from {address} was closed")
+        is_full = len(self._admission) >= self._bounds.connections
+        admitted = self._admission.admit(address, lambda: self._decide(connection, serve=False))
+        if admitted is None or is_full:
+            self._warn(f"has too many connections; one was closed as one from {address} was opened")
+        if admitted is None:
             connection.close()
             return
-        self._present[address] += 1
         connection.setblocking(False)
-        patience = self._loop.call_later(self._bounds.head, self._decide, connection, address, False)
-        self._undecided[connection, address] = patience
+        patience = self._loop.call_later(self._bounds.head, self._decide, connection, False)
+        self._undecided[connection] = Undecided(address, admitted, patience)
         if is_in(address, self._proxies):
-            self._loop.add_reader(connection, self._read_header, connection, address)
+            self._loop.add_reader(connection, self._read_header, connection)
         else:
-            self._loop.add_reader(connection, self._decide, connection, address, True)
+            self._loop.add_reader(connection, self._decide, connection, True)
 
-    def _read_header(self, connection: socket.socket, address: str) -> None:
+    def _read_header(self, connection: socket.socket) -> None:
         """Read the header of the PROXY protocol, and go on with the client that it names."""
+        undecided = self._undecided[connection]
         try:
             received = connection.recv(HEADER_BYTES, socket.MSG_PEEK)
             header = parse_proxy_header(received)
             if header is None and received:
                 # What was received stays there, so its arrival must not be awaited again at once.
                 self._loop.remove_reader(connection)
-                self._loop.call_later(HEADER_PAUSE, self._await_header, connection, address)
+                self._loop.call_later(HEADER_PAUSE, self._await_header, connection)
                 return
             if header is None:
                 raise ConnectionRefusedError
             connection.recv(header.size)
         except (OSError, ProxyHeaderError) as error:
             if not isinstance(error, BlockingIOError):
-                self._warn(f"closed a connection from {address} without a valid header of the PROXY protocol")
-                self._decide(connection, address, serve=False)
+                self._warn(f"closed a connection from {undecided.address} without a valid header of the PROXY protocol")
+                self._decide(connection, serve=False)
             return
-        self._undecided.pop((connection, address)).cancel()
+        if header.client:
+            undecided.address = header.client[0]
+            if not self._admission.move(undecided.admitted, undecided.address):
+                self._decide(connection, serve=False)
+                return
+        undecided.patience.cancel()
+        undecided.patience = self._loop.call_later(self._bounds.head, self._decide, connection, False)
         self._loop.remove_reader(connection)
-        self._leave(address)
-        client = header.client[0] if header.client else address
-        self._present[client] += 1
-        patience = self._loop.call_later(self._bounds.head, self._decide, connection, client, False)
-        self._undecided[connection, client] = patience
-        self._loop.add_reader(connection, self._decide, connection, client, True)
+        self._loop.add_reader(connection, self._decide, connection, True)
 
-    def _await_header(self, connection: socket.socket, address: str) -> None:
-        if (connection, address) in self._undecided:
-            self._loop.add_reader(connection, self._read_header, connection, address)
+    def _await_header(self, connection: socket.socket) -> None:
+        if connection in self._undecided:
+            self._loop.add_reader(connection, self._read_header, connection)
 
-    def _leave(self, address: str) -> None:
-        self._present[address] -= 1
-        if not self._present[address]:
-            del self._present[address]
-
-    def _decide(self, connection: socket.socket, address: str, serve: bool) -> None:
+    def _decide(self, connection: socket.socket, serve: bool) -> None:
         """Serve a connection that has sent data. One that sends TLS is closed at once, so that the client notices."""
-        self._undecided.pop((connection, address)).cancel()
+        undecided = self._undecided.pop(connection)
+        undecided.patience.cancel()
         self._loop.remove_reader(connection)
         try:
             if not serve or connection.recv(1, socket.MSG_PEEK) == TLS_RECORD:
@@ -219,9 +235,11 @@ class Server(HTTPServer):
             stream = IOStream(connection, max_buffer_size=BUFFER)
         except OSError:
             connection.close()
-            self._leave(address)
+            self._admission.leave(undecided.admitted)
         else:
-            self.handle_stream(stream, (address,))
+            undecided.admitted.close = stream.close
+            self._admitted[stream] = undecided.admitted
+            self.handle_stream(stream, (undecided.address,))
 
     def _warn(self, what: str) -> None:
         now = time.monotonic()

@@ -56,6 +56,7 @@ async def done(waiting):
 
 async def test_intent_then_outcome(audit, services, flow):
     await done(audit.requestheaders(flow))
+    services.calls.state(flow).was_sent = True
     flow.response = tflow.tresp(status_code=200)
     audit.response(flow)
     assert services.store.recorded == [("intent", "allow", None), ("outcome", 200, "completed")]
@@ -73,9 +74,18 @@ async def test_a_call_decided_by_its_body_is_recorded_once_after_the_body(audit,
 @pytest.mark.parametrize(("status", "outcome"), [(200, "completed"), (302, "completed"), (429, "upstream_error")])
 async def test_the_outcome_follows_from_the_status(audit, services, flow, status, outcome):
     await done(audit.requestheaders(flow))
+    services.calls.state(flow).was_sent = True
     flow.response = tflow.tresp(status_code=status)
     audit.response(flow)
     assert services.store.recorded[-1] == ("outcome", status, outcome)
+
+
+async def test_a_response_to_a_call_that_was_not_sent_completes_only_what_wirekey_responds_to(audit, services, flow):
+    for responds_here, outcome in ((False, "interrupted"), (True, "completed")):
+        services.calls.find_or_open(flow).responds_here = responds_here
+        flow.response = tflow.tresp(status_code=200)
+        audit.response(flow)
+        assert services.store.recorded.pop()[-1] == outcome
 
 
 async def test_an_outcome_reported_by_the_wire_layer_is_kept(audit, services, flow):

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from tests.raw_client import RawClient, RawResponse, some_delivery
-from tests.running import SimulatorThread, Wirekey, wirekey_behind
+from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wirekey_behind
+from tests.secrecy.conftest import ServeWeb
+from tests.threats.mitmweb_page import Page
 from wirekey.call import new_call_id
 
 OPENAI = "api.openai.com"
@@ -84,3 +86,22 @@ def stage(running_stage) -> Stage:
     running_stage.simulator.forget()
     running_stage.began = beginning()
     return running_stage
+
+
+@pytest.fixture(scope="package")
+def web_stage(running_stage, tmp_path_factory):
+    """A Wirekey with mitmweb's page, before the same simulator."""
+    proxy = ServeWeb(tmp_path_factory.mktemp("web"), behind(running_stage.simulator), environ=KEY_ENVIRONMENT)
+    stage = Stage(running_stage.simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
+    stage.page = Page(*proxy.web)
+    yield stage
+    proxy.stop()
+
+
+@pytest.fixture
+def web(web_stage):
+    web_stage.simulator.forget()
+    web_stage.began = beginning()
+    yield web_stage
+    web_stage.page("PUT", "/options", json={"intercept": None})
+    web_stage.page("POST", "/clear")

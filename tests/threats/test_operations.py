@@ -1,10 +1,11 @@
-"""THREATS C14, C15 and 2.7: mitmproxy's own means, its page among them, undo nothing; no raw bytes in the log."""
+"""THREATS C14, C15, R50 and 2.7: mitmproxy's own means, its page among them, undo nothing; no raw bytes in the log."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
+import signal
 import sqlite3
 import threading
 from pathlib import Path
@@ -14,55 +15,13 @@ import pytest
 
 from tests.raw_client import CHAT, post
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind, wait_for
-from tests.secrecy.conftest import BUNDLE, Plain, ServeWeb
+from tests.secrecy.conftest import BUNDLE, Plain
 from tests.threats.conftest import OPENAI, Stage, beginning
+from tests.threats.mitmweb_page import answered_flow
 from wirekey.ca import authority
 from wirekey.config import load, provider_hosts
 
 STREAM = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}],"stream":true}'
-
-
-class Page:
-    """mitmweb's API, as its page in a browser uses it."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
-        self.client.cookies["_mitmproxy_xsrf"] = self.client.headers["X-XSRFToken"] = "c0ffee"
-
-    def __call__(self, method: str, path: str, **content) -> httpx.Response:
-        return self.client.request(method, path, **content)
-
-    def flows(self) -> list[dict]:
-        return self("GET", "/flows").json()
-
-    def option(self, name: str):
-        return self("GET", "/options").json()[name]["value"]
-
-
-@pytest.fixture(scope="module")
-def web_stage(running_stage, tmp_path_factory):
-    """A Wirekey with mitmweb's page, before the same simulator."""
-    proxy = ServeWeb(tmp_path_factory.mktemp("web"), behind(running_stage.simulator), environ=KEY_ENVIRONMENT)
-    stage = Stage(running_stage.simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
-    stage.page = Page(*proxy.web)
-    yield stage
-    proxy.stop()
-
-
-@pytest.fixture
-def web(web_stage):
-    web_stage.simulator.forget()
-    web_stage.began = beginning()
-    yield web_stage
-    web_stage.page("PUT", "/options", json={"intercept": None})
-    web_stage.page("POST", "/clear")
-
-
-def answered_flow(web) -> dict:
-    """Make a call that gets a response, and return its flow."""
-    assert web.ask(post()).status == 200
-    wait_for(lambda: web.page.flows() and web.page.flows()[-1]["response"]["timestamp_end"], "the flow")
-    return web.page.flows()[-1]
 
 
 # Secrets in flows. That they are nowhere else is for tests/secrecy to show.
@@ -127,23 +86,15 @@ def test_W2_the_page_is_on_loopback_only_and_requires_its_token(web):
 def test_W3_W4_a_replay_gets_no_key_and_reaches_no_provider(web):
     flow = answered_flow(web)
     web.simulator.forget()
-    began = beginning()
     changed = {"request": {"path": "/v1/models", "method": "GET", "headers": [["Host", OPENAI]], "content": ""}}
     assert web.page("PUT", f"/flows/{flow['id']}", json=changed).status_code == 200
-    assert web.page("POST", f"/flows/{flow['id']}/replay").status_code == 200
-    event = web.proxy.finished_event(began)
-    assert (event["status"], event["policy_result"]) == (403, "deny")
-    assert event["policy_reason"].startswith("replay_refused")
-    assert web.nothing_arrived()
-
-
-def test_W4_a_call_cannot_be_replayed_because_its_body_is_not_kept(web):
-    flow = answered_flow(web)
-    web.simulator.forget()
-    web.page("POST", f"/flows/{flow['id']}/replay")
-    wait_for(lambda: "Can't replay flow with missing content" in web.page("GET", "/events").text, "mitmproxy's word")
+    answer = web.page("POST", f"/flows/{flow['id']}/replay")
+    assert answer.status_code == 403
+    assert "Wirekey replays no flows" in answer.text
+    web.began = beginning()
     assert web.ask(post(path="/v1/models", method="GET", body=b"")).status == 200
     assert web.arrived().target == "/v1/models"
+    assert web.event()["path"] == "/v1/models", "and no other call is recorded"
 
 
 def intercepted(web, request=None):
@@ -285,6 +236,8 @@ HOSTILE = {
     "anticache": True,
     "anticomp": True,
     "server_replay": ["/tmp/flows"],
+    "onboarding": True,
+    "onboarding_host": "api.openai.com",
     "client_replay": ["/tmp/flows"],
     "confdir": "/tmp",
     "mode": ["socks5@127.0.0.1:0"],
@@ -306,7 +259,7 @@ def test_W7_W8_each_option_that_wirekey_depends_on_is_tried():
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_W7_W8_an_option_that_wirekey_depends_on_cannot_change_while_it_runs(web, name):
+def test_R50_W7_W8_an_option_that_wirekey_depends_on_cannot_change_while_it_runs(web, name):
     before = web.page("GET", "/options").json()
     answer = web.page("PUT", "/options", json={name: HOSTILE[name]})
     assert answer.status_code == 400
@@ -314,21 +267,6 @@ def test_W7_W8_an_option_that_wirekey_depends_on_cannot_change_while_it_runs(web
     assert name in answer.text
     assert "canary" not in answer.text
     assert web.page("GET", "/options").json() == before
-
-
-@pytest.mark.parametrize("option", ["save_stream_file", "hardump"])
-def test_C14_saved_flows_contain_no_secret_and_no_content(web, option, tmp_path):
-    file = tmp_path / "flows"
-    assert web.page("PUT", "/options", json={option: str(file)}).status_code == 200
-    assert web.page.option(option) == str(file)
-    assert web.ask(post()).status == 200
-    web.page("PUT", "/options", json={option: None if option == "save_stream_file" else ""})
-    assert web.ask(post()).status == 200
-    if option == "save_stream_file":
-        content = file.read_bytes()
-        assert b"/v1/chat/completions" in content
-        assert PROVIDER_KEYS["openai"].encode() not in content
-        assert b"hello" not in content
 
 
 @pytest.fixture(scope="module")
@@ -348,6 +286,7 @@ def start_plain(prepared, tmp_path, running_stage, *options, environ=None):
 
 
 AT_START = [
+    "onboarding_host=api.openai.com",
     "ssl_insecure=true",
     "proxy_debug=true",
     "map_remote=|api.openai.com|evil.example",
@@ -357,11 +296,26 @@ AT_START = [
 
 
 @pytest.mark.parametrize("option", AT_START)
-def test_W7_W8_mitmdump_with_a_hostile_option_does_not_start(prepared, tmp_path, running_stage, option):
+def test_R50_W7_W8_mitmdump_with_a_hostile_option_does_not_start(prepared, tmp_path, running_stage, option):
     with pytest.raises(AssertionError, match="ended with 1") as ended:
         start_plain(prepared, tmp_path, running_stage, "--set", option)
     assert "Wirekey refuses" in str(ended.value)
     assert option.partition("=")[0] in str(ended.value)
+
+
+def test_C14_flows_that_are_saved_contain_no_secret_and_no_content(prepared, tmp_path, running_stage):
+    saved, har = tmp_path / "flows", tmp_path / "flows.har"
+    proxy = start_plain(prepared, tmp_path, running_stage, "-w", str(saved), "--set", f"hardump={har}")
+    proxy.certs = prepared / "certs"
+    try:
+        assert Stage(running_stage.simulator, proxy, proxy.add_agent("alice"), "").ask(post()).status == 200
+    finally:
+        proxy.stop(signal.SIGINT)
+    for file in (saved, har):
+        content = file.read_bytes()
+        assert b"/v1/chat/completions" in content
+        assert PROVIDER_KEYS["openai"].encode() not in content
+        assert b"hello" not in content
 
 
 def test_W8_options_in_mitmproxys_own_file_are_checked_too(prepared, tmp_path, running_stage):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from wirekey.call import Call
 
+FOREIGN_RESPONSE = "foreign_response: another addon of mitmproxy responded, and nothing was sent to the provider"
+
 
 class Audit(AdmittingAddon):
     """Records calls and tunnels, and refuses a call that cannot be recorded.
@@ -62,13 +64,15 @@ class Audit(AdmittingAddon):
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Record the outcome of a call whose response is complete."""
-        call = self.remove(flow)
-        if call is None:
+        state, call = self.calls.find(flow), self.remove(flow)
+        if state is None or call is None:
             return
         if call.status is None and flow.response:
             call.status = flow.response.status_code
         if call.outcome is None:
             call.outcome = outcome_of(call)
+        if call.outcome is Outcome.COMPLETED and not (state.was_sent or state.responds_here):
+            call.outcome, call.policy_reason = Outcome.INTERRUPTED, FOREIGN_RESPONSE
         self.conclude(flow, call)
 
     def error(self, flow: http.HTTPFlow) -> None:

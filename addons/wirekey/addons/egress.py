@@ -53,6 +53,13 @@ HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TLS_RECORD_START = 3
 """The number of bytes that tell a TLS record from other protocols: its type and version."""
 
+REPLAY_REFUSED = Refusal(
+    403,
+    "replay_refused",
+    "Wirekey sends no credential with a request that was replayed, or loaded from a file. Send the request again from "
+    "the program.",
+)
+
 
 class Egress(Addon):
     """Refuses hosts, ports, addresses and request heads that are not allowed, and chooses the protocol layers.
@@ -146,12 +153,8 @@ class Egress(Addon):
         """Check host, names, method and headers of a request."""
         request = flow.request
         provider = self.services.settings.hosts.get(request.host)
-        if flow.is_replay:
-            raise Refusal(
-                403,
-                "replay_refused",
-                "Wirekey sends no credential with a replayed request. Send the request again from the program.",
-            )
+        if flow.is_replay or not flow.live:
+            raise REPLAY_REFUSED
         if request.scheme != "https" or provider is None:
             raise Refusal(
                 403,

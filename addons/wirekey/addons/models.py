@@ -124,6 +124,7 @@ class Models(AdmittingAddon):
         """Set the response of a call, with its body beside the flow."""
         body = msgspec.json.encode(document)
         call.policy_result, call.status, call.response_bytes = "allow", 200, len(body)
+        self.calls.state(flow).responds_here = True
         headers = {"content-type": "application/json", "cache-control": "no-store", "x-wirekey-request-id": call.id}
         if self.services.settings.simulated:
             headers["x-wirekey-simulated"] = "true"

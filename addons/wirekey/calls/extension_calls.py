@@ -164,7 +164,7 @@ def respond(calls: Calls, flow: http.HTTPFlow, response: Response, name: str) ->
     """Set the response of a hook, with its body beside the flow. The call is recorded, unless it is a preflight."""
     state = calls.find(flow)
     if state is not None:
-        call = state.call
+        call, state.responds_here = state.call, True
         call.status, call.response_bytes = response.status, len(response.body)
         call.policy_reason = f"extension: {name} responded"
         denied = response.status >= 400

@@ -81,6 +81,10 @@ class CallState:
     plan: RetryPlan | None = None
     attempt: AttemptState | None = None
     """The attempt that is under way or was the last; None before the first."""
+    was_sent: bool = False
+    """Whether the wire layer has sent the request, or is about to."""
+    responds_here: bool = False
+    """Whether Wirekey or an extension responds in place of a provider."""
     response_recorded: bool = False
     """Whether the status of the response is already in the key's pool: it was recorded to decide on a retry."""
     original_target: bytes = field(default=b"", repr=False)

@@ -157,6 +157,7 @@ class CallDelegate:
             state.call.outcome = Outcome.INTERRUPTED
             raise refusal
         request = wire_request(state, server, self.services.signatures, keep=keep)
+        state.was_sent = True
         if state.hold:
             state.hold.sent = True
         return request

@@ -28,6 +28,7 @@ from wirekey.server.config_checks import check_file_access
 from wirekey.server.draining import drain
 from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.local_programs import bridge_settings, with_local_programs
+from wirekey.server.mitmweb_page import refuse_flows_of_files
 from wirekey.server.opened_services import open_services
 from wirekey.server.proxied_connections import read_headers_from
 from wirekey.server.reload import Reloader
@@ -169,7 +170,7 @@ class Lifecycle:
         if "bedrock" in config.providers.model_fields_set:
             self.services.signatures.load()
         start_warnings.warn_of_uncovered_hosts(self.authority, first.hosts)
-        self.fixed_options = options.fixed()
+        self.fixed_options = options.fixed_at_start()
 
     def _take_state(self, config: Config, undo: contextlib.ExitStack) -> StateLock | SupervisorLock:
         """Lock the state folder and check the addresses, which the supervisor of a worker has done."""
@@ -207,6 +208,8 @@ class Lifecycle:
         """Open the listeners once mitmproxy runs."""
         if not self.opened:
             return  # the reason is logged, and makes mitmproxy exit
+        self.fixed_options = options.fixed()
+        refuse_flows_of_files(ctx.master)
         try:
             await self.listen()
         except Exception as error:

@@ -131,6 +131,9 @@ class Facts:
     """What the request asks for that changes the price."""
     paid_tools: ToolUses = ()
     """The tools with a fee that the request offers, with the most uses that it allows."""
+    reads_elsewhere: bool = False
+    """Whether the provider may read input that is not in the request: earlier responses, files, pages, what its own
+    tools find. For quotas; not in the audit event."""
 
 
 @dataclass(slots=True)

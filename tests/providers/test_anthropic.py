@@ -96,7 +96,10 @@ REQUESTS = [
             "messages": [USER, {"role": "assistant", "content": [{"type": "text", "text": "system"}]}],
             "tools": [WEATHER, {"type": "web_search_20250305", "name": "web_search"}, {"type": "toolset_1"}],
         },
-        Facts("claude-sonnet-4-5", True, 2, True, True, 3, 9, ("get_weather", "web_search", "toolset_1")),
+        Facts(
+            *("claude-sonnet-4-5", True, 2, True, True, 3, 9, ("get_weather", "web_search", "toolset_1")),
+            reads_elsewhere=True,
+        ),
     ),
     (
         MESSAGES,

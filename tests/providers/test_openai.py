@@ -135,7 +135,7 @@ REQUESTS = [
     (
         CHAT,
         {"model": "o3", "messages": [{"role": "developer", "content": "x"}], "web_search_options": {"a": 1}},
-        Facts("o3", False, 1, True, True, 1, None, ("web_search",)),
+        Facts("o3", False, 1, True, True, 1, None, ("web_search",), reads_elsewhere=True),
     ),
     (
         CHAT,
@@ -154,7 +154,7 @@ REQUESTS = [
             "input": [USER, {"type": "message", "role": "system", "content": "x"}],
             "tools": [{"type": "function", **WEATHER}, {"type": "web_search"}],
         },
-        Facts("gpt-5", False, 2, True, True, 2, None, ("get_weather", "web_search")),
+        Facts("gpt-5", False, 2, True, True, 2, None, ("get_weather", "web_search"), reads_elsewhere=True),
     ),
     ("/v1/completions", {"model": "m", "prompt": "x", "max_tokens": 3}, Facts("m", message_count=1, max_tokens=3)),
     ("/v1/completions", {"model": "m", "prompt": ["x", "y"], "stream": True}, Facts("m", True, 2, asks_usage=False)),
@@ -321,7 +321,7 @@ CALLS = {
     ),
     "response": (
         lambda c: c.responses.create(model="m", input="hä", tools=[{"type": "web_search"}]),
-        ("responses", Facts("m", False, 1, False, True, 1, None, ("web_search",))),
+        ("responses", Facts("m", False, 1, False, True, 1, None, ("web_search",), reads_elsewhere=True)),
     ),
     "stored response": (lambda c: c.responses.retrieve("resp_1", stream=True), ("responses.get", None)),
     "embedding": (lambda c: c.embeddings.create(model="m", input=["a"]), ("embeddings", Facts("m"))),

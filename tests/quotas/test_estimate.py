@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from wirekey.body import Body
 from wirekey.metering.cost import Price, Prices, cost_usd, current_prices
 from wirekey.operation import Facts, Kind, Operation, Usage
 from wirekey.providers import PROVIDERS
+from wirekey.providers.context_windows import LARGEST
 from wirekey.providers.output_limits import UNKNOWN, output_limit
 from wirekey.quotas.estimate import NOTHING, EstimatedRequest, Use, largest_use, nanodollars, real_use
 
@@ -60,6 +63,12 @@ def test_the_longest_response_depends_on_the_model(model, limit):
         # What no provider accepts reserves no more than the longest response of any model.
         (Facts(max_tokens=10**12, choices=10**9), 0, None, 1 + 4096, 1.25e-6 + 128 * UNKNOWN * 10e-6),
         (Facts(max_tokens=-5), 0, None, 1 + 4096, 1.25e-6 + 16_384 * 10e-6),
+        # A limit of 0 is none: some providers refuse it, others write as much as they can.
+        (Facts(max_tokens=0), 0, None, 1 + 4096, 1.25e-6 + 16_384 * 10e-6),
+        (Facts(max_tokens=0), 0, 50, 1 + 50, 1.25e-6 + 50 * 10e-6),
+        # Input that is not in the request may fill the whole context: but a limit per minute reserves what is usual.
+        (Facts(max_tokens=100, reads_elsewhere=True), 30, None, 11 + 4096 + 100, 10_000 * 1.25e-6 + 100 * 10e-6),
+        (Facts(max_tokens=100, reads_elsewhere=True), 900_000, None, 10_100, 10_000 * 1.25e-6 + 100 * 10e-6),
     ],
 )
 def test_the_largest_use_is_the_request_and_the_longest_response(facts, size, cap, tokens, cost):
@@ -75,6 +84,28 @@ def test_a_call_that_generates_nothing_is_free():
 def test_the_cost_of_a_model_without_a_price_is_unknown():
     found = largest_use(EstimatedRequest(CHAT, Facts(max_tokens=9), "my-model", 30), None)
     assert found == Use(20, None)
+
+
+def test_R42_input_elsewhere_of_a_model_without_a_known_window_is_the_largest_known_one():
+    prices = replace(PRICES, context=None)
+    facts = Facts(max_tokens=100, reads_elsewhere=True)
+    found = largest_use(EstimatedRequest(CHAT, facts, "a-model-of-next-year", 30), prices)
+    assert found.cost == pytest.approx((LARGEST * 1.25e-6 + 100 * 10e-6) * 1e9, abs=1)
+
+
+def test_R42_input_elsewhere_is_reserved_at_the_dearest_price_that_it_can_have():
+    prices = replace(PRICES, audio_input=Price(40.0))
+    for elsewhere, price, tokens in ((True, 40e-6, 10_000), (False, 1.25e-6, 11)):
+        facts = Facts(max_tokens=100, reads_elsewhere=elsewhere)
+        found = largest_use(EstimatedRequest(CHAT, facts, "gpt-4o", 30), prices)
+        assert found.cost == pytest.approx((tokens * price + 100 * 10e-6) * 1e9, abs=1)
+
+
+def test_R42_input_elsewhere_has_the_price_of_a_long_context():
+    prices = replace(PRICES, input=Price(1.0, ((200_000, 2.0),)), cache_write=None, context=1_000_000)
+    facts = Facts(max_tokens=100, reads_elsewhere=True)
+    found = largest_use(EstimatedRequest(CHAT, facts, "m", 30), prices)
+    assert found.cost == pytest.approx((1_000_000 * 2e-6 + 100 * 10e-6) * 1e9, abs=1)
 
 
 RESERVED = Use(5000, 7_000_000)
@@ -100,6 +131,25 @@ RESERVED = Use(5000, 7_000_000)
 )
 def test_the_real_use_is_what_the_provider_counted(operation, status, usage, cost, used):
     assert real_use(RESERVED, operation, status, usage, cost) == used
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost", "used"),
+    [
+        (Usage(100, 1), 0.001, RESERVED),
+        (Usage(100, None), None, RESERVED),
+        (None, None, RESERVED),
+        # What was counted so far may be more than was reserved.
+        (Usage(9000, 1), 0.009, Use(9001, 9_000_000)),
+    ],
+)
+def test_R42_counts_from_the_middle_of_a_response_never_lower_what_was_reserved(usage, cost, used):
+    assert real_use(RESERVED, CHAT, 200, usage, cost, is_final=False) == used
+
+
+@pytest.mark.parametrize(("cost", "used"), [(None, Use(5000, None)), (0.001, Use(5000, 1_000_000))])
+def test_counts_from_the_middle_of_a_response_of_unknown_price_stay_unknown(cost, used):
+    assert real_use(Use(5000, None), CHAT, 200, Usage(100, 1), cost, is_final=False) == used
 
 
 @given(

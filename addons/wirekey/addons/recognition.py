@@ -18,7 +18,7 @@ from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.companions import companion_operation
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
-from wirekey.realtime.handshake import HOOKS_NEED_HTTP, NO_WEBSOCKET, UPGRADE_REFUSED, route_needs_http
+from wirekey.realtime.handshake import HOOKS_NEED_HTTP, NO_WEBSOCKET, ROUTE_NEEDS_HTTP, UPGRADE_REFUSED
 from wirekey.routing.routes import not_enabled
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Recognition(Addon):
             if "upgrade" not in request.headers:
                 raise NO_WEBSOCKET
             operation = PROVIDERS[call.provider].read_upgrade(operation, read_query(query))
-            self.check_connection(call, operation, request.headers)
+            self.check_connection(call, operation)
         call.operation = operation
         call.reads_body = operation.body in READ_BODIES
         if call.reads_body:
@@ -82,14 +82,14 @@ class Recognition(Addon):
             flow.request.stream = operation.body in STREAMED_BODIES
             self.admit(flow, call)
 
-    def check_connection(self, call: Call, operation: Operation, headers: http.Headers) -> None:
+    def check_connection(self, call: Call, operation: Operation) -> None:
         """Raise Refusal(426) if the requests that a connection would carry must come by HTTP."""
         if operation.name not in HTTP_INSTEAD:
             return
         if any(hook.on_request is not None for hook in self.services.settings.request_hooks):
             raise HOOKS_NEED_HTTP
-        if (model := self.services.http_conversations.model_of(call, headers)) is not None:
-            raise route_needs_http(model)
+        if self.services.http_only.has(call):
+            raise ROUTE_NEEDS_HTTP
 
     def check_body_head(self, flow: http.HTTPFlow) -> None:
         """Raise Refusal if the body is too long or compressed; reserve memory for a body of known length."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.operation import CONNECTIONS, CONVERSATIONS, FORMAT_OF, OTHER_COUNTS, Kind
+from wirekey.providers.context_windows import context_window
 from wirekey.providers.output_limits import UNKNOWN, output_limit
 from wirekey.quotas.definition import NANODOLLARS
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
 BYTES_PER_TOKEN = 3
 """Fewer than English text and JSON have, so that the estimate is not too low."""
-LONGEST_EXPECTED_OUTPUT = 4096
-"""Output tokens that a limit per minute reserves at most. A longer response is charged when it ends."""
+LONGEST_EXPECTED = 4096
+"""Tokens of output, and of input that is not in the request, that a limit per minute reserves at most. A longer
+response or input is charged when the call ends."""
 
 MOST_CHOICES = 128
 """OpenAI's limit of `n`. A larger number is refused by the provider, and must not reserve a whole budget."""
@@ -58,31 +60,34 @@ def largest_use(request: EstimatedRequest, prices: Prices | None) -> Use:
     """Return the largest use of a call. `prices`: those of the model that is sent, None if it has no list price."""
     if not generates(request.operation):
         return NOTHING
-    context = prices.context if prices else None
-    read = request.body_bytes // BYTES_PER_TOKEN + 1
-    if context is not None:
-        read = min(read, context)
+    window = context_window(request.model or "", prices.context if prices else None)
+    inside = min(request.body_bytes // BYTES_PER_TOKEN + 1, window)
+    read = window if request.facts and request.facts.reads_elsewhere else inside
     written = largest_output(request)
-    tokens = read + min(written, LONGEST_EXPECTED_OUTPUT)
+    tokens = min(read, inside + LONGEST_EXPECTED) + min(written, LONGEST_EXPECTED)
     if prices is None:
         return Use(tokens, None)
-    return Use(tokens, nanodollars(largest_cost(prices, read, written)))
+    return Use(tokens, nanodollars(largest_cost(prices, read, written, is_inside=read == inside)))
 
 
 def largest_output(request: EstimatedRequest) -> int:
-    """Return the most tokens that a response can have, in all its choices."""
+    """Return the most tokens that a response can have, in all its choices. A limit of 0 is none."""
     facts = request.facts
-    asked = [limit for limit in (facts.max_tokens if facts else None, request.cap) if limit is not None and limit >= 0]
+    asked = [limit for limit in (facts.max_tokens if facts else None, request.cap) if limit is not None and limit > 0]
     most = min([*asked, UNKNOWN]) if asked else output_limit(request.model or "")
     choices = (facts.choices if facts else None) or 1
     return most * max(1, min(choices, MOST_CHOICES))
 
 
-def largest_cost(prices: Prices, read: int, written: int) -> float:
-    """Return the cost in US dollars of so many tokens. Tokens that are written to a cache may cost more than others."""
-    inputs = [price.of(read, read) for price in (prices.input, prices.cache_write) if price is not None]
+def largest_cost(prices: Prices, read: int, written: int, *, is_inside: bool = True) -> float:
+    """Return the cost in US dollars of so many tokens. Tokens that are written to a cache may cost more than others.
+
+    `is_inside`: whether all input is in the request. Otherwise it may be audio, which has a price of its own.
+    """
+    kinds = (prices.input, prices.cache_write, None if is_inside else prices.audio_input)
+    inputs = [price.of(read, read) for price in kinds if price is not None]
     output = prices.output.of(written, read) if prices.output is not None else 0.0
-    return max(inputs, default=0.0) + output
+    return max(inputs, default=0.0) + output + prices.per_request
 
 
 def nanodollars(cost: float) -> int:
@@ -90,11 +95,20 @@ def nanodollars(cost: float) -> int:
     return -int(-cost * NANODOLLARS // 1)
 
 
-def real_use(reserved: Use, operation: Operation, status: int | None, usage: Usage | None, cost: float | None) -> Use:
+def real_use(  # what is known of an attempt, in the order of a response
+    reserved: Use,
+    operation: Operation,
+    status: int | None,
+    usage: Usage | None,
+    cost: float | None,
+    *,
+    is_final: bool = True,
+) -> Use:
     """Return the use of an attempt that was sent. Unknown use counts as it was reserved.
 
     `status` is that of the provider's response, None without a response; `cost` is in US dollars. A provider charges
-    nothing for an error.
+    nothing for an error. `is_final`: whether the provider had counted all when it reported `usage`. Counts from the
+    middle of a response raise what was reserved, and never lower it.
     """
     if status is not None and status >= 400:
         return NOTHING
@@ -104,4 +118,8 @@ def real_use(reserved: Use, operation: Operation, status: int | None, usage: Usa
     if usage is not None and usage.input_tokens is not None:
         is_complete = usage.output_tokens is not None or cost is not None
         tokens = usage.input_tokens + (usage.output_tokens or 0) if is_complete else tokens
-    return Use(tokens, reserved.cost if cost is None else nanodollars(cost))
+    charged = reserved.cost if cost is None else nanodollars(cost)
+    if is_final:
+        return Use(tokens, charged)
+    costs = (amount for amount in (charged, reserved.cost) if amount is not None)
+    return Use(max(tokens, reserved.tokens), max(costs, default=None))

@@ -57,7 +57,6 @@ from wirekey.wire.http2_goaway import UNPROCESSED
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
     CANNOT_SEND,
-    NOTHING_ASKED,
     UPSTREAM_RESET,
     UPSTREAM_UNREADABLE,
     body_too_slow,
@@ -734,8 +733,7 @@ class WireStream(HttpStream):
         self.discard_body()
         if isinstance(event, RequestProtocolError):
             if not is_over:
-                is_unasked = self.first_message is not None and not self.first_message.is_complete
-                self.delegate.report_end(self.flow, Outcome.CLIENT_CANCELLED, NOTHING_ASKED if is_unasked else None)
+                self.delegate.report_end(self.flow, Outcome.CLIENT_CANCELLED)
         elif not is_over and self.client_state != self.state_errored and not self.flow.error:
             if self.server_state == self.state_drain:
                 yield from self.send_request()

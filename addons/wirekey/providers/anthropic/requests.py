@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.model_name import MESSAGE_PARAMETERS
 from wirekey.operation import Facts, Kind, Operation
+from wirekey.providers.anthropic.references import reads_elsewhere
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import PathTable, plain_segment, read_rows
@@ -161,6 +162,7 @@ def _read_message_request(body: JsonObject) -> tuple[Facts, Tools]:
         max_tokens=max((limit for limit in limits if limit is not None), default=None),
         tools=tools.names,
         other_models=read_other_models(body, offered, model),
+        reads_elsewhere=reads_elsewhere(body, offered),
     )
     return facts, tools
 

@@ -18,6 +18,7 @@ from wirekey.model_name import CONVERSE_PARAMETERS
 from wirekey.operation import Facts, Kind
 from wirekey.providers.anthropic.requests import message_tools
 from wirekey.providers.bedrock import services as bedrock_services
+from wirekey.providers.bedrock.references import reads_elsewhere
 from wirekey.providers.brought_tools import tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
 from wirekey.providers.request_edits import (
@@ -233,6 +234,7 @@ def _read_converse(operation: Operation, data: JsonObject) -> Facts:
         max_tokens=config.integer("maxTokens") if config else None,
         tools=tools.names,
         other_models=read_other_models(own, offered, operation.model) if own else (),
+        reads_elsewhere=reads_elsewhere(operation.model, data, own, offered),
     )
 
 
@@ -252,6 +254,7 @@ def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
         max_tokens=_max_tokens(data),
         tools=tools.names,
         other_models=read_other_models(data, offered, operation.model),
+        reads_elsewhere=reads_elsewhere(operation.model, data, data, offered),
     )
 
 

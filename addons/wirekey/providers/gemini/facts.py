@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.operation import Facts, Operation
 from wirekey.providers.gemini.parameters import camel
+from wirekey.providers.gemini.references import interaction_reads_elsewhere, reads_elsewhere
 from wirekey.providers.other_models import others
 from wirekey.providers.request_json import (
     malformed,
@@ -15,7 +16,7 @@ from wirekey.providers.request_json import (
     read_object,
     refuse_lookalikes,
 )
-from wirekey.providers.tools import Named, collect, names_of
+from wirekey.providers.tools import Named, collect, first_tools, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,8 @@ def facts_of_contents(operation: Operation, data: JsonObject, model: str | None)
     config = data.child(one_of(data, "generationConfig", "generation_config"))
     if config:
         refuse_lookalikes(config, KEYS)
-    tools = collect(tool_names(data))
+    kinds: set[str] = set()
+    tools = collect(tool_names(data, kinds))
     return Facts(
         model=model,
         stream=operation.stream,
@@ -59,6 +61,7 @@ def facts_of_contents(operation: Operation, data: JsonObject, model: str | None)
         max_tokens=config.integer(one_of(config, "maxOutputTokens", "max_output_tokens")) if config else None,
         tools=tools.names,
         choices=config.integer(one_of(config, "candidateCount", "candidate_count")) if config else None,
+        reads_elsewhere=reads_elsewhere(data, kinds),
     )
 
 
@@ -79,7 +82,8 @@ def facts_of_batch(operation: Operation, data: JsonObject) -> Facts:
 
 def facts_of_interaction(data: JsonObject) -> Facts:
     """Return the facts of an interaction, whose tools have a type, and a name if they are functions."""
-    tools = collect(named for tool in objects_of(data, "tools") for named in names_of(tool))
+    offered = first_tools(objects_of(data, "tools"))
+    tools = collect(named for tool in offered for named in names_of(tool))
     config = data.child(one_of(data, "generation_config", "generationConfig"))
     return Facts(
         model=bare(read_model(data)),
@@ -89,11 +93,15 @@ def facts_of_interaction(data: JsonObject) -> Facts:
         tool_count=tools.count,
         max_tokens=config.integer(one_of(config, "max_output_tokens", "maxOutputTokens")) if config else None,
         tools=tools.names,
+        reads_elsewhere=interaction_reads_elsewhere(data, offered),
     )
 
 
-def tool_names(data: JsonObject) -> Iterator[Named]:
-    """Name every function and MCP server; a built-in tool goes by its member's name in camel case."""
+def tool_names(data: JsonObject, kinds: set[str]) -> Iterator[Named]:
+    """Name every function and MCP server; a built-in tool goes by its member's name in camel case.
+
+    `kinds`: a set that gets the name of each member in camel case.
+    """
     for tool in objects_of(data, "tools"):
         refuse_lookalikes(tool, KEYS)
         declarations = one_of(tool, "functionDeclarations", "function_declarations")
@@ -101,6 +109,7 @@ def tool_names(data: JsonObject) -> Iterator[Named]:
         for key, value in tool.values.items():
             if bytes(memoryview(value)[:5]) == b"null":
                 continue
+            kinds.add(camel(key))
             if key != declarations:
                 yield Named(camel(key), counted=key != servers)
             for named in objects_of(tool, key) if key in (declarations, servers) else ():

@@ -18,6 +18,7 @@ from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.json_edits import apply_edits
 from wirekey.providers.multipart import is_form, read_fields
 from wirekey.providers.openai.google_extras import move_google_extras, set_chat_parameters
+from wirekey.providers.openai.references import chat_reads_elsewhere, content_refers, response_reads_elsewhere
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import PathTable, plain_segment, read_rows
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
@@ -267,6 +268,7 @@ def read_chat(body: JsonObject) -> Facts:
         other_models=read_other_models(body, offered, model),
         choices=body.integer("n"),
         asks_usage=asks_usage(body),
+        reads_elsewhere=chat_reads_elsewhere(body, offered),
     )
 
 
@@ -287,6 +289,7 @@ def read_responses(body: JsonObject) -> Facts:
         max_tokens=body.integer("max_output_tokens"),
         tools=tools.names,
         other_models=read_other_models(body, offered, model),
+        reads_elsewhere=response_reads_elsewhere(body, offered),
     )
 
 
@@ -312,6 +315,7 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
         other_models=read_other_models(body, (), model),
         choices=body.integer("n") if completes else None,
         asks_usage=asks_usage(body) if completes else True,
+        reads_elsewhere=operation.kind is Kind.INFERENCE and content_refers(body),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from mitmproxy.test import tflow, tutils
 
 from wirekey.addons.credentials import Credentials
-from wirekey.addons.metering import Metering, cost_of
+from wirekey.addons.metering import Metering, cost_of, has_all_counts
 from wirekey.body import Body
 from wirekey.call import Call, Outcome
 from wirekey.calls.attempt import wants_usage
@@ -299,3 +299,54 @@ def test_usage_is_requested_by_route_or_settings_if_the_client_did_not(settings,
     response = Response()
     response.services.settings = replace(response.services.settings, include_stream_usage=settings)
     assert wants_usage(response.services.settings, response.call, Candidate("openai", asks_usage=candidate)) is asks
+
+
+START = b'data: {"type":"message_start","message":{"model":"claude-opus-5","usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
+SAID = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Hi"}}\n\n'
+DELTA = b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":50}}\n\n'
+STOP = b'data: {"type":"message_stop"}\n\n'
+COUNTS = b'"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":%d}'
+PART = b'data: {"candidates":[{"index":0}],%b}\n\n' % (COUNTS % 1)
+FIRST_ENDS = b'data: {"candidates":[{"index":0,"finishReason":"STOP"}],%b}\n\n' % (COUNTS % 5)
+FAILED = b'data: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
+MESSAGES = Operation("messages", Body.JSON, Kind.INFERENCE)
+GENERATE = Operation("streamGenerateContent", Body.JSON, Kind.INFERENCE, "gemini-2.5-flash", stream=True)
+
+
+@pytest.mark.parametrize(
+    ("provider", "operation", "events", "broke_off", "facts", "has_all"),
+    [
+        # Anthropic counts the input and one token of output at the start.
+        ("anthropic", MESSAGES, [START, SAID], True, {}, False),
+        ("anthropic", MESSAGES, [START, SAID], False, {}, False),
+        ("anthropic", MESSAGES, [START, SAID, DELTA], True, {}, True),
+        ("anthropic", MESSAGES, [START, SAID, DELTA, STOP], True, {}, True),
+        ("anthropic", MESSAGES, [START, SAID, DELTA, STOP], False, {}, True),
+        ("anthropic", MESSAGES, [START, FAILED], True, {}, True),
+        # Google counts again in each part.
+        ("gemini", GENERATE, [PART, PART], True, {}, False),
+        ("gemini", GENERATE, [PART, FIRST_ENDS], True, {}, True),
+        ("gemini", GENERATE, [PART, FIRST_ENDS], True, {"choices": 2}, False),
+        ("gemini", GENERATE, [PART, FIRST_ENDS], False, {"choices": 2}, True),
+    ],
+)
+def test_R42_only_the_counts_at_the_end_of_a_response_are_all(provider, operation, events, broke_off, facts, has_all):
+    facts = Facts(stream=True, **facts)
+    reader = PROVIDERS[provider].response_reader(operation, facts, 200, "text/event-stream")
+    for event in events:
+        reader.feed(event)
+    reader.end()
+    assert reader.usage.input_tokens == 9
+    assert has_all_counts(Call(facts=facts), reader, broke_off=broke_off) is has_all
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_R42_the_counts_of_a_response_in_the_background_are_not_believed_before_it_ends(status):
+    body = b'{"object":"response","status":"%b","usage":{"input_tokens":0,"output_tokens":0}}' % status.encode()
+    reader = PROVIDERS["openai"].response_reader(
+        Operation("responses", Body.JSON, Kind.INFERENCE), Facts(), 200, "application/json"
+    )
+    reader.feed(body)
+    reader.end()
+    assert reader.usage.input_tokens is None
+    assert reader.usage.finish_reason == status

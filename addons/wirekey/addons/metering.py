@@ -187,7 +187,7 @@ class Metering(Addon):
     def error(self, flow: http.HTTPFlow) -> None:
         """Record usage and cost of a response that broke off. The wire layer has recorded which side ended it."""
         state = self.calls.find(flow)
-        reader = self.account(state)
+        reader = self.account(state, broke_off=True)
         if state and state.tap and state.call.outcome in (None, Outcome.CLIENT_CANCELLED):
             self.note_break(flow, state, reader)
         if state and state.turns:
@@ -207,7 +207,7 @@ class Metering(Addon):
         elif succeeded(call) and ((reader and reader.finished) or is_whole(flow.response, received)):
             call.outcome = Outcome.COMPLETED
 
-    def account(self, state: CallState | None) -> ResponseReader | None:
+    def account(self, state: CallState | None, *, broke_off: bool = False) -> ResponseReader | None:
         """Record what the tap of a response has counted and read. Return its reader, if it has one."""
         if state is None or state.tap is None:
             return None
@@ -218,6 +218,7 @@ class Metering(Addon):
         if reader and state.turns is None:  # its turns have the usage
             call.usage = usage_of(state, reader)
             call.cost_usd = cost_of(call, call.usage)
+            state.has_all_counts = has_all_counts(call, reader, broke_off=broke_off)
         return reader
 
 
@@ -243,6 +244,21 @@ def usage_of(state: CallState, reader: ResponseReader) -> Usage:
         return reader.usage
     apart = provider.counts_cached_apart or operation.name in provider.cached_apart
     return reader.usage.with_cached_input() if apart else reader.usage
+
+
+def has_all_counts(call: Call, reader: ResponseReader, *, broke_off: bool) -> bool:
+    """Return whether the usage that a reader has is that of the whole response.
+
+    Some providers count at the beginning of a stream, or again in each part. Those counts say nothing of what follows,
+    for which the provider charges although the client has left.
+    """
+    facts = call.facts or Facts()
+    if reader.error_type:
+        return True
+    if broke_off and (facts.choices or 1) > 1:
+        return False  # others may go on after the end of the first
+    # The last counts come with the reason, before the event that ends the stream.
+    return reader.finished or (facts.stream and reader.usage.finish_reason is not None)
 
 
 def cost_of(call: Call, usage: Usage) -> float | None:

@@ -76,4 +76,5 @@ def settle_hold(quotas: QuotaEnforcer, state: CallState) -> None:
     call = state.call
     assert call.operation
     status = None if call.refusal_code else call.status
-    quotas.settle(hold, real_use(hold.use, call.operation, status, call.usage, call.cost_usd))
+    used = real_use(hold.use, call.operation, status, call.usage, call.cost_usd, is_final=state.has_all_counts)
+    quotas.settle(hold, used)

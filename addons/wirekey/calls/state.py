@@ -97,6 +97,8 @@ class CallState:
     is_withdrawn: bool = False
     """Whether an HTTP/2 client reset the stream before anything was decided. The call is not recorded."""
     tap: ResponseTap | None = None
+    has_all_counts: bool = True
+    """Whether the usage that was read of the response is that of the whole response."""
     response_copies: tuple[ResponseCopy, ...] = ()
     """The copies that are made of what the client gets of the response."""
     refused_response: Refusal | None = None

@@ -29,6 +29,8 @@ LAST_EVENTS = (
     "speech.audio.done",
 )
 COMPLETED = "completed"
+UNFINISHED = ("queued", "in_progress")
+"""The status of a response that the provider still writes, in the background."""
 
 CHUNKED = ("chat.completions", "completions")
 SILENT = ("responses.input_tokens", "moderations")
@@ -192,7 +194,7 @@ def _record_response(usage: Usage, response: _Response) -> None:
         usage.finish_reason = word(response.incomplete_details.reason)
     elif response.status and response.choices is None:
         usage.finish_reason = word(response.status)
-    if response.usage:
+    if response.usage and response.status not in UNFINISHED:
         _record_usage(usage, response.usage)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from tests.packaging.schemas import checked_by
+from tests.packaging.schemas import checked_by, kubectl
 from wirekey.ca import authority
 from wirekey.config import load
 
-FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"
-FOLDERS = [FOLDER, FOLDER / "sidecar"]
-MONITORING = FOLDER / "monitoring"
+KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
+FOLDER, SIDECAR, MONITORING = (KUBERNETES / name for name in ("base", "sidecar", "monitoring"))
+FOLDERS = [FOLDER, SIDECAR]
 VERSION = "1.33"
 """Of Kubernetes, whose schemas the manifests are compared with."""
 READER = YAML(typ="safe")
@@ -21,7 +23,8 @@ READER = YAML(typ="safe")
 
 def documents(folder: Path) -> list[dict]:
     files = READER.load((folder / "kustomization.yaml").read_text())["resources"]
-    return [document for file in files if file != ".." for document in READER.load_all((folder / file).read_text())]
+    own = [folder / file for file in files if file != "../base"]
+    return [document for file in own for document in READER.load_all(file.read_text())]
 
 
 def pods(folder: Path) -> list[dict]:
@@ -120,7 +123,7 @@ def test_prometheus_scrapes_each_replica_by_a_port_that_exists_and_may_reach_it(
 
 def test_the_rules_are_those_of_the_documentation():
     (rules,) = [document["spec"] for document in documents(MONITORING) if document["kind"] == "PrometheusRule"]
-    assert rules == READER.load((FOLDER.parents[1] / "docs/alerts.yaml").read_text())
+    assert rules == READER.load((KUBERNETES.parents[1] / "docs/alerts.yaml").read_text())
 
 
 CHECK = """
@@ -150,3 +153,36 @@ def test_a_manifest_with_a_mistake_is_found():
     service = next(each for each in documents(FOLDER) if each["kind"] == "Service")
     service["spec"]["port"] = service["spec"].pop("ports")
     assert "'port' was unexpected" in mistakes([service])
+
+
+# Kustomize itself, which is a part of kubectl.
+
+
+def built(folder: Path) -> list[dict]:
+    """Return the manifests that `kubectl apply -k` would send. Raises AssertionError with what Kustomize says."""
+    done = subprocess.run([kubectl(), "kustomize", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(READER.load_all(done.stdout))
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in KUBERNETES.rglob("kustomization.yaml")))
+def test_kustomize_builds_each_folder(name):
+    found = {(each["kind"], each["metadata"]["name"]) for each in built(KUBERNETES / name)}
+    assert {(each["kind"], each["metadata"]["name"]) for each in documents(KUBERNETES / name)} <= found
+    assert [kind for kind, _ in found].count("ConfigMap") == 1
+
+
+def test_monitoring_has_all_that_the_base_has():
+    base, more = (built(folder) for folder in (FOLDER, MONITORING))
+    assert [each for each in base if each not in more] == []
+    assert len(more) == len(base) + len(documents(MONITORING))
+
+
+def test_an_overlay_inside_its_base_is_refused(tmp_path):
+    """The layout that could not be applied: Kustomize calls it a cycle."""
+    shutil.copytree(FOLDER, tmp_path / "base")
+    shutil.copytree(MONITORING, tmp_path / "base/monitoring")
+    overlay = tmp_path / "base/monitoring/kustomization.yaml"
+    overlay.write_text(overlay.read_text().replace("../base", ".."))
+    with pytest.raises(AssertionError, match="cycle detected"):
+        built(overlay.parent)

@@ -1,5 +1,6 @@
 # The tests of the default policy. `opa test policies/` runs them. Wirekey runs them whenever it loads the policy, and
-# does not use the policy if one fails.
+# does not use the policy if one fails. They replace the lists of models and operations with their own, so they hold
+# however you edit these lists.
 package wirekey.authz_test
 
 import data.wirekey.authz
@@ -52,8 +53,9 @@ test_tunnels_are_left_to_egress if {
 
 asking := {"operation": "messages", "kind": "inference", "method": "POST", "agent": agent, "model": "small-2"}
 
-test_every_model_may_be_called_by_default if {
+test_every_model_may_be_called_if_the_list_has_the_empty_prefix if {
 	count(authz.deny) == 0 with input as object.union(asking, {"other_models": ["large-1"]})
+		with data.wirekey.models.allowed as {""}
 }
 
 test_only_the_models_of_the_list_may_be_called if {
@@ -67,15 +69,22 @@ test_other_models_that_a_request_names_must_be_on_the_list_too if {
 		with data.wirekey.models.allowed as {"small", "tiny"}
 }
 
+without_model := {"files.create"}
+
 test_a_list_of_models_needs_calls_that_name_one if {
 	count(authz.deny) == 1 with input as {"operation": "moderations", "kind": "inference", "method": "POST", "agent": agent}
 		with data.wirekey.models.allowed as {"small"}
+		with data.wirekey.operations.without_model as without_model
 	count(authz.deny) == 1 with input as {"operation": "batches.create", "kind": "storage", "method": "POST", "agent": keeper}
 		with data.wirekey.models.allowed as {"small"}
+		with data.wirekey.operations.without_model as without_model
 	count(authz.deny) == 1 with input as {"operation": "other", "kind": "other", "method": "POST", "agent": keeper}
 		with data.wirekey.models.allowed as {"small"}
+		with data.wirekey.operations.without_model as without_model
 	count(authz.deny) == 0 with input as {"operation": "models.list", "kind": "listing", "method": "GET", "agent": agent}
 		with data.wirekey.models.allowed as {"small"}
+		with data.wirekey.operations.without_model as without_model
 	count(authz.deny) == 0 with input as {"operation": "files.create", "kind": "storage", "method": "POST", "agent": keeper}
 		with data.wirekey.models.allowed as {"small"}
+		with data.wirekey.operations.without_model as without_model
 }

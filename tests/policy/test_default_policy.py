@@ -50,6 +50,25 @@ def test_the_tests_of_the_policy_hold():
     assert failed_tests(read_modules(FOLDER), "data.wirekey.authz") == []
 
 
+EDITS = {
+    "one model": ("models.rego", 'allowed := {""}', 'allowed := {"gpt-4o-mini"}'),
+    "several models": ("models.rego", 'allowed := {""}', 'allowed := {"gpt-4o-mini", "claude-", "small", "large"}'),
+    "no model": ("models.rego", 'allowed := {""}', "allowed := set()"),
+    "fewer operations": ("operations.rego", '\t"files.create",\n', ""),
+    "more operations": ("operations.rego", '\t"files.create",\n', '\t"files.create",\n\t"batches.create",\n'),
+}
+"""What an operator changes: file, text, new text."""
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_the_tests_of_the_policy_hold_whatever_the_operator_lists(edit):
+    file, before, after = EDITS[edit]
+    modules = read_modules(FOLDER)
+    changed = modules.rego[file].replace(before, after)
+    assert changed != modules.rego[file]
+    assert failed_tests(replace(modules, rego=modules.rego | {file: changed}), "data.wirekey.authz") == []
+
+
 @pytest.mark.parametrize("name", TESTS)
 def test_an_inverted_test_of_the_policy_fails(name):
     modules = read_modules(FOLDER)

@@ -11,7 +11,7 @@ from wirekey.call import Call
 class Database:
     """Notes the size of each write. The first one waits for `opened`."""
 
-    place, is_busy, idle_seconds = "The database", False, None
+    place, is_busy, is_shared, idle_seconds, trouble = "The database", False, True, None, None
 
     def __init__(self) -> None:
         self.opened = threading.Event()

@@ -14,6 +14,7 @@ from wirekey.audit import postgres_schema
 from wirekey.audit import store as store_module
 from wirekey.audit.event import NAMES, event_of, outcome_values
 from wirekey.audit.postgres import PostgresAudit
+from wirekey.audit.postgres_connection import may_pass
 from wirekey.audit.postgres_schema import AuditDatabaseError
 from wirekey.audit.rows import Rows
 from wirekey.audit.spool import SpooledAudit, SpoolFile
@@ -96,10 +97,70 @@ def test_several_processes_that_start_at_once_create_the_tables_once(database, t
         ]
 
 
-def test_an_address_without_a_server_is_reported_without_the_password(tmp_path):
-    with pytest.raises(AuditDatabaseError, match=r"The audit database x at 127.0.0.1:1 cannot be used") as error:
-        opened(Secret("postgresql://u:hunter2@127.0.0.1:1/x"), tmp_path)
+def test_a_server_that_refuses_is_reported_without_the_password(database, tmp_path):
+    server, _, name = database.reveal().replace("wirekey@", "wirekey:hunter2@").rpartition("/")
+    with pytest.raises(AuditDatabaseError, match=f"The audit database {name}x at .* cannot be used") as error:
+        opened(Secret(f"{server}/{name}x"), tmp_path)
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        ("connection to server at 127.0.0.1, port 1 failed: Connection refused", True),
+        ("failed to resolve host 'db'", True),
+        ("connection timeout expired", True),
+        ("FATAL:  the database system is starting up", True),
+        ("FATAL:  the database system is not yet accepting connections", True),
+        ("FATAL:  sorry, too many clients already", True),
+        ("FATAL:  password authentication failed for user wirekey", False),
+        ("FATAL:  database x does not exist", False),
+    ],
+)
+def test_only_what_can_end_by_itself_is_waited_for(words, passes):
+    assert may_pass(psycopg.OperationalError(words)) is passes
+    assert not may_pass(psycopg.errors.InsufficientPrivilege(words))
+
+
+async def test_a_server_that_is_away_at_the_start_is_used_as_soon_as_it_is_there(own_postgres, tmp_path, caplog):
+    url = Secret(own_postgres.new_database().replace("wirekey@", "wirekey:hunter2@"))
+    before = opened(url, tmp_path)
+    cut_off = await until_recorded(before, call_of())
+    own_postgres.kill()
+    audit = opened(url, tmp_path, bound=1.0, limit=0.6)
+    assert "Calls are refused until it can be written" in caplog.text
+    assert "hunter2" not in caplog.text
+    assert audit.database_trouble() == "the audit database cannot be reached"
+    assert audit.refuses_here() is None
+    assert await refusal_of(audit) == "the audit database cannot be reached"
+    own_postgres.start()
+    async with asyncio.timeout(60):
+        while audit.database_trouble():  # which tries again, also without a call
+            await asyncio.sleep(0.05)
+    recorded = await until_recorded(audit, call_of())
+    assert {call_id: row["outcome"] for call_id, row in rows(url).items() if call_id in (cut_off.id, recorded.id)} == {
+        cut_off.id: "interrupted",
+        recorded.id: None,
+    }
+    audit.record_outcome(finish(recorded))
+    await audit.close()
+    await before.close()
+
+
+async def test_a_database_that_is_away_is_named_while_records_go_to_the_spool(own_postgres, tmp_path):
+    url = Secret(own_postgres.new_database())
+    audit = opened(url, tmp_path, bound=5.0, limit=0.6, spool=True)
+    await audit.record_intent(call_of())
+    assert audit.database_trouble() is None
+    own_postgres.kill()
+    await audit.record_intent(call_of())
+    assert audit.database_trouble() == "the audit database cannot be reached"
+    assert (audit.refuses_here(), audit.refuses()) == (None, None)
+    own_postgres.start()
+    async with asyncio.timeout(60):
+        while audit.database_trouble():
+            await asyncio.sleep(0.05)
+    await audit.close()
 
 
 # Trouble.

@@ -7,6 +7,7 @@ import pytest
 
 from wirekey.config import HostPort
 from wirekey.config.jwt import JWTConfig
+from wirekey.console.readiness import ReadinessReport
 from wirekey.console.router import Router
 from wirekey.console.server import Server
 from wirekey.identity.agents import AgentStore
@@ -25,11 +26,16 @@ class TokenServer:
         self.keys = JwtSigningKeys(folder / "jwt-keys.json", 3600)
         self.endpoint: TokenEndpoint | None = TokenEndpoint(JWTConfig(), self.keys, self.agents)
         self.parts: dict[str, str | None] = {"listeners": None, "audit": None, "ca": None, "policy": None}
+        self.dependencies: dict[str, str | None] = {}
+        self.rejected_changes: dict[str, str] = {}
         made = self.agents.add_client("alice", role="ops")
         self.id, self.secret = made.client_id, made.client_secret.reveal()
 
     def router(self) -> Router:
-        return Router(lambda: self.endpoint, lambda: self.parts)
+        return Router(lambda: self.endpoint, self.report)
+
+    def report(self) -> ReadinessReport:
+        return ReadinessReport(self.parts, dependencies=self.dependencies, rejected_changes=self.rejected_changes)
 
     @property
     def whole(self):

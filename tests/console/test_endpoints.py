@@ -154,7 +154,7 @@ async def test_a_running_wirekey_is_ready_or_names_the_part_that_is_not(folder, 
 
 
 async def test_a_policy_server_that_stops_and_restarts_is_noticed_without_a_call(folder, monkeypatch):
-    monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)
+    monkeypatch.setattr("wirekey.server.readiness.POLICY_CHECK_INTERVAL", 0.0)
     policies = {"authz.rego": "package wirekey.authz\nallow := true\n"}
     opa = Opa(policies)
     config = configured(folder, policy={"opa_url": opa.url})
@@ -176,7 +176,7 @@ async def test_a_policy_server_that_stops_and_restarts_is_noticed_without_a_call
 
 
 async def test_a_policy_without_decisions_is_noticed(folder, monkeypatch):
-    monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)
+    monkeypatch.setattr("wirekey.server.readiness.POLICY_CHECK_INTERVAL", 0.0)
     async with wirekey(folder, configured(folder)) as running:
 
         async def broken(_):
@@ -187,7 +187,7 @@ async def test_a_policy_without_decisions_is_noticed(folder, monkeypatch):
             while (await running.parts())["policy"] != "the policy cannot decide calls":
                 await asyncio.sleep(0.01)
         monkeypatch.undo()
-        monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)
+        monkeypatch.setattr("wirekey.server.readiness.POLICY_CHECK_INTERVAL", 0.0)
         async with asyncio.timeout(PATIENCE):
             while (await running.parts())["policy"]:
                 await asyncio.sleep(0.01)

@@ -20,6 +20,7 @@ from wirekey.config.console import ConsoleConfig
 from wirekey.console import gate, operator_token
 from wirekey.console.feed import Feed
 from wirekey.console.live import LivePage
+from wirekey.console.readiness import ReadinessReport
 from wirekey.console.recorded import Recorded
 from wirekey.console.router import Router
 from wirekey.console.sessions import SignInSessions
@@ -39,7 +40,7 @@ class PageFixture:
         sessions = SignInSessions(operator_token.ReloadedToken(folder))
         services = SimpleNamespace(settings=lambda: self.settings, state=self.state)
         self.page = LivePage(services, self.feed, sessions, Recorded(self.audit))
-        self.router = Router(lambda: None, dict, more=self.page.routes())
+        self.router = Router(lambda: None, ReadinessReport, more=self.page.routes())
 
     async def state(self):
         return {"agents": []}

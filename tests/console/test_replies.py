@@ -8,6 +8,7 @@ import httpx
 
 from tests.console.conftest import PATIENCE, client, serving
 from tests.console.test_server import raw, responses
+from wirekey.console.readiness import ReadinessReport
 from wirekey.console.reply import Streamed
 from wirekey.console.router import Router
 from wirekey.local_response import LocalResponse, local_json
@@ -16,7 +17,7 @@ HEAD = LocalResponse(200, (("content-type", "text/event-stream"),), b"")
 
 
 def router(**more) -> Router:
-    return Router(lambda: None, dict, more={f"/{name}": handler for name, handler in more.items()})
+    return Router(lambda: None, ReadinessReport, more={f"/{name}": handler for name, handler in more.items()})
 
 
 async def until(condition):

@@ -29,6 +29,31 @@ def test_health_does_not_depend_on_any_part(token_server):
     assert (response.status, json.loads(response.body)) == (200, {"status": "ok"})
 
 
+def test_health_lists_the_servers_that_several_machines_share(token_server):
+    token_server.dependencies = {"audit_database": "cannot be reached", "shared_state": None}
+    response = token_server.router().respond(asked("GET", "/health"))
+    assert response.status == 200
+    assert json.loads(response.body) == {
+        "status": "ok",
+        "dependencies": {
+            "audit_database": {"available": False, "reason": "cannot be reached"},
+            "shared_state": {"available": True},
+        },
+    }
+
+
+def test_ready_does_not_depend_on_a_server_that_several_machines_share(token_server):
+    token_server.dependencies = {"audit_database": "cannot be reached"}
+    response = token_server.router().respond(asked("GET", "/ready"))
+    assert (response.status, json.loads(response.body)["status"]) == (200, "ready")
+
+
+def test_ready_names_a_change_that_is_not_in_use(token_server):
+    token_server.rejected_changes = {"policy": "has errors"}
+    response = token_server.router().respond(asked("GET", "/ready"))
+    assert (response.status, json.loads(response.body)["rejected_changes"]) == (200, {"policy": "has errors"})
+
+
 def test_ready_lists_each_part(token_server):
     response = token_server.router().respond(asked("GET", "/ready"))
     assert response.status == 200

@@ -41,10 +41,6 @@ TOKENS = "(/health, /ready, /api/v1/auth/token)"
             ["upstream_ca_file: ", "rubbish.pem contains a certificate that cannot be read"],
         ),
         (
-            "{audit: {store: 'postgresql://127.0.0.1:1/x'}, listen: {forward: '127.0.0.1:0', gateway: '127.0.0.1:0'}}",
-            ["the audit database cannot be reached"],
-        ),
-        (
             "routes: [{match: a, upstream_url: 'https://x.example', auth: 'python:no_such_module:f'}]",
             ["wirekey.yaml:1: routes[0].auth: there is no Python module no_such_module"],
         ),
@@ -204,10 +200,12 @@ def test_mitmdump_listens_where_its_own_options_say(tmp_path):
 
 
 def test_mitmdump_refuses_what_serve_refuses(tmp_path):
-    write_configuration(tmp_path, {"audit": {"store": "postgresql://127.0.0.1:1/x"}, **PLAIN})
+    write_configuration(tmp_path, PLAIN)
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state/audit.db").write_text("not a database " * 100)
     with started_by_mitmdump(tmp_path, "--mode", "regular@127.0.0.1:0") as said:
         wait_for(lambda: "logged during startup, exiting" in said.read_text(), "mitmdump to give up", PATIENCE)
-    assert "the audit database cannot be reached" in said.read_text()
+    assert "the audit file is damaged" in said.read_text()
 
 
 class started_by_mitmdump:  # noqa: N801  # read as a sentence

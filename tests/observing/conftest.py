@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ from websockets.sync.client import connect
 
 from tests.end_to_end.stream_formats import FORMATS, RawWay
 from tests.observing.exposition import Scraped
+from tests.redis_server import RedisServer
 from tests.running import SimulatorThread, Wirekey, wait_for, wirekey_behind
 from tests.secrecy.canaries import Canaries
 from wirekey.call import new_call_id
@@ -88,7 +90,15 @@ def simulator(tmp_path_factory):
 
 
 @pytest.fixture(scope="package")
-def served(tmp_path_factory, simulator) -> Served:
+def redis(tmp_path_factory) -> Iterator[RedisServer]:
+    """A server that several machines would share."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="package")
+def served(redis, tmp_path_factory, simulator) -> Served:
     canaries = Canaries()
     folder = tmp_path_factory.mktemp("served")
     (folder / "policy").mkdir()
@@ -98,6 +108,7 @@ def served(tmp_path_factory, simulator) -> Served:
         folder / "wirekey",
         simulator,
         listen=listen,
+        shared_state=redis.url,
         policy={"path": str(folder / "policy")},
         timeouts={"idle": 2},
         routes=ROUTES,

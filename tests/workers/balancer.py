@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.ports import free_port
 from tests.redis_server import unprivileged
-from tests.running import Wirekey, wait_for
+from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 
 ROOT = Path(__file__).parents[2]
+LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 
 
 def haproxy_program() -> str:
@@ -73,3 +78,35 @@ class Balancer:
         self.process.kill()
         self.process.wait()
         self.file.close()
+
+
+@contextlib.contextmanager
+def fleet_behind(
+    program: str, folder: Path, simulator: SimulatorThread, **settings
+) -> Iterator[tuple[Balancer, list[Wirekey]]]:
+    """Run three replicas with the same agents and CA behind HAProxy. The first one has the `token` of an agent."""
+    settings = {
+        "listen": {**LISTENERS, "proxy_protocol": ["127.0.0.1"]},
+        "limits": {"connections_per_client": 5000},
+        **settings,
+    }
+    with contextlib.ExitStack() as stack:
+        replicas: list[Wirekey] = []
+        for number in range(3):
+            place = folder / f"replica{number}"
+            if replicas:
+                shutil.copytree(replicas[0].certs, place / "certs")
+            replica = Wirekey(place, behind(simulator, **settings), environ=KEY_ENVIRONMENT)
+            stack.callback(replica.stop, signal.SIGINT)
+            # The next start must use the same ports.
+            configuration = json.loads((place / "wirekey.yaml").read_text())
+            for name in LISTENERS:
+                configuration["listen"][name] = getattr(replica.running, name)
+            (place / "wirekey.yaml").write_text(json.dumps(configuration))
+            replicas.append(replica)
+        replicas[0].token = replicas[0].add_agent()
+        for replica in replicas[1:]:
+            shutil.copy(replicas[0].state / "agents.json", replica.state)
+        balancer = Balancer(program, folder, replicas)
+        stack.callback(balancer.stop)
+        yield balancer, replicas

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -19,13 +18,12 @@ import pytest
 from tests.endurance.load import chat
 from tests.raw_client import RawClient, post
 from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
-from tests.workers.balancer import Balancer, haproxy_program
+from tests.workers.balancer import LISTENERS, fleet_behind, haproxy_program
 from tests.workers.steady_load import SteadyLoad, gateway_chat
 
 ROOT = Path(__file__).parents[2]
 STREAMS = int(os.environ.get("WIREKEY_FLEET_STREAMS", "40"))
 HEADER = b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n"
-LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two workers"])
@@ -113,32 +111,9 @@ def test_the_configuration_in_deploy_is_valid(haproxy):
 
 @pytest.fixture
 def fleet(tmp_path, simulator, haproxy):
-    """Three replicas with the same agents and CA behind HAProxy."""
-    settings = {
-        "listen": {**LISTENERS, "proxy_protocol": ["127.0.0.1"]},
-        "timeouts": {"drain": 60.0, "drain_delay": 2.0},
-        "limits": {"connections_per_client": 5000},
-    }
-    replicas = []
-    for number in range(3):
-        folder = tmp_path / f"replica{number}"
-        if replicas:
-            shutil.copytree(replicas[0].certs, folder / "certs")
-        replica = Wirekey(folder, behind(simulator, **settings), environ=KEY_ENVIRONMENT)
-        # The next start must use the same ports.
-        configuration = json.loads((folder / "wirekey.yaml").read_text())
-        for name in LISTENERS:
-            configuration["listen"][name] = getattr(replica.running, name)
-        (folder / "wirekey.yaml").write_text(json.dumps(configuration))
-        replicas.append(replica)
-    replicas[0].token = replicas[0].add_agent()
-    for replica in replicas[1:]:
-        shutil.copy(replicas[0].state / "agents.json", replica.state)
-    balancer = Balancer(haproxy, tmp_path, replicas)
-    yield balancer, replicas
-    balancer.stop()
-    for replica in replicas:
-        replica.stop(signal.SIGINT)
+    timeouts = {"drain": 60.0, "drain_delay": 2.0}
+    with fleet_behind(haproxy, tmp_path, simulator, timeouts=timeouts) as made:
+        yield made
 
 
 @pytest.mark.alone

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from wirekey import __version__
 from wirekey.addons.base import Addon
 from wirekey.config import Config
+from wirekey.console.readiness import ReadinessReport
 from wirekey.google.code_assist.health import counts
 from wirekey.observing.condition import Condition, ConditionCollector, key_counts
 from wirekey.observing.log_handler import lost_lines
@@ -23,7 +24,7 @@ from wirekey.observing.scrape import METRICS_PATH, Scrape
 from wirekey.observing.session_metrics import SessionMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from wirekey.calls.services import Services
     from wirekey.console.reply import LocalHandler
@@ -36,13 +37,13 @@ LOOKS_EVERY = 0.5
 class Metrics(Addon):
     """Observes the events of calls, and measures the lag of the event loop. It decides nothing.
 
-    `ready` is set by the bundle: it returns, by part, why the part is not ready, or None.
+    `report` is set by the bundle.
     """
 
     def __init__(self, services: Services, lifecycle: Lifecycle) -> None:
         super().__init__(services)
         self.lifecycle = lifecycle
-        self.ready: Callable[[], Mapping[str, str | None]] = dict
+        self.report: Callable[[], ReadinessReport] = ReadinessReport
         self.registry = CollectorRegistry(auto_describe=False)
         self.call_metrics = CallMetrics(self.registry)
         self.collector = ConditionCollector()
@@ -86,11 +87,14 @@ class Metrics(Addon):
 
     def look(self) -> None:
         """Note the condition of the process. It runs on the event loop, since none of it may be read from a thread."""
+        report = self.report()
         services, store, authority = self.services, self.services.store, self.lifecycle.authority
         opened = [state.call for state in self.calls.states.values() if state.call.intent_recorded]
         self.collector.condition = Condition(
             build=self.build,
-            ready={part: reason is None for part, reason in self.ready().items()},
+            ready={part: reason is None for part, reason in report.parts.items()},
+            available={name: reason is None for name, reason in report.dependencies.items()},
+            rejected_changes=frozenset(report.rejected_changes),
             keys=key_counts(services.settings.all_pools(), time.monotonic()),
             accounts=counts(services.settings.backends.values(), time.monotonic()),
             open_calls=len(opened),

@@ -41,6 +41,8 @@ class AuditFile:
 
     idle_seconds: float | None = None
     is_busy = False
+    is_shared = False
+    trouble: str | None = None
 
     def __init__(
         self,

@@ -23,12 +23,13 @@ from wirekey.audit.chain import LastLink
 from wirekey.audit.checkpoints import Checkpoint
 from wirekey.audit.event import rfc3339
 from wirekey.audit.postgres_claim import claim
-from wirekey.audit.postgres_connection import open_connection, place_of, reason_of
+from wirekey.audit.postgres_connection import may_pass, open_connection, place_of, reason_of
 from wirekey.audit.postgres_rollup import roll_up_all
 from wirekey.audit.postgres_rows import LostChainError, interrupted_rows, send
 from wirekey.audit.postgres_schema import LOCK, AuditDatabaseError, make_partitions, migrate
 from wirekey.audit.postgres_statements import MOVED
 from wirekey.audit.rows import Rows
+from wirekey.audit.schema import INTERRUPTED
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -55,6 +56,7 @@ class PostgresAudit:
 
     idle_seconds: float | None = SEEN_EVERY
     is_busy = False
+    is_shared = True
 
     def __init__(
         self,
@@ -83,27 +85,43 @@ class PostgresAudit:
         self._rolling_up: threading.Thread | None = None
         self.connect_patience = limit
         """Seconds that a step waits for a connection. Connecting continues after that."""
+        self.trouble: str | None = None
+        self._recover_later = False
+        """Whether calls of this owner's previous process may still have to be marked as interrupted."""
         self.moved = 0
         """The number of the last entry of the spool that was moved here. Known while connected."""
 
     # The interface of the store.
 
     def open(self) -> None:
-        """Connect, and create or update the tables. Raises AuditDatabaseError."""
+        """Connect, and create or update the tables. If the server is away, do so as soon as it is back.
+
+        Raises AuditDatabaseError if the database cannot be used for another reason, which only a person can end.
+        """
         try:
             self._connection = self._connect()
         except psycopg.Error as error:
             text = " ".join(str(error).split())
-            raise AuditDatabaseError(f"{self.place} cannot be used: {reason_of(error)} ({text}).") from error
+            if not may_pass(error):
+                raise AuditDatabaseError(f"{self.place} cannot be used: {reason_of(error)} ({text}).") from error
+            self.trouble = reason_of(error)
+            # Not an error, as mitmproxy would then exit.
+            logger.warning("%s: %s (%s). Calls are refused until it can be written.", self.place, self.trouble, text)
 
     def recover(self, tags: tuple[str, ...] = ()) -> int:
-        """Mark the calls of this owner's previous process as interrupted, and return their number."""
+        """Mark the calls of this owner's previous process as interrupted, and return their number.
+
+        Without a connection, it does so with the first one, before anything is written.
+        """
         if not self._connection:
+            self._recover_later = True
             return 0
         rows = interrupted_rows(self._connection, self._writer)
-        if rows.outcomes:
+        count = len(rows.outcomes)
+        if count:
             self._commit(rows)
-        return len(rows.outcomes)
+        self._recover_later = False
+        return count
 
     def write(self, rows: Rows, spooled: tuple[str, int] | None = None) -> tuple[str | None, int]:
         """Commit the rows. Outcomes and finals that are settled are removed from them.
@@ -111,8 +129,13 @@ class PostgresAudit:
         `spooled`: the spool that the rows come from, and the number of its entry. Returns the reason of a failure, or
         None, and the number of rows lost because no database accepts them.
         """
+        self.trouble, lost = self._write(rows, spooled)
+        return self.trouble, lost
+
+    def _write(self, rows: Rows, spooled: tuple[str, int] | None) -> tuple[str | None, int]:
         try:
             self._connected()
+            self._recover_if_later()
             self._forget_committed(rows)
             self._commit(rows, spooled)
         except (psycopg.OperationalError, errors.InternalError_, OSError, LostChainError) as error:
@@ -128,6 +151,10 @@ class PostgresAudit:
         rows.finals.clear()
         rows.attempts.clear()
         return None, 0
+
+    def _recover_if_later(self) -> None:
+        if self._recover_later and (count := self.recover()):
+            logger.warning(INTERRUPTED, count)
 
     def idle(self) -> None:
         """Show that this process lives, and create partitions in time. Called when nothing is to be written."""

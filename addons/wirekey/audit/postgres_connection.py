@@ -28,6 +28,8 @@ REASONS: tuple[tuple[type[psycopg.Error], str], ...] = (
     (errors.InsufficientPrivilege, "the user of the audit database may not write"),
     (psycopg.OperationalError, "the audit database cannot be reached"),
 )
+NOT_YET = ("starting up", "shutting down", "recovery", "not yet accepting", "too many", "connection slots")
+"""Words of a server that refuses connections only for now. libpq has no codes for errors of a connection."""
 
 
 class LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -104,6 +106,13 @@ def database_errors(place: str) -> Iterator[None]:
     except psycopg.Error as error:
         text = " ".join(str(error).split())
         raise AuditDatabaseError(f"{place} cannot be used: {reason_of(error)} ({text}).") from error
+
+
+def may_pass(error: psycopg.Error) -> bool:
+    """Return whether a failure to connect can end by itself: the server is away, or accepts no connection yet."""
+    text = str(error)
+    refused = "FATAL" in text and not any(words in text for words in NOT_YET)
+    return isinstance(error, psycopg.OperationalError) and not refused
 
 
 def reason_of(error: Exception) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 VERSION = 7
 OLDER_VERSIONS = (4, 5, 6)
 """Versions of files that are updated when Wirekey starts."""
+INTERRUPTED = "%d calls were in progress when Wirekey last stopped. They are recorded as interrupted."
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
 
 # Rows are ordered by insertion (rowid), by which `tail` finds new ones. The partial index contains only the calls in

@@ -165,6 +165,8 @@ class SpooledAudit:
         self._pause = FIRST_PAUSE
         self._not_before = 0.0
         self._spooling = False
+        self.is_shared = False  # rows go to a file of this machine if the database is away
+        self.trouble: str | None = None
         self.interrupted = 0
         self.idle_seconds: float | None = database.idle_seconds
 
@@ -271,13 +273,14 @@ class SpooledAudit:
         else:
             self._not_before = time.monotonic() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self.trouble = refusal
         if not self._spooling:
             self._spooling = True
             text = "%s: %s. Calls are recorded in %s until it can be written."
             logger.log(level, text, self.place, refusal, self._spool.path)
 
     def _resume(self) -> None:
-        self._pause = FIRST_PAUSE
+        self._pause, self.trouble = FIRST_PAUSE, None
         if self._spooling:
             self._spooling = False
             logger.warning("%s can be written again. All records of the spool were moved.", self.place)

@@ -58,6 +58,10 @@ class AuditDatabase(Protocol):
 
     idle_seconds: float | None
     """Seconds without rows after which `idle` is called; None: never."""
+    is_shared: bool
+    """Whether rows go only to a database that other machines write, too, so that none of them records without it."""
+    trouble: str | None
+    """Why a database that other machines write, too, cannot be used at present. None if it can, or for a file."""
 
     @property
     def place(self) -> str:
@@ -154,6 +158,8 @@ class AuditStore:
         except sqlite3.Error as error:
             self._file.close()
             raise schema.unusable(Path(self.place), error) from error
+        if self._file.is_shared:
+            self._failure = self._file.trouble
         self._thread = threading.Thread(target=self._run, name="wirekey-audit", daemon=True)
         self._down = None
         self._thread.start()
@@ -168,9 +174,7 @@ class AuditStore:
         """Mark the calls that were in progress when a previous process died as interrupted, and return their number."""
         count = self._file.recover(self.recovered)
         if count:
-            logger.warning(
-                "%d calls were in progress when Wirekey last stopped. They are recorded as interrupted.", count
-            )
+            logger.warning(schema.INTERRUPTED, count)
         return count
 
     # On the event loop.
@@ -248,11 +252,34 @@ class AuditStore:
             return self._down
         if self.waiting >= MAX_QUEUE:
             return TOO_MANY
-        failure = self._failure
-        if failure and time.monotonic() - self._tried_at >= RETRY:
+        self._try_again()
+        return self._failure
+
+    def _try_again(self) -> None:
+        if self._failure and time.monotonic() - self._tried_at >= RETRY:
             self._tried_at = time.monotonic()
             self._handover.put(Batch(trial=True))
-        return failure
+
+    @property
+    def is_database(self) -> bool:
+        """Whether the audit log is in a database rather than in a file."""
+        return not isinstance(self.address, Path)
+
+    @property
+    def refuses_without_database(self) -> bool:
+        """Whether calls are refused while the database that several machines share is away."""
+        return self._file.is_shared
+
+    def refuses_here(self) -> str | None:
+        """Return why this process cannot record calls although others may be able to, as `refuses` does, or None."""
+        return self._down if self._down or self._file.is_shared else self.refuses()
+
+    def database_trouble(self) -> str | None:
+        """Return why the database that several machines share cannot be used, as `refuses` does, or None."""
+        if self._down:
+            return None
+        self._try_again()
+        return self._file.trouble
 
     async def close(self) -> None:
         """Write the waiting rows and close the file."""

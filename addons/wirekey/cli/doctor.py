@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.doctor.findings import Finding
 
-AREAS = ("ca", "keys", "routes", "files", "state", "ports", "upstreams", "clients")
+AREAS = ("ca", "keys", "routes", "policy", "files", "state", "ports", "upstreams", "clients")
 
 
 @click.command("doctor")
@@ -80,6 +80,27 @@ def routes_findings(config: Config, _: float) -> Iterator[Finding]:
 
     for route in translated_routes(config):
         yield check_translation(route)
+
+
+def policy_findings(config: Config, _: float) -> Iterator[Finding]:
+    """Check that the policy can be loaded."""
+    from wirekey.doctor.checks import check_policy
+    from wirekey.policy.modules import PolicyError, read_modules
+    from wirekey.policy.samples import SAMPLES
+    from wirekey.policy.worker import PolicyWorker
+
+    policy = config.effective_policy
+    if policy.opa_url:
+        yield check_policy(f"the OPA server {urlsplit(policy.opa_url).hostname}", None, [])
+        return
+    revision, problems = None, []
+    try:
+        modules = read_modules(policy.path)
+        PolicyWorker(modules, policy.query, SAMPLES, policy.timeout).end()
+        revision = modules.revision
+    except PolicyError as error:
+        problems = [str(problem) for problem in error.problems]
+    yield check_policy(str(policy.path), revision, problems)
 
 
 def keys_findings(config: Config, _: float) -> Iterator[Finding]:
@@ -279,6 +300,7 @@ CHECKS = {
     "ca": ca_findings,
     "keys": keys_findings,
     "routes": routes_findings,
+    "policy": policy_findings,
     "files": files_findings,
     "state": state_findings,
     "ports": ports_findings,

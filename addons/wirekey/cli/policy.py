@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 HEAD = ("AGENT", "MODEL", "THEN", "NOW", "CALLS", "REASON")
 
 
+NOT_LOADED = "Wirekey does not load this policy. If it runs, the previous policy decides calls. It cannot start."
+
+
 @click.group("policy")
 def command() -> None:
     """Check and evaluate policies, and replay recorded calls."""
@@ -56,7 +59,7 @@ def check(config: Config, folder: Path | None, query: str | None, *, as_json: bo
 
     path, asked = chosen(config, folder, query)
     problems: list[PolicyProblem] = []
-    revision = None
+    loads, revision = True, None
     try:
         modules = read_modules(path)
         revision = modules.revision
@@ -64,12 +67,15 @@ def check(config: Config, folder: Path | None, query: str | None, *, as_json: bo
         problems += lint(Rego(modules, asked).syntax, asked)
     except PolicyError as error:
         problems += error.problems
+        loads = False
     if as_json:
         found = [dataclasses.asdict(problem) for problem in problems]
         click.echo(json.dumps({"ok": not found, "revision": revision, "query": asked, "problems": found}, indent=2))
     elif problems:
         for problem in problems:
             click.echo(str(problem), err=True)
+        if not loads:
+            click.echo(NOT_LOADED, err=True)
     else:
         click.echo(f"{path}: no problems, revision {revision}, query {asked}")
     sys.exit(1 if problems else 0)

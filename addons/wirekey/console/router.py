@@ -2,7 +2,7 @@
 
 POST /api/v1/auth/token      a token for client credentials
 GET  /.well-known/jwks.json  the public keys of these tokens
-GET  /health                 the process is alive
+GET  /health                 the process is alive; the servers that it shares with other machines
 GET  /ready                  whether it is ready for calls: 200 or 503, for each part
 """
 
@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.console.local_request import BODY_BYTES
-from wirekey.console.readiness import readiness
+from wirekey.console.readiness import health, readiness
 from wirekey.identity.token_endpoint import KEYS_PATH, TOKEN_PATH
 from wirekey.identity.token_request import TokenRequest
-from wirekey.local_response import LocalResponse, local_error, local_json
+from wirekey.local_response import LocalResponse, local_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from wirekey.console.local_request import LocalRequest
+    from wirekey.console.readiness import ReadinessReport
     from wirekey.console.reply import LocalHandler, LocalReply
     from wirekey.identity.token_endpoint import TokenEndpoint
 
@@ -40,15 +41,12 @@ SECURITY = {
 class Router:
     """The endpoints of one listener. `tokens` returns None if another issuer issues the tokens.
 
-    `more`: path → handler of further endpoints. `workers` returns the state of each worker if there are several,
-    `backends` why a backend has no account to use.
+    `more`: path → handler of further endpoints.
     """
 
     tokens: Callable[[], TokenEndpoint | None]
-    ready: Callable[[], Mapping[str, str | None]]
+    report: Callable[[], ReadinessReport]
     more: Mapping[str, LocalHandler] = field(default_factory=dict)
-    workers: Callable[[], Sequence[Mapping[str, object]]] = tuple
-    backends: Callable[[], Mapping[str, str | None]] = dict
 
     def has(self, path: str) -> bool:
         """Return whether this path is an endpoint."""
@@ -61,9 +59,9 @@ class Router:
         if request.path in (TOKEN_PATH, KEYS_PATH):
             return self._of_tokens(request)
         if request.path == HEALTH_PATH:
-            return wrong_method(request) or local_json(200, {"status": "ok"})
+            return wrong_method(request) or health(self.report())
         if request.path == READY_PATH:
-            return wrong_method(request) or readiness(self.ready(), self.workers(), self.backends())
+            return wrong_method(request) or readiness(self.report())
         message = f"The endpoints are POST {TOKEN_PATH}, and GET {KEYS_PATH}, {HEALTH_PATH} and {READY_PATH}."
         return local_error(404, "not_found", message)
 

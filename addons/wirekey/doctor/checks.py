@@ -109,6 +109,16 @@ def check_translation(route: TranslatedRoute) -> Finding:
     return Finding("routes", subject, Level.OK, "; ".join([f"translated to {route.upstream}", *parts]))
 
 
+def check_policy(place: str, revision: str | None, problems: Sequence[str]) -> Finding:
+    """Check that the policy can be loaded. `revision` is None if it cannot be, or if another server has it."""
+    if problems:
+        fix = f"correct it, and run `{COMMAND} policy check`. Until then the previous policy decides, if any"
+        return Finding("policy", "policy", Level.WRONG, f"{place}: {'; '.join(problems)}", fix)
+    if revision is None:
+        return Finding("policy", "policy", Level.SKIPPED, f"{place} has it")
+    return Finding("policy", "policy", Level.OK, f"{place} can be loaded, revision {revision}")
+
+
 def check_keys(
     provider: str,
     count: int,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from wirekey.credentials.pool import KeyPool
 
+CHANGES = ("policy", "configuration")
+"""Files that are loaded again when they change."""
 BUILD = ("version", "mitmproxy", "python")
 
 
@@ -26,6 +28,10 @@ class Condition:
     """Versions, by `BUILD`."""
     ready: Mapping[str, bool] = field(default_factory=dict)
     """Part → whether it is ready."""
+    available: Mapping[str, bool] = field(default_factory=dict)
+    """Server that several machines share → whether it can be used."""
+    rejected_changes: frozenset[str] = frozenset()
+    """Those of `CHANGES` whose change is not in use."""
     keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Pool → number of usable keys, number of keys that cool down."""
     accounts: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -58,6 +64,20 @@ class ConditionCollector(Collector):
         yield gauge("wirekey_build_info", "Versions; always 1.", [(now.build, 1)], BUILD)
         parts = [((part,), float(ready)) for part, ready in now.ready.items()]
         yield gauge("wirekey_ready", "Whether a part is ready for calls, as in /ready.", parts, ("part",))
+        servers = [((name,), float(available)) for name, available in now.available.items()]
+        yield gauge(
+            "wirekey_dependency_available",
+            "Whether a server that several machines share can be used, as in /health.",
+            servers,
+            ("dependency",),
+        )
+        changes = [((what,), float(what in now.rejected_changes)) for what in CHANGES]
+        yield gauge(
+            "wirekey_change_rejected",
+            "1 while a changed policy or configuration has errors, and the previous one stays in use.",
+            changes,
+            ("what",),
+        )
         states = [
             ((provider, state), float(number))
             for provider, numbers in now.keys.items()

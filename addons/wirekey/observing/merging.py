@@ -18,13 +18,14 @@ SAME_OR_HIGHEST = frozenset(
     {
         "wirekey_build_info",
         "wirekey_ca_end_timestamp_seconds",
+        "wirekey_change_rejected",
         "wirekey_google_accounts",
         "wirekey_keys",
         "wirekey_simulated",
         "process_max_fds",
     }
 )
-LOWEST = frozenset({"wirekey_ready", "process_start_time_seconds"})
+LOWEST = frozenset({"wirekey_dependency_available", "wirekey_ready", "process_start_time_seconds"})
 LOWEST_ENDING = "_remaining_ratio"
 
 

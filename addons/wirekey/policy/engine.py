@@ -56,6 +56,10 @@ class PolicyEngine(Protocol):
     def reads(self, *fields: str) -> bool:
         """Return whether the policy may read one of these fields of the input."""
 
+    @property
+    def rejected(self) -> str | None:
+        """The first problem of a changed policy, while the previous one stays in force, or None."""
+
     async def refresh(self) -> None:
         """Load changes of the policy. Called about once a second. Never raises."""
 
@@ -319,7 +323,9 @@ class EmbeddedEngine:
             self._log_rejected(error)
             return
         except OSError as error:
-            logger.error("The changed policy could not be loaded: %s", error)  # noqa: TRY400  # a sentence says it all
+            if self.rejected != (problem := f"it could not be loaded: {error}"):
+                logger.error("The changed policy is not in use, as %s", problem)  # noqa: TRY400  # a sentence says it all
+            self.rejected = problem
             return
         self.rejected = None
         self._loaded, previous = latest, self._loaded

@@ -66,6 +66,10 @@ class RemoteEngine:
         self._idle: list[HttpConnection] = []
         self._rules: tuple[float, bool] | None = None
 
+    @property
+    def rejected(self) -> None:
+        """None: the server does not report policies that it does not load."""
+
     def reads(self, *fields: str) -> bool:
         """Return True: the server does not say what its policy reads."""
         return True

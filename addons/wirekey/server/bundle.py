@@ -85,7 +85,7 @@ def addons_in_order(
     rollup.own_calls = OwnCalls(services, deciding, credentials, metering, audit)
     metrics = Metrics(services, lifecycle)
     endpoints = Endpoints(services, lifecycle, metrics.pages)
-    metrics.ready = endpoints.ready
+    metrics.report = endpoints.readiness.report
     return (
         lifecycle,  # starts the services, reloads the configuration, stops them
         RequestStart(services),  # a request is under way: no deadline of its connection runs

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-from mitmproxy import ctx
 
 from wirekey.console.router import Router, wrong_method
 from wirekey.console.server import Server, ServerLimits
 from wirekey.errors import user_message
 from wirekey.google.auth_endpoints import AuthEndpoints
-from wirekey.google.code_assist.health import health_of, trouble
 from wirekey.local_response import local_json
 from wirekey.routing.gateway_paths import PREFIXES
 from wirekey.server.listeners import gateway_address, listen_error
 from wirekey.server.page import live_page
+from wirekey.server.readiness import Readiness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,9 +27,6 @@ if TYPE_CHECKING:
     from wirekey.server.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)
-
-POLICY_CHECK_INTERVAL = 1.0
-"""Seconds between two checks whether the policy decides, however often /ready is requested."""
 
 
 class Endpoints:
@@ -50,15 +42,11 @@ class Endpoints:
         """`more` is path → handler of further pages of the console."""
         self.services = services
         self.lifecycle = lifecycle
-        self.router = Router(
-            self.tokens, self.ready, {"/": self.about, **self.auth("gateway")}, self.workers, self.backends
-        )
+        self.readiness = Readiness(services, lifecycle)
+        self.router = Router(self.tokens, self.readiness.report, {"/": self.about, **self.auth("gateway")})
         self.more = more or {}
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
-        self._policy_trouble: str | None = None
-        self._policy_check: asyncio.Task[None] | None = None
-        self._policy_checked = -POLICY_CHECK_INTERVAL
 
     async def running(self) -> None:
         """Open the console and announce the addresses, if the other listeners are open."""
@@ -73,8 +61,7 @@ class Endpoints:
 
     async def done(self) -> None:
         """Close the console."""
-        if self._policy_check:
-            self._policy_check.cancel()
+        await self.readiness.end()
         if self.page:
             self.page.feed.close()
         servers, self.servers = self.servers, {}
@@ -92,19 +79,19 @@ class Endpoints:
         """Open the console at the configured address. Raises OSError with a message for people."""
         config = self.lifecycle.started_with
         assert config
-        self._check_policy()
+        self.readiness.begin()
         if config.listen.console is None:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
         more = {**self.more, **self.auth("console"), **self.console_pages(config)}
-        router = Router(self.tokens, self.ready, more, self.workers, self.backends)
+        router = Router(self.tokens, self.readiness.report, more)
         server = Server(config.listen.console, router.respond, bounds, config.listen.proxy_protocol)
         if self._open_server(server, "console", config):
             self.servers["console"] = server
 
     def console_pages(self, config: Config) -> dict[str, LocalHandler]:
         """Build the live page, and return path → handler of what only the console serves."""
-        self.page = live_page(self.services, self.lifecycle, config.state, self.ready)
+        self.page = live_page(self.services, self.lifecycle, config.state, self.readiness)
         return dict(self.page.routes())
 
     def auth(self, listener: str) -> Mapping[str, LocalHandler]:
@@ -143,52 +130,3 @@ class Endpoints:
     def tokens(self) -> TokenEndpoint | None:
         """Return the token endpoint, or None if this process issues no tokens."""
         return self.services.token_endpoint
-
-    def workers(self) -> list[dict[str, object]]:
-        """Return the state of each worker, or nothing if there is only this process."""
-        return self.lifecycle.worker.states if self.lifecycle.worker else []
-
-    def ready(self) -> dict[str, str | None]:
-        """Return part → why it is not ready, or None if it is ready."""
-        return {
-            "listeners": self._listener_trouble(),
-            "audit": self.services.store.refuses(),
-            "ca": self._ca_trouble(),
-            "policy": self._check_policy(),
-        }
-
-    def backends(self) -> dict[str, str | None]:
-        """Return backend of Code Assist → why none of its accounts can be used, or None if one can."""
-        now, backends = time.monotonic(), self.services.settings.backends
-        return {name: trouble(health_of(backend, now)) for name, backend in backends.items()}
-
-    def _listener_trouble(self) -> str | None:
-        if self.lifecycle.lock is None or (self.services.is_draining and not self.lifecycle.is_replaced):
-            return "Wirekey is stopping"
-        if self.lifecycle.is_replaced:
-            return None
-        if self.lifecycle.running_proxy is None:
-            return "the proxy does not listen yet"
-        servers = ctx.master.addons.get("proxyserver").servers
-        if not any(server.is_running for server in servers):
-            return "the proxy does not listen"
-        return None
-
-    def _ca_trouble(self) -> str | None:
-        authority = self.lifecycle.authority
-        now = datetime.now(UTC)
-        if authority is None or now >= authority.expires:
-            return "the CA has expired, so no client trusts the certificates of the proxy"
-        return "the CA is not valid yet" if now < authority.begins else None
-
-    def _check_policy(self) -> str | None:
-        """Return the result of the last check, and start another one: an OPA server may take long to respond."""
-        now = time.monotonic()
-        is_due = now - self._policy_checked >= POLICY_CHECK_INTERVAL
-        if is_due and (self._policy_check is None or self._policy_check.done()):
-            self._policy_checked = now
-            self._policy_check = asyncio.create_task(self._ask_policy())
-        return self._policy_trouble
-
-    async def _ask_policy(self) -> None:
-        self._policy_trouble = await self.services.policy.unavailable_reason()

@@ -14,21 +14,19 @@ from wirekey.server.status import Status
 from wirekey.server.worker_pages import WorkerPages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from wirekey.calls.services import Services
     from wirekey.server.lifecycle import Lifecycle
+    from wirekey.server.readiness import Readiness
 
 logger = logging.getLogger(__name__)
 
 
-def live_page(
-    services: Services, lifecycle: Lifecycle, state: Path, ready: Callable[[], Mapping[str, str | None]]
-) -> LivePage:
+def live_page(services: Services, lifecycle: Lifecycle, state: Path, readiness: Readiness) -> LivePage:
     """Build the page, which observes calls from here on.
 
-    `ready` returns part → why it is not ready. If there is no operator token, nobody can sign in, which is logged.
+    If there is no operator token, nobody can sign in, which is logged.
     """
     try:
         operator_token.ensure(state)
@@ -39,4 +37,4 @@ def live_page(
     sessions = SignInSessions(operator_token.ReloadedToken(state))
     if lifecycle.worker:
         services.events.observers.append(WorkerPages(lifecycle.worker, feed, sessions, services.open_sessions))
-    return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.address))
+    return LivePage(Status(services, lifecycle, feed, readiness), feed, sessions, Recorded(services.store.address))

@@ -64,6 +64,8 @@ class Reloader:
         self.services = lifecycle.services
         self.fingerprint = ""
         """The fingerprint of the configuration files when they were last read, even if they were not valid."""
+        self.rejected: str | None = None
+        """Why the changed configuration is not in use, while the previous one is, or None."""
         self.tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
         """Keeps two reloads from overtaking each other."""
@@ -180,8 +182,11 @@ class Reloader:
             self.fingerprint = latest
             try:
                 await self.reload()
+                self.rejected = None
             except Exception as error:
-                if (message := user_message(error)) is None:
+                self.rejected = message = user_message(error)
+                if message is None:
+                    self.rejected = "it cannot be applied. The log has the reason"
                     raise
                 logger.error("The changed configuration is not used, the previous one stays in use: %s", message)  # noqa: TRY400  # the message is enough
         await self.services.policy.refresh()

@@ -20,7 +20,7 @@ from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.quotas.definition import NANODOLLARS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from wirekey.calls.services import Services
     from wirekey.config.console import ConsoleConfig
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wirekey.identity.agents_format import AgentRecord
     from wirekey.observing.open_sessions import Report
     from wirekey.server.lifecycle import Lifecycle
+    from wirekey.server.readiness import Readiness
 
 CA_EXPIRES_SOON = timedelta(days=30)
 AUDIT_SLOW = MAX_QUEUE // 20
@@ -42,15 +43,13 @@ type Note = dict[str, str]
 
 
 class Status:
-    """Collects what the live page shows, from the services as they are now. `ready` is as in `Endpoints.ready`."""
+    """Collects what the live page shows, from the services as they are now."""
 
-    def __init__(
-        self, services: Services, lifecycle: Lifecycle, feed: Feed, ready: Callable[[], Mapping[str, str | None]]
-    ) -> None:
+    def __init__(self, services: Services, lifecycle: Lifecycle, feed: Feed, readiness: Readiness) -> None:
         self._services = services
         self._lifecycle = lifecycle
         self._feed = feed
-        self._ready = ready
+        self._readiness = readiness
         self._started = time.time()
         self._used: Counter[str] = Counter()
         """The calls of each key, of all workers."""
@@ -136,11 +135,14 @@ class Status:
         for state in self._lifecycle.worker.states if self._lifecycle.worker else ():
             if state["trouble"]:
                 yield note("warn", f"Worker {state['number']} is not ready: {state['trouble']}.", "The log has more.")
-        for part, reason in self._ready().items():
+        for part, reason in self._readiness.parts().items():
             if reason:
                 yield note("bad", f"Not ready: {reason}.", what_to_do.get(part, ""))
-        if rejected := getattr(self._services.policy, "rejected", None):
+        yield from self._dependency_notes()
+        if rejected := self._services.policy.rejected:
             yield note("bad", f"The changed policy is not in use: {rejected}", f"Run {COMMAND} policy check.")
+        if rejected := self._lifecycle.reloader.rejected:
+            yield note("bad", f"The changed configuration is not in use: {rejected}", f"Run {COMMAND} config check.")
         if agents_trouble:
             yield note("bad", agents_trouble, "")
         yield from self._audit_notes()
@@ -150,6 +152,21 @@ class Status:
         if timedelta() < left < CA_EXPIRES_SOON:
             days = f"{left.days} day{'s' * (left.days != 1)}"
             yield note("warn", f"The CA expires in {days}.", what_to_do["ca"])
+
+    def _dependency_notes(self) -> Iterator[Note]:
+        """Yield which shared servers are away. The follower of the agents has a note of its own."""
+        spools = not self._services.store.refuses_without_database
+        effects = {
+            "audit_database": "Calls are recorded in a local file until then."
+            if spools
+            else "Calls get 503 until then.",
+            "shared_state": "The setting shared_state_failure decides on calls until then.",
+            "policy_server": "Calls get 503 until then.",
+        }
+        for name, reason in self._readiness.dependencies().items():
+            if reason and name in effects:
+                level = "warn" if name == "audit_database" and spools else "bad"
+                yield note(level, f"{reason[0].upper()}{reason[1:]}.", effects[name])
 
     def _audit_notes(self) -> Iterator[Note]:
         store = self._services.store

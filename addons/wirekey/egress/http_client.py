@@ -8,6 +8,7 @@ names is used: that of the environment may be Wirekey itself.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -105,8 +106,25 @@ class HttpConnection:
 
     @property
     def is_reusable(self) -> bool:
-        """Whether another request can be sent."""
-        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        """Whether another request can be sent: the response was read, and nothing has arrived since.
+
+        Otherwise these bytes would be taken for the response to the next request.
+        """
+        is_done = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        return is_done and not self._has_unread
+
+    @property
+    def _has_unread(self) -> bool:
+        """Whether bytes, or the end, wait in the parser, the reader, or the socket."""
+        waiting, has_ended = self._http.trailing_data
+        if waiting or has_ended or self._reader._buffer or self._reader.at_eof():  # type: ignore[attr-defined]  # noqa: SLF001  # asyncio has no other way to ask
+            return True
+        number = self._writer.get_extra_info("socket").fileno()
+        if number < 0:
+            return True
+        poll = select.poll()
+        poll.register(number, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close the connection."""
@@ -114,7 +132,9 @@ class HttpConnection:
 
     async def exchange(self, request: HttpRequest) -> HttpResponse:
         """Send a request and return the response. Raises HttpError, StaleConnectionError."""
-        if self.is_reusable:
+        if self._http.our_state is not h11.IDLE:
+            if not self.is_reusable:
+                raise StaleConnectionError("it sends more than its response")
             self._http.start_next_cycle()
         self._has_received = False
         try:

@@ -1,8 +1,10 @@
 """Decides calls by an Open Policy Agent server: its Data API, over persistent connections.
 
-https://www.openpolicyagent.org/docs/rest-api. A response without `result` is undefined and denies. If the document has
-neither `allow` nor a denial, the engine checks whether the package has a rule `allow` at all, because a rule that is
-not true leaves no trace in the response. If Wirekey may not read the policies there, write `default allow := false`.
+https://www.openpolicyagent.org/docs/rest-api. A response without `result` is undefined and denies. A rule that is not
+true leaves no trace in the response, and neither does one that does not exist. A document with `deny` or `allow` shows
+that the rule exists: a set is there although it is empty, and so is a `default`. Of any other document, the server's
+list of policies says which of the two rules the package has. Without `allow` in the document, a rule `allow` denies.
+Without either rule, nothing is decided. If Wirekey may not read the list, write `default allow := false`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,12 @@ KEPT = 16
 RULES_SECONDS = 2.0
 """Seconds to cache whether the package has a rule."""
 ATTEMPTS = 2
+RULES = frozenset({"deny", "allow"})
+"""The rules that decide whether a call is sent."""
+
+
+class NoRuleError(UndecidedError):
+    """The package has no rule that decides."""
 
 
 class RemoteEngine:
@@ -64,7 +72,8 @@ class RemoteEngine:
         self._policies_path = f"{prefix}/v1/policies"
         self._query, self._timeout = query, timeout
         self._idle: list[HttpConnection] = []
-        self._rules: tuple[float, bool] | None = None
+        self._rules: tuple[float, frozenset[str]] | None = None
+        """When the list of policies was read, and which of the rules that decide the package has."""
 
     @property
     def rejected(self) -> None:
@@ -85,7 +94,7 @@ class RemoteEngine:
                 answer = await self._exchange("POST", self._decision_path, b'{"input":' + encode_input(given) + b"}")
                 revision = revision_of(answer)
                 document = self._document_of(answer)
-                needs_allow = isinstance(document, dict) and "allow" not in document and await self._has_allow()
+                needs_allow = "allow" in await self._rules_of(document)
                 decision = parse_decision(document, revision, needs_allow=needs_allow)
         except UndecidedError as error:
             decision = undecided(f"OPA at {self._authority}: {error}", revision)
@@ -101,7 +110,10 @@ class RemoteEngine:
         """Return why no call can be decided now, or None. Sends a sample call."""
         try:
             async with asyncio.timeout(self._timeout):
-                self._document_of(await self._exchange("POST", self._decision_path, b'{"input":' + SAMPLES[0] + b"}"))
+                answer = await self._exchange("POST", self._decision_path, b'{"input":' + SAMPLES[0] + b"}")
+                await self._rules_of(self._document_of(answer))
+        except NoRuleError:
+            return "the OPA server has no rule that decides calls"
         except Exception as error:
             logger.debug("OPA at %s failed on a sample call: %s", self._authority, safe_traceback(error))
             return "the OPA server cannot decide calls"
@@ -120,11 +132,24 @@ class RemoteEngine:
         while self._idle:
             self._idle.pop().close()
 
-    async def _has_allow(self) -> bool:
+    async def _rules_of(self, document: Any) -> frozenset[str]:
+        """Return which of the rules `deny` and `allow` exist, as far as the decision depends on it.
+
+        Raises UndecidedError, and NoRuleError if neither exists.
+        """
+        if not isinstance(document, dict) or "allow" in document:
+            return RULES  # `allow` decides, or the document is refused
+        shown = RULES.intersection(document)
+        existing = shown | await self._existing_rules()
+        if not existing:
+            raise NoRuleError(f"{self._query} has no rule deny or allow.")
+        return existing
+
+    async def _existing_rules(self) -> frozenset[str]:
         now = time.monotonic()
         if self._rules is None or now - self._rules[0] > RULES_SECONDS:
             answer = await self._exchange("GET", self._policies_path, b"", LARGEST_POLICIES)
-            self._rules = now, has_rule(answer, self._query, "allow")
+            self._rules = now, existing_rules(answer, self._query)
         return self._rules[1]
 
     async def _exchange(self, method: str, path: str, body: bytes, largest: int = LARGEST_RESPONSE) -> dict[str, Any]:
@@ -194,15 +219,21 @@ def revision_of(answer: dict[str, Any]) -> str:
     return f"opa {' '.join(named)}".strip()
 
 
-def has_rule(answer: dict[str, Any], query: str, name: str) -> bool:
-    """Return whether a package has a rule, by the server's list of policies. Raises UndecidedError."""
+def existing_rules(answer: dict[str, Any], query: str) -> frozenset[str]:
+    """Return which of `RULES` a package has, by the server's list of policies. Raises UndecidedError."""
+    package = query.split(".")
     try:
-        modules = [module["ast"] for module in answer["result"]]
-        return any(
-            name in (head.get("name"), *(term.get("value") for term in head.get("ref", ())[:1]))
-            for module in modules
-            if [term["value"] for term in module["package"]["path"]] == query.split(".")
-            for head in (rule["head"] for rule in module.get("rules") or ())
-        )
+        paths = [
+            [*(term["value"] for term in module["package"]["path"]), *rule_path(rule["head"])]
+            for module in (policy["ast"] for policy in answer["result"])
+            for rule in module.get("rules") or ()
+        ]
     except (KeyError, TypeError, AttributeError):
         raise UndecidedError("its list of policies cannot be read. Write `default allow := false`") from None
+    return RULES.intersection(path[len(package)] for path in paths if path[:-1][: len(package)] == package)
+
+
+def rule_path(head: dict[str, Any]) -> list[Any]:
+    """Return the path of a rule below its module's package: `["authz", "deny"]` for the rule `authz.deny`."""
+    ref = head.get("ref") or ()
+    return [term["value"] for term in ref] if ref else [head["name"]]

@@ -41,7 +41,7 @@ class Enforced:
         self.clock = Clock()
         self.quotas = quotas
         self.state = MemoryState(self.clock)
-        self.service = QuotaEnforcer(lambda: self.state, ledger, self.clock)
+        self.service = QuotaEnforcer(lambda: self.state, ledger, self.clock, self.clock)
         self.made = 0
 
     def hold(self, tokens: int = 0, usd: float | None = 0.0, subject: str = "alice") -> Hold:

@@ -42,13 +42,18 @@ PERIOD_MARGIN = 86400.0
 
 
 class QuotaEnforcer:
-    """The quotas of one process. `state` returns the shared state, `ledger` what was spent; `clock` is in Unix seconds.
+    """The quotas of one process. `state` returns the shared state, `ledger` what was spent.
 
-    Without a ledger, budgets begin with nothing spent.
+    Without a ledger, budgets begin with nothing spent. `clock` is in Unix seconds, and tells the day and the month.
+    `steady` is in seconds that never jump: all that lasts for a while is measured with it.
     """
 
     def __init__(
-        self, state: Callable[[], SharedState], ledger: Ledger | None = None, clock: Callable[[], float] = time.time
+        self,
+        state: Callable[[], SharedState],
+        ledger: Ledger | None = None,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
         self.on_failure: str | None = None
@@ -57,10 +62,10 @@ class QuotaEnforcer:
         self._totals = SharedTotals()
         self._totals.ledger = ledger
         self._clock = clock
-        self.view = UsageView(clock)
+        self.view = UsageView(clock, steady)
         self._open: dict[str, Hold] = {}
         """The holds with reservations, which have to be renewed if other processes share the state."""
-        self._local = MemoryState(clock)
+        self._local = MemoryState(steady)
         """Enforces this process's share of the limits while the shared state does not respond."""
         self._processes = ProcessCount()
         self._tasks: set[asyncio.Task[None]] = set()

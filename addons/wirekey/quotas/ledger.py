@@ -36,6 +36,7 @@ KEPT = 7 * 86400.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (key TEXT PRIMARY KEY, amount INTEGER NOT NULL, ends REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS opened (at REAL NOT NULL);
 """
 ADD = "INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET amount = amount + excluded.amount"
 
@@ -52,12 +53,20 @@ class Spent(NamedTuple):
 
 
 class Ledger:
-    """The totals of the budgets of one state folder. For one event loop; a thread writes."""
+    """The totals of the budgets of one state folder. For one event loop; a thread writes.
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    `clock` is in Unix seconds, `steady` in seconds that never jump. A total is removed only if both say that its period
+    has ended: a clock that was set forward and back would renew the budget.
+    """
+
+    def __init__(
+        self, path: Path, clock: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+    ) -> None:
         """Open the file, or make it. Raises LedgerError."""
         self.path = path
         self._clock = clock
+        self._steady = steady
+        self._offset = clock() - steady()
         self._totals: dict[str, Spent] = {}
         """The totals when the file was opened, and what this process has added since."""
         self._changes: queue.SimpleQueue[tuple[str, int, float] | None] = queue.SimpleQueue()
@@ -100,7 +109,7 @@ class Ledger:
 
     def forget_ended(self) -> None:
         """Release the totals of periods that have ended."""
-        now = self._clock()
+        now = min(self._clock(), self._steady() + self._offset)
         self._totals = {key: total for key, total in self._totals.items() if total.ends + KEPT > now}
 
     def close(self) -> None:
@@ -149,7 +158,14 @@ class Ledger:
         self._unwritten.clear()
 
     def _prune(self) -> None:
-        self._database.execute("DELETE FROM spent WHERE ends < ?", (self._clock() - KEPT,))
+        """Remove totals that had ended already when the file was opened before: the clock may be wrong this time."""
+        now = self._clock()
+        with transaction(self._database):
+            (before,) = self._database.execute("SELECT max(at) FROM opened").fetchone()
+            if before is not None:
+                self._database.execute("DELETE FROM spent WHERE ends < ?", (min(now, before) - KEPT,))
+            self._database.execute("DELETE FROM opened")
+            self._database.execute("INSERT INTO opened VALUES (?)", (now,))
 
 
 def opened(path: Path) -> sqlite3.Connection:

@@ -44,6 +44,6 @@ def level(rate: Rate, full_at: float, now: float, retry_after: float = 0.0) -> R
     missing = full_at - now
     if missing <= 0:
         return RateLevel(burst_of(rate), 0.0, retry_after)
-    # The rounding removes what floating point adds to a whole number of units: Unix times are exact to a microsecond.
+    # The rounding removes what floating point adds to a whole number of units: times are exact to a microsecond.
     left = burst_of(rate) - round(missing * rate.limit / rate.period, 2)
     return RateLevel(int(left) if left > 0 else 0, missing, retry_after)

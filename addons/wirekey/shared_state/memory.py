@@ -44,11 +44,14 @@ class HeldAmounts:
 
 
 class MemoryState:
-    """The `SharedState` of one process. Its methods never wait. `clock` returns Unix seconds."""
+    """The `SharedState` of one process. Its methods never wait.
+
+    `clock` returns seconds since any moment. It never jumps, so that setting the time of the machine changes nothing.
+    """
 
     is_local = True
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._values: dict[str, tuple[bytes, float]] = {}
         self._ends: list[tuple[float, str]] = []

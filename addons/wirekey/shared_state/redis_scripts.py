@@ -15,16 +15,27 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
 
+# The clock of the server, in seconds and microseconds. A script must not rely on it alone, as it may be set.
+CLOCK = "local clock = redis.call('TIME')\n"
+
 # For each bucket: amount, microseconds per unit, burst. The first argument is 1 if the amounts need not fit.
 # Returns whether they were taken, then for each bucket the microseconds until it is full and until the amount fits.
-TAKE = """
-local clock = redis.call('TIME')
+# A bucket keeps when it is full, and when that was written. If the latter is in the future, the clock was set back, and
+# both times move with it: otherwise nobody could call until the clock is there again.
+TAKE = (
+    CLOCK
+    + """
 local now = clock[1] * 1000000 + clock[2]
-local full_at, waits, allowed = {}, {}, true
+local full_at, waits, moved, allowed = {}, {}, {}, true
 for index, key in ipairs(KEYS) do
     local amount, interval = tonumber(ARGV[3 * index - 1]), tonumber(ARGV[3 * index])
     local burst = tonumber(ARGV[3 * index + 1])
-    full_at[index] = tonumber(redis.call('GET', key) or now)
+    local full, written = string.match(redis.call('GET', key) or '', '^(%S+) ?(%S*)$')
+    full_at[index] = tonumber(full or now)
+    if tonumber(written or '') and tonumber(written) > now then
+        full_at[index] = full_at[index] - (tonumber(written) - now)
+        moved[index] = true
+    end
     waits[index] = 0
     if amount > 0 and ARGV[1] == '0' then
         waits[index] = math.max(0, full_at[index] - now - (burst - math.min(amount, burst)) * interval)
@@ -34,11 +45,12 @@ end
 local result = {allowed and 1 or 0}
 for index, key in ipairs(KEYS) do
     local amount, interval = tonumber(ARGV[3 * index - 1]), tonumber(ARGV[3 * index])
-    if allowed and amount ~= 0 then
-        full_at[index] = math.max(now, math.max(now, full_at[index]) + amount * interval)
+    local taken = allowed and amount ~= 0
+    if taken then full_at[index] = math.max(now, math.max(now, full_at[index]) + amount * interval) end
+    if taken or moved[index] then
         if full_at[index] > now then
             local lasts = string.format('%.0f', math.ceil((full_at[index] - now) / 1000) + 1)
-            redis.call('SET', key, string.format('%.3f', full_at[index]), 'PX', lasts)
+            redis.call('SET', key, string.format('%.3f %.3f', full_at[index], now), 'PX', lasts)
         else
             redis.call('DEL', key)
         end
@@ -48,11 +60,14 @@ for index, key in ipairs(KEYS) do
 end
 return result
 """
+)
 
 # A budget has a total, a sorted set of its reservations by their end, and a hash of their amounts, whose empty field is
 # the sum. A reservation has a hash of its budgets. KEYS[1] is the reservation's. The first argument is the reservation.
-BUDGETS = """
-local clock = redis.call('TIME')
+# An end that is over an hour ahead was written before the clock was set back. It is a minute ahead then.
+BUDGETS = (
+    CLOCK
+    + """
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function drop(key, reservation)
     local amount = redis.call('HGET', key .. ':amounts', reservation)
@@ -67,6 +82,9 @@ local function finish(held, reservation)
     redis.call('DEL', held)
 end
 local function level(key)
+    for _, reservation in ipairs(redis.call('ZRANGEBYSCORE', key .. ':ends', now + 3600000, '+inf')) do
+        redis.call('ZADD', key .. ':ends', now + 60000, reservation)
+    end
     for _, reservation in ipairs(redis.call('ZRANGEBYSCORE', key .. ':ends', '-inf', now)) do drop(key, reservation) end
     return redis.call('GET', key .. ':total'), redis.call('HGET', key .. ':amounts', '') or '0'
 end
@@ -74,6 +92,7 @@ local function keep(key, ttl)
     if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, string.format('%.0f', ttl)) end
 end
 """
+)
 
 # Further keys are the budgets. Further arguments: the time to live; for each budget its amount, its limit, and 1 if its
 # total must be known. Returns for each budget 'ok', 'exhausted' or 'unopened', what is spent and what is reserved.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from wirekey.shared_state import buckets
 from wirekey.shared_state.protocol import BudgetLevel, Reserved, SharedStateUnavailableError, Taken
 from wirekey.shared_state.receivers import Receivers
+from wirekey.shared_state.sqlite_clock import steady_clock
 from wirekey.shared_state.sqlite_tables import (
     RESERVE,
     SET,
@@ -57,6 +58,7 @@ class SqliteState:
         self._receivers = Receivers()
         self._thread = ThreadPoolExecutor(1, "wirekey-shared-state")
         self._database: sqlite3.Connection | None = None
+        self._now: Callable[[], float] = time.time
         self._cleaned = 0.0
         self._watching: sqlite3.Connection | None = None
         """Notices what other processes write. It is used on the event loop, and reads and writes no table."""
@@ -75,8 +77,10 @@ class SqliteState:
         return result
 
     def _transact[Result](self, statements: Callable[[sqlite3.Connection, float], Result]) -> Result:
-        database = self._database = self._database or opened(self._path)
-        now = time.time()
+        if self._database is None:
+            self._database = opened(self._path)
+            self._now = steady_clock(self._database)
+        database, now = self._database, self._now()
         database.execute("BEGIN IMMEDIATE")
         try:
             if now - self._cleaned >= CLEAN_INTERVAL:

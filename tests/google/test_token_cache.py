@@ -21,10 +21,11 @@ class Clock:
 
 
 class TokenServer:
-    """Issues `ya29.canary-1`, `-2`, … for an hour each, or fails as told."""
+    """Issues `ya29.canary-1`, `-2`, … for an hour or `lifetime` each, or fails as told."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.issued, self.failure = clock, 0, None
+        self.lifetime = 3600
         self.may_respond = threading.Event()
         self.may_respond.set()
 
@@ -33,7 +34,7 @@ class TokenServer:
         self.issued += 1
         if self.failure:
             raise self.failure
-        return UsableToken(Secret(f"ya29.canary-{self.issued}"), "ann", expires=self.clock.now + 3600)
+        return UsableToken(Secret(f"ya29.canary-{self.issued}"), "ann", expires=self.clock.now + self.lifetime)
 
 
 @pytest.fixture
@@ -79,6 +80,63 @@ async def test_a_token_is_not_replaced_before_the_buffer(cache, server, clock):
     clock.now += 3600 - 301
     cache.keep_good()
     assert cache._refresh is None
+
+
+async def test_a_new_token_that_is_due_already_is_replaced_after_30_seconds(cache, server, clock):
+    server.lifetime = 240
+    for _ in range(90):  # with many calls each second
+        for _ in range(5):
+            await cache.token()
+            await refreshed(cache)
+        clock.now += 1
+    assert server.issued == 3
+
+
+async def test_a_token_that_the_metadata_server_issues_again_is_not_fetched_again_and_again(server, clock):
+    class MetadataServer(TokenServer):
+        """Issues the same token until four minutes before its end, as Google's does."""
+
+        ends = clock.now + 3600
+
+        def renew(self, _):
+            self.issued += 1
+            if clock.now >= self.ends - 240:
+                self.ends = clock.now + 3600
+            return UsableToken(Secret(f"ya29.canary-{self.ends}"), "ann", expires=self.ends)
+
+    metadata = MetadataServer(clock)
+    cache = TokenCache("ann", metadata.renew, buffer=300, clock=clock)
+    for _ in range(3600):
+        await cache.token()
+        await refreshed(cache)
+        clock.now += 1
+    assert metadata.issued == 4  # at the start, and 300, 270 and 240 seconds before the end
+
+
+async def test_a_token_that_ends_within_the_wait_is_replaced_when_it_has_ended(cache, server, clock):
+    server.lifetime = 20
+    first = await cache.token()
+    clock.now += 15
+    assert (await cache.token()).access_token != first.access_token
+
+
+async def test_a_token_that_has_ended_when_it_is_issued_is_asked_for_once_a_second(cache, server, clock):
+    server.lifetime = 0
+    for _ in range(10):
+        with pytest.raises(NoTokenError, match="as soon as it was issued"):
+            await cache.token()
+    assert server.issued == 1
+    clock.now += 1
+    server.lifetime = 3600
+    await cache.token()
+    assert server.issued == 2
+
+
+async def test_a_rejected_token_that_was_due_is_replaced_at_once(cache, server):
+    server.lifetime = 240
+    first = await cache.token()
+    cache.rejected(first)
+    assert (await cache.token()).access_token != first.access_token
 
 
 async def test_a_token_server_that_fails_is_asked_again_after_1_2_4_to_60_seconds(cache, server, clock):

@@ -23,6 +23,8 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds until the next refresh after one that failed. They double with each failure in a row."""
 MARGIN = 5.0
 """Seconds before its end from which a token is not used, because clocks differ and calls take time."""
+STILL_DUE = 30.0
+"""Seconds until the next refresh after one whose token is due, too. Some token servers issue the same token again."""
 SETTLED = 60.0
 """Seconds after which a rejection is not a consequence of the one before."""
 
@@ -125,6 +127,8 @@ class TokenCache:
             self.end(NoTokenError("needs_login", message))
             return
         self._rejected, self._renewed_after_rejection = True, now
+        if self._failure is None:
+            self._next_refresh = 0.0  # the wait was for a token that was good
 
     def _reason(self) -> NoTokenError:
         """Return a new error: one that is raised for many calls would collect their tracebacks."""
@@ -167,9 +171,16 @@ class TokenCache:
         else:
             if self._generation == generation:  # no file has brought another one meanwhile
                 self._current, self._rejected, self._failure = token, False, None
-                self._wait, self._next_refresh = FIRST_WAIT, 0.0
+                self._wait, self._next_refresh = FIRST_WAIT, self._after_success(token)
         finally:
             self._refresh = None
+
+    def _after_success(self, token: UsableToken) -> float:
+        """Return the earliest time of the next refresh. If the new token is due already, it is later than now."""
+        if token.expires is None or not self._is_due():
+            return 0.0
+        now = self._clock()
+        return now + min(max(token.expires - MARGIN - now, FIRST_WAIT), STILL_DUE)
 
     def _note_failure(self, error: NoTokenError) -> None:
         if error.reason != "unavailable":

@@ -308,6 +308,9 @@ SPELLINGS = {
     "JSON within JSON": json.dumps("".join(f"\\u00{byte:02x}" for byte in KEY)).encode()[1:-1],
     "percent": b"".join(b"%%%02x" % byte for byte in KEY),
     "percent, twice": KEY.replace(b"-", b"%252D"),
+    "hex": KEY.hex().encode(),
+    "hex, in capitals": KEY.hex().upper().encode(),
+    "hex, each digit escaped": b"".join(b"%%%02x" % digit for digit in KEY.hex().encode()),
     "percent and JSON": KEY.replace(b"-", rb"\u00252d"),
 }
 
@@ -342,6 +345,13 @@ def test_R22_base64_of_the_key_is_masked_in_errors(stage, http2, text, size):
             assert KEY[2:-2] not in left
             assert said.count("*") >= len(quoted) - 16
     stage.nothing_recorded()
+
+
+@BOTH
+def test_R22_a_header_that_spells_the_key_in_hex_is_masked(stage, http2):
+    for quoted in (KEY.hex(), KEY.hex().upper()):
+        stage.upstream.says(Says(400, [*JSON, ("x-quoted", f"key {quoted}.")]))
+        assert stage.ask(http2=http2).headers["x-quoted"] == f"key {'*' * len(quoted)}."
 
 
 def test_R22_a_redirect_that_spells_the_key_is_masked(stage):
@@ -486,3 +496,52 @@ def test_R23_headers_that_connection_names_are_dropped_but_for_the_framing(stage
     assert not {"x-hop", "keep-alive"} & set(answer.headers)
     assert (answer.headers["content-type"], answer.headers["content-length"]) == ("application/json", "2")
     assert answer.body == b"{}"
+
+
+# R49
+
+
+@BOTH
+@pytest.mark.parametrize("status", [200, 400])
+def test_R49_a_provider_does_not_speak_for_wirekey(stage, http2, status):
+    forged = ["request-id", "simulated", "model", "translation", "dropped", "adjusted", "anything"]
+    headers = [(f"x-wirekey-{name}", "forged") for name in forged] + [("X-WireKey-Losses", "forged")]
+    stage.upstream.says(Says(status, [*JSON, *headers, ("x-kept", "yes")]))
+    answer = stage.ask(http2=http2)
+    assert answer.headers["x-kept"] == "yes"
+    assert "forged" not in str(answer.headers)
+
+
+CONTROLS = {"cr": "\r", "nul": "\0", "escape": "\x1b", "delete": "\x7f", "vertical tab": "\x0b"}
+
+
+@BOTH
+@pytest.mark.parametrize("control", CONTROLS)
+def test_R49_a_response_with_control_characters_in_its_head_is_refused(stage, http2, control):
+    stage.upstream.says(Says(200, [*JSON, ("x-odd", f"a{CONTROLS[control]}set-cookie: x=y")], [b"not-passed"]))
+    answer = stage.ask(http2=http2)
+    assert answer.status_code == 502
+    assert b"not-passed" not in answer.content
+    assert "x-odd" not in answer.headers
+    assert stage.event()["outcome"] in ("upstream_error", "upstream_reset")
+
+
+def test_R49_a_tab_in_a_value_passes(stage):
+    stage.upstream.says(Says(200, [*JSON, ("x-kept", "a\tb")]))
+    assert stage.ask().headers["x-kept"] == "a\tb"
+
+
+@BOTH
+@pytest.mark.parametrize("status", [0, 7, 99, 600, 999, 1000, 65536])
+def test_R49_a_response_with_a_status_that_http_does_not_have_is_refused(stage, http2, status):
+    stage.upstream.says(Says(status, JSON, [b"not-passed"]))
+    answer = stage.ask(http2=http2)
+    assert answer.status_code == 502
+    assert b"not-passed" not in answer.content
+    event = stage.event()
+    assert (event["status"], event["outcome"]) == (502, "upstream_error")
+
+
+def test_R49_a_response_that_switches_protocols_unasked_is_refused(stage):
+    stage.upstream.says(Says(101, [("upgrade", "websocket"), ("connection", "upgrade")], []))
+    assert stage.ask().status_code == 502

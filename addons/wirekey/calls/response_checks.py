@@ -1,9 +1,12 @@
-"""Refuses responses by their head: redirects to other hosts, and bodies that cannot be searched for the key."""
+"""Refuses responses by their head: odd heads, foreign redirects, and bodies that cannot be searched for the key."""
 
 from __future__ import annotations
 
+import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from wirekey.body import WEBSOCKETS
 from wirekey.credentials.uploads import UPLOAD_URL_HEADERS
 from wirekey.egress.redirects import RedirectTargets, location_for
 from wirekey.errors import Fault, Refusal
@@ -29,11 +32,31 @@ UNREADABLE = Refusal(
     "key. Request gzip, deflate, br or zstd in Accept-Encoding.",
     Fault.PROVIDER,
 )
+ODD_STATUS = Refusal(
+    502,
+    "upstream_unreadable",
+    "The status of the provider's response is not one of HTTP, so clients could read the response in several ways.",
+    Fault.PROVIDER,
+)
+CONTROL_CHARACTERS = Refusal(
+    502,
+    "upstream_unreadable",
+    "A header of the provider's response has control characters, so clients could read the response in several ways.",
+    Fault.PROVIDER,
+)
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""All but the tab, which a value may contain."""
+FINAL_STATUSES = range(200, 600)
+SWITCHING_PROTOCOLS = 101
 
 
 def refusal_of_response(services: Services, state: CallState, response: http.Response) -> Refusal | None:
     """Return why a response must not reach the client, before anything of it did."""
     status, headers = response.status_code, response.headers
+    if status not in FINAL_STATUSES and not (status == SWITCHING_PROTOCOLS and opens_websocket(state)):
+        return ODD_STATUS
+    if CONTROL.search(b"".join(chain.from_iterable(headers.fields))):
+        return CONTROL_CHARACTERS
     if 300 <= status < 400 and "location" in headers and location_for_client(services, state, response) is None:
         return REDIRECTED
     for name in UPLOAD_URL_HEADERS:
@@ -43,6 +66,11 @@ def refusal_of_response(services: Services, state: CallState, response: http.Res
     if 200 <= status < 300 and not is_plain(encoding) and not can_undo(encoding) and state.secrets:
         return UNREADABLE
     return None
+
+
+def opens_websocket(state: CallState) -> bool:
+    """Return whether a call asks for a WebSocket."""
+    return state.call.operation is not None and state.call.operation.body in WEBSOCKETS
 
 
 def location_for_client(services: Services, state: CallState, response: http.Response) -> str | None:

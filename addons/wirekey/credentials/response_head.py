@@ -1,8 +1,8 @@
 """Filters the head of a provider's response for the client. Pure.
 
-It removes what concerns another host or hop: addresses that bypass Wirekey, cookies of the shared account, and headers
-meant for a proxy. At the gateway it also removes headers that would apply to the gateway's own host, above all in a
-browser.
+It removes what concerns another host or hop: addresses that bypass Wirekey, cookies of the shared account, headers
+meant for a proxy, and headers that only Wirekey sets. At the gateway it also removes headers that would apply to the
+gateway's own host, above all in a browser.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ DROPPED = frozenset(
         b"set-cookie2",
     }
 )
-DROPPED_FAMILY = b"proxy-"
-"""Meant for a proxy, so for Wirekey, which does not use it."""
+DROPPED_FAMILIES = (b"proxy-", b"x-wirekey-")
+"""Meant for a proxy, so for Wirekey, which does not use it; and what only Wirekey itself says to a client."""
 DROPPED_AT_GATEWAY = frozenset(
     {
         # Would apply to the gateway's host, and to other programs on its ports.
@@ -63,7 +63,7 @@ def client_fields(
         for name, value in fields
         if not (
             (lower := name.lower()) in DROPPED
-            or lower.startswith(DROPPED_FAMILY)
+            or lower.startswith(DROPPED_FAMILIES)
             or lower in named
             or (at_gateway and lower in DROPPED_AT_GATEWAY)
         )

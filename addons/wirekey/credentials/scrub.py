@@ -23,9 +23,9 @@ type Span = tuple[int, int]
 
 
 def scrub(data: bytes, secrets: Iterable[bytes], *, encoded: bool = False) -> bytes:
-    """Mask every occurrence of the secrets. `encoded`: also where they are escaped, percent-encoded or in base64."""
+    """Mask every occurrence of the secrets. `encoded`: also escaped, percent-encoded, in base64 and in hex."""
     secrets = tuple(secrets)
-    spans = encoded_spans(data, with_base64_forms(secrets)) if encoded else plain_spans(data, secrets)
+    spans = encoded_spans(data, with_other_forms(secrets)) if encoded else plain_spans(data, secrets)
     return masked(data, spans)
 
 
@@ -59,9 +59,15 @@ def encoded_spans(data: bytes, secrets: Sequence[bytes]) -> list[Span]:
     ]
 
 
-def with_base64_forms(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Return the secrets and their base64 forms."""
-    return tuple(dict.fromkeys(form for secret in secrets for form in (secret, *base64_cores(secret))))
+def with_other_forms(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return the secrets, their base64 forms, and their hexadecimal digits in lower and in upper case."""
+    return tuple(dict.fromkeys(form for secret in secrets for form in (secret, *base64_cores(secret), *hexes(secret))))
+
+
+def hexes(secret: bytes) -> tuple[bytes, bytes]:
+    """Return the hexadecimal digits of a secret, in lower and in upper case."""
+    digits = secret.hex().encode()
+    return digits, digits.upper()
 
 
 def plain_end(data: bytes, secrets: Iterable[bytes]) -> int:
@@ -103,7 +109,7 @@ class KeyScrubber:
 
     def __init__(self, secrets: bytes | tuple[bytes, ...], sign: bytes = b"", *, encoded: bool = False) -> None:
         self.secrets = (secrets,) if isinstance(secrets, bytes) else secrets
-        self.encoded = with_base64_forms(self.secrets) if encoded else ()
+        self.encoded = with_other_forms(self.secrets) if encoded else ()
         self.room = ENCODED_BYTES
         self.sign = sign
         self.sign_seen = self.found = False

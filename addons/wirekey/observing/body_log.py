@@ -22,7 +22,7 @@ import msgspec
 from wirekey.audit.event import rfc3339
 from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.agent_tokens import RECORDED, without_tokens
-from wirekey.credentials.scrub import encoded_end, encoded_spans, masked, with_base64_forms
+from wirekey.credentials.scrub import encoded_end, encoded_spans, masked, with_other_forms
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class BodyEntry:
 
 def line_of(entry: BodyEntry) -> bytes:
     """Return the line of an entry, with the newline."""
-    forms = with_base64_forms(entry.secrets)
+    forms = with_other_forms(entry.secrets)
 
     def clean(data: bytes) -> bytes:
         return UPLOAD_ID.sub(rb"\1(removed)", without_tokens(masked(data, encoded_spans(data, forms)), RECORDED))

@@ -575,15 +575,15 @@ class WireStream(HttpStream):
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
         """Begin to stream a response, or retry if it reports a failure."""
         response = event.response
+        if refusal := self.delegate.refusal_of_response(self.flow, response):
+            yield from self.cancel_upstream("the response was refused")
+            yield from self.refuse(refusal)
+            return
         if self.delegate.is_upgrade(self.flow):
             if response.status_code == websocket_opening.SWITCHING_PROTOCOLS:
                 yield from websocket_opening.check_upgrade(self, response)
                 return
             response.headers["connection"] = "close"  # what the client has sent already would be read as a request
-        if refusal := self.delegate.refusal_of_response(self.flow, response):
-            yield from self.cancel_upstream("the response was refused")
-            yield from self.refuse(refusal)
-            return
         if self.delegate.is_retryable_status(response.status_code):
             if (yield from self.retry(FailureKind.STATUS, response)):
                 self.server_state, self.drained_bytes = self.state_drain, 0

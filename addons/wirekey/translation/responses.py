@@ -252,8 +252,10 @@ class StreamTranslator:
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for the next bytes of the upstream."""
         text = self.reader.text_of(data) if self.begun and not self.ended else None
-        if text is not None and (self.sequencer is None or self.sequencer.open == text.index):
-            return self.writer.delta(text)
+        if text is not None:
+            if self.sequencer is None or self.sequencer.open == text.index:
+                return self.writer.delta(text)
+            return self._translated(lambda: (text,))
         return self._translated(self.reader.feed, data)
 
     def end(self) -> bytes:

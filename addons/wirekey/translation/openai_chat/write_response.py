@@ -205,7 +205,8 @@ class ChatEventWriter(EventWriter):
         if kind is None:
             return b""  # of no open block
         if kind == "call":
-            self.empty.discard(event.index)
+            if not event.text.isspace():
+                self.empty.discard(event.index)
             return self.call_chunk(event.index, {"function": {"arguments": event.text}})
         if kind == "reasoning":
             return self.chunk({"reasoning_content": event.text}) if self.reply.shows_thoughts else b""

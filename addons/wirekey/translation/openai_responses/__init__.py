@@ -1,7 +1,8 @@
 """OpenAI's Responses: https://platform.openai.com/docs/api-reference/responses."""
 
 from wirekey.translation.openai_responses.read_request import NAMES, read_request
-from wirekey.translation.openai_responses.read_response import ResponsesEventReader, read_response
+from wirekey.translation.openai_responses.read_response import read_response
+from wirekey.translation.openai_responses.read_stream import ResponsesEventReader
 from wirekey.translation.openai_responses.write_request import write_request
 from wirekey.translation.openai_responses.write_response import write_response
 from wirekey.translation.openai_responses.write_stream import ResponsesEventWriter

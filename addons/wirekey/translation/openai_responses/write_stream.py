@@ -228,12 +228,19 @@ class ResponsesEventWriter(EventWriter):
         assert item.call
         call = ToolCall(item.call.id, item.call.name, item.text)
         done = call_item(item.id, call, self.reply)
+        missing = b""
+        if "arguments" in done:
+            # Exactly what came in pieces: SDKs compare them.
+            if not item.text.strip():
+                item.pieces.append("{}")
+                missing = self.event("response.function_call_arguments.delta", {**self.place(), "delta": "{}"})
+            done["arguments"] = item.text
         if "input" in done:
             text = done["input"]
             delta = self.event("response.custom_tool_call_input.delta", {**self.place(), "delta": text})
             return done, delta + self.event("response.custom_tool_call_input.done", {**self.place(), "input": text})
         members: Json = {**self.place(), "name": done["name"], "arguments": done["arguments"]}
-        return done, self.event("response.function_call_arguments.done", members)
+        return done, missing + self.event("response.function_call_arguments.done", members)
 
     def reasoning_done(self, item: _OpenItem) -> tuple[Json, bytes]:
         """Return finished reasoning and its last events."""

@@ -1,0 +1,102 @@
+"""Programs with the SDK of one provider, and an upstream of another that says what real ones have said."""
+
+from __future__ import annotations
+
+import json
+
+import anthropic
+import openai
+import pytest
+
+from tests.end_to_end.scripted_upstream import UPSTREAMS, Scripted, scripted_upstream
+from tests.threats.conftest import beginning
+from tests.translation import response_forms
+from tests.translation.test_late_parts import LATE, shortened
+
+CLOCK = {"name": "clock", "description": "The clock", "parameters": {"type": "object", "properties": {}}}
+ASKED = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with scripted_upstream(tmp_path_factory.mktemp("scripted")) as found:
+        yield found
+
+
+@pytest.fixture
+def scripted(running) -> Scripted:
+    running.began = beginning()
+    return running
+
+
+def openai_client(scripted):
+    base, token, _ = scripted.way
+    return openai.OpenAI(api_key=token, base_url=f"{base}/v1", max_retries=0)
+
+
+def claude_client(scripted):
+    base, token, _ = scripted.way
+    return anthropic.Anthropic(api_key=token, base_url=base, max_retries=0)
+
+
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("upstream", [upstream for upstream in UPSTREAMS if upstream != "openai.chat"])
+def test_a_chat_client_gets_usage_if_it_asked_for_it(scripted, upstream, asks):
+    scripted.streams_events(upstream, response_forms.events(upstream, "text"))
+    more = {"stream_options": {"include_usage": True}} if asks else {}
+    chunks = list(openai_client(scripted).chat.completions.create(model=f"to-{upstream}", stream=True, **ASKED, **more))
+    assert [chunk.usage.prompt_tokens for chunk in chunks if chunk.usage] == [100] * asks
+    assert all(chunk.choices for chunk in chunks[: len(chunks) - asks])
+    assert scripted.wirekey.finished_event(scripted.began)["input_tokens"] == 100
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_a_chat_client_gets_arguments_that_come_only_when_they_are_done(scripted, late):
+    events = shortened(response_forms.events("openai.responses", "calls"), late)
+    scripted.streams_events("openai.responses", events)
+    with openai_client(scripted).chat.completions.stream(model="to-openai.responses", **ASKED) as stream:
+        (choice,) = stream.get_final_completion().choices
+    calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls]
+    assert calls == [(name, given) for _, name, given in response_forms.CALLS]
+
+
+@pytest.mark.parametrize("upstream", ["anthropic", "converse", "invoke"])
+def test_a_client_of_responses_gets_the_same_arguments_in_pieces_and_at_the_end(scripted, upstream):
+    scripted.streams_events(upstream, response_forms.events(upstream, "calls"))
+    tools = [{"type": "function", **CLOCK, "strict": False}]
+    with openai_client(scripted).responses.stream(model=f"to-{upstream}", input="Hi", tools=tools) as stream:
+        events = list(stream)
+    said = {name: json.loads(given) for _, name, given in response_forms.CALLS}
+    for item in events[-1].response.output:
+        pieces = [
+            event.delta
+            for event in events
+            if event.type == "response.function_call_arguments.delta" and event.item_id == item.id
+        ]
+        (done,) = [
+            event
+            for event in events
+            if event.type == "response.function_call_arguments.done" and event.item_id == item.id
+        ]
+        assert "".join(pieces) == done.arguments == item.arguments
+        assert json.loads(done.arguments) == json.loads(
+            {name: given for _, name, given in response_forms.CALLS}[item.name]
+        )
+
+
+def empty_call_of_claude():
+    block = {"type": "tool_use", "id": "call_2", "name": "clock", "input": {}}
+    yield {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": {"input_tokens": 1}}}
+    yield {"type": "content_block_start", "index": 0, "content_block": block}
+    yield {"type": "content_block_stop", "index": 0}
+    yield {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 1}}
+    yield {"type": "message_stop"}
+
+
+def test_a_client_of_responses_reads_an_empty_object_for_a_call_without_arguments(scripted):
+    scripted.streams_events("anthropic", empty_call_of_claude())
+    tools = [{"type": "function", **CLOCK, "strict": False}]
+    with openai_client(scripted).responses.stream(model="to-anthropic", input="Hi", tools=tools) as stream:
+        events = list(stream)
+    snapshots = [event.snapshot for event in events if event.type == "response.function_call_arguments.delta"]
+    assert snapshots[-1] == events[-1].response.output[0].arguments == "{}"

@@ -9,8 +9,10 @@ import openai
 import pytest
 
 from tests.end_to_end.scripted_upstream import UPSTREAMS, Scripted, scripted_upstream
+from tests.end_to_end.test_translation import Converse
 from tests.threats.conftest import beginning
 from tests.translation import response_forms
+from tests.translation import test_claude_between_formats as claude
 from tests.translation.test_late_parts import LATE, shortened
 
 CLOCK = {"name": "clock", "description": "The clock", "parameters": {"type": "object", "properties": {}}}
@@ -79,9 +81,7 @@ def test_a_client_of_responses_gets_the_same_arguments_in_pieces_and_at_the_end(
             if event.type == "response.function_call_arguments.done" and event.item_id == item.id
         ]
         assert "".join(pieces) == done.arguments == item.arguments
-        assert json.loads(done.arguments) == json.loads(
-            {name: given for _, name, given in response_forms.CALLS}[item.name]
-        )
+        assert json.loads(done.arguments) == said[item.name]
 
 
 def empty_call_of_claude():
@@ -100,3 +100,35 @@ def test_a_client_of_responses_reads_an_empty_object_for_a_call_without_argument
         events = list(stream)
     snapshots = [event.snapshot for event in events if event.type == "response.function_call_arguments.delta"]
     assert snapshots[-1] == events[-1].response.output[0].arguments == "{}"
+
+
+def test_an_sdk_of_anthropic_gets_the_thinking_of_a_claude_at_bedrock_and_sends_it_back(scripted):
+    for reasoning in (claude.SIGNED, claude.UNSHOWN, claude.DATA):
+        given = claude.block("anthropic", reasoning)
+        scripted.streams_events("converse", list(claude.events("converse", reasoning)))
+        asked = {"model": "to-converse", "max_tokens": 4000, "thinking": claude.ENABLED}
+        with claude_client(scripted).messages.stream(**asked, **ASKED) as stream:
+            message = stream.get_final_message()
+        assert message.content[0].to_dict() == given
+        scripted.responds(claude.response("converse"))
+        result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "noon"}]}
+        turns = [*ASKED["messages"], {"role": "assistant", "content": message.content}, result]
+        claude_client(scripted).messages.create(**asked, messages=turns)
+        assert scripted.asked()["messages"][1]["content"][0] == claude.block("converse", reasoning)
+
+
+def test_boto3_gets_the_thinking_of_anthropics_api_and_sends_it_back(scripted):
+    client = Converse(*scripted.way).client
+    for reasoning in (claude.SIGNED, claude.UNSHOWN, claude.DATA):
+        scripted.responds(claude.response("anthropic", claude.block("anthropic", reasoning)))
+        body = claude.history("converse", claude.block("converse", reasoning))
+        asked = {"modelId": "to-anthropic", "toolConfig": body["toolConfig"], "messages": body["messages"][:1]}
+        message = client.converse(**asked)["output"]["message"]
+        found = message["content"][0]["reasoningContent"]
+        if reasoning is claude.DATA:
+            assert found["redactedContent"] == claude.DATA.encode()
+        else:
+            assert found["reasoningText"] == dict(zip(("text", "signature"), reasoning, strict=True))
+        scripted.responds(claude.response("anthropic"))
+        client.converse(**{**asked, "messages": [asked["messages"][0], message, body["messages"][-1]]})
+        assert scripted.asked()["messages"][1]["content"][0] == claude.block("anthropic", reasoning)

@@ -15,6 +15,7 @@ from wirekey.translation.neutral import (
     Event,
     Ping,
     ProviderError,
+    Reasoning,
     StateDelta,
     Stop,
     TokenUsage,
@@ -126,7 +127,11 @@ class NumberedBlockWriter(EventWriter):
         """Return the signature of the open block."""
 
     @abstractmethod
-    def redacted(self, state: str) -> bytes:
+    def thought(self, text: str) -> bytes:
+        """Return the start of a block of reasoning with its whole text."""
+
+    @abstractmethod
+    def redacted(self, reasoning: Reasoning, state: str) -> bytes:
         """Return the start of a block that is the state of reasoning without its text."""
 
     @abstractmethod
@@ -141,7 +146,12 @@ class NumberedBlockWriter(EventWriter):
         if self.kind == "reasoning" and self.open:
             self.unsigned = False
             return self.signature(carried)
-        return b"" if self.open else self.redacted(carried) + self.close()
+        if self.open:
+            return b""
+        if self.reply.shows_whole(event.reasoning):
+            shown = self.thought(event.reasoning.text or "")
+            return shown + self.signature(carried) + self.close()
+        return self.redacted(event.reasoning, carried) + self.close()
 
     def block_end(self, event: BlockEnd) -> bytes:  # one block is open at a time
         """Return the end of the open block."""

@@ -111,6 +111,8 @@ class Reasoning(msgspec.Struct, frozen=True, gc=False):
     attached: Literal["", "text", "call"] = ""
     item: str | None = None
     """The id of the item, in OpenAI's Responses."""
+    binary: bool = False
+    """True if the state is base64 of bytes that are no text. Only Converse has such states."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
@@ -184,6 +186,18 @@ class Thinking(msgspec.Struct, frozen=True, gc=False):
     show: bool = False
 
 
+class ClaudeThinking(msgspec.Struct, frozen=True, gc=False):
+    """How Claude should reason, as its own formats say it: two members that do not depend on each other.
+
+    `kind` is the type of `thinking`, with its budget and display, or None without that member. `effort` stands apart.
+    """
+
+    kind: str | None = None
+    budget: int | None = None
+    display: str | None = None
+    effort: str | None = None
+
+
 class Conversation(msgspec.Struct, frozen=True, gc=False):
     """A request in the neutral form.
 
@@ -197,6 +211,8 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     choice: ToolChoice | None = None
     parallel: bool | None = None
     thinking: Thinking | None = None
+    claude: ClaudeThinking | None = None
+    """The same as a client of a format of Claude says it, for a Claude that is spoken to in another one."""
     output: OutputFormat | None = None
     options: dict[str, Raw] = {}
     stream: bool = False

@@ -68,7 +68,18 @@ class Reply:
 
     def is_own(self, reasoning: Reasoning) -> bool:
         """Return whether the client's format carries this state as it is."""
-        return reasoning.issuer is OWN_ISSUER.get(self.context.client)
+        fits = not reasoning.binary or self.context.client is Format.CONVERSE
+        return fits and reasoning.issuer is OWN_ISSUER.get(self.context.client)
+
+    def shows_whole(self, reasoning: Reasoning) -> bool:
+        """Return whether a client of Claude's formats gets reasoning with its text and its signature.
+
+        Claude's own signature stays with its block, also without a text, and if the client did not ask for thinking:
+        it is no redacted reasoning.
+        """
+        if self.is_own(reasoning) and reasoning.state and not reasoning.redacted:
+            return True
+        return bool(reasoning.text) and self.shows_thoughts
 
     def carried(self, reasoning: Reasoning) -> str | None:
         """Return the state of a block for an opaque place of the client's format, signed if it is foreign."""

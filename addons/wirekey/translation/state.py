@@ -50,6 +50,7 @@ class _SignedBlock(msgspec.Struct, array_like=True):
     attached: str
     item: str | None
     credential: str = ""
+    binary: bool = False
 
 
 _DECODER = msgspec.json.Decoder(list[_SignedBlock])
@@ -82,6 +83,7 @@ class StateReader:
                     block.attached,
                     block.item,
                     self.credential,
+                    block.binary,
                 )
                 for block in blocks
             ]
@@ -112,7 +114,7 @@ class StateReader:
         except msgspec.DecodeError:
             return []
         return [
-            Reasoning(one.text, one.state, ModelMaker(one.issuer), one.redacted, one.attached, one.item)  # type: ignore[arg-type]
+            Reasoning(one.text, one.state, ModelMaker(one.issuer), one.redacted, one.attached, one.item, one.binary)  # type: ignore[arg-type]
             for one in found
             if one.issuer != ModelMaker.OPENAI or one.credential == self.credential
         ]

@@ -62,10 +62,14 @@ def _kept(blocks: Sequence[Block], to: Format, issuer: ModelMaker) -> tuple[Bloc
             attached = kept and isinstance(kept[-1], Reasoning) and kept[-1].attached == "text"
             if empty and not attached:
                 continue
-        elif isinstance(block, Reasoning) and (block.issuer is not issuer or not block.state):
+        elif isinstance(block, Reasoning) and not _is_wanted(block, to, issuer):
             continue
         kept.append(block)
     return tuple(kept)
+
+
+def _is_wanted(block: Reasoning, to: Format, issuer: ModelMaker) -> bool:
+    return bool(block.state) and block.issuer is issuer and (not block.binary or to is Format.CONVERSE)
 
 
 def _results_first(blocks: Sequence[Block], before: Turn | None, messages: str) -> tuple[Block, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.translation.anthropic.ordinary import ordinary_turn
+from wirekey.translation.claude import asked_thinking
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import checked_url, media_type, standard_base64
 from wirekey.translation.members import Members, raw_json
@@ -17,7 +18,6 @@ from wirekey.translation.neutral import (
     OutputFormat,
     Reasoning,
     Text,
-    Thinking,
     Tool,
     ToolCall,
     ToolChoice,
@@ -39,6 +39,7 @@ NAMES = {
     "stop": "stop_sequences",
     "end_user": "metadata.user_id",
     "reasoning": "thinking",
+    "effort": "output_config.effort",
     "output": "output_config.format",
     "choice": "tool_choice",
     "parallel": "tool_choice.disable_parallel_tool_use",
@@ -73,14 +74,17 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
             losses.drop(name)
     choice, parallel = _choice(top)
     system, turns = _turns(top, losses, states)
+    config = top.members("output_config")
+    thinking, own = asked_thinking(top.members("thinking"), config.text("effort") if config else None, losses)
     conversation = Conversation(
         system=system,
         turns=turns,
         tools=tuple(_tool(tool, losses) for tool in top.objects("tools")),
         choice=choice,
         parallel=parallel,
-        thinking=_thinking(top),
-        output=_output(top),
+        thinking=thinking,
+        claude=own,
+        output=_output(top, config, losses),
         options=_options(top, losses),
         stream=bool(top.flag("stream")) or stream,
         betas=tuple(top.texts("anthropic_beta")),
@@ -268,21 +272,10 @@ def _choice(top: Members) -> tuple[ToolChoice | None, bool | None]:
     return ToolChoice(_CHOICES[kind]), parallel  # type: ignore[arg-type]
 
 
-def _thinking(top: Members) -> Thinking | None:
-    found, config = top.members("thinking"), top.members("output_config")
-    effort = config.text("effort") if config else None
-    if found is None:
-        return Thinking(effort) if effort else None
-    kind = found.needed_text("type")
-    if kind == "disabled":
-        return Thinking("none")
-    found.ignore("display")
-    return Thinking(effort, None if effort else found.integer("budget_tokens"), show=True)
-
-
-def _output(top: Members) -> OutputFormat | None:
-    config = top.members("output_config")
+def _output(top: Members, config: Members | None, losses: Losses) -> OutputFormat | None:
     found = config.members("format") if config else None
+    if config:
+        losses.refuse_unknown(config)
     found = found or top.members("output_format")
     if found is None:
         return None

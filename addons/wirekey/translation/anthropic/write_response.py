@@ -74,8 +74,8 @@ def _block(block: Block, reply: Reply) -> list[Json]:
         case Text():
             return [{"type": "text", "text": block.text}] if block.text else []
         case Reasoning():
-            if block.text and reply.shows_thoughts:
-                return [{"type": "thinking", "thinking": block.text, "signature": reply.carried_or_mark(block)}]
+            if reply.shows_whole(block):
+                return [{"type": "thinking", "thinking": block.text or "", "signature": reply.carried_or_mark(block)}]
             state = reply.carried(block)
             return [{"type": "redacted_thinking", "data": state}] if state else []
         case ToolCall():
@@ -162,7 +162,13 @@ class AnthropicEventWriter(NumberedBlockWriter):
         delta: Json = {"type": "signature_delta", "signature": signature}
         return self.event("content_block_delta", {"index": self.number, "delta": delta})
 
-    def redacted(self, state: str) -> bytes:
+    def thought(self, text: str) -> bytes:
+        """Return the start of a block of thinking with its whole text."""
+        started = self.start({"type": "thinking", "thinking": "", "signature": ""})
+        delta: Json = {"type": "thinking_delta", "thinking": text}
+        return started + (self.event("content_block_delta", {"index": self.number, "delta": delta}) if text else b"")
+
+    def redacted(self, reasoning: Reasoning, state: str) -> bytes:
         """Return the start of a block of redacted thinking."""
         return self.start({"type": "redacted_thinking", "data": state})
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
 from msgspec.structs import replace
 
+from wirekey.translation.claude import asked_thinking, redacted_reasoning
 from wirekey.translation.converse.ordinary import ordinary_turn
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import DOCUMENT_FORMATS, standard_base64, text_of_base64
 from wirekey.translation.members import Members, raw_json
 from wirekey.translation.neutral import (
     CacheMark,
+    ClaudeThinking,
     Conversation,
     Document,
     Media,
@@ -42,6 +45,7 @@ NAMES = {
     "top_k": "additionalModelRequestFields.top_k",
     "stop": "inferenceConfig.stopSequences",
     "reasoning": "additionalModelRequestFields.thinking",
+    "effort": "outputConfig.effort",
     "output": "outputConfig.textFormat",
     "choice": "toolConfig.toolChoice",
     "tools": "toolConfig.tools",
@@ -76,10 +80,8 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
     config = top.members("toolConfig")
     fields = top.members("additionalModelRequestFields")
     options = _options(top)
-    thinking = _fields(fields, options, losses) if fields else None
     output = top.members("outputConfig")
-    if output and (effort := output.text("effort")):
-        thinking = Thinking(effort, show=bool(thinking and thinking.show))
+    thinking, own = _fields(fields, output, options, losses)
     conversation = Conversation(
         system=_system(top, losses),
         turns=tuple(
@@ -89,6 +91,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         tools=_tools(config, losses) if config else (),
         choice=_choice(config) if config else None,
         thinking=thinking,
+        claude=own,
         output=_output(output) if output else None,
         options=options,
         stream=stream,
@@ -109,25 +112,26 @@ def _options(top: Members) -> dict[str, Raw]:
     return found
 
 
-def _fields(fields: Members, options: dict[str, Raw], losses: Losses) -> Thinking | None:
+def _fields(
+    fields: Members | None, output: Members | None, options: dict[str, Raw], losses: Losses
+) -> tuple[Thinking | None, ClaudeThinking | None]:
     """Read the fields of a model's own that are known: those of Claude and Nova. Others are refused."""
+    effort = output.text("effort") if output else None
+    if fields is None:
+        return asked_thinking(None, effort, losses)
     if (top_k := fields.raw("top_k")) is not None:
         options["top_k"] = top_k
     if (nova := fields.members("inferenceConfig")) and (top_k := nova.raw("topK")) is not None:
         options["top_k"] = top_k
     fields.ignore("anthropic_beta")
-    thinking = None
-    if (found := fields.members("thinking")) is not None:
-        kind = found.needed_text("type")
-        thinking = (
-            Thinking("none") if kind == "disabled" else Thinking(budget=found.integer("budget_tokens"), show=True)
-        )
-    if (config := fields.members("output_config")) and (effort := config.text("effort")):
-        thinking = Thinking(effort, show=True)
+    if (config := fields.members("output_config")) is not None:
+        effort = effort or config.text("effort")
+        losses.refuse_unknown(config)
+    thinking, own = asked_thinking(fields.members("thinking"), effort, losses)
     if (config := fields.members("reasoningConfig")) is not None:
         thinking = Thinking(config.text("maxReasoningEffort"), show=True)
     losses.refuse_unknown(fields)
-    return thinking
+    return thinking, own
 
 
 def _system(top: Members, losses: Losses) -> tuple[Text, ...]:
@@ -182,8 +186,8 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
         if (text_block := reasoning.members("reasoningText")) is not None:
             bare = Reasoning(text_block.text("text"), issuer=ModelMaker.CLAUDE)
             return list(states.read(text_block.text("signature") or "", bare))
-        bare = Reasoning(issuer=ModelMaker.CLAUDE, redacted=True)
-        return list(states.read(redacted_state(reasoning.text("redactedContent") or ""), bare))
+        redacted = _redacted(reasoning)
+        return list(states.read(redacted.state or "", redacted))
     if (cited := block.members("citationsContent")) is not None:
         losses.drop("messages.content.citationsContent.citations")
         cited.ignore("citations")
@@ -194,12 +198,9 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
     return []
 
 
-def redacted_state(text: str) -> str:
-    """Return redacted content as the bare state: the blob of Converse is the base64 of what Anthropic calls `data`."""
-    try:
-        return text_of_base64(text, "redactedContent")
-    except Exception:
-        return text
+def _redacted(reasoning: Members) -> Reasoning:
+    data = standard_base64(reasoning.text("redactedContent") or "", reasoning.at("redactedContent"))
+    return redacted_reasoning(base64.b64decode(data))
 
 
 def _media(found: Members, kind: str) -> Media:

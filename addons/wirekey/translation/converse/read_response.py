@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
 
 from wirekey.translation.citations import converse_citations
-from wirekey.translation.claude import ReasoningKeeper
-from wirekey.translation.converse.read_request import redacted_state
+from wirekey.translation.claude import ReasoningKeeper, redacted_reasoning
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import FrameEvents, read_object
 from wirekey.translation.neutral import (
@@ -24,7 +24,6 @@ from wirekey.translation.neutral import (
     Format,
     ModelMaker,
     Reasoning,
-    StateDelta,
     Stop,
     Text,
     TokenUsage,
@@ -102,9 +101,7 @@ def _blocks(block: _Block) -> list[Text | Reasoning | ToolCall]:
     if reasoning := block.reasoning_content:
         if shown := reasoning.get("reasoningText"):
             return [Reasoning(shown.get("text") or None, shown.get("signature"), ModelMaker.CLAUDE)]
-        return [
-            Reasoning(None, redacted_state(reasoning.get("redactedContent") or ""), ModelMaker.CLAUDE, redacted=True)
-        ]
+        return [redacted_reasoning(base64.b64decode(reasoning.get("redactedContent") or ""))]
     if cited := block.citations_content:
         text = "".join(part.get("text") or "" for part in cited.get("content") or [])
         return [Text(text, annotations=converse_citations(cited.get("citations")))]
@@ -193,8 +190,7 @@ class ConverseEventReader:
             if signature := reasoning.get("signature"):
                 self.reasoning.add_signature(index, signature)
             if redacted := reasoning.get("redactedContent"):
-                state = Reasoning(None, redacted_state(redacted), ModelMaker.CLAUDE, redacted=True)
-                return [*found, StateDelta(index, state)]
+                self.reasoning.add_redacted(index, base64.b64decode(redacted))
             return found
         return []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.translation.claude import claude_thinking, output_schema
+from wirekey.translation.claude import claude_thinking, output_schema, redacted_content
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import CONVERSE_DOCUMENTS, IMAGE_TYPES, base64_of_text
@@ -108,7 +108,7 @@ def _block(block: Block, context: Context) -> Json:
         case Document():
             return _document(block, context)
         case Reasoning(redacted=True):
-            return {"reasoningContent": {"redactedContent": base64_of_text(block.state or "")}}
+            return {"reasoningContent": {"redactedContent": redacted_content(block)}}
         case Reasoning():
             return {"reasoningContent": {"reasoningText": {"text": block.text or "", "signature": block.state}}}
         case ToolCall():

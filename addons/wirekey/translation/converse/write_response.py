@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.translation.claude import redacted_content
 from wirekey.translation.event_writer import NumberedBlockWriter
 from wirekey.translation.failures import aws_error
 from wirekey.translation.framing import frame
@@ -82,11 +83,12 @@ def _block(block: Block, reply: Reply) -> list[Json]:
         case Text():
             return [{"text": block.text}] if block.text else []
         case Reasoning():
-            if block.text and reply.shows_thoughts:
-                shown: Json = {"text": block.text, "signature": reply.carried_or_mark(block)}
+            if reply.shows_whole(block):
+                shown: Json = {"text": block.text or "", "signature": reply.carried_or_mark(block)}
                 return [{"reasoningContent": {"reasoningText": shown}}]
             state = reply.carried(block)
-            return [{"reasoningContent": {"redactedContent": base64_of_text(state)}}] if state else []
+            own = redacted_content(block) if reply.is_own(block) else base64_of_text(state or "")
+            return [{"reasoningContent": {"redactedContent": own}}] if state else []
         case ToolCall():
             use: Json = {
                 "toolUseId": block.id or f"tooluse_{reply.make_id()}",
@@ -134,9 +136,14 @@ class ConverseEventWriter(NumberedBlockWriter):
         """Return the signature of the open block."""
         return self.block_delta({"reasoningContent": {"signature": signature}})
 
-    def redacted(self, state: str) -> bytes:
+    def thought(self, text: str) -> bytes:
+        """Return the start of a block of reasoning with its whole text."""
+        return self.block_delta({"reasoningContent": {"text": text}}) if text else b""
+
+    def redacted(self, reasoning: Reasoning, state: str) -> bytes:
         """Return the start of a block of redacted reasoning."""
-        return self.block_delta({"reasoningContent": {"redactedContent": base64_of_text(state)}})
+        own = redacted_content(reasoning) if self.reply.is_own(reasoning) else base64_of_text(state)
+        return self.block_delta({"reasoningContent": {"redactedContent": own}})
 
     def block_stop(self) -> bytes:
         """Return the end of the open block."""

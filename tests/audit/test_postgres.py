@@ -115,6 +115,7 @@ def test_a_server_that_refuses_is_reported_without_the_password(database, tmp_pa
         ("FATAL:  sorry, too many clients already", True),
         ("FATAL:  password authentication failed for user wirekey", False),
         ("FATAL:  database x does not exist", False),
+        ('authentication method requirement "!password" failed: server requested a cleartext password', False),
     ],
 )
 def test_only_what_can_end_by_itself_is_waited_for(words, passes):

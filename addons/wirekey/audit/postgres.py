@@ -23,7 +23,7 @@ from wirekey.audit.chain import LastLink
 from wirekey.audit.checkpoints import Checkpoint
 from wirekey.audit.event import rfc3339
 from wirekey.audit.postgres_claim import claim
-from wirekey.audit.postgres_connection import may_pass, open_connection, place_of, reason_of
+from wirekey.audit.postgres_connection import explanation, may_pass, open_connection, place_of, reason_of
 from wirekey.audit.postgres_rollup import roll_up_all
 from wirekey.audit.postgres_rows import LostChainError, interrupted_rows, send
 from wirekey.audit.postgres_schema import LOCK, AuditDatabaseError, make_partitions, migrate
@@ -101,7 +101,7 @@ class PostgresAudit:
         try:
             self._connection = self._connect()
         except psycopg.Error as error:
-            text = " ".join(str(error).split())
+            text = explanation(error)
             if not may_pass(error):
                 raise AuditDatabaseError(f"{self.place} cannot be used: {reason_of(error)} ({text}).") from error
             self.trouble = reason_of(error)

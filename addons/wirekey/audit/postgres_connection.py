@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import conninfo, errors
 
+from wirekey.audit.postgres_authentication import REFUSED, safe_authentication
 from wirekey.audit.postgres_schema import AuditDatabaseError, check_version
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def open_connection(url: Secret, limit: float | None = None, durability: str = "
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=2,
+        **safe_authentication(url),
     )
     connection.limit = limit
     connection.prepare_threshold = 1
@@ -104,15 +106,22 @@ def database_errors(place: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        text = " ".join(str(error).split())
-        raise AuditDatabaseError(f"{place} cannot be used: {reason_of(error)} ({text}).") from error
+        raise AuditDatabaseError(f"{place} cannot be used: {reason_of(error)} ({explanation(error)}).") from error
 
 
 def may_pass(error: psycopg.Error) -> bool:
     """Return whether a failure to connect can end by itself: the server is away, or accepts no connection yet."""
     text = str(error)
-    refused = "FATAL" in text and not any(words in text for words in NOT_YET)
+    refused = REFUSED in text or ("FATAL" in text and not any(words in text for words in NOT_YET))
     return isinstance(error, psycopg.OperationalError) and not refused
+
+
+def explanation(error: psycopg.Error) -> str:
+    """Return the text of an error in one line, with what to do if the server wants the password in clear text."""
+    text = " ".join(str(error).split())
+    if REFUSED not in text:
+        return text
+    return f"{text}. Add ?sslmode=verify-full to the URL, or let the server use scram-sha-256"
 
 
 def reason_of(error: Exception) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import conninfo
 
-from wirekey.audit.postgres_connection import LimitedConnection
+from wirekey.audit.postgres_authentication import safe_authentication
+from wirekey.audit.postgres_connection import LimitedConnection, explanation
 from wirekey.errors import UserError
 from wirekey.identity import agents_format
 from wirekey.identity.agents_format import AgentRecords, AgentRecordsError
@@ -124,14 +125,14 @@ class AgentsDatabase:
                 keepalives_idle=10,
                 keepalives_interval=5,
                 keepalives_count=2,
+                **safe_authentication(self._url),
             )
             connection.limit = LIMIT
             with contextlib.closing(connection):
                 self._migrate(connection)
                 yield connection
         except psycopg.Error as error:
-            text = " ".join(str(error).split())
-            raise AgentsDatabaseError(f"{self.place} cannot be used: {text}.") from error
+            raise AgentsDatabaseError(f"{self.place} cannot be used: {explanation(error)}.") from error
 
     def _migrate(self, connection: AgentsConnection) -> None:
         if connection.execute("SELECT to_regclass('wirekey.agents_schema')").fetchone() == (None,):

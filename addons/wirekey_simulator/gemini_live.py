@@ -24,6 +24,10 @@ SNAKE = re.compile(r"_([a-z])")
 OPAQUE = ("args", "response", "properties")
 """Members whose own members have names of the program."""
 MODEL = re.compile(r"models/[a-z0-9][a-z0-9.-]*")
+VERTEX_PATH = re.compile(r"//?ws/google\.cloud\.aiplatform\.v1(?:beta1)?\.LlmBidiService/BidiGenerateContent")
+VERTEX_MODEL = re.compile(
+    r"projects/[a-z][a-z0-9-]+/locations/([a-z0-9-]+)/publishers/google/models/[a-z0-9][a-z0-9.-]*"
+)
 SETUP = frozenset(
     """model generationConfig systemInstruction tools realtimeInputConfig sessionResumption contextWindowCompression
     inputAudioTranscription outputAudioTranscription proactivity safetySettings historyConfig""".split()  # noqa: SIM905
@@ -34,16 +38,19 @@ AUDIO_SHARE = 2
 """One of so many tokens is audio."""
 
 
-def connect(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-    """Return the response that opens a session. Raises BadRequest."""
-    return opening(request, LiveConversation(behaviour, state), ())
+def connect(
+    request: SimulatedRequest, behaviour: Behaviour, state: State, *, at_vertex: str | None = None
+) -> SimulatedResponse:
+    """Return the response that opens a session. `at_vertex`: the host's location, if known. Raises BadRequest."""
+    return opening(request, LiveConversation(behaviour, state, at_vertex), ())
 
 
 class LiveConversation:
     """One session: its setup, and the turns of its conversation."""
 
-    def __init__(self, behaviour: Behaviour, state: State) -> None:
+    def __init__(self, behaviour: Behaviour, state: State, at_vertex: str | None = None) -> None:
         self.behaviour, self.state = behaviour, state
+        self.at_vertex = at_vertex
         self.setup: Json | None = None
         self.turns: list[Json] = []
         self.waiting: list[str] = []
@@ -88,12 +95,21 @@ class LiveConversation:
     def check_setup(self, setup: Json) -> None:
         """Raise BadRequest unless the server would accept these settings."""
         check_members(setup, SETUP, "setup")
-        if not MODEL.fullmatch(str(setup.get("model"))):
-            raise BadRequest("setup.model must be of the form models/{model}.")
+        self.check_model(str(setup.get("model")))
         for tool in objects(setup.get("tools")):
             for function in objects(tool.get("functionDeclarations")):
                 if not NAME.fullmatch(str(function.get("name", ""))):
                     raise BadRequest("setup.tools.function_declarations.name: Invalid function name.")
+
+    def check_model(self, model: str) -> None:
+        """Raise BadRequest unless a model is named as this server wants it."""
+        if self.at_vertex is None:
+            if not MODEL.fullmatch(model):
+                raise BadRequest("setup.model must be of the form models/{model}.")
+            return
+        named = VERTEX_MODEL.fullmatch(model)
+        if named is None or self.at_vertex not in ("", named[1]):
+            raise BadRequest("Request contains an invalid argument: setup.model.")
 
     def hear(self, socket: SimulatedWebSocket, given: Json) -> None:
         """Receive realtime input. The model responds unasked to a text, and at the end of speech."""

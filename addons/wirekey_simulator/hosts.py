@@ -38,7 +38,7 @@ GEMINI_ACTION = re.compile(r"/v1/(?:models|tunedModels|files|cachedContents|oper
 
 
 VERTEX_HOST = re.compile(r"(?:[a-z0-9-]+-)?aiplatform\.(?:(?:us|eu)\.rep\.)?googleapis\.com")
-VERTEX_PATH = re.compile(r"/v1(?:beta1)?/(?:projects/[^/]+/locations|publishers)/")
+VERTEX_PATH = re.compile(r"/v1(?:beta1)?/(?:projects/[^/]+/locations|publishers)/|//?ws/google\.cloud\.aiplatform\.")
 
 
 def provider_of_host(host: str | None) -> str | None:
@@ -64,7 +64,7 @@ def _provider_of_path(request: SimulatedRequest) -> str | None:
         return "google_oauth"
     if path.startswith(BEDROCK_PATHS):
         return "bedrock"
-    of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/", "/ws/google.ai.generativelanguage.", "//ws/google.")
+    of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/", "/ws/google.ai.generativelanguage.", "//ws/google.ai.")
     if path.startswith(of_google) or _is_gemini_action(request) or "x-goog-api-client" in request.fields:
         return "gemini"
     if path.startswith("/openai/"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey_simulator import anthropic, gemini, openai
+from wirekey_simulator import anthropic, gemini, gemini_live, openai
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse
 
 if TYPE_CHECKING:
@@ -44,10 +44,12 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
         return gemini.respond(
             moved(request, "/v1beta" + request.path.partition("/publishers/google")[2]), behaviour, state
         )
+    called = location_of_host(request.authority.partition(":")[0])
+    if gemini_live.VERTEX_PATH.fullmatch(request.path):
+        return gemini_live.connect(request, behaviour, state, at_vertex=called or "")
     place = PLACE.fullmatch(request.path)
     if place is None:
         raise gemini.not_found(request)
-    called = location_of_host(request.authority.partition(":")[0])
     if called not in (None, place[1]):
         raise BadRequest(f"The location {place[1]} is not served by this host.")
     rest = place[2]

@@ -12,6 +12,7 @@ from wirekey.credentials.pool import ProviderKey
 from wirekey.errors import Fault, Refusal
 from wirekey.google.default_credentials import FILE_VARIABLE, PROJECT_VARIABLE, CredentialSearch, DefaultCredentials
 from wirekey.google.tokens import NoTokenError
+from wirekey.providers.vertex import live
 from wirekey.providers.vertex.moving import in_project
 from wirekey.providers.vertex.requests import place_of
 
@@ -50,24 +51,34 @@ class VertexAccess:
         except NoTokenError as error:
             message = f"Wirekey has no token for Vertex AI. {error}"
             raise Refusal(503, "no_provider_key", message, Fault.OPERATOR) from error
-        if token.project_id:
-            attempt = structs.replace(attempt, target=in_project(attempt.target, token.project_id))
-        self.check_project(attempt, token)
+        attempt = self.in_project(attempt, token)
         label = f"vertex/{token.account_id}"
         return structs.replace(
             attempt, key=ProviderKey(label, token.access_token), credential=label, google_token=token
         )
 
-    def check_project(self, attempt: AttemptState, token: UsableToken) -> None:
-        """Raise Refusal(403) if the path of an attempt names a project that may not be called."""
+    def in_project(self, attempt: AttemptState, token: UsableToken) -> AttemptState:
+        """Return an attempt in the project of the token, if it names none. Raises Refusal if it may not be called."""
         path = attempt.target[len(attempt.upstream.path) :].partition(b"?")[0].decode("latin-1")
-        place = place_of(path)
-        allowed = self.projects or {token.project_id}
-        if place is not None and place.project not in allowed:
+        if live.PATH.fullmatch(path):
+            if token.project_id:
+                attempt = structs.replace(attempt, body=live.setup_in_project(attempt.body, token.project_id))
+            self.check_project(live.place_of_setup(attempt.body).project, token)
+            return attempt
+        if token.project_id:
+            attempt = structs.replace(attempt, target=in_project(attempt.target, token.project_id))
+            path = attempt.target[len(attempt.upstream.path) :].partition(b"?")[0].decode("latin-1")
+        if place := place_of(path):
+            self.check_project(place.project, token)
+        return attempt
+
+    def check_project(self, project: str, token: UsableToken) -> None:
+        """Raise Refusal(403) if a project may not be called."""
+        if project not in (self.projects or {token.project_id}):
             raise Refusal(
                 403,
                 "project_refused",
-                "The project in the path is not one that may be called. The operator allows it in "
+                "The project of the model is not one that may be called. The operator allows it in "
                 "providers.vertex.projects.",
             )
 

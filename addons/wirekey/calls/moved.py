@@ -7,24 +7,53 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.settings import Settings
     from wirekey.calls.state import CallState
+    from wirekey.providers.protocol import Provider
     from wirekey.routing.candidate import Candidate
     from wirekey.translation.requests import TranslatedRequest
 
+LOCATION_REFUSED = Refusal(
+    403,
+    "region_refused",
+    "The location of the model in the setup is not one of those that the configuration of the provider allows.",
+)
+
 
 def provider_host(settings: Settings, state: CallState, candidate: Candidate) -> str:
-    """Return the host of the provider of a candidate: the one that was called, or that of its usual place."""
+    """Return the host of the provider of a candidate: the one that was called, or that of its usual place.
+
+    Raises Refusal if the message that opens a connection names a place of another host.
+    """
     provider = PROVIDERS[candidate.provider]
     if candidate.location:
         return provider.host_in(candidate.location)
     if candidate.provider == state.call.provider:
-        return state.host
+        return host_of_message(settings, state, provider) or state.host
     return provider.host or next((host for host, name in settings.hosts.items() if name == candidate.provider), "")
+
+
+def host_of_message(settings: Settings, state: CallState, provider: Provider) -> str | None:
+    """Return the host that the message which opens a connection names, or None. Raises Refusal if it is not allowed."""
+    assert state.call.operation
+    wanted = provider.host_of_message(state.call.operation, state.body)
+    if wanted is None or wanted == state.host:
+        return wanted
+    if not state.base:
+        raise Refusal(
+            421,
+            "names_differ",
+            f"The model of the setup is served at {wanted or 'no known host'}, and the connection was opened to "
+            "another host.",
+        )
+    if wanted not in settings.hosts:
+        raise LOCATION_REFUSED
+    return wanted
 
 
 def own_target(state: CallState, candidate: Candidate) -> bytes:

@@ -91,6 +91,13 @@ class Provider(Protocol):
         """Return the host that must serve a raw path, or None if any host of the provider may."""
         return None
 
+    def host_of_message(self, operation: Operation, message: RequestBody) -> str | None:
+        """Return the host that must serve the first message of a connection, or None if any host of the provider may.
+
+        "" if the message names no place that there is. Raises Refusal(400) for a message that is not valid.
+        """
+        return None
+
     def host_in(self, location: str) -> str:
         """Return the host of a location, which must be valid; "" if it has no locations."""
         return ""

@@ -94,7 +94,7 @@ class GeminiLive:
         if len(_MESSAGE_KEYS & message.values.keys()) > 1:
             raise malformed(ONE_MEMBER)
         if SETUP in message.values:
-            return ClientMessage(Asks.SETTINGS, read_setup(message))
+            return ClientMessage(Asks.SETTINGS, self.read_setup(message))
         content = message.child(one_of(message, *CONTENT))
         if content is None:
             return ClientMessage(Asks.NOTHING)
@@ -103,6 +103,17 @@ class GeminiLive:
             return ClientMessage(Asks.NOTHING)
         turns = 1 if content.starts("turns", b"{") else content.length("turns")
         return ClientMessage(Asks.RESPONSE, Facts(stream=True, message_count=turns))
+
+    def read_setup(self, message: JsonObject) -> Facts:
+        """Return the facts of a `setup`. Raises Refusal(400) if it names no model."""
+        setup = message.child(SETUP)
+        if setup is None:
+            raise malformed("the first message must have a `setup`")
+        refuse_lookalikes(setup, KEYS)
+        model = bare(read_model(setup))
+        if not model:
+            raise malformed("`setup.model` must name a model")
+        return facts_of_contents(_SETTINGS, setup, model)
 
     def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
         """Return what a message of the provider reports. Never raises."""
@@ -150,6 +161,8 @@ class GeminiLive:
 class GeminiLiveRequests(GeminiRequests):
     """Reads and edits the first message of a connection as it reads and edits the body of a request."""
 
+    protocol = GeminiLive()
+
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
@@ -161,7 +174,7 @@ class GeminiLiveRequests(GeminiRequests):
         refuse_lookalikes(message, _MESSAGE_KEYS)
         if len(_MESSAGE_KEYS & message.values.keys()) > 1:
             raise malformed(ONE_MEMBER)
-        return read_setup(message)
+        return self.protocol.read_setup(message)
 
     def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
         """Set model, parameters and limit in a body or a first message, and return whether the model changed."""
@@ -189,18 +202,6 @@ def setup_of(body: EditableBody) -> EditableObject:
     if setup is None:
         raise malformed("the first message must have a `setup`")
     return setup
-
-
-def read_setup(message: JsonObject) -> Facts:
-    """Return the facts of a `setup`. Raises Refusal(400) if it names no model."""
-    setup = message.child(SETUP)
-    if setup is None:
-        raise malformed("the first message must have a `setup`")
-    refuse_lookalikes(setup, KEYS)
-    model = bare(read_model(setup))
-    if not model:
-        raise malformed("`setup.model` must name a model")
-    return facts_of_contents(_SETTINGS, setup, model)
 
 
 def read_counts(found: _Counts) -> Usage:

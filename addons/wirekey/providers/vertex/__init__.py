@@ -5,21 +5,24 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wirekey.body import Body
 from wirekey.egress.hosts import vertex_host, vertex_location
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
+from wirekey.providers.vertex import live
 from wirekey.providers.vertex.errors import VertexErrors
 from wirekey.providers.vertex.moving import (
     FORMATS,
-    OWN_PROJECT,
     answers,
     format_of_model,
     in_location,
     moved,
     with_publisher,
 )
+from wirekey.providers.vertex.places import OWN_PROJECT
 from wirekey.providers.vertex.requests import CLAUDE, VertexRequests, place_of
 from wirekey.providers.vertex.responses import VertexResponses
 
@@ -38,7 +41,8 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     uses_google_credentials = True
     has_locations = True
     speaks = ("gemini", "anthropic", "openai.chat")
-    gateway_paths = ()
+    gateway_paths = (live.GATEWAY_PATH,)
+    connections = MappingProxyType({live.OPERATION.name: live.VertexLive()})
     cached_apart = CLAUDE
     otel_name = "gcp.vertex_ai"
     price_list = "google"
@@ -47,6 +51,12 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
         """Return the host of the location that a path names, or None if it names none."""
         place = place_of(path)
         return vertex_host(place.location) if place else None
+
+    def host_of_message(self, operation: Operation, message: RequestBody) -> str | None:
+        """Return the host of the location that the first message of a connection names. Raises Refusal(400)."""
+        if operation.body is not Body.MESSAGE:
+            return None
+        return vertex_host(live.place_of_setup(message).location) or ""
 
     def host_in(self, location: str) -> str:
         """Return the host of a location, which must be valid."""

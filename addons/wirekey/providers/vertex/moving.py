@@ -14,14 +14,13 @@ import msgspec
 
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.openai.google_extras import move_google_extras
+from wirekey.providers.vertex.places import OWN_PROJECT
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.operation import Operation
     from wirekey.providers.json_edits import EditableObject
 
-OWN_PROJECT = "-"
-"""Stands for the project of the credentials, in a path."""
 CLAUDE_VERSION = b'"vertex-2023-10-16"'
 COUNT_OF_CLAUDE = "messages.count_tokens"
 FORMATS = {

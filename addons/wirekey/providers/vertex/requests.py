@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from wirekey.body import Body
 from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, MESSAGE_PARAMETERS
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.anthropic.requests import AnthropicRequests
-from wirekey.providers.gemini.requests import METHOD_OVERRIDES, RPC, GeminiRequests, check_query
+from wirekey.providers.gemini.requests import DOUBLE_SLASH, METHOD_OVERRIDES, RPC, GeminiRequests, check_query
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.paths import PathTable, Row
 from wirekey.providers.request_edits import RequestEditor, misnamed
 from wirekey.providers.request_json import malformed
-from wirekey.providers.vertex.moving import OWN_PROJECT
+from wirekey.providers.vertex import live
+from wirekey.providers.vertex.places import LOCATION, MODEL, PROJECT, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from wirekey.providers.request_edits import RequestEdits
 
 VERSION = r"/(?:v1|v1beta1)"
-PROJECT = rf"(?:{OWN_PROJECT}|[a-z0-9][a-z0-9.:-]{{0,62}})"
-"""A hyphen stands for the project of the credentials."""
-LOCATION = r"[a-z][a-z0-9-]{0,62}"
-MODEL = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}"
 PLACE = rf"{VERSION}/projects/(?P<project>{PROJECT})/locations/(?P<location>{LOCATION})"
 GOOGLE_ACTIONS = (
     *("generateContent", "streamGenerateContent", "countTokens", "computeTokens"),
@@ -55,13 +52,7 @@ _ANY_CALL = re.compile(rf".*(?::[a-z]*|/endpoints/openapi(?:/.*)?|/endpoints/[^/
 _AT_GEMINI = re.compile(rb".*/publishers/google/(models/[^/?]+)")
 
 _GEMINI, _MESSAGES, _CHAT = GeminiRequests(), AnthropicRequests(), OpenAiRequests()
-
-
-class Place(NamedTuple):
-    """The project and location that a path names."""
-
-    project: str
-    location: str
+_LIVE = live.VertexLiveRequests()
 
 
 def place_of(path: str) -> Place | None:
@@ -92,14 +83,21 @@ class VertexRequests(RequestEditor):
             "rawPredict": MESSAGE_PARAMETERS,
             "streamRawPredict": MESSAGE_PARAMETERS,
             "chat.completions": CHAT_PARAMETERS,
+            "realtime": GENERATE_PARAMETERS,
         }
     )
+
+    def plain_target(self, target: str) -> str:
+        """Return a target with one slash in front: SDKs write two if their base URL ends with one."""
+        return target[1:] if target.startswith(DOUBLE_SLASH) else target
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a method and raw path, or None."""
         # Google's servers let these headers replace the method: the operation would be another one.
         if any(name in headers for name in METHOD_OVERRIDES):
             return None
+        if method == "GET" and live.PATH.fullmatch(path):
+            return live.OPERATION
         if operation := ROUTES.find(method, path):
             return operation
         place = _PLACE.fullmatch(path)
@@ -111,7 +109,9 @@ class VertexRequests(RequestEditor):
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
-        """Return what a request asks for. Raises Refusal(400)."""
+        """Return what a request or a first message asks for. Raises Refusal(400)."""
+        if operation.body is Body.MESSAGE:
+            return _LIVE.read_request(operation, query, content_type, body)
         if operation.name in CLAUDE:
             return _read_message(operation, query, content_type, body)
         if operation.name in OPENAI.values():
@@ -143,6 +143,8 @@ class VertexRequests(RequestEditor):
 
     def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
         """Set model, parameters and limit in a JSON body, and return whether the model changed."""
+        if operation.body is Body.MESSAGE:
+            return _LIVE.edit_body(operation, body, replace(edits, provider=None))
         if operation.name in OPENAI.values():
             return _CHAT.edit_body(operation, body, replace(edits, provider=None, google_reads=True))
         if operation.name in CLAUDE:
@@ -154,6 +156,8 @@ class VertexRequests(RequestEditor):
         """Set a temperature above 1 to 1, where the format has it."""
         if operation.name in (*CLAUDE, *OPENAI.values()):
             super().clamp_temperature(operation, body)
+        elif operation.body is Body.MESSAGE:
+            _LIVE.clamp_temperature(operation, body)
         else:
             _GEMINI.clamp_temperature(operation, body)
 

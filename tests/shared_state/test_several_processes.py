@@ -13,7 +13,9 @@ from tests.redis_server import Certificate, RedisCluster, RedisServer, Sentinel
 from wirekey.config.values import STATE_SCHEMES
 from wirekey.secret import Secret
 from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
-from wirekey.shared_state.redis import FAILURES, PREFIX, REST, RedisState, client_of, place_of
+from wirekey.shared_state.breaker import FAILURES, REST
+from wirekey.shared_state.redis import RedisState
+from wirekey.shared_state.redis_client import PREFIX, client_of, place_of
 from wirekey.shared_state.sqlite import SqliteState
 
 LONG = 60.0

@@ -1,0 +1,63 @@
+"""Decides whether a server that fails is still asked. Pure, except for the clock."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAILURES = 3
+"""Failures without a success between them after which nothing is asked, if `SPREAD` has passed, too."""
+SPREAD = 0.5
+"""Seconds from the first to the last of these failures: those of one moment, however many, say little."""
+REST = 1.0
+"""Seconds for which nothing is asked then."""
+SHARE = 4
+"""After that, one of so many calls tries the server, until one succeeds or `FAILURES` of them have failed."""
+
+
+class Breaker:
+    """Keeps calls from waiting for a server that is away. `clock` is in seconds and never goes back."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._first = 0.0
+        """When the first of these failures was."""
+        self._rests_until = 0.0
+        self._asked = 0
+        self.is_open = False
+        """Whether the server counts as away."""
+
+    def allows(self) -> bool:
+        """Return whether a call may ask the server."""
+        if not self.is_open:
+            return True
+        if self._clock() < self._rests_until:
+            return False
+        self._asked += 1
+        return self._asked % SHARE == 1
+
+    def fail(self) -> bool:
+        """Note a failure. Return True if the server counts as away from now on."""
+        now = self._clock()
+        if not self._failures:
+            self._first = now
+        self._failures += 1
+        if self._failures < FAILURES or (not self.is_open and now < self._first + SPREAD):
+            return False
+        was_open, self.is_open = self.is_open, True
+        self._rests_until, self._failures, self._asked = now + REST, 0, 0
+        return not was_open
+
+    def succeed(self) -> bool:
+        """Note a success. Return True if the server no longer counts as away."""
+        self._failures = 0
+        was_open, self.is_open = self.is_open, False
+        return was_open
+
+    def probe_now(self) -> None:
+        """Let calls try the server without further rest, as there is a sign that it is back."""
+        self._rests_until = 0.0

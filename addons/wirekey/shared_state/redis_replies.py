@@ -1,0 +1,132 @@
+"""Checks the replies of Redis. What has another shape than a script or a command returns is no grant."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from wirekey.shared_state.buckets import burst_of, interval_of
+from wirekey.shared_state.protocol import BudgetLevel, RateLevel, Reserved, Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wirekey.shared_state.protocol import Budget, Rate
+
+MICROSECONDS = 1_000_000
+STATES = (b"ok", b"exhausted", b"unopened")
+
+
+class MalformedReplyError(Exception):
+    """A reply that the command cannot have. It counts as a failure of the server."""
+
+
+def value(reply: Any) -> bytes | None:
+    """Return a value, or None for none."""
+    if reply is None or type(reply) is bytes:
+        return reply
+    raise MalformedReplyError
+
+
+def flag(reply: Any) -> bool:
+    """Return what a script says with 1 or 0."""
+    if type(reply) is int and reply in (0, 1):
+        return reply == 1
+    raise MalformedReplyError
+
+
+def is_set(reply: Any) -> bool:
+    """Return whether SET with a condition has set the value."""
+    if reply in (b"OK", None):
+        return reply is not None
+    raise MalformedReplyError
+
+
+def number(reply: Any) -> int:
+    """Return a whole number."""
+    if type(reply) is int:
+        return reply
+    try:
+        return int(text(reply))
+    except ValueError as error:
+        raise MalformedReplyError from error
+
+
+def text(reply: Any) -> bytes:
+    """Return bytes."""
+    if type(reply) is bytes:
+        return reply
+    raise MalformedReplyError
+
+
+def items(reply: Any, length: int) -> list[Any]:
+    """Return a list of this length."""
+    if type(reply) is list and len(reply) == length:
+        return reply
+    raise MalformedReplyError
+
+
+def seconds(reply: Any) -> float:
+    """Return the seconds of a text with microseconds."""
+    try:
+        found = float(text(reply)) / MICROSECONDS
+    except ValueError as error:
+        raise MalformedReplyError from error
+    if math.isfinite(found) and found >= 0:
+        return found
+    raise MalformedReplyError
+
+
+def taken(rates: Sequence[Rate]) -> Callable[[Any], Taken]:
+    """Return a function that reads what the script TAKE returns for these rates."""
+
+    def read(reply: Any) -> Taken:
+        allowed, *times = items(reply, 1 + 2 * len(rates))
+        levels = []
+        for index, rate in enumerate(rates):
+            missing, wait = seconds(times[2 * index]), seconds(times[2 * index + 1])
+            left = burst_of(rate) - round(missing / interval_of(rate), 6)
+            levels.append(RateLevel(max(0, int(left // 1)), missing, wait))
+        if flag(allowed) == any(level.retry_after for level in levels):
+            raise MalformedReplyError
+        return Taken(bool(allowed), tuple(levels))
+
+    return read
+
+
+def reserved(budgets: Sequence[Budget]) -> Callable[[Any], Reserved]:
+    """Return a function that reads what the script RESERVE returns for these budgets."""
+
+    def read(reply: Any) -> Reserved:
+        found = items(reply, 3 * len(budgets))
+        states = found[::3]
+        if any(type(state) is not bytes or state not in STATES for state in states):
+            raise MalformedReplyError
+        levels = (
+            BudgetLevel(number(spent), number(held)) for spent, held in zip(found[1::3], found[2::3], strict=True)
+        )
+        exhausted, unopened = (
+            tuple(index for index, state in enumerate(states) if state == word) for word in STATES[1:]
+        )
+        return Reserved(tuple(levels), exhausted, unopened)
+
+    return read
+
+
+def levels(keys: Sequence[str]) -> Callable[[Any], tuple[BudgetLevel | None, ...]]:
+    """Return a function that reads what the script LEVELS returns for these budgets."""
+
+    def read(reply: Any) -> tuple[BudgetLevel | None, ...]:
+        found = items(reply, 2 * len(keys))
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return tuple(BudgetLevel(number(spent), number(held)) if spent != b"" else None for spent, held in pairs)
+
+    return read
+
+
+def page(reply: Any) -> tuple[bytes, list[bytes]]:
+    """Return the cursor and the names of a reply to SCAN."""
+    cursor, names = items(reply, 2)
+    if type(names) is not list:
+        raise MalformedReplyError
+    return text(cursor), [text(name) for name in names]

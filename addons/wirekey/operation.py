@@ -154,12 +154,16 @@ class Usage:
     """Input tokens that the provider wrote to its cache."""
     audio_input_tokens: int | None = None
     audio_output_tokens: int | None = None
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
+    video_input_tokens: int | None = None
+    video_output_tokens: int | None = None
     long_cache_write_tokens: int | None = None
     """Those of `cache_write_tokens` that stay in the cache for an hour, which costs more."""
     modifiers: Modifiers = ()
     """What changed the price, as far as the response reports it."""
     tool_uses: ToolUses = ()
-    """The uses of tools with a fee. A tool that is not here was not reported, which does not mean unused."""
+    """The uses of tools with a fee, as far as responses report them. None: their number is not known."""
 
     def plus(self, other: Usage) -> Usage:
         """Return the sum of two parts of one response. Of reasons and models, the first that is known stays."""
@@ -173,6 +177,10 @@ class Usage:
             added(self.cache_write_tokens, other.cache_write_tokens),
             added(self.audio_input_tokens, other.audio_input_tokens),
             added(self.audio_output_tokens, other.audio_output_tokens),
+            added(self.image_input_tokens, other.image_input_tokens),
+            added(self.image_output_tokens, other.image_output_tokens),
+            added(self.video_input_tokens, other.video_input_tokens),
+            added(self.video_output_tokens, other.video_output_tokens),
             added(self.long_cache_write_tokens, other.long_cache_write_tokens),
             tuple((dict(other.modifiers) | dict(self.modifiers)).items()),
             tuple(
@@ -188,6 +196,11 @@ class Usage:
         return replace(
             self, input_tokens=self.input_tokens + (self.cached_input_tokens or 0) + (self.cache_write_tokens or 0)
         )
+
+
+def with_modifier(modifiers: Modifiers, name: str, value: str) -> Modifiers:
+    """Return modifiers with one of them set."""
+    return tuple((dict(modifiers) | {name: value}).items())
 
 
 def added(first: int | None, second: int | None) -> int | None:

@@ -112,12 +112,13 @@ def test_tokens_that_stay_cached_for_an_hour_cost_twice_the_input():
     ("provider", "model", "used", "asked", "fee"),
     [
         ("anthropic", "claude-opus-5", (("web_search", 3),), (("web_search", None),), 0.03),
-        ("anthropic", "claude-opus-5", (("web_search", 0),), (("web_search", None),), 0),
+        ("anthropic", "claude-opus-5", (), (("web_search", None),), 0),
         ("openai", "gpt-5.5", (("web_search", 2),), (("web_search", None),), 0.02),
         ("openai", "gpt-4o", (("web_search", 2),), (("web_search_preview", None),), 0.05),
         ("openai", "gpt-5.5", (("file_search", 4),), (), 0.01),
         ("openai", "gpt-5.5", (("code_interpreter", 1),), (("code_interpreter_4g", None),), 0.12),
-        ("openai", "gpt-4o-search-preview", (), (("web_search_preview", 1),), 0.025),
+        ("openai", "gpt-4o-search-preview", (), (("search_model", 1),), 0.025),
+        ("gemini", "gemini-3.5-flash", (), (("google_maps", 1),), 0.025),
         ("gemini", "gemini-3.5-flash", (("web_search", 2),), (), 0.028),
     ],
 )
@@ -128,9 +129,9 @@ def test_tools_of_the_provider_cost_a_fee_that_no_tier_changes(provider, model, 
     assert cost_usd(PROVIDERS[provider], model, usage, Facts(paid_tools=asked)) == pytest.approx(expected)
 
 
-def test_uses_that_are_neither_limited_nor_reported_make_the_cost_unknown():
-    asked = Facts(paid_tools=(("web_search", None),))
-    assert cost_usd(PROVIDERS["openai"], "gpt-5.5", Usage(**TOKENS), asked) is None
+def test_uses_that_were_not_counted_and_tools_without_a_known_fee_make_the_cost_unknown():
+    uncounted = Usage(**TOKENS, tool_uses=(("web_search", None),))
+    assert cost_usd(PROVIDERS["openai"], "gpt-5.5", uncounted) is None
     unknown = Facts(paid_tools=(("teleport", 1),))
     assert cost_usd(PROVIDERS["openai"], "gpt-5.5", Usage(**TOKENS), unknown) is None
     assert reserved_prices(current_prices(PROVIDERS["openai"], "gpt-5.5"), unknown) is None

@@ -99,6 +99,7 @@ REQUESTS = [
         Facts(
             *("claude-sonnet-4-5", True, 2, True, True, 3, 9, ("get_weather", "web_search", "toolset_1")),
             reads_elsewhere=True,
+            paid_tools=(("web_search", None),),
         ),
     ),
     (

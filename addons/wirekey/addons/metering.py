@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
+from wirekey.calls.account_defaults import note_defaults
 from wirekey.calls.code_assist import EnvelopeRemoval
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
 from wirekey.calls.translated import ResponseTranslation, failed_stream
@@ -22,6 +23,7 @@ from wirekey.metering.tap import Tap
 from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS
 from wirekey.providers.openai.usage_filter import UsageEventFilter
+from wirekey.providers.price_facts import header_modifiers
 from wirekey.quotas.headers import limit_headers
 
 if TYPE_CHECKING:
@@ -81,6 +83,8 @@ class Metering(Addon):
         reader = PROVIDERS[provider].response_reader(
             operation, facts, response.status_code, content_type, headers=response.headers
         )
+        if reader is not None:  # what the body says counts more
+            reader.usage.modifiers = header_modifiers(PROVIDERS[provider].modifier_headers, response.headers)
         follow_turns(self.calls, flow, state, reader)
         state.tap = self.make_tap(flow, state, reader)
         if envelope:
@@ -217,9 +221,17 @@ class Metering(Addon):
         reader = tap.tap.reader
         if reader and state.turns is None:  # its turns have the usage
             call.usage = usage_of(state, reader)
-            call.cost_usd = cost_of(call, call.usage)
+            asked = asked_of(state)
+            call.cost_usd = cost_of(call, call.usage, asked)
             state.has_all_counts = has_all_counts(call, reader, broke_off=broke_off)
+            note_defaults(state, call.usage, asked)
         return reader
+
+
+def asked_of(state: CallState) -> Facts | None:
+    """Return the facts of the request that was sent, in the upstream's format."""
+    translated = state.attempt.translated if state.attempt else None
+    return translated.facts if translated else state.call.facts
 
 
 def can_pass(encoding: str, status: int) -> bool:
@@ -261,7 +273,7 @@ def has_all_counts(call: Call, reader: ResponseReader, *, broke_off: bool) -> bo
     return reader.finished or (facts.stream and reader.usage.finish_reason is not None)
 
 
-def cost_of(call: Call, usage: Usage) -> float | None:
+def cost_of(call: Call, usage: Usage, asked: Facts | None) -> float | None:
     """Return the cost in US dollars by the model that the response names, or by the one sent if that has no price.
 
     The model sent comes first if it names the region, on which the price depends.
@@ -271,7 +283,7 @@ def cost_of(call: Call, usage: Usage) -> float | None:
         return None
     provider = PROVIDERS[name]
     models = (call.model, usage.model) if provider.model_names_region else (usage.model, call.model)
-    costs = (cost_usd(provider, model, usage) for model in models)
+    costs = (cost_usd(provider, model, usage, asked) for model in models)
     return next((cost for cost in costs if cost is not None), None)
 
 

@@ -16,6 +16,7 @@ from wirekey.operation import HTTP_INSTEAD, TRANSLATED, Facts, Kind
 from wirekey.providers import PROVIDERS, answered_as, family_of, owner_of_model
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.companions import companion_operation
+from wirekey.providers.price_facts import header_modifiers, with_modifiers
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 from wirekey.realtime.handshake import HOOKS_NEED_HTTP, NO_WEBSOCKET, ROUTE_NEEDS_HTTP, UPGRADE_REFUSED
@@ -140,7 +141,7 @@ class Recognition(Addon):
             body.values, body.spans = reading.values, reading.spans
         if reading.facts is None or call.operation is None:
             return reading.facts
-        return PROVIDERS[call.provider].facts_at(call.operation, reading.facts)
+        return self.with_headers(flow, call, PROVIDERS[call.provider].facts_at(call.operation, reading.facts))
 
     async def check_large(self, call: Call, body: RequestBody) -> None:
         """Count the values of a call's body and check its UTF-8, before it is decoded. Raises Refusal."""
@@ -159,7 +160,7 @@ class Recognition(Addon):
         assert call.operation
         if not call.reads_body:
             stream = call.operation.stream or call.operation.body is Body.WEBSOCKET
-            call.facts = Facts(model=call.operation.model, stream=stream)
+            call.facts = self.with_headers(flow, call, Facts(model=call.operation.model, stream=stream))
             return
         call.facts = self.read_here(flow, call)
         if self.apply_facts(flow, call):
@@ -171,7 +172,17 @@ class Recognition(Addon):
         assert call.operation
         query, content_type = self.read_head(flow)
         body = self.calls.state(flow).body
-        return PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+        facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+        return self.with_headers(flow, call, facts)
+
+    def with_headers(self, flow: http.HTTPFlow, call: Call, facts: Facts) -> Facts:
+        """Return facts with what the headers of a request ask for that changes its price."""
+        assert call.provider
+        names = PROVIDERS[call.provider].modifier_headers
+        if not names:
+            return facts
+        found = header_modifiers(names, self.calls.request(flow).headers)
+        return replace(facts, modifiers=with_modifiers(facts.modifiers, found)) if found else facts
 
     def read_head(self, flow: http.HTTPFlow) -> tuple[dict[str, str], str]:
         """Return the query and the Content-Type of a request."""

@@ -6,16 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.call import FailureKind
+from wirekey.calls.account_defaults import known_defaults
 from wirekey.metering.cost import current_prices
+from wirekey.metering.modifiers import NO_DEFAULTS
+from wirekey.metering.reserved import carried_facts, reserved_prices
 from wirekey.providers import PROVIDERS
-from wirekey.quotas.estimate import NOTHING, EstimatedRequest, largest_use, real_use
+from wirekey.quotas.estimate import NOTHING, EstimatedRequest, Use, largest_use, real_use
 from wirekey.quotas.hold import Hold
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Collection, Mapping
 
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
+    from wirekey.metering.cost import Prices
     from wirekey.quotas.enforcement import QuotaEnforcer
     from wirekey.routing.candidate import Candidate
     from wirekey.routing.plan import Failure
@@ -59,10 +63,29 @@ def new_hold(state: CallState, candidate: Candidate, number: int) -> Hold:
         limits = [int(value) for name, value in candidate.model.parameters if name == "max_tokens"]
         cap = min([*limits, *([] if cap is None else [cap])], default=None)
     request = EstimatedRequest(call.operation, call.facts, model, len(state.body), cap)
-    use = largest_use(request, current_prices(PROVIDERS[candidate.provider], model))
+    translated = candidate.speaks is not None
+    prices, defaults = current_prices(PROVIDERS[candidate.provider], model), known_defaults(candidate.pool)
+    use = dearest_use(request, prices, defaults, translated=translated)
     if candidate.code_assist and not candidate.code_assist.settings.is_billed:
         use = replace(use, cost=0)
     return Hold(f"{call.id}/{number}", state.quotas, model, use, number=number)
+
+
+def dearest_use(
+    request: EstimatedRequest,
+    prices: Prices | None,
+    defaults: Mapping[str, Collection[str]] = NO_DEFAULTS,
+    *,
+    translated: bool = False,
+) -> Use:
+    """Return the largest use of a request at the dearest prices that it allows.
+
+    `prices`: those of the model that is sent, None if it has none. `translated`: whether the request will be
+    translated, which leaves out what the upstream does not have. `defaults`: what the account is known to give to
+    requests that leave a modifier open.
+    """
+    facts = carried_facts(request.facts, prices) if translated else request.facts
+    return largest_use(request, reserved_prices(prices, facts, defaults))
 
 
 def settle_hold(quotas: QuotaEnforcer, state: CallState) -> None:

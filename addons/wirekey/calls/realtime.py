@@ -359,7 +359,7 @@ class RealtimeSession:
         call.outcome, call.status = call.outcome or outcome, SWITCHING_PROTOCOLS
         name = call.upstream_provider or call.provider
         if call.usage and name:
-            call.cost_usd = cost_usd(PROVIDERS[name], call.model, call.usage)
+            call.cost_usd = cost_usd(PROVIDERS[name], call.model, call.usage, call.facts)
         if state.hold:
             settle_hold(self.services.quotas, state)
         self.services.calls.states.pop(call.id, None)

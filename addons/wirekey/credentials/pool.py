@@ -32,6 +32,8 @@ class ProviderKey:
     secret: Secret
     cooling_until: float = 0.0
     refusals: int = 0
+    defaults: dict[str, set[str]] = field(default_factory=dict)
+    """Modifier of the price → what its account gave to requests that left it open."""
 
 
 @dataclass(slots=True)

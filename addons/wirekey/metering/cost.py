@@ -71,6 +71,11 @@ class Prices:
     audio_input: Price | None = None
     audio_cached: Price | None = None
     audio_output: Price | None = None
+    image_input: Price | None = None
+    image_cached: Price | None = None
+    image_output: Price | None = None
+    video_input: Price | None = None
+    video_output: Price | None = None
     long_cache_write: Price | None = None
     """The price of tokens that stay in the cache for an hour."""
     search_usd: float | None = None
@@ -119,31 +124,48 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage, asked: Facts |
 def token_cost(prices: Prices, usage: Usage) -> float | None:
     """Return the cost of tokens in USD, or None if a count has no price or the counts contradict each other."""
     assert usage.input_tokens is not None
-    cached, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
-    long_written = usage.long_cache_write_tokens or 0
-    total_input = usage.input_tokens
-    output = usage.output_tokens or 0
-    # How much of the cached input was audio is not known. Text is cached first, as it stands before the audio.
-    audio = usage.audio_input_tokens or 0 if prices.audio_input else 0
-    audio_cached = max(0, cached - max(0, total_input - audio))
-    audio_output = usage.audio_output_tokens or 0 if prices.audio_output else 0
+    total_input, output = usage.input_tokens, usage.output_tokens or 0
+    written, long_written = usage.cache_write_tokens or 0, usage.long_cache_write_tokens or 0
+    # How much of the cached input was audio or an image is not known. Text is cached first, as it stands before them.
+    cached = usage.cached_input_tokens or 0
+    inputs = [each for each in modal_inputs(prices, usage) if each[0] is not None]
+    text = total_input - sum(tokens for _, _, tokens in inputs)
+    cached_text = min(cached, max(0, text))
+    parts = [(prices.cached, cached_text), (prices.input, text - cached_text - written)]
+    left = cached - cached_text
+    for price, cached_price, tokens in inputs:
+        taken = min(left, tokens)
+        left -= taken
+        parts += [(cached_price or price, taken), (price, tokens - taken)]
+    outputs = [(price, tokens) for price, tokens in modal_outputs(prices, usage) if price is not None]
+    parts += [(prices.output, output - sum(tokens for _, tokens in outputs)), *outputs]
+    parts += [(prices.cache_write, written - long_written), (prices.long_cache_write, long_written)]
     cost = 0.0
-    for price, tokens in (
-        (prices.input, total_input - cached - written - audio + audio_cached),
-        (prices.cached, cached - audio_cached),
-        (prices.cache_write, written - long_written),
-        (prices.long_cache_write, long_written),
-        (prices.output, output - audio_output),
-        (prices.audio_input, audio - audio_cached),
-        (prices.audio_cached, audio_cached),
-        (prices.audio_output, audio_output),
-    ):
+    for price, tokens in parts:
         if not tokens:
             continue
         if tokens < 0 or price is None:
             return None
         cost += price.of(tokens, total_input)
-    return cost
+    return None if left else cost
+
+
+def modal_inputs(prices: Prices, usage: Usage) -> tuple[tuple[Price | None, Price | None, int], ...]:
+    """Return price, price from the cache and number of the input tokens that are no text."""
+    return (
+        (prices.audio_input, prices.audio_cached, usage.audio_input_tokens or 0),
+        (prices.image_input, prices.image_cached, usage.image_input_tokens or 0),
+        (prices.video_input, None, usage.video_input_tokens or 0),
+    )
+
+
+def modal_outputs(prices: Prices, usage: Usage) -> tuple[tuple[Price | None, int], ...]:
+    """Return price and number of the output tokens that are no text."""
+    return (
+        (prices.audio_output, usage.audio_output_tokens or 0),
+        (prices.image_output, usage.image_output_tokens or 0),
+        (prices.video_output, usage.video_output_tokens or 0),
+    )
 
 
 def current_prices(provider: Provider, model: str | None) -> Prices | None:
@@ -186,6 +208,11 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
         price_of(prices.input_audio_mtok),
         price_of(prices.cache_audio_read_mtok) or price_of(prices.input_audio_mtok),
         price_of(prices.output_audio_mtok),
+        price_of(prices.input_image_mtok),
+        price_of(prices.cache_image_read_mtok),
+        price_of(prices.output_image_mtok),
+        price_of(prices.input_video_mtok),
+        price_of(prices.output_video_mtok),
         price_of(prices.cache_write_1h_mtok) or (input_price.times(LONG_WRITE) if written else input_price),
         searches.base / 1000 if searches else None,
         price_list,

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from wirekey.metering.price_table import ALIASES, DEFAULTS, FEES, ORDINARY, ROWS, UNSAID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from wirekey.operation import Modifiers, ToolUses
 
 LONGEST_TIER = 64
 NO_FACTORS: Mapping[str, float] = {}
+NO_DEFAULTS: Mapping[str, Collection[str]] = {}
 
 
 def merged(asked: Modifiers, reported: Modifiers) -> Modifiers:
@@ -34,32 +35,43 @@ def factor_of(price_list: str, model: str, modifiers: Modifiers, own: Mapping[st
 
     `model`: its name on the price list. `own`: the operator's factors, by value.
     """
-    factors = [_factor(price_list, model, name, spelled(name, value), own) for name, value in modifiers]
+    factors = [one_factor(price_list, model, name, value, own) for name, value in modifiers]
     known = [factor for factor in factors if factor is not None]
     return math.prod(known) if len(known) == len(factors) else None
 
 
+def one_factor(price_list: str, model: str, name: str, value: str, own: Mapping[str, float]) -> float | None:
+    """Return the factor of one modifier, or None if it has no known price."""
+    return _factor(price_list, model, name, spelled(name, value), own)
+
+
 def largest_factor(
-    price_list: str, model: str, modifiers: Modifiers, own: Mapping[str, float] = NO_FACTORS
+    price_list: str,
+    model: str,
+    modifiers: Modifiers,
+    own: Mapping[str, float] = NO_FACTORS,
+    defaults: Mapping[str, Collection[str]] = NO_DEFAULTS,
 ) -> float | None:
     """Return the largest factor that a request allows, or None if it asks for something without a known price.
 
     A request that leaves a modifier to the account may get the dearest default that an account can have. One that asks
-    for a cheaper tier may get the ordinary one.
+    for a cheaper tier may get the ordinary one. Requests of a batch may name a modifier several times. `defaults`:
+    modifier → the defaults that the account is known to have.
     """
-    asked = {name: spelled(name, value) for name, value in modifiers}
+    asked: dict[str, set[str]] = {name: {UNSAID} for listed, name in DEFAULTS if listed == price_list}
+    for name, _ in modifiers:
+        asked[name] = {spelled(name, value) for other, value in modifiers if other == name}
     product = 1.0
-    for name in asked | dict.fromkeys(name for listed, name in DEFAULTS if listed == price_list):
-        value = asked.get(name, UNSAID)
-        if value == UNSAID:
-            defaults = DEFAULTS.get((price_list, name), ())
-            found = [_factor(price_list, model, name, default, own) for default in defaults]
-            product *= max([1.0, *(factor for factor in found if factor is not None)])
-            continue
-        factor = _factor(price_list, model, name, value, own)
-        if factor is None:
+    for name, values in asked.items():
+        factors = [_factor(price_list, model, name, value, own) for value in values]
+        if UNSAID in values:
+            possible = defaults.get(name, DEFAULTS.get((price_list, name), ()))
+            given = (_factor(price_list, model, name, value, own) for value in possible)
+            factors += [factor for factor in given if factor is not None]
+        known = [factor for factor in factors if factor is not None]
+        if len(known) < len(factors):
             return None
-        product *= max(1.0, factor)
+        product *= max([1.0, *known])
     return product
 
 
@@ -67,6 +79,11 @@ def spelled(name: str, value: str) -> str:
     """Return the value of a modifier in its one spelling."""
     plain = value.lower().removeprefix(f"{name}_")
     return ALIASES.get((name, plain), plain)
+
+
+def is_left_open(name: str, asked: Modifiers) -> bool:
+    """Return whether a request leaves a modifier to the account."""
+    return all(other != name or spelled(name, value) == UNSAID for other, value in asked)
 
 
 def is_ordinary(name: str, value: str) -> bool:
@@ -88,14 +105,11 @@ def tier_of(modifiers: Modifiers) -> str | None:
 def fees_of(price_list: str, used: ToolUses, asked: ToolUses, search_usd: float | None = None) -> float | None:
     """Return the fees of the tools that a response used, in US dollars, or None if one is unknown.
 
-    Of tools that the response does not report, as many uses count as the request allows. `search_usd`: the model's own
+    Of tools whose uses responses do not report, as many count as the request allows. `search_usd`: the model's own
     price of a web search.
     """
     total = 0.0
-    reported = dict(used)
-    for tool, uses in (*used, *((tool, most) for tool, most in asked if not _is_reported(tool, reported))):
-        if uses == 0:
-            continue
+    for tool, uses in (*used, *(each for each in asked if not _is_reported(price_list, each[0]))):
         usd = max((_fee(price_list, name, search_usd)[0] for name in _asked_as(tool, asked)), default=math.inf)
         if uses is None or usd == math.inf:
             return None
@@ -117,8 +131,9 @@ def largest_fees(price_list: str, asked: ToolUses, search_usd: float | None = No
     return total
 
 
-def _is_reported(tool: str, reported: Mapping[str, int | None]) -> bool:
-    return any(tool == name or tool.startswith(f"{name}_") for name in reported)
+def _is_reported(price_list: str, tool: str) -> bool:
+    """Return whether a response says how often it has used a tool. Of a tool without a known fee, that is not known."""
+    return any(fee.price_list == price_list and fee.tool == tool and fee.is_reported for fee in FEES)
 
 
 def _asked_as(tool: str, asked: ToolUses) -> Iterator[str]:

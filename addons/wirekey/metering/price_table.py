@@ -32,6 +32,8 @@ class Fee(NamedTuple):
     uses: int
     """How many uses are reserved if the request sets no limit."""
     source: str
+    is_reported: bool = True
+    """Whether responses say how often they have used the tool."""
 
 
 OPENAI_FAST = "OpenAI, Fast mode for API customers, 2026-11-24"
@@ -41,6 +43,7 @@ CLAUDE_PRICING = "Claude Docs, Pricing, 2026-11-24"
 CLAUDE_TIERS = "Claude Docs, Service tiers, 2026-11-24"
 GEMINI_TIERS = "Gemini API, Optimization and inference tiers, 2026-11-24"
 GEMINI_PRICING = "Gemini API, Pricing, 2026-11-24"
+VERTEX_PRICING = "Vertex AI, Pricing, 2026-11-24"
 CLAUDE_AT_GOOGLE = "Google Cloud, Claude Fable 5.2, 2026-11-24"
 BEDROCK_PRICING = "Amazon Bedrock, Pricing and service tiers, 2026-11-24"
 
@@ -80,6 +83,8 @@ FEES = (
     Fee("openai", "web_search", 0.010, 50, OPENAI_PRICING),
     # Models that do not reason; others cost less.
     Fee("openai", "web_search_preview", 0.025, 50, OPENAI_PRICING),
+    # One search for each request to a model that searches by itself.
+    Fee("openai", "search_model", 0.025, 1, OPENAI_PRICING, is_reported=False),
     Fee("openai", "file_search", 0.0025, 50, OPENAI_PRICING),
     # For each container of this memory, which several uses may share. The first has 1 GB.
     Fee("openai", "code_interpreter", 0.03, 4, OPENAI_PRICING),
@@ -90,7 +95,8 @@ FEES = (
     Fee("openai", "image_generation", 0.25, 4, OPENAI_PRICING),
     Fee("anthropic", "web_search", 0.010, 50, CLAUDE_PRICING),
     Fee("google", "web_search", 0.035, 50, GEMINI_PRICING),
-    Fee("google", "google_maps", 0.025, 1, GEMINI_PRICING),
+    Fee("google", "enterprise_web_search", 0.045, 50, VERTEX_PRICING, is_reported=False),
+    Fee("google", "google_maps", 0.025, 1, GEMINI_PRICING, is_reported=False),
 )
 
 ORDINARY = {

@@ -20,7 +20,7 @@ MOST_OTHER_MODELS = 32
 OTHER_MODEL_KEYS = frozenset(["models", "fallbacks", "moderation", "svg"])
 
 _MODEL = frozenset({"model"})
-_LISTED_KEYS = frozenset({"model", "max_tokens"})
+_LISTED_KEYS = frozenset({"model", "max_tokens", "speed"})
 
 
 def read_other_models(body: JsonObject, tools: Iterable[JsonObject], model: str | None) -> tuple[str, ...]:

@@ -80,6 +80,8 @@ class Provider(Protocol):
     """The operations whose count of input leaves that out, if those of the others do not."""
     connections: Mapping[str, RealtimeProtocol] = MappingProxyType({})
     """Operation that opens a WebSocket or a stream in both directions → the protocol of its messages."""
+    modifier_headers: Mapping[str, str] = MappingProxyType({})
+    """Header of a request or a response, in lower case → the modifier of the price that it states."""
     model_names_region: bool = False
     """Whether the requested model's name says the region, on which the price depends."""
 

@@ -28,6 +28,7 @@ USUAL_MEMBERS = 32
 _TOOL_KEYS = frozenset(
     [
         *("name", "type", "function", "custom", "tools", "model", "svg", "definition"),
+        *("max_uses", "container", "memory_limit"),
         *("server_label", "allowed_tools", "tool_names", "mcp_server_name", "configs", "tool_configuration"),
     ]
 )

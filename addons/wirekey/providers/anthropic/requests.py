@@ -13,6 +13,7 @@ from wirekey.providers.anthropic.references import reads_elsewhere
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import PathTable, plain_segment, read_rows
+from wirekey.providers.price_facts import long_cache, most_uses, once_each, read_modifiers, typed_tools
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
 from wirekey.providers.request_json import (
     check_json_type,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from wirekey.body import RequestBody
+    from wirekey.operation import Modifiers, ToolUses
     from wirekey.providers.json_edits import EditableBody, EditableObject, Members
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
@@ -50,7 +52,14 @@ KEYS = OTHER_MODEL_KEYS | {
     "requests",
     "params",
     "mcp_servers",
+    "service_tier",
+    "speed",
+    "inference_geo",
 }
+
+MODIFIERS = ("service_tier", "speed", "inference_geo")
+PAID_TOOLS = {"web_search_": "web_search"}
+"""Beginning of a tool's type → the name of the fee for each use."""
 
 
 class AnthropicRequests(RequestEditor):
@@ -163,8 +172,23 @@ def _read_message_request(body: JsonObject) -> tuple[Facts, Tools]:
         tools=tools.names,
         other_models=read_other_models(body, offered, model),
         reads_elsewhere=reads_elsewhere(body, offered),
+        modifiers=message_modifiers(body),
+        paid_tools=paid_tools(offered),
     )
     return facts, tools
+
+
+def message_modifiers(body: JsonObject) -> Modifiers:
+    """Return what a request of Anthropic's shape asks for that changes its price. A fallback may ask for more."""
+    found = [*read_modifiers(body, *MODIFIERS), *long_cache(body)]
+    for fallback in objects(body, "fallbacks"):
+        found += read_modifiers(fallback, "speed")
+    return tuple(dict.fromkeys(found))
+
+
+def paid_tools(offered: Iterable[JsonObject]) -> ToolUses:
+    """Return the tools with a fee that a request of Anthropic's shape offers, with their limits of uses."""
+    return once_each((name, most_uses([tool.integer("max_uses")])) for tool, name in typed_tools(offered, PAID_TOOLS))
 
 
 def message_tools(body: JsonObject, offered: Iterable[JsonObject]) -> Tools:
@@ -207,6 +231,8 @@ def read_batch(body: JsonObject) -> Facts:
     models: set[str | None] = set()
     message_count, has_system, max_tokens = 0, False, None
     named: dict[Named, None] = {}
+    modifiers: dict[tuple[str, str], None] = {}
+    paid: list[tuple[str, int | None]] = []
     named_models: dict[str, None] = {}
     for request in body.children("requests"):
         refuse_lookalikes(request, KEYS)
@@ -220,6 +246,8 @@ def read_batch(body: JsonObject) -> Facts:
         message_count += facts.message_count or 0
         has_system = has_system or bool(facts.has_system)
         max_tokens = max((limit for limit in (max_tokens, facts.max_tokens) if limit is not None), default=None)
+        modifiers.update(dict.fromkeys(facts.modifiers))
+        paid += facts.paid_tools
         named.update(dict.fromkeys(offered.named))
         if len(named) > NAMES_LIMIT:
             break
@@ -235,4 +263,6 @@ def read_batch(body: JsonObject) -> Facts:
         max_tokens=max_tokens,
         tools=tools.names,
         other_models=others(named_models, model),
+        modifiers=tuple(modifiers),
+        paid_tools=once_each(paid),
     )

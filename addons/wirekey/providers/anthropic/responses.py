@@ -12,23 +12,54 @@ from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
+from wirekey.operation import with_modifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from wirekey.operation import Facts, Operation, ResponseReader, Usage
+
+
+COMPACTION = "compaction"
+"""The kind of an iteration whose tokens the sums of a response leave out: it has summarised the conversation."""
+OTHERS = ("advisor_message", "fallback_message")
+"""The kinds of iterations of another model, whose tokens have prices of their own."""
 
 
 class _Details(msgspec.Struct):
     thinking_tokens: Tokens | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Lives(msgspec.Struct):
+    """Tokens written to the cache, by how long they stay there."""
+
+    ephemeral_1h_input_tokens: Tokens | None = None
+
+
+class _Tools(msgspec.Struct):
+    web_search_requests: Tokens | None = None
+
+
+class _Counts(msgspec.Struct):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cache_read_input_tokens: Tokens | None = None
     cache_creation_input_tokens: Tokens | None = None
+    cache_creation: _Lives | None = None
+
+
+class _Iteration(_Counts):
+    type: str | None = None
+    model: str | None = None
+
+
+class _Usage(_Counts):
     output_tokens_details: _Details | None = None
+    server_tool_use: _Tools | None = None
+    iterations: list[_Iteration] | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -111,15 +142,51 @@ def _record_message(usage: Usage, message: _Message) -> None:
 
 def _record_usage(usage: Usage, counts: _Usage) -> None:
     """Record counts. A later event repeats them in full, and may leave some out."""
+    more = [each for each in counts.iterations or () if each.type == COMPACTION]
+    long_written = _long_writes(usage, counts, more)
     for name, count in (
-        ("input_tokens", counts.input_tokens),
-        ("output_tokens", counts.output_tokens),
-        ("cached_input_tokens", counts.cache_read_input_tokens),
-        ("cache_write_tokens", counts.cache_creation_input_tokens or None),
+        ("input_tokens", _total(counts.input_tokens, (each.input_tokens for each in more))),
+        ("output_tokens", _total(counts.output_tokens, (each.output_tokens for each in more))),
+        (
+            "cached_input_tokens",
+            _total(counts.cache_read_input_tokens, (each.cache_read_input_tokens for each in more)),
+        ),
+        (
+            "cache_write_tokens",
+            _total(counts.cache_creation_input_tokens, (each.cache_creation_input_tokens for each in more)) or None,
+        ),
+        ("long_cache_write_tokens", long_written),
         ("reasoning_tokens", counts.output_tokens_details and counts.output_tokens_details.thinking_tokens),
     ):
         if count is not None:
             setattr(usage, name, count)
+    for name in ("service_tier", "speed", "inference_geo"):
+        if value := word(getattr(counts, name)):
+            usage.modifiers = with_modifier(usage.modifiers, name, value)
+    for each in counts.iterations or ():
+        if each.type in OTHERS and each.model != usage.model:
+            usage.modifiers = with_modifier(usage.modifiers, "other_model", word(each.model) or "unknown")
+    searches = counts.server_tool_use.web_search_requests if counts.server_tool_use else None
+    if searches:
+        usage.tool_uses = (("web_search", searches),)
+
+
+def _long_writes(usage: Usage, counts: _Counts, more: Iterable[_Counts]) -> int | None:
+    """Return the tokens written for an hour. If only their sum has grown since, those that were added count too."""
+    found = _total(_long_lived(counts), map(_long_lived, more))
+    if found is None and usage.long_cache_write_tokens and counts.cache_creation_input_tokens is not None:
+        grown = counts.cache_creation_input_tokens - (usage.cache_write_tokens or 0)
+        found = usage.long_cache_write_tokens + max(0, grown)
+    return found
+
+
+def _long_lived(counts: _Counts) -> int | None:
+    return counts.cache_creation.ephemeral_1h_input_tokens if counts.cache_creation else None
+
+
+def _total(count: int | None, more: Iterable[int | None]) -> int | None:
+    """Return a count with those of the iterations that it leaves out."""
+    return None if count is None else count + sum(filter(None, more))
 
 
 def _record_fragment(usage: Usage, head: bytes, tail: bytes) -> None:

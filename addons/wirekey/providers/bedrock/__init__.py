@@ -28,6 +28,9 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
     model_names_region = True
     otel_name = "aws.bedrock"
     price_list = "aws"
+    modifier_headers = MappingProxyType(
+        {"x-amzn-bedrock-service-tier": "service_tier", "x-amzn-bedrock-performanceconfig-latency": "latency"}
+    )
     connections = MappingProxyType({"invoke-with-bidirectional-stream": TwoWayEvents()})
 
     def default_format(self, client: str, model: str) -> str:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from wirekey.json_size import VALUES_LIMIT, check_size
 from wirekey.model_name import CONVERSE_PARAMETERS
 from wirekey.operation import Facts, Kind
-from wirekey.providers.anthropic.requests import message_tools
+from wirekey.providers.anthropic.requests import MODIFIERS, message_tools
 from wirekey.providers.bedrock import services as bedrock_services
 from wirekey.providers.bedrock.references import reads_elsewhere
 from wirekey.providers.brought_tools import tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
+from wirekey.providers.price_facts import long_cache, read_modifiers, read_value
 from wirekey.providers.request_edits import (
     RequestEditor,
     as_json,
@@ -45,13 +46,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wirekey.body import RequestBody
-    from wirekey.operation import Operation
+    from wirekey.operation import Modifiers, Operation
     from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
 READ_AS_JSON = ("application/octet-stream", "application/x-amz-json-1.0", "application/x-amz-json-1.1", "text/plain")
 """Bedrock reads a body as JSON, however it is declared. SDKs declare that of invoke as bytes by default."""
+
+PAID_TOOLS = ("nova_grounding",)
+"""Tools that Bedrock runs for a fee."""
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
@@ -87,13 +91,14 @@ _SILENT = ("embed", "rerank", "image", "canvas", "reel", "stability", "sonic")
 _CONVERSE_KEYS = frozenset(
     [
         *("messages", "system", "inferenceConfig", "maxTokens", "toolConfig", "tools", "toolSpec", "systemTool"),
-        *("additionalModelRequestFields", "name"),
+        *("additionalModelRequestFields", "name", "serviceTier", "performanceConfig", "type", "latency"),
     ]
 )
 _OWN_KEYS = OTHER_MODEL_KEYS | frozenset(
     [
         *("model", "messages", "system", "preamble", "tools", "toolConfig", "mcp_servers", "chat_history"),
         *("inferenceConfig", "textGenerationConfig", "max_new_tokens", "maxTokenCount"),
+        *MODIFIERS,
         *_LIMITS,
         *_TEXTS,
     ]
@@ -235,7 +240,20 @@ def _read_converse(operation: Operation, data: JsonObject) -> Facts:
         tools=tools.names,
         other_models=read_other_models(own, offered, operation.model) if own else (),
         reads_elsewhere=reads_elsewhere(operation.model, data, own, offered),
+        modifiers=_converse_modifiers(data, own),
+        paid_tools=tuple((name, None) for name in PAID_TOOLS if name in tools.names),
     )
+
+
+def _converse_modifiers(data: JsonObject, own: JsonObject | None) -> Modifiers:
+    """Return what a request of Converse asks for that changes its price, also in the fields of the model's own."""
+    found = [*(read_modifiers(own, *MODIFIERS) if own else ()), *long_cache(data)]
+    for key, inner, name in (("serviceTier", "type", "service_tier"), ("performanceConfig", "latency", "latency")):
+        if group := data.child(key):
+            refuse_lookalikes(group, _CONVERSE_KEYS)
+            if (value := read_value(group, inner)) is not None:
+                found.append((name, value))
+    return tuple(dict(found).items())
 
 
 def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
@@ -255,6 +273,8 @@ def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
         tools=tools.names,
         other_models=read_other_models(data, offered, operation.model),
         reads_elsewhere=reads_elsewhere(operation.model, data, data, offered),
+        modifiers=(*read_modifiers(data, *MODIFIERS), *long_cache(data)),
+        paid_tools=tuple((name, None) for name in PAID_TOOLS if name in tools.names),
     )
 
 

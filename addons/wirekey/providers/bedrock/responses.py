@@ -16,7 +16,7 @@ from wirekey.metering.eventstream import read_headers
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
 from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.oversize import last_object, last_text
-from wirekey.operation import Usage
+from wirekey.operation import Usage, with_modifier
 from wirekey.providers.bedrock.services import ACTIONS, TWO_WAY
 from wirekey.providers.bedrock.stream import BedrockStream
 from wirekey.providers.bedrock.two_way import TwoWayStream
@@ -30,6 +30,19 @@ FINISH_REASONS = ("stop_reason", "stopReason", "finish_reason", "completionReaso
 COUNT_LENGTH = 15
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 _ABSENT = msgspec.Raw(b"null")
+
+
+class _Lives(msgspec.Struct):
+    """Tokens written to the cache, by how long they stay there, as Anthropic counts them."""
+
+    ephemeral_1h_input_tokens: Tokens | None = None
+
+
+class _Life(msgspec.Struct, rename="camel"):
+    """Tokens written to the cache for some time, as Converse counts them."""
+
+    ttl: str | None = None
+    input_tokens: Tokens | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -47,6 +60,8 @@ class _Usage(msgspec.Struct):
     cache_read_count: Tokens | None = msgspec.field(default=None, name="cacheReadInputTokenCount")
     prompt_tokens: Tokens | None = None
     completion_tokens: Tokens | None = None
+    cache_creation: _Lives | None = None
+    cache_details: list[_Life] | None = msgspec.field(default=None, name="cacheDetails")
 
 
 class _Metrics(msgspec.Struct, rename="camel"):
@@ -70,6 +85,14 @@ class _End(msgspec.Struct):
         return word(self.stop_reason or self.stop_reason_ or self.finish_reason or self.completion_reason)
 
 
+class _Latency(msgspec.Struct):
+    latency: str | None = None
+
+
+class _Tier(msgspec.Struct):
+    type: str | None = None
+
+
 class _Start(msgspec.Struct):
     usage: _Usage | None = None
     model: str | None = None
@@ -90,6 +113,8 @@ class _Response(_End):
     usage: _Usage | None = None
     metrics: _Metrics | None = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
     trace: _Trace | None = None
+    performance: _Latency | None = msgspec.field(default=None, name="performanceConfig")
+    tier: _Tier | None = msgspec.field(default=None, name="serviceTier")
     # Anthropic
     message: msgspec.Raw = _ABSENT
     delta: msgspec.Raw = _ABSENT
@@ -246,6 +271,12 @@ def _record_response(usage: Usage, response: _Response) -> None:
     usage.model = word(response.model) or usage.model
     if response.trace and response.trace.prompt_router:
         usage.model = word(response.trace.prompt_router.invoked_model_id) or usage.model
+    for name, value in (
+        ("service_tier", response.tier and response.tier.type),
+        ("latency", response.performance and response.performance.latency),
+    ):
+        if value and word(value):
+            usage.modifiers = with_modifier(usage.modifiers, name, value)
     for found in (response.usage, response.metadata and response.metadata.usage):
         if found:
             _record_usage(usage, found)
@@ -270,6 +301,10 @@ def _record_usage(usage: Usage, found: _Usage) -> None:
     for written in (found.cache_creation_input_tokens, found.cache_write_, found.cache_write_count):
         if written:
             usage.cache_write_tokens = written
+    if found.cache_creation and found.cache_creation.ephemeral_1h_input_tokens is not None:
+        usage.long_cache_write_tokens = found.cache_creation.ephemeral_1h_input_tokens
+    if found.cache_details is not None:
+        usage.long_cache_write_tokens = sum(each.input_tokens or 0 for each in found.cache_details if each.ttl == "1h")
 
 
 def _record_metrics(usage: Usage, metrics: _Metrics) -> None:

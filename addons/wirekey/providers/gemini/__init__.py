@@ -41,6 +41,7 @@ class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Pr
     sdk_paths = r"/v1/(?:models|tunedModels|files|cachedContents|batches)(?:/.*)?"
     otel_name = "gcp.gemini"
     price_list = "google"
+    modifier_headers = MappingProxyType({"x-gemini-service-tier": "service_tier"})
     connections = MappingProxyType({"realtime": GeminiLive(), "realtime.constrained": GeminiLive()})
 
     def embeddings_format(self, model: str) -> str | None:

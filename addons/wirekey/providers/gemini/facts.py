@@ -9,6 +9,7 @@ from wirekey.operation import Facts, Operation
 from wirekey.providers.gemini.parameters import camel
 from wirekey.providers.gemini.references import interaction_reads_elsewhere, reads_elsewhere
 from wirekey.providers.other_models import others
+from wirekey.providers.price_facts import once_each, read_value
 from wirekey.providers.request_json import (
     malformed,
     one_of,
@@ -19,8 +20,9 @@ from wirekey.providers.request_json import (
 from wirekey.providers.tools import Named, collect, first_tools, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from wirekey.operation import Modifiers, ToolUses
     from wirekey.providers.request_json import JsonObject
 
 KEYS = frozenset(
@@ -28,11 +30,20 @@ KEYS = frozenset(
     for name in (
         *("model", "contents", "content", "instances", "requests", "tools", "system_instruction", "generation_config"),
         *("max_output_tokens", "function_declarations", "mcp_servers", "generate_content_request", "name"),
-        "candidate_count",
+        *("candidate_count", "service_tier"),
     )
     for spelling in (name, camel(name))
 )
 """Members that are read, in both of their spellings."""
+PAID_TOOLS = {
+    "googleSearch": "web_search",
+    "googleSearchRetrieval": "web_search",
+    "enterpriseWebSearch": "enterprise_web_search",
+    "googleMaps": "google_maps",
+}
+"""Tool → the name of its fee."""
+MOST_USES = {"googleMaps": 1, "enterpriseWebSearch": 1}
+"""How often a request pays for a tool at most."""
 
 
 def as_gemini(facts: Facts) -> Facts:
@@ -62,6 +73,21 @@ def facts_of_contents(operation: Operation, data: JsonObject, model: str | None)
         tools=tools.names,
         choices=config.integer(one_of(config, "candidateCount", "candidate_count")) if config else None,
         reads_elsewhere=reads_elsewhere(data, kinds),
+        modifiers=modifiers_of(data),
+        paid_tools=paid_tools(tools.names),
+    )
+
+
+def modifiers_of(data: JsonObject) -> Modifiers:
+    """Return what a request asks for that changes its price."""
+    value = read_value(data, one_of(data, "serviceTier", "service_tier"))
+    return () if value is None else (("service_tier", value),)
+
+
+def paid_tools(names: Iterable[str]) -> ToolUses:
+    """Return the tools with a fee among the names of tools. A function of such a name counts as one, too."""
+    return once_each(
+        (PAID_TOOLS[camel(name)], MOST_USES.get(camel(name))) for name in names if camel(name) in PAID_TOOLS
     )
 
 
@@ -94,6 +120,8 @@ def facts_of_interaction(data: JsonObject) -> Facts:
         max_tokens=config.integer(one_of(config, "max_output_tokens", "maxOutputTokens")) if config else None,
         tools=tools.names,
         reads_elsewhere=interaction_reads_elsewhere(data, offered),
+        modifiers=modifiers_of(data),
+        paid_tools=paid_tools(tools.names),
     )
 
 

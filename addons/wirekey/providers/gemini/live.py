@@ -45,7 +45,7 @@ _CONTENT_KEYS = frozenset({"turns", *COMPLETE})
 _OF_A_TURN = (
     b'"usageMetadata"', b'"turnComplete"', b'"modelTurn"', b'"toolCall"', b'"outputTranscription"', b'"interrupted"',
 )  # fmt: skip
-_AUDIO = "AUDIO"
+_AUDIO, _IMAGE, _VIDEO = "AUDIO", "IMAGE", "VIDEO"
 _SETTINGS = Operation("realtime.session", Body.MESSAGE, Kind.INFERENCE, stream=True)
 ABSENT = msgspec.Raw()
 
@@ -214,10 +214,17 @@ def read_counts(found: _Counts) -> Usage:
         reasoning_tokens=found.thoughts_token_count,
         audio_input_tokens=audio_in(found.prompt_tokens_details),
         audio_output_tokens=audio_in(found.response_tokens_details or found.candidates_tokens_details),
+        image_input_tokens=tokens_of(_IMAGE, found.prompt_tokens_details) or None,
+        video_input_tokens=tokens_of(_VIDEO, found.prompt_tokens_details) or None,
     )
 
 
 def audio_in(details: list[_Modality]) -> int | None:
     """Return the tokens of audio among counts by modality; None if there are no counts."""
-    counts = [each.token_count for each in details if each.modality == _AUDIO and each.token_count is not None]
+    return tokens_of(_AUDIO, details)
+
+
+def tokens_of(modality: str, details: list[_Modality]) -> int | None:
+    """Return the tokens of one modality among counts by modality; None if there are no counts."""
+    counts = [each.token_count for each in details if each.modality == modality and each.token_count is not None]
     return sum(counts) if details else None

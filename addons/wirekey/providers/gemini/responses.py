@@ -18,11 +18,11 @@ from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
-from wirekey.operation import Kind
+from wirekey.operation import Kind, with_modifier
 from wirekey.providers.openai.responses import OpenAiResponses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from wirekey.operation import Facts, Operation, ResponseReader, Usage
 
@@ -31,11 +31,24 @@ OPENAI_NAMES = ("chat.completions", "embeddings", "images.generations")
 """Operations in OpenAI's format, below /openai/."""
 
 _OPENAI = OpenAiResponses()
+_ABSENT = msgspec.Raw(b"null")
+TRAFFIC = "on_demand_"
+"""The beginning of a type of traffic at Vertex AI, before the tier of service."""
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
     index: int = 0
     finish_reason: str | None = None
+    grounding_metadata: msgspec.Raw = _ABSENT
+
+
+class _Grounding(msgspec.Struct, rename="camel"):
+    web_search_queries: list[str] = []
+
+
+class _Modality(msgspec.Struct, rename="camel"):
+    modality: str | None = None
+    token_count: Tokens | None = None
 
 
 class _Counts(msgspec.Struct, rename="camel"):
@@ -44,6 +57,10 @@ class _Counts(msgspec.Struct, rename="camel"):
     cached_content_token_count: Tokens | None = None
     candidates_token_count: Tokens | None = None
     thoughts_token_count: Tokens | None = None
+    prompt_tokens_details: list[_Modality] = []
+    tool_use_prompt_tokens_details: list[_Modality] = []
+    candidates_tokens_details: list[_Modality] = []
+    traffic_type: str | None = None
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -65,9 +82,10 @@ class _Response(msgspec.Struct, rename="camel"):
 _response = msgspec.json.Decoder(_Response)
 _responses = msgspec.json.Decoder(list[_Response])
 _counts = msgspec.json.Decoder(_Counts)
+_grounding = msgspec.json.Decoder(_Grounding)
 
 
-_ENDS = re.compile(rb'"(?:finishReason|blockReason|error)"')
+_ENDS = re.compile(rb'"(?:finishReason|blockReason|error|webSearchQueries)"')
 
 
 class GeminiJsonReader(JsonReader):
@@ -171,8 +189,22 @@ def _record_response(usage: Usage, response: _Response) -> None:
     for candidate in response.candidates or ():
         if candidate.index == 0 and candidate.finish_reason:
             usage.finish_reason = word(candidate.finish_reason)
+    _record_searches(usage, response.candidates or ())
     if response.prompt_feedback and response.prompt_feedback.block_reason:
         usage.finish_reason = word(response.prompt_feedback.block_reason)
+
+
+def _record_searches(usage: Usage, candidates: Iterable[_Candidate]) -> None:
+    """Record the searches of a response. Each part of a stream repeats those before it, or leaves them out."""
+    found = 0
+    for candidate in candidates:
+        if candidate.grounding_metadata != _ABSENT:
+            try:
+                found += len(_grounding.decode(candidate.grounding_metadata).web_search_queries)
+            except DECODE_ERRORS:
+                continue
+    if found > (dict(usage.tool_uses).get("web_search") or 0):
+        usage.tool_uses = (("web_search", found),)
 
 
 def _error_type(response: _Response) -> str | None:
@@ -184,6 +216,21 @@ def _record_counts(usage: Usage, counts: _Counts) -> None:
     usage.output_tokens = _sum(counts.candidates_token_count, counts.thoughts_token_count)
     usage.cached_input_tokens = counts.cached_content_token_count
     usage.reasoning_tokens = counts.thoughts_token_count
+    read, written = (
+        [*counts.prompt_tokens_details, *counts.tool_use_prompt_tokens_details],
+        counts.candidates_tokens_details,
+    )
+    usage.audio_input_tokens, usage.audio_output_tokens = _of(read, "AUDIO"), _of(written, "AUDIO")
+    usage.image_input_tokens, usage.image_output_tokens = _of(read, "IMAGE"), _of(written, "IMAGE")
+    usage.video_input_tokens, usage.video_output_tokens = _of(read, "VIDEO"), _of(written, "VIDEO")
+    if traffic := word(counts.traffic_type):
+        usage.modifiers = with_modifier(usage.modifiers, "service_tier", traffic.lower().removeprefix(TRAFFIC))
+
+
+def _of(details: list[_Modality], modality: str) -> int | None:
+    """Return the tokens of one modality; None if no count says so."""
+    counts = [each.token_count for each in details if each.modality == modality and each.token_count is not None]
+    return sum(counts) if counts else None
 
 
 def _sum(first: int | None, second: int | None) -> int | None:

@@ -21,6 +21,7 @@ from wirekey.providers.openai.google_extras import move_google_extras, set_chat_
 from wirekey.providers.openai.references import chat_reads_elsewhere, content_refers, response_reads_elsewhere
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import PathTable, plain_segment, read_rows
+from wirekey.providers.price_facts import LONGEST_VALUE, most_uses, once_each, read_modifiers, typed_tools
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
 from wirekey.providers.request_json import (
     check_json_type,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from wirekey.body import RequestBody
+    from wirekey.operation import ToolUses
     from wirekey.providers.json_edits import EditableBody, EditableObject, Members
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
@@ -69,11 +71,23 @@ FORM_OR_JSON = ("images.edits", "videos.create")
 
 SYSTEM_ROLES = {"system", "developer"}
 
+PAID_TOOLS = {
+    "web_search": "web_search",
+    "web_search_preview": "web_search_preview",
+    "file_search": "file_search",
+    "code_interpreter": "code_interpreter",
+    "image_generation": "image_generation",
+}
+"""Beginning of a tool's type → the name of the fee for each use."""
+SMALLEST_CONTAINER, LARGEST_CONTAINER = "1g", "_64g"
+SEARCHES = "-search-"
+"""In the names of models that search by themselves."""
+
 KEYS = frozenset(
     [
         *("model", "stream", "stream_options", "stream_format", "messages", "input", "instructions", "prompt"),
         *("tools", "functions", "web_search_options", "max_tokens", "max_completion_tokens", "max_output_tokens"),
-        "n",
+        *("n", "service_tier", "max_tool_calls"),
         *OTHER_MODEL_KEYS,
     ],
 )
@@ -269,6 +283,8 @@ def read_chat(body: JsonObject) -> Facts:
         choices=body.integer("n"),
         asks_usage=asks_usage(body),
         reads_elsewhere=chat_reads_elsewhere(body, offered),
+        modifiers=read_modifiers(body, "service_tier"),
+        paid_tools=(("search_model", 1),) if body.filled("web_search_options") or SEARCHES in (model or "") else (),
     )
 
 
@@ -290,7 +306,22 @@ def read_responses(body: JsonObject) -> Facts:
         tools=tools.names,
         other_models=read_other_models(body, offered, model),
         reads_elsewhere=response_reads_elsewhere(body, offered),
+        modifiers=read_modifiers(body, "service_tier"),
+        paid_tools=paid_tools(offered, body.integer("max_tool_calls")),
     )
+
+
+def paid_tools(offered: Iterable[JsonObject], limit: int | None) -> ToolUses:
+    """Return the tools with a fee that a request offers, with its limit of uses."""
+    return once_each((priced_name(tool, name), most_uses([limit])) for tool, name in typed_tools(offered, PAID_TOOLS))
+
+
+def priced_name(tool: JsonObject, name: str) -> str:
+    """Return the name of a tool's fee, with the memory of its container if that is not the smallest."""
+    if not tool.starts("container", b"{") or (container := tool.child("container")) is None:
+        return f"{name}{LARGEST_CONTAINER}" if tool.filled("container") else name
+    memory = container.text("memory_limit")
+    return name if memory in (None, SMALLEST_CONTAINER) else f"{name}_{memory}"[:LONGEST_VALUE]
 
 
 def read_other(operation: Operation, body: JsonObject) -> Facts:
@@ -316,6 +347,7 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
         choices=body.integer("n") if completes else None,
         asks_usage=asks_usage(body) if completes else True,
         reads_elsewhere=operation.kind is Kind.INFERENCE and content_refers(body),
+        modifiers=read_modifiers(body, "service_tier"),
     )
 
 

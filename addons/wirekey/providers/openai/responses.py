@@ -12,7 +12,7 @@ from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
-from wirekey.operation import Kind
+from wirekey.operation import Kind, with_modifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,15 +32,35 @@ COMPLETED = "completed"
 UNFINISHED = ("queued", "in_progress")
 """The status of a response that the provider still writes, in the background."""
 
+PAID_ITEMS = {
+    "web_search_call": "web_search",
+    "file_search_call": "file_search",
+    "code_interpreter_call": "code_interpreter",
+    "image_generation_call": "image_generation",
+}
+"""Type of an item of the output → the tool, each use of which costs a fee."""
+FREE_ACTIONS = ("open_page", "find", "find_in_page")
+"""What a web search does beside searching."""
+_ABSENT = msgspec.Raw(b"null")
+
 CHUNKED = ("chat.completions", "completions")
 SILENT = ("responses.input_tokens", "moderations")
 """Operations whose responses cost no tokens and have no finish reason."""
 
 
+class _Lives(msgspec.Struct):
+    """Tokens written to the cache, by how long they stay there."""
+
+    ttl_12h_tokens: Tokens | None = None
+
+
 class _Details(msgspec.Struct):
     cached_tokens: Tokens | None = None
     cache_write_tokens: Tokens | None = None
+    cache_write_tokens_details: _Lives | None = None
     reasoning_tokens: Tokens | None = None
+    audio_tokens: Tokens | None = None
+    image_tokens: Tokens | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -52,6 +72,18 @@ class _Usage(msgspec.Struct):
     output_tokens: Tokens | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
+
+
+class _Action(msgspec.Struct):
+    type: str | None = None
+
+
+class _Item(msgspec.Struct):
+    """An item of the output. Only its kind is of interest, and what is counted of it."""
+
+    type: str | None = None
+    action: _Action | str | None = None
+    container_id: str | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -79,10 +111,13 @@ class _Response(msgspec.Struct):
     code: str | int | None = None
     status: str | None = None
     incomplete_details: _Incomplete | None = None
+    service_tier: str | None = None
+    output: msgspec.Raw = _ABSENT
     response: _Response | None = None
 
 
 _decoder = msgspec.json.Decoder(_Response)
+_items = msgspec.json.Decoder(list[_Item])
 _usage_decoder = msgspec.json.Decoder(_Usage)
 
 # Most chunks have both members, but null: only what says something is worth the parsing.
@@ -196,6 +231,29 @@ def _record_response(usage: Usage, response: _Response) -> None:
         usage.finish_reason = word(response.status)
     if response.usage and response.status not in UNFINISHED:
         _record_usage(usage, response.usage)
+    if tier := word(response.service_tier):
+        usage.modifiers = with_modifier(usage.modifiers, "service_tier", tier)
+    if response.output != _ABSENT:
+        _record_items(usage, response.output)
+
+
+def _record_items(usage: Usage, output: msgspec.Raw) -> None:
+    """Record the uses of tools with a fee. A container of the code interpreter may serve several uses."""
+    try:
+        items = _items.decode(output)
+    except DECODE_ERRORS:
+        return
+    found: dict[str, int] = {}
+    containers = set()
+    for item in items:
+        tool = PAID_ITEMS.get(item.type or "")
+        if tool is None or (isinstance(item.action, _Action) and item.action.type in FREE_ACTIONS):
+            continue
+        if item.container_id is not None and item.container_id in containers:
+            continue
+        containers.add(item.container_id)
+        found[tool] = found.get(tool, 0) + 1
+    usage.tool_uses = tuple(found.items())
 
 
 def _record_usage(usage: Usage, counts: _Usage) -> None:
@@ -206,11 +264,19 @@ def _record_usage(usage: Usage, counts: _Usage) -> None:
     usage.cached_input_tokens = before.cached_tokens if before else None
     usage.cache_write_tokens = before.cache_write_tokens if before else None
     usage.reasoning_tokens = after.reasoning_tokens if after else None
+    usage.audio_input_tokens = before.audio_tokens if before else None
+    usage.audio_output_tokens = after.audio_tokens if after else None
+    usage.image_input_tokens = before.image_tokens if before else None
+    usage.image_output_tokens = after.image_tokens if after else None
+    if before and before.cache_write_tokens_details and before.cache_write_tokens_details.ttl_12h_tokens:
+        usage.modifiers = with_modifier(usage.modifiers, "cache_ttl", "12h")
 
 
 def _record_fragment(usage: Usage, head: bytes, tail: bytes) -> None:
     usage.model = usage.model or last_text(head, "model") or last_text(tail, "model")
     usage.finish_reason = usage.finish_reason or last_text(tail, "finish_reason") or last_text(head, "finish_reason")
+    if tier := last_text(tail, "service_tier") or last_text(head, "service_tier"):
+        usage.modifiers = with_modifier(usage.modifiers, "service_tier", tier)
     for part in (tail, head):
         if found := last_object(part, "usage"):
             try:

@@ -46,6 +46,7 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     cached_apart = CLAUDE
     otel_name = "gcp.vertex_ai"
     price_list = "google"
+    modifier_headers = MappingProxyType({"x-vertex-ai-llm-shared-request-type": "service_tier"})
 
     def host_of(self, path: str) -> str | None:
         """Return the host of the location that a path names, or None if it names none."""

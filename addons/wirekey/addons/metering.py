@@ -273,7 +273,7 @@ def has_all_counts(call: Call, reader: ResponseReader, *, broke_off: bool) -> bo
     return reader.finished or (facts.stream and reader.usage.finish_reason is not None)
 
 
-def cost_of(call: Call, usage: Usage, asked: Facts | None) -> float | None:
+def cost_of(call: Call, usage: Usage, asked: Facts | None = None) -> float | None:
     """Return the cost in US dollars by the model that the response names, or by the one sent if that has no price.
 
     The model sent comes first if it names the region, on which the price depends.

@@ -16,7 +16,9 @@ from ruamel.yaml import YAML
 
 from tests.running import PATIENCE, Wirekey, bare_environment, log_of, wait_for
 from wirekey.cli.main import group
+from wirekey.config import Config
 from wirekey.server.runtime import RunningProxy
+from wirekey.server.supervisor import END_LIMIT
 
 CHECKOUT = Path(__file__).parents[2]
 CONTAINERFILE = (CHECKOUT / "Containerfile").read_text()
@@ -155,6 +157,18 @@ def test_systemd_accepts_the_unit(tmp_path):
     changed.write_text(UNIT.read_text().replace(PROGRAM, str(program)))
     done = subprocess.run(["systemd-analyze", "verify", str(changed)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_unit_goes_on_trying_reloads_and_waits_for_the_drain():
+    read = unit()
+    service, timeouts = read["Service"], Config().timeouts
+    assert (service["ExecReload"], service["Restart"]) == ("/bin/kill -HUP $MAINPID", "on-failure")
+    assert read["Unit"]["StartLimitIntervalSec"] == "0"
+    assert int(service["RestartSec"]) >= 1
+    guide = (CHECKOUT / "docs/guides/fleet.md").read_text()
+    shown = [sum(map(int, found)) for found in re.findall(r"drain_delay: (\d+), drain: (\d+)", guide)]
+    for drained in (timeouts.drain_delay + timeouts.drain, *shown):
+        assert int(service["TimeoutStopSec"]) >= drained + END_LIMIT
 
 
 def test_the_unit_gives_wirekey_no_rights_and_one_folder():

@@ -160,6 +160,15 @@ def test_replicas_have_no_rights_a_folder_of_their_own_and_the_time_to_drain(nam
     assert int(service["stop_grace_period"].removesuffix("s")) > timeouts["drain_delay"] + timeouts["drain"]
 
 
+def test_the_console_is_published_to_browsers_of_the_machine_only():
+    console = CONFIGURATION["listen"]["console"].rpartition(":")[2]
+    published = {
+        name: service["ports"] for name, service in SERVICES.items() if "wirekey" in name and "ports" in service
+    }
+    assert published == {"wirekey1": [f"127.0.0.1:{console}:{console}"]}
+    assert CONFIGURATION["console"].get("sign_in", "token") == "token", "it has to be signed in to"
+
+
 # Three replicas.
 
 
@@ -292,6 +301,14 @@ def test_a_token_that_is_replaced_anywhere_is_refused_everywhere(fleet):
     new = json.loads(fleet.command(fleet.all[1], "agents", "rotate", "carol", "--json"))["token"]
     wait_for(lambda: all(fleet.status(replica, old) == 401 for replica in fleet.all), "the old token to be refused")
     assert {fleet.status(replica, new) for replica in fleet.all} == {200}
+
+
+def test_a_browser_of_the_host_sees_the_sign_in_of_the_console(fleet):
+    """It comes from the address of a bridge, which is another machine to the container."""
+    for path, status in (("/", 200), ("/console/state", 401), ("/metrics", 403)):
+        with RawClient(fleet.all[0].running.console) as client:
+            client.send(HEADER + f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:8090\r\n\r\n".encode())
+            assert client.read_response().status == status, path
 
 
 def test_no_password_is_in_a_log_or_a_command_line(fleet, variables):

@@ -32,16 +32,22 @@ def haproxy_program() -> str:
 
 
 class Balancer:
-    """HAProxy with the configuration in `deploy`, for replicas on this machine. It has the listeners of a Wirekey."""
+    """HAProxy with the configuration in `deploy`, for replicas on this machine. It has the listeners of a Wirekey.
 
-    def __init__(self, program: str, folder: Path, replicas: list[Wirekey]) -> None:
+    `source`: its own address for connections to the replicas. `files`: its hard limit of open files.
+    """
+
+    def __init__(
+        self, program: str, folder: Path, replicas: list[Wirekey], *, source: str = "", files: int | None = None
+    ) -> None:
         text = (ROOT / "deploy/haproxy.cfg").read_text()
         forward, gateway = free_port(), free_port()
         text = text.replace("bind :8080", f"bind 127.0.0.1:{forward}").replace(
             "bind :8000", f"bind 127.0.0.1:{gateway}"
         )
         text = text.replace(" resolvers dns init-addr last,libc,none", "").replace("inter 1s", "inter 200ms")
-        text = text.replace("maxconn 20000", "maxconn 4000")  # without root
+        if source:
+            text = text.replace("# source 127.0.0.2", f"source {source}")
         lines = []
         for line in text.splitlines():
             name, _, port = line.strip().rpartition(":")
@@ -58,9 +64,14 @@ class Balancer:
         self.file.flush()
         Path(self.file.name).chmod(0o644)
         self.output = folder / "haproxy.txt"
+        limited = ["prlimit", f"--nofile={files}:{files}"] if files else []
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [program, "-db", "-f", self.file.name], stdout=output, stderr=output, cwd="/", **unprivileged()
+                [*limited, program, "-db", "-f", self.file.name],
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                **unprivileged(),
             )
         self.running = type("Listeners", (), {"forward": f"127.0.0.1:{forward}", "gateway": f"127.0.0.1:{gateway}"})
         self.root = replicas[0].root

@@ -18,7 +18,7 @@ import pytest
 from tests.endurance.load import chat
 from tests.raw_client import RawClient, post
 from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
-from tests.workers.balancer import LISTENERS, fleet_behind, haproxy_program
+from tests.workers.balancer import LISTENERS, Balancer, fleet_behind, haproxy_program
 from tests.workers.steady_load import SteadyLoad, gateway_chat
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +107,30 @@ def haproxy():
 def test_the_configuration_in_deploy_is_valid(haproxy):
     checked = subprocess.run([haproxy, "-c", "-f", ROOT / "deploy/haproxy.cfg"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr + checked.stdout
+
+
+def test_haproxy_starts_with_a_low_limit_of_open_files(haproxy, start, tmp_path):
+    """1,024 is what a shell and many services have. A fixed `maxconn` above it ends HAProxy at the start."""
+    replica = start(listen={**LISTENERS, "proxy_protocol": ["127.0.0.1"]})
+    balancer = Balancer(haproxy, tmp_path, [replica], files=1024)
+    balancer.stop()
+
+
+def test_haproxy_on_the_machine_of_a_replica_has_an_address_of_its_own(haproxy, start, tmp_path):
+    """Otherwise all programs of this machine would need a header of the PROXY protocol."""
+    replica = start(listen={**LISTENERS, "proxy_protocol": ["127.0.0.2"]})
+    balancer = Balancer(haproxy, tmp_path, [replica], source="127.0.0.2")
+    try:
+        token = replica.add_agent()
+        for place in (balancer.running.gateway, replica.running.gateway):
+            with RawClient(place) as client:
+                client.send(gateway_chat(token, "a-call"))
+                assert client.read_response().status == 200
+        with RawClient(replica.running.console) as client:
+            client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.read_response().status == 200, "this program is on the machine"
+    finally:
+        balancer.stop()
 
 
 @pytest.fixture

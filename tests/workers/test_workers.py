@@ -137,3 +137,8 @@ def test_the_workers_end_with_their_supervisor(start):
     proxy.process.wait()
     for pid in pids:
         wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"worker {pid} to end")
+
+
+def test_the_start_with_auto_says_how_many_workers_there_are_and_why(start):
+    proxy = start(workers="auto")
+    assert "workers: auto starts " in proxy.output.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from wirekey.cli.options import with_config
 from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 from wirekey.package_imports import import_on_demand
+from wirekey.server.worker_count import MOST_WORKERS, counted, worker_count
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.server.lifecycle import Lifecycle
     from wirekey.server.worker import Worker
+    from wirekey.server.worker_count import WorkerCount
 
-MOST_WORKERS = 128
+logger = logging.getLogger(__name__)
+
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -41,7 +45,7 @@ class StartError(UserError):
     exit_code = 2
 
 
-class WorkerCount(click.ParamType[int | str]):
+class WorkersOption(click.ParamType[int | str]):
     """A number of workers, or `auto`."""
 
     name = "n|auto"
@@ -71,9 +75,10 @@ class WorkerCount(click.ParamType[int | str]):
 )
 @click.option(
     "--workers",
-    type=WorkerCount(),
+    type=WorkersOption(),
     default=None,
-    help="Processes that share the listeners: a number, or auto for one per processor. Default: the setting `workers`.",
+    help="Processes that share the listeners: a number, or auto for as many as processors, CPU quota and memory allow. "
+    "Default: the setting `workers`.",
 )
 @click.option("--worker", "descriptor", type=int, default=None, hidden=True)
 def command(
@@ -96,8 +101,8 @@ def command(
         worker = Worker(socket.socket(fileno=descriptor))
         sys.exit(asyncio.run(serve(config, page=None, simulator=simulator, worker=worker)))
     count = worker_count(config.workers if workers is None else workers)
-    if count == 1:
-        sys.exit(asyncio.run(serve(config, page=page, simulator=simulator)))
+    if count.number == 1:
+        sys.exit(asyncio.run(serve(config, page=page, simulator=simulator, count=count)))
     if page:
         raise click.UsageError("--web shows the flows of one process. Add --workers 1.")
     from wirekey.cli.supervise import supervise
@@ -105,26 +110,22 @@ def command(
     sys.exit(asyncio.run(supervise(config, count, simulator=simulator)))
 
 
-def worker_count(setting: int | str) -> int:
-    """Return the number of workers for a setting, which is a number or `auto`."""
-    if isinstance(setting, int):
-        return setting
-    from wirekey.server.supervisor import automatic_count
-
-    return automatic_count()
-
-
 async def serve(
-    config: Config, *, page: WebOptions | None, simulator: bool | None, worker: Worker | None = None
+    config: Config,
+    *,
+    page: WebOptions | None,
+    simulator: bool | None,
+    worker: Worker | None = None,
+    count: WorkerCount | None = None,
 ) -> int:
     """Run the proxy until a signal ends it, with mitmweb if there is a `page`. Returns the exit code.
 
-    `worker`: the connection to the supervisor, if this process is one of several workers. Raises StartError if the log
-    file, the configuration or the state cannot be used.
+    `worker`: the connection to the supervisor, if this process is one of several workers. `count`: why there is only
+    one, for the log. Raises StartError if the log file, the configuration or the state cannot be used.
     """
     from mitmproxy.exceptions import OptionsError
 
-    start_logging(config)
+    start_logging(config, count)
     try:
         master, lifecycle = make_master(config, page=page, simulator=simulator, worker=worker)
     except OptionsError as error:
@@ -140,6 +141,8 @@ async def serve(
         worker.on_drain, worker.on_stop = end.drain_for, master.shutdown
     else:
         loop.add_signal_handler(signal.SIGINT, master.shutdown)
+        if not sys.stdin.isatty():  # otherwise the signal says that the terminal was closed
+            loop.add_signal_handler(signal.SIGHUP, lifecycle.reloader.read_again)
     try:
         await master.run()
     except SystemExit as error:  # mitmproxy's check for errors at the start
@@ -152,14 +155,16 @@ async def serve(
     return 0
 
 
-def start_logging(config: Config) -> None:
-    """Begin to log as configured. Raises StartError if the log file cannot be written."""
+def start_logging(config: Config, count: WorkerCount | None = None) -> None:
+    """Begin to log as configured, with why there are so many workers. Raises StartError if this cannot be written."""
     from wirekey.observing.log import set_up_logging
 
     try:
         set_up_logging(config.log)
     except OSError as error:
         raise StartError(f"log.file: {config.log.file} cannot be written: {error.strerror}.") from error
+    if count and count.reason:
+        logger.info("workers: auto starts %s, as %s.", counted(count.number, "process"), count.reason)
 
 
 class ProcessEnd:

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.server.supervisor import Supervisor
     from wirekey.server.worker import SimulatorAddress
+    from wirekey.server.worker_count import WorkerCount
     from wirekey_simulator.server import Simulator
 
 logger = logging.getLogger(__name__)
 
 
-async def supervise(config: Config, count: int, *, simulator: bool | None) -> int:
+async def supervise(config: Config, count: WorkerCount, *, simulator: bool | None) -> int:
     """Run workers until a signal ends them. Return the exit code.
 
     Raises StartError or UserError if the configuration, the state or an address cannot be used.
@@ -40,7 +41,7 @@ async def supervise(config: Config, count: int, *, simulator: bool | None) -> in
     from wirekey.server.state_lock import StateLock
     from wirekey.server.supervisor import Supervisor, worker_command
 
-    start_logging(config)
+    start_logging(config, count)
     check_file_access(config)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
     first = settings.build(config)
@@ -67,7 +68,7 @@ async def supervise(config: Config, count: int, *, simulator: bool | None) -> in
         )
         stack.callback(RunningProxy.remove, config.state)
         supervisor = Supervisor(
-            count,
+            count.number,
             worker_command(["serve", *arguments_of(config, simulator=simulator)]),
             sockets,
             drain_delay=config.timeouts.drain_delay,

@@ -74,8 +74,8 @@ class Config(ConfigGroup):
     )
     workers: Workers = Field(
         default=1,
-        description="Processes that share the listeners, for more calls than one processor can handle. auto: one for "
-        "each processor.",
+        description="Processes that share the listeners, for more calls than one processor can handle. auto: as many "
+        "as the processors, the CPU quota and the memory of the process allow.",
         examples=["auto"],
     )
     shared_state: SharedStateURL | None = Field(

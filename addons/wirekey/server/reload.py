@@ -81,6 +81,11 @@ class Reloader:
         if self.lifecycle.revocations:
             self.tasks.append(asyncio.create_task(self.lifecycle.revocations.follow()))
 
+    def read_again(self) -> None:
+        """Have the next check read the configuration again, even if its files look as before."""
+        logger.info("The configuration is read again.")
+        self.fingerprint = ""
+
     async def end(self) -> None:
         """Stop to check for changes, and wait until the current check has stopped."""
         tasks, self.tasks = self.tasks, []

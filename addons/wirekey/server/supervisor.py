@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
@@ -342,8 +341,3 @@ def kill(worker: WorkerProcess) -> None:
 def worker_command(arguments: Sequence[str]) -> list[str]:
     """Return the command that starts a worker like this process."""
     return [sys.executable, "-m", "wirekey", *arguments]
-
-
-def automatic_count() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -152,7 +152,7 @@ READERS = [("first", True), ("second", True), ("rotated", True), ("foreign", Fal
 @pytest.mark.parametrize(("name", "is_read"), READERS)
 def test_reasoning_state_of_another_process_is_read_only_with_the_secret(request, simulator, name, is_read):
     running = request.getfixturevalue(name)
-    states = StateReader(MasterSecret.parse(OLD).key_for(REASONING_STATE), names_key=True)
+    states = StateReader(MasterSecret.parse(OLD).key_for(REASONING_STATE), names_key=True, agent="billing")
     call_id = states.signed_id("call_1", [Reasoning("hm", signature("claude", "hm"), ModelMaker.CLAUDE)])
     call = {"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}}
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}

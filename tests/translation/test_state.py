@@ -1,5 +1,7 @@
 """Signed reasoning state: who may read it, and when none is carried."""
 
+import hashlib
+import hmac
 from dataclasses import replace
 
 import pytest
@@ -55,3 +57,35 @@ def test_no_byte_of_a_state_with_the_id_of_a_key_can_be_changed():
         changed[place] ^= 1
         assert named.verify(bytes(changed)) == []
         assert named.verify(state[:place]) == []
+
+
+PLACES = {
+    "text": (StateReader.signed_text, lambda reader, state: reader.read(state, BARE)),
+    "signature": (StateReader.signed_signature, lambda reader, state: reader.read_signature(state, BARE)),
+    "id": (
+        lambda reader, blocks: reader.signed_id("call_1", blocks),
+        lambda reader, state: reader.read_id(state)[1],
+    ),
+}
+
+
+@pytest.mark.parametrize("names_key", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_R52_a_state_is_read_only_for_the_agent_that_got_it(place, names_key):
+    sign, read = PLACES[place]
+    installation = replace(STATES, names_key=names_key)
+    readers = {agent: replace(installation, agent=agent) for agent in ("alice", "bob", "no agent", "", None)}
+    for made_for, maker in readers.items():
+        state = sign(maker, [CLAUDE])
+        for agent, reader in readers.items():
+            assert read(reader, state) == ([CLAUDE] if agent == made_for else [])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_R52_a_state_of_a_version_without_an_agent_is_not_read(version):
+    signed = bytes((version, 0)) + (
+        hashlib.sha256(b"wirekey key id\n" + STATES.key).digest()[:4] if version == 2 else b""
+    )
+    signed += b'[["claude","hm","state",false,"",null,""]]'
+    mac = hmac.digest(STATES.key, signed, "sha256")[:16]
+    assert STATES.verify(signed + mac) == []

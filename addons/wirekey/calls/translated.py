@@ -134,7 +134,7 @@ def translation_options(
         route=candidate.route or "a route",
         betas=flags_of(request.headers.get_all("anthropic-beta")),
     )
-    return options, reasoning_states(services, attempt)
+    return options, reasoning_states(services, state, attempt)
 
 
 def translate_attempt(state: CallState, attempt: AttemptState, settings: tuple[Options, StateReader]) -> AttemptState:
@@ -194,13 +194,14 @@ def kept_like(original: RequestBody, data: RequestBody) -> RequestBody:
     return original.joined([data])
 
 
-def reasoning_states(services: Services, attempt: AttemptState) -> StateReader:
-    """Return what signs and verifies reasoning state in an attempt, with the key that it is sent with."""
-    key = attempt.planned.key
+def reasoning_states(services: Services, state: CallState, attempt: AttemptState) -> StateReader:
+    """Return what signs and verifies reasoning state of the call's agent, with the key that an attempt is sent with."""
+    key, agent = attempt.planned.key, state.call.agent
     return replace(
         services.reasoning_states,
         carries=services.settings.carries_reasoning_state,
         credential=key.label if key else "",
+        agent=agent.id if agent else None,
     )
 
 

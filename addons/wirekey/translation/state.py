@@ -6,7 +6,8 @@ encrypted, because it holds what the client was shown or what its issuer encrypt
 could put text into a prompt that no policy saw.
 
 A signed state is a version, a flag, the payload (JSON, deflated if that is smaller), and 16 bytes of HMAC-SHA-256 of
-all before. Version 2 has the id of the key before the payload, 4 bytes.
+all before, with a key of the agent that got it. Version 4 has the id of the installation's key before the payload, 4
+bytes. Versions 1 and 2 were not bound to an agent; they are no longer read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MARKER = "wk1_"
 GEMINI_MARKER = b"WK1"
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """The signature of a call that another model made (ai.google.dev, thought signatures)."""
-_VERSION, _VERSION_WITH_ID = 1, 2
+_VERSION, _VERSION_WITH_ID = 3, 4
 _ID_BYTES = 4
 _MAC_BYTES = 16
 _IN_ID = re.compile(r"(call_[A-Za-z0-9]{1,24})_wk1_([A-Za-z0-9_-]*)\Z")
@@ -70,6 +71,8 @@ class StateReader:
     """False if no state of another provider is given to clients, or read from them."""
     credential: str = ""
     """Label of the key that the upstream is called with: OpenAI's state opens only for the organization of its key."""
+    agent: str | None = None
+    """Id of the agent that calls: a state that another agent got is not read. None without agents."""
 
     def sign(self, blocks: Sequence[Reasoning]) -> bytes:
         """Return the signed state of some blocks. The same blocks give the same state."""
@@ -92,10 +95,10 @@ class StateReader:
         flag, data = (_DEFLATED, deflated) if len(deflated) < len(payload) else (_PLAIN, payload)
         head = bytes((_VERSION_WITH_ID, flag)) + _key_id(self.key) if self.names_key else bytes((_VERSION, flag))
         signed = head + data
-        return signed + _mac(self.key, signed)
+        return signed + self._mac(self.key, signed)
 
     def verify(self, state: bytes) -> list[Reasoning]:
-        """Return the blocks of a signed state, or none if it is broken, too large or of another installation."""
+        """Return the blocks of a signed state, or none if it is broken, too large or of another agent."""
         signed, mac = state[:-_MAC_BYTES], state[-_MAC_BYTES:]
         if not self.carries or len(state) > MAX_SIGNED_BYTES or len(signed) < 2:
             return []
@@ -106,7 +109,7 @@ class StateReader:
         elif signed[0] == _VERSION_WITH_ID:
             start += _ID_BYTES
             keys = tuple(key for key in (self.key, *self.earlier) if _key_id(key) == signed[2:start])
-        if not any(hmac.compare_digest(mac, _mac(key, signed)) for key in keys):
+        if not any(hmac.compare_digest(mac, self._mac(key, signed)) for key in keys):
             return []
         payload = _inflated(signed[start:]) if signed[1] == _DEFLATED else signed[start:]
         try:
@@ -158,6 +161,10 @@ class StateReader:
         found = _IN_ID.match(call)
         return (found[1], self._verified(found[2])) if found else (call, [])
 
+    def _mac(self, key: bytes, signed: bytes) -> bytes:
+        name = b"no agent" if self.agent is None else b"agent " + self.agent.encode("utf-8", "surrogatepass")
+        return hmac.digest(hmac.digest(key, name, "sha256"), signed, "sha256")[:_MAC_BYTES]
+
     def _verified(self, text: str) -> list[Reasoning]:
         data = _decoded(text)
         return self.verify(data) if data is not None else []
@@ -172,10 +179,6 @@ def short_id(call: str) -> str:
 
 def _key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"wirekey key id\n" + key).digest()[:_ID_BYTES]
-
-
-def _mac(key: bytes, signed: bytes) -> bytes:
-    return hmac.digest(key, signed, "sha256")[:_MAC_BYTES]
 
 
 def _base64url(data: bytes) -> str:

@@ -238,6 +238,35 @@ def seen_nowhere(stage: Stage) -> None:
     assert event["policy_reason"].startswith("malformed")
 
 
+HIDING = [
+    ("fields=candidates", ()),
+    ("$fields=candidates", ()),
+    ("%24fields=candidates", ()),
+    ("callback=f", ()),
+    ("model=models/gemini-2.5-pro", ()),
+    ("name=models/gemini-2.5-pro", ()),
+    ("", ("X-Goog-FieldMask: candidates",)),
+    ("", ("x_goog_fieldmask: candidates",)),
+]
+
+
+@pytest.mark.parametrize("action", ["generateContent", "streamGenerateContent"])
+@pytest.mark.parametrize(("query", "lines"), HIDING)
+def test_R42_a_head_that_hides_token_counts_or_names_a_second_model_is_refused(strict, action, query, lines):
+    path = f"/v1beta/models/gemini-2.5-flash:{action}?{query}"
+    event = strict.denied(post(*lines, path=path, host=GEMINI, body=b'{"contents":[]}'), 400, GEMINI)
+    assert event["policy_reason"].startswith("malformed")
+    assert event["operation"] == action
+
+
+@pytest.mark.parametrize("lines", [(), ("X-Goog-FieldMask: *",)])
+def test_a_mask_that_keeps_all_token_counts_passes(strict, lines):
+    path = "/v1beta/models/gemini-2.5-flash:generateContent?fields=candidates,usageMetadata"
+    body = json.dumps({"contents": [{"parts": [{"text": "hello"}]}]}).encode()
+    assert strict.ask(post(*lines, path=path, host=GEMINI, body=body), GEMINI).status == 200
+    assert strict.event()["output_tokens"]
+
+
 LOOKALIKES = [
     "model ",
     "model\0",

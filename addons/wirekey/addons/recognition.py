@@ -53,7 +53,7 @@ class Recognition(Addon):
         path, _, query = plain.partition("?")
         if plain != request.path:
             request.path, call.path = plain, path
-        read_query(query)
+        parameters = read_query(query)
         check_location(PROVIDERS[call.provider], path, self.calls.state(flow).host)
         operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
         if operation is None or operation.kind is Kind.OTHER:
@@ -73,9 +73,10 @@ class Recognition(Addon):
         if operation.body in WEBSOCKETS:
             if "upgrade" not in request.headers:
                 raise NO_WEBSOCKET
-            operation = PROVIDERS[call.provider].read_upgrade(operation, read_query(query))
+            operation = PROVIDERS[call.provider].read_upgrade(operation, parameters)
             self.check_connection(call, operation)
         call.operation = operation
+        PROVIDERS[call.provider].check_head(operation, parameters, request.headers)
         call.reads_body = operation.body in READ_BODIES
         if call.reads_body:
             self.check_body_head(flow)
@@ -280,6 +281,8 @@ class Recognition(Addon):
                 f"The model belongs to {provider}, which does not serve {call.operation.name} in the format of "
                 f"{called}. Call {provider} in its own format.",
             )
+        parameters = read_query(target.decode("latin-1").partition("?")[2])
+        PROVIDERS[provider].check_head(operation, parameters, request.headers)
         request.data.path, call.path = target, path
         call.provider, call.operation, state.host = provider, operation, PROVIDERS[provider].host
         # A credential that the client supplied for one provider is never sent to another.

@@ -31,6 +31,7 @@ from wirekey.extension import ExtensionError
 from wirekey.model_name import ModelNameError
 from wirekey.providers import PROVIDERS, answered_as
 from wirekey.providers.request_edits import RequestEdits
+from wirekey.providers.request_head import read_query
 from wirekey.routing.candidate import Upstream
 
 if TYPE_CHECKING:
@@ -206,6 +207,9 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         google_reads=PROVIDERS[candidate.provider].serves_google_models or moves,
     )
     content_type = request.headers.get("content-type", "")
+    if candidate.provider != call.provider and not translates:
+        query = read_query(attempt.target.decode("latin-1").partition("?")[2])
+        PROVIDERS[candidate.provider].check_head(call.operation, query, request.headers)
     try:
         edited = PROVIDERS[call.provider].edit_request(
             call.operation, attempt.target, content_type, attempt.body, edits

@@ -140,6 +140,13 @@ class Provider(Protocol):
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a request, or None. `path` is raw, without the query."""
 
+    def check_head(self, operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Raise Refusal(400) if the head of a request asks its servers for a response that cannot be metered.
+
+        That of a request in another provider's format, too, if it is sent there.
+        """
+        return
+
     def read_upgrade(self, operation: Operation, query: Mapping[str, str]) -> Operation:
         """Return the operation of a request that opens a WebSocket, with its model. Raises Refusal(400)."""
         return operation

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.model_name import GENERATE_PARAMETERS
 from wirekey.providers.gemini.facts import KEYS, bare, facts_of_contents
+from wirekey.providers.gemini.head import check_head
 from wirekey.providers.gemini.parameters import set_parameters
 from wirekey.providers.gemini.requests import (
     METHOD_OVERRIDES,
@@ -66,6 +67,10 @@ class CodeAssistRequests(RequestEditor):
         # tokens in their query.
         is_plain = path.startswith(PREFIX) and not _ANY_CALL.fullmatch(path)
         return ROUTES.find_other(method, path) if is_plain else None
+
+    def check_head(self, operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Raise Refusal(400) if a call of a model hides its token counts, or names a second model in the query."""
+        check_head(operation, query, headers)
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody

@@ -29,6 +29,7 @@ from wirekey.providers.gemini.facts import (
     facts_of_interaction,
     objects_of,
 )
+from wirekey.providers.gemini.head import check_head
 from wirekey.providers.gemini.parameters import set_parameters
 from wirekey.providers.gemini.responses import OPENAI_NAMES
 from wirekey.providers.openai.google_extras import move_google_extras, set_chat_parameters
@@ -140,6 +141,10 @@ class GeminiRequests(RequestEditor):
             return operation
         # An action of a model is never read as anything else, in whatever version or case it is written.
         return None if _ANY_ACTION.fullmatch(path) else ROUTES.find_other(method, path)
+
+    def check_head(self, operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Raise Refusal(400) if a call of a model hides its token counts, or names a second model in the query."""
+        check_head(operation, query, headers)
 
     def plain_target(self, target: str) -> str:
         """Return a path with the provider and the parameters of its model's name encoded, and with one slash in front.

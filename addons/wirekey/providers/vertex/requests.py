@@ -15,6 +15,7 @@ from wirekey.body import Body
 from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, MESSAGE_PARAMETERS
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.anthropic.requests import AnthropicRequests
+from wirekey.providers.gemini.head import check_head
 from wirekey.providers.gemini.requests import DOUBLE_SLASH, METHOD_OVERRIDES, RPC, GeminiRequests, check_query
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.paths import PathTable, Row
@@ -105,6 +106,10 @@ class VertexRequests(RequestEditor):
             return operation
         # A call of a model is never read as anything else, in whatever version or case it is written.
         return None if _ANY_CALL.fullmatch(path) else ROUTES.find_other(method, path)
+
+    def check_head(self, operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Raise Refusal(400) if a call of a model hides its token counts, or names a second model in the query."""
+        check_head(operation, query, headers)
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.model_name import ModelName, ModelNameError
 from wirekey.operation import Facts, Operation
 from wirekey.providers.gemini.parameters import camel
 from wirekey.providers.gemini.references import interaction_reads_elsewhere, reads_elsewhere
@@ -162,11 +163,19 @@ def check_model(operation: Operation, data: JsonObject) -> bool:
     """Refuse a body that names another model than the path. Return True, so that `sum` counts requests."""
     refuse_lookalikes(data, KEYS)
     model = data.text("model")
-    if model is not None and bare(model) != operation.model:
+    if model is not None and bare(model) not in (operation.model, plain_name(operation.model)):
         raise malformed(
             f"{data.where('model')} is not the model that the path names; name one model, or only in the path"
         )
     return True
+
+
+def plain_name(model: str | None) -> str | None:
+    """Return the name of a model in a path without the provider and the parameters that the client wrote to it."""
+    try:
+        return ModelName.parse(model).name if model else None
+    except ModelNameError:
+        return None
 
 
 def bare(model: str | None) -> str | None:

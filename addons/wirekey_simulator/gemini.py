@@ -41,7 +41,7 @@ MODELS = {
     "gemini-2.5-flash": "Gemini 2.5 Flash",
     "gemini-embedding-001": "Gemini Embedding 001",
 }
-ACTION = re.compile(r"(models|tunedModels)/([^/:]+):([A-Za-z]+)")
+ACTION = re.compile(r"(models|tunedModels|dynamic)/([^/:]+):([A-Za-z]+)")
 OPENAI = "/v1beta/openai/"
 EMBEDDING_DIMENSIONS = 768
 CACHES = "gemini.caches"
@@ -94,7 +94,7 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
     if version not in ("v1", "v1beta", "v1alpha"):
         raise not_found(request)
     if match := ACTION.fullmatch(resource):
-        return _act(match[2], match[3], request, behaviour, state)
+        return _act(match[1], match[2], match[3], request, behaviour, state)
     match request.method, *resource.split("/"):
         case "GET", "models":
             return json_response({"models": [_model(name) for name in MODELS]})
@@ -113,10 +113,14 @@ def not_found(request: SimulatedRequest) -> BadRequest:
     return BadRequest(f"The requested URL {request.path} was not found on this server.", status=404)
 
 
-def _act(model: str, action: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-    if request.method != "POST":
+def _act(  # noqa: PLR0917  # in the order of a path
+    collection: str, model: str, action: str, request: SimulatedRequest, behaviour: Behaviour, state: State
+) -> SimulatedResponse:
+    is_dynamic = collection == "dynamic"
+    if request.method != "POST" or (is_dynamic and action not in ("generateContent", "streamGenerateContent")):
         raise not_found(request)
-    _check_known(model)
+    if not is_dynamic:
+        _check_known(model)
     match action:
         case "generateContent":
             return generate(model, request, behaviour, state)

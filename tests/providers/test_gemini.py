@@ -38,6 +38,8 @@ OPERATIONS = [
     ("POST", "/v1/models/gemini-embedding-001:embedContent", "embedContent", J, Kind.INFERENCE, "gemini-embedding-001"),
     ("POST", "/v1alpha/models/a:batchEmbedContents", "batchEmbedContents", J, Kind.INFERENCE, "a"),
     ("POST", "/v1beta/tunedModels/mine-1:generateContent", "generateContent", J, Kind.INFERENCE, "tunedModels/mine-1"),
+    ("POST", "/v1beta/dynamic/abc-1:generateContent", "generateContent", J, Kind.INFERENCE, "dynamic/abc-1"),
+    ("POST", "/v1/dynamic/abc-1:streamGenerateContent", "streamGenerateContent", J, Kind.INFERENCE, "dynamic/abc-1"),
     ("POST", "/v1beta/models/imagen-4.0-generate-001:predict", "predict", J, Kind.INFERENCE, "imagen-4.0-generate-001"),
     ("GET", "/v1beta/models", "models.list", N, Kind.LISTING, None),
     ("GET", "/v1/models/gemini-2.5-flash", "models.get", N, Kind.LISTING, "gemini-2.5-flash"),
@@ -236,6 +238,22 @@ def test_an_inner_request_with_another_model_than_the_path_is_refused():
     ):
         with pytest.raises(Refusal, match="400"):
             read(body, path)
+
+
+@pytest.mark.parametrize("written", ["gemini-2.5-flash", "models/gemini-2.5-flash"])
+@pytest.mark.parametrize("name", ["generateContentRequest", "generate_content_request"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1beta/models/gemini-2.5-flash",
+        "/v1beta/models/gemini%3Agemini-2.5-flash",
+        "/v1beta/models/gemini-cli-acp%3Agoogle%2Fgemini-2.5-flash",
+        "/v1beta/models/gemini-2.5-flash%3Ftemperature%3D0.5",
+    ],
+)
+def test_a_count_may_name_the_model_of_its_path_again(path, name, written):
+    facts = read({name: {"model": written, "contents": [TURN]}}, f"{path}:countTokens")
+    assert facts.message_count == 1
 
 
 def test_query_parameters_that_change_the_meaning_are_refused():

@@ -181,7 +181,7 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
 
     The search takes a tenth of a millisecond. It goes round the library's own cache, which has no bounds.
     """
-    if model.startswith("tunedModels/") or not price_list:
+    if model.startswith(("tunedModels/", "dynamic/")) or not price_list:
         return None
     snapshot = price_lists()
     listed = snapshot.find_provider(None, price_list, None)

@@ -33,7 +33,7 @@ class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Pr
         r"/(?:upload/|download/)?v1(?:beta|alpha)/.*",
         r"/(?:upload|download)/v1/.*",
         r"//?ws/google\.ai\.generativelanguage\..*",
-        rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})",
+        rf"/v1/(?:models|tunedModels|dynamic)/[^/]+:(?:{'|'.join(ACTIONS)})",
     )
     compatible_providers = ("openai",)
     speaks = ("gemini",)

@@ -73,6 +73,8 @@ ACTIONS = (
     "predictLongRunning",
     "generateAnswer",
 )
+DYNAMIC_ACTIONS = ("generateContent", "streamGenerateContent")
+"""The actions of a model that Google chooses, by an id of its own: `dynamic/ID`."""
 BATCH_ACTIONS = ("batchGenerateContent", "asyncBatchEmbedContent")
 READABLE_RESPONSES = ("json", "sse", "json;enum-encoding=int")
 """Values of `alt`. The last one is that of Google's generated REST clients, such as google-generativeai."""
@@ -87,12 +89,15 @@ _WRITTEN = re.compile(
     rf"({VERSION}/models/)((?:(?:{PREFIX})(?::|%3A)(?:google(?:/|%2F))?)?{MODEL}(?:\?[A-Za-z0-9_.=&-]{{1,256}}|%3F[A-Za-z0-9_.%-]{{1,256}})?)"
     rf":({'|'.join(ACTIONS)})(\?.*)?"
 )
-_ACTION = re.compile(rf"{VERSION}/(?:models/({_NAMED})|(tunedModels/{MODEL})):({'|'.join((*ACTIONS, *BATCH_ACTIONS))})")
+_ACTION = re.compile(
+    rf"{VERSION}/(?:models/({_NAMED})|(tunedModels/{MODEL})):({'|'.join((*ACTIONS, *BATCH_ACTIONS))})"
+    rf"|{VERSION}/(dynamic/{MODEL}):({'|'.join(DYNAMIC_ACTIONS)})"
+)
 RPC = r"/google\.[^/]*/.*"
 """The paths of gRPC, at which Google's servers offer the same calls in another format."""
 _ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})|{RPC}", re.IGNORECASE)
 _BELOW_OPENAI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
-_NAME = re.compile(rf"(?:tunedModels/)?{MODEL}")
+_NAME = re.compile(rf"(?:tunedModels/|dynamic/)?{MODEL}")
 
 
 _OPENAI = OpenAiRequests()
@@ -113,8 +118,8 @@ class GeminiRequests(RequestEditor):
     """Reads and edits requests in Gemini's format, and in OpenAI's as Google reads it."""
 
     name = "gemini"
-    # With its collection, as a tuned model is in another one.
-    model_in_path = re.compile(rb"/((?:models|tunedModels)/[^/:]+)")
+    # With its collection, as tuned and dynamic models are in others.
+    model_in_path = re.compile(rb"/((?:models|tunedModels|dynamic)/[^/:]+)")
     parameters = MappingProxyType(
         {
             "chat.completions": (*CHAT_PARAMETERS, "thinking_budget"),
@@ -130,7 +135,7 @@ class GeminiRequests(RequestEditor):
         if any(name in headers for name in METHOD_OVERRIDES):
             return None
         if method == "POST" and (match := _ACTION.fullmatch(path)):
-            model, tuned, action = match.groups()
+            model, tuned, action = match[1], match[2] or match[4], match[3] or match[5]
             if action in BATCH_ACTIONS:
                 return None if model and "%" in model else Operation(action, Body.JSON, Kind.STORAGE, model or tuned)
             name = unquote(model or tuned)

@@ -301,7 +301,7 @@ def test_usage_is_requested_by_route_or_settings_if_the_client_did_not(settings,
     assert wants_usage(response.services.settings, response.call, Candidate("openai", asks_usage=candidate)) is asks
 
 
-START = b'data: {"type":"message_start","message":{"model":"claude-opus-5","usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
+START = b'data: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
 SAID = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Hi"}}\n\n'
 DELTA = b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":50}}\n\n'
 STOP = b'data: {"type":"message_stop"}\n\n'
@@ -309,28 +309,29 @@ COUNTS = b'"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":%d}'
 PART = b'data: {"candidates":[{"index":0}],%b}\n\n' % (COUNTS % 1)
 FIRST_ENDS = b'data: {"candidates":[{"index":0,"finishReason":"STOP"}],%b}\n\n' % (COUNTS % 5)
 FAILED = b'data: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
-MESSAGES = Operation("messages", Body.JSON, Kind.INFERENCE)
-GENERATE = Operation("streamGenerateContent", Body.JSON, Kind.INFERENCE, "gemini-2.5-flash", stream=True)
+MESSAGES = "anthropic", Operation("messages", Body.JSON, Kind.INFERENCE)
+GENERATE = "gemini", Operation("streamGenerateContent", Body.JSON, Kind.INFERENCE, "gemini-2.5-flash", stream=True)
 
 
 @pytest.mark.parametrize(
-    ("provider", "operation", "events", "broke_off", "facts", "has_all"),
+    ("asked", "events", "broke_off", "facts", "has_all"),
     [
         # Anthropic counts the input and one token of output at the start.
-        ("anthropic", MESSAGES, [START, SAID], True, {}, False),
-        ("anthropic", MESSAGES, [START, SAID], False, {}, False),
-        ("anthropic", MESSAGES, [START, SAID, DELTA], True, {}, True),
-        ("anthropic", MESSAGES, [START, SAID, DELTA, STOP], True, {}, True),
-        ("anthropic", MESSAGES, [START, SAID, DELTA, STOP], False, {}, True),
-        ("anthropic", MESSAGES, [START, FAILED], True, {}, True),
+        (MESSAGES, [START, SAID], True, {}, False),
+        (MESSAGES, [START, SAID], False, {}, False),
+        (MESSAGES, [START, SAID, DELTA], True, {}, True),
+        (MESSAGES, [START, SAID, DELTA, STOP], True, {}, True),
+        (MESSAGES, [START, SAID, DELTA, STOP], False, {}, True),
+        (MESSAGES, [START, FAILED], True, {}, True),
         # Google counts again in each part.
-        ("gemini", GENERATE, [PART, PART], True, {}, False),
-        ("gemini", GENERATE, [PART, FIRST_ENDS], True, {}, True),
-        ("gemini", GENERATE, [PART, FIRST_ENDS], True, {"choices": 2}, False),
-        ("gemini", GENERATE, [PART, FIRST_ENDS], False, {"choices": 2}, True),
+        (GENERATE, [PART, PART], True, {}, False),
+        (GENERATE, [PART, FIRST_ENDS], True, {}, True),
+        (GENERATE, [PART, FIRST_ENDS], True, {"choices": 2}, False),
+        (GENERATE, [PART, FIRST_ENDS], False, {"choices": 2}, True),
     ],
 )
-def test_R42_only_the_counts_at_the_end_of_a_response_are_all(provider, operation, events, broke_off, facts, has_all):
+def test_R42_only_the_counts_at_the_end_of_a_response_are_all(asked, events, broke_off, facts, has_all):
+    provider, operation = asked
     facts = Facts(stream=True, **facts)
     reader = PROVIDERS[provider].response_reader(operation, facts, 200, "text/event-stream")
     for event in events:

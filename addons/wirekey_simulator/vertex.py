@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey_simulator import anthropic, gemini, gemini_live, openai
-from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, sse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from wirekey_simulator.behaviour import Behaviour
     from wirekey_simulator.state import State
@@ -62,8 +62,34 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
         model = request.json().get("model")
         if not isinstance(model, str) or "/" not in model:
             raise BadRequest("Malformed publisher model. Expected format: PUBLISHER/MODEL.")
-        return openai.respond_at("/v1/chat/completions", request, behaviour, state)
+        return with_counts_beside_choices(openai.respond_at("/v1/chat/completions", request, behaviour, state))
     raise gemini.not_found(request)
+
+
+def with_counts_beside_choices(response: SimulatedResponse) -> SimulatedResponse:
+    """Return a chat as Google's servers stream it: with counts in each chunk, all in the last, and none after it."""
+    if response.pieces is not None:
+        response.pieces = _counted(iter(response.pieces))
+    return response
+
+
+def _counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    last: Json = {}
+    for piece in pieces:
+        chunk = msgspec.json.decode(piece[len(b"data: ") :]) if piece.startswith(b"data: {") else None
+        if chunk is not None and "usage" in chunk and not chunk["choices"]:
+            yield sse({**last, "usage": chunk["usage"]})
+            last = {}
+            continue
+        if last:
+            yield sse(last)
+        last = {}
+        if chunk is None or "usage" not in chunk:
+            yield piece
+        elif chunk["choices"][0]["finish_reason"] is None:
+            yield sse({**chunk, "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}})
+        else:
+            last = chunk
 
 
 def check_google(request: SimulatedRequest) -> None:

@@ -21,6 +21,7 @@ from tests.end_to_end.sessions import PNG
 from tests.end_to_end.vertex_simulator import simulator, tokens
 from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from wirekey.call import new_call_id
+from wirekey_simulator.text import TEXT
 
 __all__ = ["simulator", "tokens"]
 
@@ -219,6 +220,26 @@ def test_each_sdk_sends_tools_and_images(served, simulator, stream):
     assert len(simulator.seen) == 3
     # Google's SDK writes the other alphabet of base64.
     assert all(picture.encode() in seen.body.replace(b"-", b"+").replace(b"_", b"/") for seen in simulator.seen)
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["not asked", "asked"])
+def test_a_streamed_chat_has_its_token_counts_recorded_and_the_client_gets_those_it_asked_for(way, served, asks):
+    wanted = {"stream_options": {"include_usage": True}} if asks else {}
+    base_url = f"{way.url()}/v1{AT}/endpoints/openapi"
+    client = openai.OpenAI(
+        base_url=base_url, api_key=served.token, max_retries=0, http_client=httpx.Client(**way.options())
+    )
+    began = new_call_id()
+    asked = {"model": f"google/{GEMINI}", "messages": MESSAGES, "stream": True, **wanted}
+    chunks = list(client.chat.completions.create(**asked))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
+    assert [chunk.usage is not None for chunk in chunks] == [asks] * len(chunks)
+    event = served.finished_event(began)
+    assert event["outcome"] == "completed"
+    assert event["input_tokens"] > 1
+    assert event["output_tokens"] > 1
+    if asks:
+        assert event["input_tokens"] == chunks[-1].usage.prompt_tokens
 
 
 def test_real_curl_calls_gemini_and_claude(served, simulator):

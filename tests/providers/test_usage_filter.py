@@ -34,8 +34,8 @@ def stream(usage_asked, end=b"\n\n"):
     return b": ping" + end + b"".join(events) + event(b"[DONE]", end)
 
 
-def filtered(pieces):
-    usage_filter = UsageEventFilter()
+def filtered(pieces, **options):
+    usage_filter = UsageEventFilter(**options)
     out = [part for piece in pieces for part in usage_filter.feed(piece)]
     out += usage_filter.end()
     assert b"" not in out
@@ -116,6 +116,30 @@ def test_a_null_is_removed_with_its_comma(sent, seen):
 )
 def test_all_other_events_pass_unchanged(chunk):
     assert filtered([event(chunk)]) == event(chunk)
+
+
+COUNTS = b'{"prompt_tokens":9,"completion_tokens":2,"details":{"usage":{}}}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        (b'{"choices":[1],"usage":%b}', b'{"choices":[1]}'),
+        (b'{"usage":%b,"choices":[1]}', b'{"choices":[1]}'),
+        (b'{"id":"x", "usage" : %b , "choices": [1]}', b'{"id":"x" , "choices": [1]}'),
+        (b'{"choices":[{"usage":1}],"usage":%b,"id":"x"}', b'{"choices":[{"usage":1}],"id":"x"}'),
+        (b'{"usage":%b}', b"{}"),
+        (b'{"choices":[1],"usage":null,"a":%b}', b'{"choices":[1],"a":%b}' % COUNTS),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_counts_beside_choices_are_removed_from_their_event_where_a_provider_puts_them_there(sent, seen, end):
+    asked = event(sent.replace(b"%b", COUNTS), end)
+    for size in (1, 7, len(asked)):
+        pieces = [asked[at : at + size] for at in range(0, len(asked), size)]
+        assert filtered(pieces, beside_choices=True) == event(seen, end)
+    if b"null" not in sent:
+        assert filtered([asked]) == asked
 
 
 def test_the_usage_event_is_removed_with_all_of_its_lines():

@@ -101,7 +101,7 @@ def test_the_facts_of_each_format():
     assert (counted.model, counted.message_count) == (SONNET, 1)
     chat = {"model": "google/gemini-2.5-pro", "messages": [{"role": "user", "content": "x"}], "stream": True}
     assert read(f"{PLACE}/endpoints/openapi/chat/completions", chat) == Facts(
-        "google/gemini-2.5-pro", True, 1, False, False, 0
+        "google/gemini-2.5-pro", True, 1, False, False, 0, asks_usage=False
     )
 
 

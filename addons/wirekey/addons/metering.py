@@ -141,7 +141,9 @@ class Metering(Addon):
             unframe(flow)
         tap.filter = scrubber if undo or is_plain(encoding) else RemovedBody()
         if takes_usage and not isinstance(tap.filter, RemovedBody):
-            tap.usage_filter = UsageEventFilter()
+            assert attempt
+            answers = PROVIDERS[attempt.planned.candidate.provider]
+            tap.usage_filter = UsageEventFilter(beside_choices=answers.counts_beside_choices)
             unframe(flow)
         return tap
 

@@ -201,8 +201,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         # The parameters may ask for more than the policy allows.
         state.cap if model and model.parameters else None,
         clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
-        # As with Gemini: Vertex would add the counts to every chunk, from which they cannot be removed again.
-        include_usage=not (moves or translates) and wants_usage(services.settings, call, candidate),
+        include_usage=not translates and wants_usage(services.settings, call, candidate),
         provider=call.provider if translates or moves else answered_as(call.provider, candidate.provider),
         google_reads=PROVIDERS[candidate.provider].serves_google_models or moves,
     )

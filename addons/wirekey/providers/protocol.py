@@ -82,6 +82,8 @@ class Provider(Protocol):
     """Operation that opens a WebSocket or a stream in both directions → the protocol of its messages."""
     modifier_headers: Mapping[str, str] = MappingProxyType({})
     """Header of a request or a response, in lower case → the modifier of the price that it states."""
+    counts_beside_choices: bool = False
+    """Whether its streams in OpenAI's format have token counts in events with choices, if they were asked for."""
     model_names_region: bool = False
     """Whether the requested model's name says the region, on which the price depends."""
 

@@ -2,7 +2,7 @@
 
 With `stream_options.include_usage` the provider sends one more event before `[DONE]`, with `choices` empty and
 `usage` filled, and `"usage":null` in every other event (OpenAI API reference, "Chat Completions", "Streaming").
-A client that did not ask for it sees neither.
+A client that did not ask for it sees neither. Google's servers put the counts beside `choices` in every event.
 """
 
 from __future__ import annotations
@@ -52,10 +52,12 @@ class _Event(Enum):
 class UsageEventFilter:
     """Removes the usage from a stream of events. From the first event that it cannot read, everything passes.
 
-    Holds one unfinished event at most, up to `EVENT_LIMIT`; longer ones pass unseen.
+    Holds one unfinished event at most, up to `EVENT_LIMIT`; longer ones pass unseen. `beside_choices`: whether counts
+    are removed from events with choices, too, which stay.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, beside_choices: bool = False) -> None:
+        self._beside_choices = beside_choices
         self._held = bytearray()
         self._searched = 0
         self._event = _Event.UNSEEN
@@ -194,7 +196,11 @@ class UsageEventFilter:
         usage = bytes(chunk.usage)
         if usage == b"null":
             return without_null(event)
-        return b"" if chunk.choices == [] and usage.startswith(b"{") else event
+        if not usage.startswith(b"{"):
+            return event
+        if chunk.choices == []:
+            return b""
+        return without_counts(event) if self._beside_choices else event
 
 
 def end_of_event(data: bytearray, start: int, *, has_cr: bool) -> int:
@@ -222,3 +228,17 @@ def without_null(event: bytes) -> bytes:
     except (Refusal, KeyError):
         return event
     return next((event[: at.start()] + event[at.end() :] for at in found if at.start() < value < at.end()), event)
+
+
+def without_counts(event: bytes) -> bytes:
+    """Remove the member `usage` at the top level of an event, with the comma that goes with it."""
+    opening, closing = event.find(b"{"), event.rfind(b"}")
+    try:
+        start, end = read_body(event[opening : closing + 1]).spans["usage"]
+    except (Refusal, KeyError):
+        return event
+    before = event[: event.rfind(b'"usage"', 0, opening + start)].rstrip(b" \t\r\n")
+    after = event[opening + end :]
+    if before.endswith(b","):
+        return before[:-1] + after
+    return before + after.lstrip(b" \t\r\n").removeprefix(b",")

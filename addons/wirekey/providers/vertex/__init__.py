@@ -44,6 +44,7 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     gateway_paths = (live.GATEWAY_PATH,)
     connections = MappingProxyType({live.OPERATION.name: live.VertexLive()})
     cached_apart = CLAUDE
+    counts_beside_choices = True
     otel_name = "gcp.vertex_ai"
     price_list = "google"
     modifier_headers = MappingProxyType({"x-vertex-ai-llm-shared-request-type": "service_tier"})

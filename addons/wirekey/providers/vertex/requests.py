@@ -17,7 +17,7 @@ from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.gemini.head import check_head
 from wirekey.providers.gemini.requests import DOUBLE_SLASH, METHOD_OVERRIDES, RPC, GeminiRequests, check_query
-from wirekey.providers.openai.requests import OpenAiRequests
+from wirekey.providers.openai.requests import OpenAiRequests, set_usage_option
 from wirekey.providers.paths import PathTable, Row
 from wirekey.providers.request_edits import RequestEditor, misnamed
 from wirekey.providers.request_json import malformed
@@ -121,8 +121,7 @@ class VertexRequests(RequestEditor):
             return _read_message(operation, query, content_type, body)
         if operation.name in OPENAI.values():
             check_query(query)
-            # As with Gemini: when asked for usage, its endpoint could add it to every chunk.
-            return replace(_CHAT.read_request(operation, query, content_type, body), asks_usage=True)
+            return _CHAT.read_request(operation, query, content_type, body)
         facts = _GEMINI.read_request(operation, query, content_type, body)
         return facts if facts.model else replace(facts, model=operation.model)
 
@@ -156,6 +155,10 @@ class VertexRequests(RequestEditor):
             in_body = edits if operation.name == COUNT else replace(edits, model=None)
             return _MESSAGES.edit_body(as_message(operation), body, in_body)
         return _GEMINI.edit_body(operation, body, replace(edits, provider=None))
+
+    def request_usage(self, body: EditableBody, edits: RequestEdits) -> bool:
+        """Ask a stream in OpenAI's format for its token counts, and return whether that was possible."""
+        return edits.provider in (None, self.name) and set_usage_option(body)
 
     def clamp_temperature(self, operation: Operation, body: EditableBody) -> None:
         """Set a temperature above 1 to 1, where the format has it."""

@@ -65,9 +65,9 @@ FIELDS = (
         "text",
         "the API operation: `chat.completions`, `generateContent`, `converse`, …; `rollup.summary` for a call that "
         "Wirekey makes to summarise a conversation of the agent; `tunnel` for a tunnel to any other host, which is not "
-        "decrypted",
+        "decrypted; `configuration` for a reload that sends calls to another host than before, which is no call",
     ),
-    EventField("method", "text", "HTTP method; `CONNECT` for a tunnel"),
+    EventField("method", "text", "HTTP method; `CONNECT` for a tunnel, `RELOAD` for `configuration`"),
     EventField("path", "text", "path, without the query; `HOST:PORT` for a tunnel"),
     EventField("mcp_server", "text", "the name of the provider and `-proxy`: `openai-proxy`, `gemini-proxy`, …"),
     EventField("tool_name", "text", "the name of the provider and `-api`: `openai-api`, `gemini-api`, …"),
@@ -87,7 +87,11 @@ FIELDS = (
     EventField("tool_count", "integer", "number of tools"),
     EventField("max_tokens", "integer", "requested limit of output tokens"),
     EventField("policy_result", "text", "`allow` or `deny`"),
-    EventField("policy_reason", "text", "why the call was denied, or why Wirekey itself responded"),
+    EventField(
+        "policy_reason",
+        "text",
+        "why the call was denied, or why Wirekey itself responded; of `configuration`, what has moved",
+    ),
     EventField("policy_revision", "text", "revision of the policy that decided"),
     EventField("route", "text", "route of the call"),
     EventField("credential", "text", "label of the key that was used, such as `openai/1`; never the key itself"),

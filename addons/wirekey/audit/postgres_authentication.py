@@ -1,7 +1,7 @@
 """Keeps a password from a PostgreSQL server that asks for it in clear text on a connection that may lack TLS.
 
 A server, or someone who answers in its place, chooses the method of authentication. By default the client would send
-the password itself. What is sent for `scram-sha-256` is of no use to anybody else.
+the password itself. Nobody else can use the bytes that `scram-sha-256` sends.
 """
 
 from __future__ import annotations

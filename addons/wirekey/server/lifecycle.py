@@ -20,6 +20,7 @@ from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertific
 from wirekey.call import end_call_ids_with
 from wirekey.calls import settings
 from wirekey.calls.kept_responses import KEEP_RESPONSES
+from wirekey.config.file_identity import identities
 from wirekey.errors import user_message
 from wirekey.google.code_assist.opening import open_backends
 from wirekey.providers import PROVIDERS
@@ -153,6 +154,7 @@ class Lifecycle:
             read_headers_from(networks, lambda: self.services.settings.deadlines.first_byte)
         self.reloader.fingerprint = self.first_fingerprint or config.fingerprint()
         check_file_access(config)
+        self.reloader.identities = identities(config)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
         first = with_local_programs(settings.build(config), config, self.bridge)
         lock = self._take_state(config, undo)

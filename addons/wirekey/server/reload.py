@@ -16,10 +16,11 @@ from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory
-from wirekey.server.config_checks import check_file_access
+from wirekey.server.config_checks import check_files
 from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.installation import master_secrets
 from wirekey.server.local_programs import with_local_programs
+from wirekey.server.moved_upstreams import destinations, moved_upstreams
 from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.start_warnings import warn_of_uncovered_hosts
 from wirekey.server.token_service import TokenService
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
     from wirekey.calls.settings import Settings
     from wirekey.config import Config
+    from wirekey.config.file_identity import Identities
     from wirekey.identity.installation_keys import MasterSecret
     from wirekey.server.lifecycle import Lifecycle
+    from wirekey.server.moved_upstreams import Destinations, MovedUpstream
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +69,17 @@ class Reloader:
         """The fingerprint of the configuration files when they were last read, even if they were not valid."""
         self.rejected: str | None = None
         """Why the changed configuration is not in use, while the previous one is, or None."""
+        self.identities: Identities = {}
+        """The identities of the configuration files at the start."""
+        self.began_with: Destinations = {}
+        """The destinations of calls at the start."""
         self.tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
         """Keeps two reloads from overtaking each other."""
 
     def begin(self) -> None:
         """Start to check for changes."""
+        self.began_with = destinations(self.services.settings)
         # In two tasks, as trying a new policy can take long, and a revoked agent must not wait for that.
         checks = (self._reload_agents, self._reload_configuration)
         self.tasks = [asyncio.create_task(self._repeat(check)) for check in checks]
@@ -111,7 +119,7 @@ class Reloader:
         assert lifecycle.token_service
         previous, was_required = lifecycle.config, services.settings.identity_required
         config, fingerprint = await asyncio.to_thread(read, previous.source)
-        await asyncio.to_thread(check_file_access, config)
+        await asyncio.to_thread(check_files, config, self.identities)
         masters = await asyncio.to_thread(master_secrets, config)
         with contextlib.ExitStack() as undo:
             policy = services.policy
@@ -129,6 +137,7 @@ class Reloader:
                 built = settings.simulated(built, lifecycle.simulator.port, lifecycle.simulator_keys)
             undo.pop_all()
         # From here on nothing waits and nothing fails, so that no call sees half of a change.
+        sent_to = destinations(services.settings)
         before, services.policy, services.settings = services.policy, policy, built
         services.google_logins = logins
         lifecycle.use_local_programs(config)
@@ -140,6 +149,7 @@ class Reloader:
         if policy is not before:
             before.close()
         self._log_reload(config, built, masters)
+        self._report_moves(sent_to)
         if was_required:
             listeners.warn_if_open(config)
 
@@ -163,6 +173,18 @@ class Reloader:
         if lifecycle.simulator and lifecycle.simulator_wanted is None:
             logger.warning("The simulator still handles all calls. Restart Wirekey to reach the real providers.")
         logger.info("The changed configuration is in use")
+
+    def _report_moves(self, before: Destinations) -> None:
+        """Log and record where calls go now that did not go there before."""
+        for moved in moved_upstreams(before, destinations(self.services.settings)):
+            logger.error(
+                "MOVED BY A RELOAD: %s. If you did not change the configuration, stop Wirekey.", moved.sentence
+            )
+            self.services.store.record_final(moved.event())
+
+    def moves(self) -> list[MovedUpstream]:
+        """Return where calls go now that did not go there at the start."""
+        return list(moved_upstreams(self.began_with, destinations(self.services.settings)))
 
     async def _repeat(self, check: Callable[[], Awaitable[None]]) -> None:
         while True:

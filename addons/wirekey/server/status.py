@@ -143,6 +143,9 @@ class Status:
             yield note("bad", f"The changed policy is not in use: {rejected}", f"Run {COMMAND} policy check.")
         if rejected := self._lifecycle.reloader.rejected:
             yield note("bad", f"The changed configuration is not in use: {rejected}", f"Run {COMMAND} config check.")
+        for moved in self._lifecycle.reloader.moves():
+            fix = "If this was not you, stop Wirekey. Otherwise a restart ends this message."
+            yield note("bad", f"By a reload, {moved.sentence}.", fix)
         if agents_trouble:
             yield note("bad", agents_trouble, "")
         yield from self._audit_notes()

@@ -182,6 +182,76 @@ def test_further_tokens_have_a_lifetime_and_can_be_dropped(agents, clock):
     assert agents.find(two) is None
 
 
+DAY = 86400
+
+
+def test_a_renewable_token_lives_as_long_as_it_is_renewed(agents, clock):
+    agents.add("alice")
+    token = agents.issue_token("alice", "exec", 60, renewable=DAY)
+    for _ in range(5):
+        clock.now += 50
+        agents.renew_token("alice", token, 60)
+    assert agents.find(token) == Agent("alice")
+    clock.now += 60
+    assert agents.find(token) is None
+    agents.renew_token("alice", token, 60)  # after the sleep of the computer
+    assert agents.find(token)
+
+
+def test_a_token_is_renewed_within_its_bounds_only(agents, clock):
+    agents.add("alice")
+    token = agents.issue_token("alice", "exec", 60, renewable=100)
+    clock.now += 59
+    agents.renew_token("alice", token, 60)
+    clock.now += 41
+    assert agents.find(token) is None
+    with pytest.raises(AgentError, match="no longer renewed"):
+        agents.renew_token("alice", token, 60)
+    other = agents.issue_token("alice", "env", 60)
+    with pytest.raises(AgentError, match="no longer renewed"):
+        agents.renew_token("alice", other, 600)
+    assert agents.agent("alice").tokens[-1].expires_at.timestamp() == clock.now + 60
+
+
+@pytest.mark.parametrize("end", ["drop_token", "revoke", "rotate", "revoke and add"])
+def test_a_token_that_was_revoked_is_not_renewed(agents, end):
+    agents.add("alice")
+    token = agents.issue_token("alice", "exec", 60, renewable=DAY)
+    if end == "drop_token":
+        agents.drop_token("alice", token)
+    elif end == "rotate":
+        agents.rotate("alice")
+    else:
+        agents.revoke("alice")
+    if end == "revoke and add":
+        agents.add("alice")
+    with pytest.raises(AgentError):
+        agents.renew_token("alice", token, 60)
+    assert agents.find(token) is None
+
+
+def test_a_rotation_with_an_overlap_ends_the_renewals_after_it(agents, clock):
+    agents.add("alice")
+    token = agents.issue_token("alice", "exec", 60, renewable=DAY)
+    agents.rotate("alice", overlap_seconds=90)
+    clock.now += 50
+    agents.renew_token("alice", token, 60)
+    clock.now += 39
+    assert agents.find(token)
+    clock.now += 1
+    assert agents.find(token) is None
+    with pytest.raises(AgentError):
+        agents.renew_token("alice", token, 60)
+
+
+def test_a_token_that_nobody_renews_is_forgotten_after_some_days(agents, clock):
+    agents.add("alice")
+    agents.issue_token("alice", "exec", 60, renewable=365 * DAY)
+    clock.now += 8 * DAY
+    agents.issue_token("alice", "exec", 60, renewable=365 * DAY)
+    assert len(agents.agent("alice").tokens) == 2
+
+
 def test_expired_tokens_do_not_pile_up_in_the_file(agents, clock):
     agents.add("alice")
     for _ in range(5):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +12,10 @@ import click
 from wirekey.cli.environment import confined
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment, keep_option
-from wirekey.cli.program_token import ending_token, gateway_of, new_program
-from wirekey.command_name import CALLED_FROM, SERVE_COMMAND
+from wirekey.cli.program_run import run
+from wirekey.cli.program_token import gateway_of, new_program
+from wirekey.cli.renewed_token import LIFETIME, RENEWABLE, renewed_token
+from wirekey.command_name import SERVE_COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,14 +23,11 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
 
-EXEC_TOKEN_SECONDS = 7 * 86400
 GATEWAY_HINTS = {
     "codex": "codex reads no variable for a base URL, so its calls go through the proxy. To have it call the gateway, "
     "add -c openai_base_url={OPENAI_BASE_URL}",
 }
 """Program → a note for its user in gateway mode, with the variables that are set."""
-NOT_FOUND = 127
-NOT_STARTED = 126
 
 
 # Options after the program's name belong to the program: `exec python -c …` needs no `--`.
@@ -59,7 +55,7 @@ def command(
     if running is None:
         raise UserError(f"no proxy uses this state folder. Start one in another terminal: {SERVE_COMMAND}")
     place = gateway_of(running.gateway) if gateway else None
-    given = new_program(config, agent, label="exec", lifetime=EXEC_TOKEN_SECONDS, strict=strict)
+    given = new_program(config, agent, label="exec", lifetime=LIFETIME, renewable=RENEWABLE, strict=strict)
     host, port = running.host, running.port
     variables = given.gateway_variables(config, place, host, port) if place else given.variables(config, host, port)
     if strict:
@@ -68,8 +64,8 @@ def command(
         click.echo(inherited.notice, err=True)
     if place and (hint := gateway_hint(program, variables)):
         click.echo(f"wirekey: {hint}", err=True)
-    with ending_token(config, given):
-        sys.exit(run(list(program), inherited.with_variables(variables)))
+    with renewed_token(config, given):
+        sys.exit(run(program, inherited.with_variables(variables)))
 
 
 def gateway_hint(program: Sequence[str], variables: Mapping[str, str]) -> str | None:
@@ -77,35 +73,3 @@ def gateway_hint(program: Sequence[str], variables: Mapping[str, str]) -> str | 
     hint = GATEWAY_HINTS.get(Path(program[0]).name)
     follows_it = any("openai_base_url" in argument for argument in program[1:])
     return hint.format_map(variables) if hint and not follows_it and "OPENAI_BASE_URL" in variables else None
-
-
-def run(program: list[str], environment: dict[str, str]) -> int:
-    """Run a program to its end and return its exit code. Programs are searched on PATH, then beside this Python."""
-    folder = Path(environment.pop(CALLED_FROM, "."))
-    name = str(folder / program[0]) if os.sep in program[0] else program[0]
-    found = shutil.which(name, path=environment.get("PATH")) or shutil.which(
-        name, path=str(Path(sys.executable).parent)
-    )
-    if not found:
-        click.echo(f"wirekey: {program[0]}: no such program", err=True)
-        return NOT_FOUND
-    # Ctrl-C reaches the program, too. It decides what to do, and its token is revoked when it has ended.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        child = subprocess.Popen(
-            [Path(found).absolute(), *program[1:]],
-            env=environment,
-            cwd=folder,
-            preexec_fn=restore_interrupt,  # noqa: PLW1509  # there is only one thread
-        )
-    except OSError as error:
-        click.echo(f"wirekey: {found} cannot be started: {error.strerror}", err=True)
-        return NOT_STARTED
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    code = child.wait()
-    return code if code >= 0 else 128 - code
-
-
-def restore_interrupt() -> None:
-    """Make Ctrl-C interrupt the process again."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

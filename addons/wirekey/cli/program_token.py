@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import os
 import re
@@ -11,16 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from wirekey.cli.environment import client_environment, gateway_environment, without_hosts
 from wirekey.cli.passthrough import without_passed_through
 from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from wirekey.config import Config
     from wirekey.identity.aws_pairs import KeyPair
 
@@ -75,10 +70,19 @@ def gateway_of(listener: object) -> str:
     return str(listener)
 
 
-def new_program(config: Config, agent: str | None, *, label: str, lifetime: float, strict: bool = False) -> Program:
+def new_program(
+    config: Config,
+    agent: str | None,
+    *,
+    label: str,
+    lifetime: float,
+    strict: bool = False,
+    renewable: float | None = None,
+) -> Program:
     """Issue a token that is valid for `lifetime` seconds. Without `agent`, it is for an agent with the user's name.
 
-    `strict`: the token is refused for hosts other than the providers'. Raises AgentError if there is no such agent,
+    `strict`: the token is refused for hosts other than the providers'. `renewable`: for how many seconds it may be
+    renewed. Raises AgentError if there is no such agent,
     AgentsFileError.
     """
     from wirekey.identity.agents_format import UnknownAgentError
@@ -89,24 +93,10 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
     if agent is None:
         agents.ensure_agent(name)
     try:
-        token = agents.issue_token(name, label=label, lifetime=lifetime, strict=strict)
+        token = agents.issue_token(name, label=label, lifetime=lifetime, strict=strict, renewable=renewable)
     except UnknownAgentError as error:
         raise UserError(f"{error} To add it: {COMMAND} agents add {shlex.quote(name)}") from None
     return Program(name, token, agents.pair(name))
-
-
-@contextlib.contextmanager
-def ending_token(config: Config, program: Program) -> Iterator[None]:
-    """Revoke the token when the program has ended."""
-    from wirekey.server.installation import agent_store
-
-    try:
-        yield
-    finally:
-        try:
-            agent_store(config).drop_token(program.agent, program.token)
-        except UserError as error:
-            click.echo(f"wirekey: the program's token could not be revoked, but it expires: {error}", err=True)
 
 
 def own_name() -> str:

@@ -26,6 +26,9 @@ from wirekey.identity.tokens import TOKEN, token_digest, token_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+RENEWED_LATE = timedelta(days=7)
+"""How long an expired token may still be renewed: a computer that slept could not do so before."""
+
 
 def add(
     records: AgentRecords,
@@ -83,9 +86,16 @@ def ensure(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
 
 
 def rotate(records: AgentRecords, name: str, token: str, now: datetime, overlap: float) -> AgentRecords:
-    """Add a new token to the agent. Its other tokens expire after `overlap` seconds; 0 means immediately."""
+    """Add a new token to the agent. Its other tokens expire after `overlap` seconds; 0 means immediately.
+
+    Until then, tokens of running programs are renewed.
+    """
     agent = active(records, name)
-    previous = expiring(agent.tokens, now, overlap)
+    end = now + timedelta(seconds=overlap)
+    previous = tuple(
+        replace(old, renewable_until=min(old.renewable_until, end)) if old.renewable_until is not UNSET else old
+        for old in expiring(agent.tokens, now, overlap)
+    )
     return records.with_agent(replace(agent, tokens=(*previous, new_record(token, "main", now, None))))
 
 
@@ -177,14 +187,30 @@ def issue(
     label: str,
     lifetime: float | None,
     strict: bool = False,
+    renewable: float | None = None,
 ) -> AgentRecords:
-    """Add a token to the agent, valid for `lifetime` seconds; None means no expiry."""
+    """Add a token to the agent, valid for `lifetime` seconds; None means no expiry.
+
+    `renewable`: for how many seconds it may be renewed.
+    """
     agent = active(records, name)
     if agent.suspended is True:
         raise AgentError(f"The agent {name} is suspended. To resume it: {COMMAND} agents set {name} --no-suspended.")
     expires = None if lifetime is None else now + timedelta(seconds=lifetime)
-    issued = replace(new_record(token, label, now, expires), strict=strict or UNSET)
-    tokens = (*unexpired(agent.tokens, now), issued)
+    until = UNSET if renewable is None else now + timedelta(seconds=renewable)
+    issued = replace(new_record(token, label, now, expires), strict=strict or UNSET, renewable_until=until)
+    tokens = (*unforgotten(agent.tokens, now), issued)
+    return records.with_agent(replace(agent, tokens=tokens))
+
+
+def renew(records: AgentRecords, name: str, token: str, now: datetime, lifetime: float) -> AgentRecords:
+    """Make a renewable token valid for `lifetime` seconds from now. Raises AgentError if it was revoked or rotated."""
+    agent, renewed = active(records, name), token_id(token)
+    old = next((other for other in unforgotten(agent.tokens, now) if other.id == renewed), None)
+    if old is None or old.renewable_until is UNSET or old.renewable_until <= now:
+        raise AgentError(f"This token of {name} is no longer renewed: it was revoked, or replaced by another.")
+    latest = replace(old, expires_at=min(now + timedelta(seconds=lifetime), old.renewable_until))
+    tokens = tuple(latest if other is old else other for other in agent.tokens)
     return records.with_agent(replace(agent, tokens=tokens))
 
 
@@ -192,7 +218,7 @@ def drop(records: AgentRecords, name: str, token: str, now: datetime) -> AgentRe
     """Remove one token, given as the token or its id, from the agent. Does nothing if it is already gone."""
     agent = records.agent(name)
     dropped = token_id(token) if TOKEN.fullmatch(token) else token
-    tokens = tuple(other for other in unexpired(agent.tokens, now) if other.id != dropped)
+    tokens = tuple(other for other in unforgotten(agent.tokens, now) if other.id != dropped)
     return records.with_agent(replace(agent, tokens=tokens))
 
 
@@ -207,6 +233,17 @@ def active(records: AgentRecords, name: str) -> AgentRecord:
 def unexpired[Record: (TokenRecord, ClientRecord)](records: tuple[Record, ...], now: datetime) -> tuple[Record, ...]:
     """Return the records that have not expired at `now`."""
     return tuple(record for record in records if record.expires_at is None or record.expires_at > now)
+
+
+def unforgotten(tokens: tuple[TokenRecord, ...], now: datetime) -> tuple[TokenRecord, ...]:
+    """Return the tokens that are valid at `now`, and those that may be renewed although they have expired."""
+    return tuple(
+        token
+        for token in tokens
+        if token.expires_at is None
+        or token.expires_at > now
+        or (token.renewable_until is not UNSET and min(token.renewable_until, token.expires_at + RENEWED_LATE) > now)
+    )
 
 
 def new_record(token: str, label: str, now: datetime, expires: datetime | None) -> TokenRecord:

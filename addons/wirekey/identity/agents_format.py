@@ -46,6 +46,8 @@ class TokenRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     expires_at: Time | None = None
     strict: bool | UnsetType = UNSET
     """Whether the token reaches only the hosts that `egress.other_hosts: deny` allows. Unset: no."""
+    renewable_until: Time | UnsetType = UNSET
+    """Until when `exec`, which it was issued to, may move `expires_at` while its program runs. Unset: never."""
     imported: bool | UnsetType = UNSET
     """Whether the operator imported it, so that its hash is keyed. Unset: no."""
     guessable: bool | UnsetType = UNSET

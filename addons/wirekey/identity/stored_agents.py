@@ -192,16 +192,28 @@ class StoredAgents:
         self._change(lambda old, now: agents_changes.rotate(old, name, token, now, overlap_seconds))
         return token
 
-    def issue_token(self, name: str, label: str, lifetime: float | None, *, strict: bool = False) -> str:
+    def issue_token(
+        self, name: str, label: str, lifetime: float | None, *, strict: bool = False, renewable: float | None = None
+    ) -> str:
         """Add a token to the agent, valid for `lifetime` seconds, and return it. None means no expiry.
 
-        `strict`: the token reaches only the hosts that `egress.other_hosts: deny` allows.
+        `strict`: the token reaches only the hosts that `egress.other_hosts: deny` allows. `renewable`: for how many
+        seconds `renew_token` may be called.
         """
         token = new_token()
         self._change(
-            lambda old, now: agents_changes.issue(old, name, token, now, label=label, lifetime=lifetime, strict=strict)
+            lambda old, now: agents_changes.issue(
+                old, name, token, now, label=label, lifetime=lifetime, strict=strict, renewable=renewable
+            )
         )
         return token
+
+    def renew_token(self, name: str, token: str, lifetime: float) -> None:
+        """Make a renewable token valid for `lifetime` seconds from now, even if it expired a while ago.
+
+        Raises AgentError if it was revoked, or the agent's tokens were rotated.
+        """
+        self._change(lambda old, now: agents_changes.renew(old, name, token, now, lifetime))
 
     def drop_token(self, name: str, token: str) -> None:
         """Revoke one token, given as the token itself or as its id."""

@@ -111,6 +111,15 @@ def frameworks_python() -> str:
     return str(found)
 
 
+def programs_python() -> str:
+    """Return the Python of the environment that .ci/run makes for programs of the guides."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/tmp") / ".cache"  # read
+    found = Path(cache) / "wirekey-programs" / "bin" / "python"
+    if not found.exists():
+        pytest.skip("The packages of the guides' programs are not installed. Run .ci/run.")
+    return str(found)
+
+
 def command_of(language: str) -> list[str]:
     if language == "node":
         install_node_packages()

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.aws_signing import REAL, signing_simulator, signing_wirekey
-from tests.clients.conversation import HERE, direct_environment, install_node_packages, installed, run_behind_exec
+from tests.clients.conversation import (
+    HERE,
+    direct_environment,
+    install_node_packages,
+    installed,
+    programs_python,
+    run_behind_exec,
+)
+from tests.docs.pages import blocks_of
 from tests.threats.conftest import beginning
 from tests.two_way_client import MODEL
 
@@ -88,6 +96,18 @@ def test_the_program_of_the_guide_runs(proxy, direct):
     assert direct
     ended = run_node(proxy, "--input-type=module", "-e", program)
     assert ended == "You said: Hello?"
+
+
+def test_the_python_program_of_the_guide_runs_at_the_gateway(proxy, simulator, tmp_path):
+    (program,) = [block for block in blocks_of("docs/guides/realtime.md") if block.about.get("file") == "sonic.py"]
+    (tmp_path / "sonic.py").write_text(program.text)
+    simulator.forget()
+    ended = run_behind_exec(proxy, programs_python(), "sonic.py", gateway=True, folder=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout == "You said: Hello?"
+    (seen,) = simulator.seen
+    assert (seen.protocol, seen.status, seen.outcome) == ("h2", 200, "completed")
+    assert proxy.pair.access_key not in str(seen.headers)
 
 
 def run(proxy, *arguments: str, gateway: bool = False):

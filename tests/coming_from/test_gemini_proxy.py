@@ -109,10 +109,30 @@ def health(stage: Stage, here: str) -> None:
     assert httpx.get(f"{stage.base}/health", timeout=PATIENCE).json() == {"status": "ok"}
 
 
+def google_login(stage: Stage, here: str) -> None:
+    assert code_of(here) == ["google.oauth_client"]
+    login = {"oauth_client": {"id": "env:LOGIN_ID", "secret": "env:LOGIN_SECRET"}}
+    enabled = {"gemini-oauth-auto": {"enabled": True}}
+    with stage.again({"LOGIN_ID": "an-id", "LOGIN_SECRET": "a-secret"}, google=login, backends=enabled) as other:
+        to_google = other.ask("GET", "/auth/login", token="")
+        assert to_google.status_code in (302, 303, 307)
+        assert to_google.headers["location"].startswith("https://accounts.google.com/")
+        assert other.ask("GET", "/auth/callback", token="").status_code == 400, "of no login"
+        assert other.ask("GET", "/auth/status", token="").json() == {"authenticated": False}
+
+
+def token_store(_: Stage, here: str) -> None:
+    section, backend, setting = code_of(here)[0].split(".")
+    read = read_setting(f"{section}: {{{backend}: {{{setting}: elsewhere}}}}")
+    assert read.backends.gemini_oauth_auto.storage.name == "elsewhere"
+
+
 CHECKS = {
     "`PROXY_API_KEY`": proxy_key,
     "no `PROXY_API_KEY`, with a warning": without_key,
     "`PROXY_PORT`": port,
+    "`/auth/login`, `/auth/callback`, `/auth/status`": google_login,
+    "`TOKEN_STORE_PATH`": token_store,
     "`GET /v1/models`": models,
     "`POST /v1/chat/completions`": chat,
     "`stream: true`, ended by `[DONE]`": streamed,

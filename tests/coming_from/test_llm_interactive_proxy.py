@@ -184,11 +184,24 @@ def extra_body(stage: Stage, here: str) -> None:
     assert google == {"safety_settings": safety, "cached_content": "cachedContents/c1"}
 
 
+def login_backends(_: Stage, here: str) -> None:
+    section, setting = code_of(here)
+    client = "google: {oauth_client: {id: env:ID, secret: env:SECRET}}"
+    for name in code_of(LOGIN_BACKENDS):
+        shown = f"{section}: {{{name}: {{{setting}}}}}\n{client}\n"
+        read = read_setting(shown, {"ID": "an-id", "SECRET": "a-secret"}).backends
+        assert {**read.enabled(), **({"gemini-cli-acp": None} if read.gemini_cli_acp.enabled else {})}.keys() == {name}
+
+
+LOGIN_BACKENDS = (
+    "`gemini-oauth-plan`, `gemini-oauth-free`, `gemini-oauth-auto`, `gemini-cli-cloud-project`, `gemini-cli-acp`"
+)
 CHECKS = {
     "`GEMINI_API_KEY_1`, `GEMINI_API_KEY_2`": keys,
     "`LLM_INTERACTIVE_PROXY_API_KEY`": proxy_key,
     "`DISABLE_AUTH=true`": without_key,
     "`LLM_BACKEND=gemini`, `--default-backend gemini`": default_backend,
+    LOGIN_BACKENDS: login_backends,
     "selection of accounts: session-affinity, random, first-available, round-robin": selection,
     "session affinity: 86400 s, 10000 entries": affinity,
     "fallback to `gemini-2.5-flash` at a rate limit": fallback,

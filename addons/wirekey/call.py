@@ -170,6 +170,8 @@ class Call:
     outcome: Outcome | None = None
     usage: Usage | None = None
     cost_usd: float | None = None
+    service_tier: str | None = None
+    """The tier of service, and what else changes the price: as requested, then as the response reports it."""
     is_billed: bool = True
     """Whether the provider bills the current attempt by its tokens."""
     request_bytes: int | None = None

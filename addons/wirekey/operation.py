@@ -22,7 +22,7 @@ MOST_TOKENS = 100_000_000
 
 
 type Modifiers = tuple[tuple[str, str], ...]
-"""What changes the price of tokens, by name: `("service_tier", "priority")`, `("speed", "fast")`. Each name once."""
+"""Modifiers of the price of tokens, by name: `("service_tier", "priority")`, `("speed", "fast")`. Each name once."""
 LONG_CACHE = ("cache_ttl", "1h")
 """The modifier of a request that may write tokens to a cache for an hour."""
 type ToolUses = tuple[tuple[str, int | None], ...]
@@ -128,7 +128,7 @@ class Facts:
     asks_usage: bool = True
     """False only if the client streams and did not ask for the usage event that the provider can send."""
     modifiers: Modifiers = ()
-    """What the request asks for that changes the price."""
+    """The modifiers of the price that the request asks for."""
     paid_tools: ToolUses = ()
     """The tools with a fee that the request offers, with the most uses that it allows."""
     reads_elsewhere: bool = False
@@ -161,7 +161,7 @@ class Usage:
     long_cache_write_tokens: int | None = None
     """Those of `cache_write_tokens` that stay in the cache for an hour, which costs more."""
     modifiers: Modifiers = ()
-    """What changed the price, as far as the response reports it."""
+    """The modifiers of the price that the response reports."""
     tool_uses: ToolUses = ()
     """The uses of tools with a fee, as far as responses report them. None: their number is not known."""
 

@@ -76,6 +76,7 @@ class AnthropicTurn:
             "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
             "output_tokens": output_tokens,
             "service_tier": "standard",
+            **{name: self.body[name] for name in ("speed", "inference_geo") if self.body.get(name)},
         }
 
     def envelope(self) -> Json:

@@ -20,7 +20,7 @@ requested_model model stream message_count has_system has_tools tool_count max_t
 policy_revision route credential upstream attempts status outcome finish_reason input_tokens output_tokens
 cached_input_tokens cache_write_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms
 translation adjusted dropped simulated audio_input_tokens audio_output_tokens parent_id
-rolled_up_messages replica
+rolled_up_messages replica service_tier
 """.split()  # noqa: SIM905  # easier to read than forty literals
 
 
@@ -83,6 +83,7 @@ def test_the_event_of_a_completed_call_is_complete():
         "parent_id": None,
         "rolled_up_messages": None,
         "replica": None,
+        "service_tier": None,
     }
 
 

@@ -317,7 +317,7 @@ async def test_a_spool_that_is_left_is_moved_by_the_next_process(own_postgres, t
 async def test_a_spool_of_an_earlier_wirekey_without_the_last_field_is_moved(own_postgres, tmp_path):
     url = Secret(own_postgres.new_database())
     spool = SpoolFile(tmp_path / "spool-a.db")
-    ended, denied = call_of(replica="lost"), call_of(outcome=Outcome.DENIED, replica="lost")
+    ended, denied = call_of(service_tier="lost"), call_of(outcome=Outcome.DENIED, service_tier="lost")
     intent = event_of(ended)
     finish(ended)
     tried = Rows(
@@ -332,5 +332,5 @@ async def test_a_spool_of_an_earlier_wirekey_without_the_last_field_is_moved(own
         while audit._file.is_busy:
             await asyncio.sleep(0.02)
     await audit.close()
-    assert rows(url) == {call.id: event_of(call) | {"replica": None} for call in (ended, denied)}
+    assert rows(url) == {call.id: event_of(call) | {"service_tier": None} for call in (ended, denied)}
     assert audit.lost == 0

@@ -230,8 +230,15 @@ def test_a_file_of_another_program_or_version_is_reported_and_left_unchanged(pat
             use()
 
 
-ADDED_FIELDS = ("audio_input_tokens", "audio_output_tokens", "parent_id", "rolled_up_messages", "replica")
-"""The last fields of the event. Files of version 4 have none of them, those of versions 5 and 6 all but the last."""
+ADDED_FIELDS = (
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "parent_id",
+    "rolled_up_messages",
+    "replica",
+    "service_tier",
+)
+"""The last fields of the event. Files of version 4 have none of them, 5 and 6 all but two, and 7 all but the last."""
 
 
 @pytest.mark.parametrize("has_attempts", [True, False], ids=["with attempts", "without attempts"])
@@ -240,7 +247,7 @@ def test_a_file_of_an_older_version_is_updated_with_its_events(path, version, ha
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as older:
         older.executescript(schema.SCHEMA)
-        for name in ADDED_FIELDS[0 if version == 4 else 4 :]:
+        for name in ADDED_FIELDS[{4: 0, 5: 4, 6: 4, 7: 5}[version] :]:
             older.execute(f"ALTER TABLE calls DROP COLUMN {name}")
         older.execute("INSERT INTO calls (id, outcome) VALUES ('018f-1', 'completed')")
         if has_attempts:

@@ -1,6 +1,7 @@
 """What a policy sees of a call: the fields of the contract, none of the content, no credential."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from wirekey.policy.replay import recorded_input
 from wirekey.providers.other_models import MOST_OTHER_MODELS, others
 
 FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"), ("gpt-image-1",))
+FACTS = replace(FACTS, modifiers=(("service_tier", "fast"),))
 
 
 def names_of(given):
@@ -71,6 +73,16 @@ def test_unknown_fields_are_absent_and_never_null():
 def test_the_other_models_stand_beside_the_one_asked_for():
     given = build_input(call_of(facts=FACTS), {})
     assert (given["model"], given["other_models"]) == ("gpt-4o", ["gpt-image-1"])
+
+
+def test_R33_no_modifier_of_the_price_hides_another():
+    modifiers = (("service_tier", "auto"), ("speed", "fast"), ("inference_geo", "US"))
+    given = build_input(call_of(facts=replace(FACTS, modifiers=modifiers)), {})
+    assert given["service_tier"] == "fast+us"
+    assert given["price_modifiers"] == ["service_tier=auto", "speed=fast", "inference_geo=us"]
+    given = build_input(call_of(facts=FACTS), {})
+    assert (given["service_tier"], given["price_modifiers"]) == ("priority", ["service_tier=priority"])
+    assert "service_tier" not in build_input(call_of(facts=Facts("m")), {})
 
 
 def test_P1_a_policy_sees_as_many_other_models_as_a_request_may_have():

@@ -19,6 +19,7 @@ from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.decoding import decoder, is_plain
+from wirekey.metering.modifiers import merged, tier_of
 from wirekey.metering.tap import Tap
 from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS
@@ -224,6 +225,7 @@ class Metering(Addon):
         if reader and state.turns is None:  # its turns have the usage
             call.usage = usage_of(state, reader)
             asked = asked_of(state)
+            call.service_tier = tier_of(merged(asked.modifiers if asked else (), call.usage.modifiers))
             call.cost_usd = cost_of(call, call.usage, asked)
             state.has_all_counts = has_all_counts(call, reader, broke_off=broke_off)
             note_defaults(state, call.usage, asked)

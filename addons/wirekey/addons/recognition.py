@@ -11,6 +11,7 @@ from wirekey.body_reading.reading import ReadTask, check_values, is_costly
 from wirekey.calls.two_way import check_events
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
+from wirekey.metering.modifiers import tier_of
 from wirekey.model_name import ModelName, ModelNameError, is_plain, provider_of_backend
 from wirekey.operation import HTTP_INSTEAD, TRANSLATED, Facts, Kind
 from wirekey.providers import PROVIDERS, answered_as, family_of, owner_of_model
@@ -177,13 +178,14 @@ class Recognition(Addon):
         return self.with_headers(flow, call, facts)
 
     def with_headers(self, flow: http.HTTPFlow, call: Call, facts: Facts) -> Facts:
-        """Return facts with what the headers of a request ask for that changes its price."""
+        """Return facts with what the headers of a request ask for that changes its price. Note its tier of service."""
         assert call.provider
         names = PROVIDERS[call.provider].modifier_headers
-        if not names:
-            return facts
-        found = header_modifiers(names, self.calls.request(flow).headers)
-        return replace(facts, modifiers=with_modifiers(facts.modifiers, found)) if found else facts
+        found = header_modifiers(names, self.calls.request(flow).headers) if names else ()
+        if found:
+            facts = replace(facts, modifiers=with_modifiers(facts.modifiers, found))
+        call.service_tier = tier_of(facts.modifiers)
+        return facts
 
     def read_head(self, flow: http.HTTPFlow) -> tuple[dict[str, str], str]:
         """Return the query and the Content-Type of a request."""

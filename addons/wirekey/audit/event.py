@@ -141,6 +141,12 @@ FIELDS = (
         "text",
         "process that handled the call: the setting `replica`, or `HOST:PID`, its machine's name and its process id",
     ),
+    EventField(
+        "service_tier",
+        "text",
+        "tier of service that the response reports, or else the requested one: `default`, `priority`, `flex`, …. Other "
+        "modifiers of the price are joined to it by `+`: `fast` (speed), `optimized` (latency), `us` (place)",
+    ),
 )
 NAMES = tuple(field.name for field in FIELDS)
 
@@ -232,13 +238,14 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
 def outcome_values(call: Call) -> tuple[EventValue, ...]:
     """Return the values of `OUTCOME_NAMES`, as far as they are known."""
     usage = call.usage
-    revision, route, credential, upstream, finish_reason, replica = all_safe(
+    revision, route, credential, upstream, finish_reason, replica, service_tier = all_safe(
         call.policy_revision,
         call.route,
         call.credential,
         call.upstream,
         usage.finish_reason if usage else None,
         call.replica,
+        call.service_tier,
     )
     read, written, cached, cache_written, reasoning, audio_read, audio_written = tokens_of(usage) if usage else NO_USAGE
     request_bytes, response_bytes, rolled_up = counts(call.request_bytes, call.response_bytes, call.rolled_up)
@@ -272,6 +279,7 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
         call.parent_id,
         rolled_up,
         replica,
+        service_tier,
     )
 
 

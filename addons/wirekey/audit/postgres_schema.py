@@ -98,6 +98,7 @@ ALTER TABLE attempts ADD COLUMN IF NOT EXISTS adjusted text;
 ALTER TABLE attempts ADD COLUMN IF NOT EXISTS dropped text;
 """,
     "ALTER TABLE calls ADD COLUMN IF NOT EXISTS replica text",
+    "ALTER TABLE calls ADD COLUMN IF NOT EXISTS service_tier text",
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
 

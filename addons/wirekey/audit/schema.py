@@ -13,8 +13,8 @@ from wirekey.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 7
-OLDER_VERSIONS = (4, 5, 6)
+VERSION = 8
+OLDER_VERSIONS = (4, 5, 6, 7)
 """Versions of files that are updated when Wirekey starts."""
 INTERRUPTED = "%d calls were in progress when Wirekey last stopped. They are recorded as interrupted."
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}

@@ -1,4 +1,4 @@
-"""What the accounts of keys give to requests that leave a tier of service, or a place, to them.
+"""Keeps the default tiers of service, and default places, of the accounts of keys.
 
 A project of OpenAI may have a dearer tier as its default, and a workspace of Anthropic a dearer place. Only responses
 show it. Until every key of a pool has shown it, the dearest default counts.

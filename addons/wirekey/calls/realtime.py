@@ -34,6 +34,7 @@ from wirekey.calls.realtime_calls import (
 from wirekey.calls.state import CallState
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.metering.cost import cost_usd
+from wirekey.metering.modifiers import merged, tier_of
 from wirekey.operation import Facts, Operation, Usage
 from wirekey.providers import PROVIDERS
 from wirekey.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
@@ -359,6 +360,8 @@ class RealtimeSession:
         call.outcome, call.status = call.outcome or outcome, SWITCHING_PROTOCOLS
         name = call.upstream_provider or call.provider
         if call.usage and name:
+            asked = call.facts.modifiers if call.facts else ()
+            call.service_tier = tier_of(merged(asked, call.usage.modifiers)) or call.service_tier
             call.cost_usd = cost_usd(PROVIDERS[name], call.model, call.usage, call.facts)
         if state.hold:
             settle_hold(self.services.quotas, state)

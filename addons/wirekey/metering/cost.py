@@ -86,7 +86,7 @@ class Prices:
     factors: Mapping[str, float] = MappingProxyType({})
     """The operator's own factors, by the value of a modifier."""
     source: str = "list"
-    """Where the prices come from: `list`, or the operator's own entry."""
+    """`list`, or the operator's own entry, such as `prices.models[0]`."""
 
     def times(self, factor: float) -> Prices:
         """Return these prices with those of tokens multiplied."""

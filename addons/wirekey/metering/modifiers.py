@@ -1,4 +1,4 @@
-"""What a tier of service, a speed or a place does to the list price, and what the tools of a provider cost. Pure.
+"""Computes the factor of a tier of service, a speed or a place, and the fees of a provider's tools. Pure.
 
 `factor_of` is for a response, whose modifiers are known. `largest_factor` is for a request: the provider may serve it
 in any way that it allows.
@@ -96,10 +96,17 @@ def tier_of(modifiers: Modifiers) -> str | None:
 
     Those that change the price are joined by `+`. Without any, it is the tier that was named, or None.
     """
+    if not modifiers:
+        return None
     values = [(name, spelled(name, value)) for name, value in modifiers]
     found = "+".join(value for name, value in values if not is_ordinary(name, value))
     named = dict(values).get("service_tier")
     return (found or named or "")[:LONGEST_TIER] or None
+
+
+def named_modifiers(modifiers: Modifiers) -> list[str]:
+    """Return modifiers as `NAME=VALUE`, in their one spelling."""
+    return [f"{name}={spelled(name, value)}" for name, value in modifiers]
 
 
 def fees_of(price_list: str, used: ToolUses, asked: ToolUses, search_usd: float | None = None) -> float | None:

@@ -1,7 +1,7 @@
 """The reviewed table of what changes a list price: tiers of service, speeds, places, and tools with a fee.
 
 A row says which page it was read from, and when. A value that no row has for a model has no known price. Change a row
-only with the page at hand. `Row.exact` is False where the page gives a range: the row then has its upper end.
+only with the page at hand. `Factor.exact` is False where the page gives a range: the row then has its upper end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Row(NamedTuple):
+class Factor(NamedTuple):
     """The factor by which a modifier multiplies the token prices of some models."""
 
     price_list: str
@@ -52,31 +52,31 @@ NEW_CLAUDE = r"claude-(?:opus-(?:4-[6-9]|[5-9].*)|sonnet-(?:4-6|[5-9].*)|haiku-[
 FAST_BEDROCK = r"(?:regional\.)?(?:amazon\.nova-pro-.*|anthropic\.claude-3-5-haiku-.*|meta\.llama3-1-(?:70|405)b-.*)"
 
 ROWS = (
-    Row("openai", "service_tier", "flex", ANY, 0.5, OPENAI_PRICING),
-    Row("openai", "service_tier", "batch", ANY, 0.5, OPENAI_PRICING),
-    Row("openai", "service_tier", "priority", r"gpt-5\.5", 2.5, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", r"gpt-6\.1-sol|gpt-5\.6-(?:sol|terra|luna)", 2, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", r"gpt-5|gpt-5\.[124]|gpt-5\.4-mini", 2, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", "gpt-5-mini", 1.8, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", r"gpt-4\.1|gpt-4\.1-mini|o3", 1.75, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", r"gpt-4\.1-nano", 2, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", "gpt-4o", 1.7, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", "gpt-4o-2024-05-13", 1.75, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", "gpt-4o-mini", 5 / 3, OPENAI_FAST),
-    Row("openai", "service_tier", "priority", "o4-mini", 20 / 11, OPENAI_FAST),
-    Row("openai", "service_tier", "ultrafast", r"gpt-6-astra|gpt-6\.1-sol", 6, OPENAI_PRICING),
-    Row("anthropic", "service_tier", "batch", ANY, 0.5, CLAUDE_PRICING),
+    Factor("openai", "service_tier", "flex", ANY, 0.5, OPENAI_PRICING),
+    Factor("openai", "service_tier", "batch", ANY, 0.5, OPENAI_PRICING),
+    Factor("openai", "service_tier", "priority", r"gpt-5\.5", 2.5, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", r"gpt-6\.1-sol|gpt-5\.6-(?:sol|terra|luna)", 2, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", r"gpt-5|gpt-5\.[124]|gpt-5\.4-mini", 2, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", "gpt-5-mini", 1.8, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", r"gpt-4\.1|gpt-4\.1-mini|o3", 1.75, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", r"gpt-4\.1-nano", 2, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", "gpt-4o", 1.7, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", "gpt-4o-2024-05-13", 1.75, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", "gpt-4o-mini", 5 / 3, OPENAI_FAST),
+    Factor("openai", "service_tier", "priority", "o4-mini", 20 / 11, OPENAI_FAST),
+    Factor("openai", "service_tier", "ultrafast", r"gpt-6-astra|gpt-6\.1-sol", 6, OPENAI_PRICING),
+    Factor("anthropic", "service_tier", "batch", ANY, 0.5, CLAUDE_PRICING),
     # Tokens of this tier are bought beforehand, at prices of a contract. They use it up in proportion to list prices.
-    Row("anthropic", "service_tier", "priority", ANY, 1, CLAUDE_TIERS),
-    Row("anthropic", "speed", "fast", "claude-opus-4-[67]", 6, CLAUDE_FAST),
-    Row("anthropic", "speed", "fast", "claude-opus-4-8|claude-opus-5", 2, CLAUDE_FAST),
-    Row("anthropic", "inference_geo", "us", NEW_CLAUDE, 1.1, CLAUDE_PRICING),
-    Row("google", "service_tier", "flex", "gemini-.*", 0.5, GEMINI_TIERS),
-    Row("google", "service_tier", "priority", "gemini-.*", 2, GEMINI_TIERS, exact=False),
-    Row("google", "speed", "fast", "claude-fable-5-2", 2, CLAUDE_AT_GOOGLE),
-    Row("aws", "service_tier", "flex", ANY, 0.5, BEDROCK_PRICING),
-    Row("aws", "service_tier", "priority", ANY, 1.75, BEDROCK_PRICING, exact=False),
-    Row("aws", "latency", "optimized", FAST_BEDROCK, 1.25, BEDROCK_PRICING),
+    Factor("anthropic", "service_tier", "priority", ANY, 1, CLAUDE_TIERS),
+    Factor("anthropic", "speed", "fast", "claude-opus-4-[67]", 6, CLAUDE_FAST),
+    Factor("anthropic", "speed", "fast", "claude-opus-4-8|claude-opus-5", 2, CLAUDE_FAST),
+    Factor("anthropic", "inference_geo", "us", NEW_CLAUDE, 1.1, CLAUDE_PRICING),
+    Factor("google", "service_tier", "flex", "gemini-.*", 0.5, GEMINI_TIERS),
+    Factor("google", "service_tier", "priority", "gemini-.*", 2, GEMINI_TIERS, exact=False),
+    Factor("google", "speed", "fast", "claude-fable-5-2", 2, CLAUDE_AT_GOOGLE),
+    Factor("aws", "service_tier", "flex", ANY, 0.5, BEDROCK_PRICING),
+    Factor("aws", "service_tier", "priority", ANY, 1.75, BEDROCK_PRICING, exact=False),
+    Factor("aws", "latency", "optimized", FAST_BEDROCK, 1.25, BEDROCK_PRICING),
 )
 
 FEES = (

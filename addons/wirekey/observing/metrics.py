@@ -39,6 +39,8 @@ MAX_FAILURES = 200
 """Distinct (provider, operation, model sent, error) with labels of their own."""
 MAX_LOSSES = 500
 """Distinct (formats, kind, member) of losses of a translation with labels of their own."""
+MAX_TIERS = 30
+"""Distinct tiers of service with labels of their own."""
 MAX_NAME = 100
 
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
@@ -175,6 +177,13 @@ class CallMetrics:
             "Calls with tokens but unknown cost, because their model has no list price.",
             "provider",
         )
+        self.tiers = counter(
+            "wirekey_service_tier_calls_total",
+            "Calls that name a tier of service, or whose response does; other: any after the first "
+            f"{MAX_TIERS} of them.",
+            "provider",
+            "service_tier",
+        )
         self.agent_calls = counter("wirekey_agent_calls_total", "Calls that ended, by agent.", "agent", "outcome")
         self.agent_tokens = counter("wirekey_agent_tokens_total", "Tokens, by agent.", "agent", "gen_ai_token_type")
         self.agent_cost = counter("wirekey_agent_cost_usd_total", "List price of the calls in US dollars.", "agent")
@@ -203,6 +212,7 @@ class CallMetrics:
         self._series: dict[SeriesKey, Series] = {}
         self._other: dict[tuple[str | None, str], Series] = {}
         self._models: set[str | None] = {None}
+        self._tiers: set[str] = set()
         self._failed: dict[tuple[str, str, str, str], Distribution] = {}
         self._lost: dict[tuple[str, str, str], Count] = {}
         self._agents: dict[str, AgentSeries] = {}
@@ -224,6 +234,8 @@ class CallMetrics:
             self._child(self.attempts, provider, "").value += call.attempts
             for kind, field in call.losses:
                 self._loss(call.translation or "", kind, field).value += 1
+            if call.service_tier:
+                self._child(self.tiers, provider, self._tier(call.service_tier)).value += 1
             if call.operation and call.operation.kind is Kind.INFERENCE:
                 self._inferred(call, call.operation, agent)
         elif call.outcome is not Outcome.DECLINED and call.policy_result == "deny" and not call.intent_recorded:
@@ -236,6 +248,14 @@ class CallMetrics:
         if child is None:
             child = self._children[key] = counter.labels(*((provider, word) if word else (provider,)))
         return child
+
+    def _tier(self, tier: str) -> str:
+        """Return a tier as a label. Clients can invent them, so that only some are counted by name."""
+        if tier not in self._tiers:
+            if len(self._tiers) >= MAX_TIERS:
+                return OTHER
+            self._tiers.add(tier)
+        return safe(tier, MAX_NAME) or OTHER
 
     def _loss(self, formats: str, kind: str, field: str) -> Count:
         found = self._lost.get((formats, kind, field))

@@ -14,6 +14,7 @@ import msgspec
 
 from wirekey.audit.event import rfc3339
 from wirekey.call import legacy_values
+from wirekey.metering.modifiers import named_modifiers, tier_of
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.permissions import permissions_of
 from wirekey.providers.other_models import MOST_OTHER_MODELS
@@ -113,6 +114,18 @@ FIELDS = (
     ),
     InputField("max_tokens", "number", "the requested limit of output tokens"),
     InputField(
+        "service_tier",
+        "string",
+        "the requested tier of service and other modifiers of the price, joined by `+`: `priority`, `flex`, `fast`, "
+        "`fast+us`. OpenAI's `fast` is `priority`. Absent if the request names none",
+    ),
+    InputField(
+        "price_modifiers",
+        "array of strings",
+        "the same one by one, for decisions that another one cannot hide: `service_tier=priority`, `speed=fast`, "
+        "`inference_geo=us`, `latency=optimized`, `cache_ttl=1h`. Always present, possibly empty",
+    ),
+    InputField(
         "spend",
         "object",
         "what is spent of each quota that applies to the call, in US dollars: "
@@ -143,8 +156,11 @@ HEADER_FIELDS = frozenset(name.encode() for name in HEADERS)
 
 QUOTA_FIELDS = ("spend", "remaining")
 """The fields that the quotas add to the input."""
-NOT_RECORDED = ("backend", "tools", "other_models", "headers", "agent.permissions", *QUOTA_FIELDS)
-"""Fields that the audit event lacks. A replay goes without them or takes them from elsewhere."""
+NOT_RECORDED = (
+    *("backend", "tools", "other_models", "service_tier", "price_modifiers", "headers", "agent.permissions"),
+    *QUOTA_FIELDS,
+)
+"""Fields that the audit event lacks, or has of the response. A replay goes without them or takes them elsewhere."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -184,10 +200,12 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
         given["has_tools"] = facts.has_tools
         given["tool_count"] = facts.tool_count
         given["max_tokens"] = facts.max_tokens
+        given["service_tier"] = tier_of(facts.modifiers) if facts.modifiers else None
     if None in given.values():
         given = {name: value for name, value in given.items() if value is not None}
     given["tools"] = list(facts.tools) if facts else []
     given["other_models"] = list(facts.other_models) if facts else []
+    given["price_modifiers"] = named_modifiers(facts.modifiers) if facts else []
     given["agent"] = agent_group(given, permissions_of(agent))
     given["headers"] = seen_headers(headers)
     return given

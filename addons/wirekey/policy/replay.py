@@ -64,7 +64,8 @@ def recorded_input(event: RecordedEvent, permitted: Permissions) -> Input:
         given["upstream"] = str(given.get("path", "")).rpartition(":")[0]
     agent = event["agent_id"]
     permissions = permitted(str(agent)) if agent is not None else permissions_of(None)
-    return given | {"agent": agent_group(given, permissions), "tools": [], "other_models": [], "headers": {}}
+    lists: Input = {"tools": [], "other_models": [], "price_modifiers": [], "headers": {}}
+    return given | {"agent": agent_group(given, permissions)} | lists
 
 
 def read_backend(recorded: str) -> ModelName:

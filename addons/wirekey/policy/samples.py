@@ -29,6 +29,8 @@ _WHOLE = {
     "tool_count": 1,
     "tools": ["sample"],
     "other_models": ["sample"],
+    "service_tier": "sample",
+    "price_modifiers": ["service_tier=sample"],
     "max_tokens": 100,
     "headers": {"user-agent": "sample", "content-type": "application/json"},
 }
@@ -45,6 +47,7 @@ _LISTING = {
     "stream": False,
     "tools": [],
     "other_models": [],
+    "price_modifiers": [],
     "headers": {},
 }
 _GEMINI = {

@@ -45,7 +45,7 @@ def header_modifiers(names: Mapping[str, str], headers: Mapping[str, str]) -> Mo
 
 
 def with_modifiers(modifiers: Modifiers, more: Modifiers) -> Modifiers:
-    """Return modifiers with more of them. Where both have one, those of the request's body stay."""
+    """Return modifiers with more of them. If both have one, that of the request's body stays."""
     return tuple((dict(more) | dict(modifiers)).items()) if more else modifiers
 
 
@@ -66,7 +66,7 @@ def typed_tools(
 
 
 def most_uses(limits: Iterable[int | None]) -> int | None:
-    """Return the smallest of several limits of uses; None if there is none that counts."""
+    """Return the smallest of several limits of uses; None without a limit."""
     return min((limit for limit in limits if limit is not None and limit >= 0), default=None)
 
 

@@ -16,6 +16,7 @@ from wirekey_simulator.openai.parameters import (
     optional,
     required,
     streams_with_usage,
+    tier_of,
 )
 from wirekey_simulator.openai.storage import found, keep, page
 from wirekey_simulator.state import CREATED
@@ -48,7 +49,12 @@ def create(call: OpenAICall) -> SimulatedResponse:
     """Return a chat completion, whole or streamed."""
     body = call.request.json()
     stream, with_usage = streams_with_usage(body)
-    facts = {"id": call.state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
+    facts = {
+        "id": call.state.new_id("chatcmpl-"),
+        "created": CREATED,
+        "model": model(body),
+        "service_tier": tier_of(body),
+    }
     for index, given in enumerate(required(body, "messages", list)):
         required(checked(given, f"messages[{index}]", dict), "role", str)
     most = optional(body, "max_completion_tokens", int) or optional(body, "max_tokens", int)
@@ -72,7 +78,6 @@ def create(call: OpenAICall) -> SimulatedResponse:
         "object": "chat.completion",
         "choices": [{"index": index, **choice} for index in range(choices)],
         "usage": usage,
-        "service_tier": "default",
         "system_fingerprint": "fp_simulator",
     }
     if optional(body, "store", bool):
@@ -119,7 +124,7 @@ def _events(
     finish: str,
     choices: int,
 ) -> Iterator[bytes]:
-    more: Json = {"service_tier": "default", "system_fingerprint": "fp_simulator"}
+    more: Json = {"system_fingerprint": "fp_simulator"}
     if usage is not None:
         more["usage"] = None
 

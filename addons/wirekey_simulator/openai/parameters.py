@@ -21,6 +21,12 @@ WORDS: dict[type, str] = {
 }
 
 
+def tier_of(body: Json) -> str:
+    """Return the tier that serves a request: the one that it asks for, in the spelling of responses."""
+    asked = optional(body, "service_tier", str) or "auto"
+    return {"auto": "default", "fast": "priority"}.get(asked, asked)
+
+
 def model(body: Json) -> str:
     """Return the model. Raises BadRequest if it is missing."""
     if not body.get("model"):

@@ -9,7 +9,7 @@ from wirekey_simulator import session, text
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, encode, json_response, sse, sse_response
 from wirekey_simulator.members import child
 from wirekey_simulator.openai.chat_rules import REASONING
-from wirekey_simulator.openai.parameters import model, objects, optional, required
+from wirekey_simulator.openai.parameters import model, objects, optional, required, tier_of
 from wirekey_simulator.openai.responses_rules import check_responses
 from wirekey_simulator.openai.storage import found, keep, page
 from wirekey_simulator.signatures import signature
@@ -122,6 +122,7 @@ def unfinished(body: Json, state: State) -> Json:
         "store": body.get("store") is not False,
         "tools": objects(body, "tools"),
         "usage": None,
+        "service_tier": tier_of(body),
     }
     given = required(body, "input", str, list)
     optional(body, "max_output_tokens", int)

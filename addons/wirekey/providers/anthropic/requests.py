@@ -57,6 +57,7 @@ KEYS = OTHER_MODEL_KEYS | {
     "inference_geo",
 }
 
+MOST_MODIFIERS = 16
 MODIFIERS = ("service_tier", "speed", "inference_geo")
 PAID_TOOLS = {"web_search_": "web_search"}
 """Beginning of a tool's type → the name of the fee for each use."""
@@ -247,6 +248,8 @@ def read_batch(body: JsonObject) -> Facts:
         has_system = has_system or bool(facts.has_system)
         max_tokens = max((limit for limit in (max_tokens, facts.max_tokens) if limit is not None), default=None)
         modifiers.update(dict.fromkeys(facts.modifiers))
+        if len(modifiers) > MOST_MODIFIERS:
+            raise malformed(f"its requests name more than {MOST_MODIFIERS} tiers, speeds and places")
         paid += facts.paid_tools
         named.update(dict.fromkeys(offered.named))
         if len(named) > NAMES_LIMIT:

@@ -40,7 +40,7 @@ PAID_ITEMS = {
 }
 """Type of an item of the output → the tool, each use of which costs a fee."""
 FREE_ACTIONS = ("open_page", "find", "find_in_page")
-"""What a web search does beside searching."""
+"""Actions of a web search that cost no fee."""
 _ABSENT = msgspec.Raw(b"null")
 
 CHUNKED = ("chat.completions", "completions")

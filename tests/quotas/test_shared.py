@@ -287,20 +287,20 @@ async def sent_before_a_refusal(replica, *, settled: bool) -> int:
 
 
 async def test_a_process_that_ends_is_counted_no_longer_and_one_that_dies_expires(fleet, monkeypatch):
-    monkeypatch.setattr(enforcement, "LEASE", 60.0)
+    monkeypatch.setattr(enforcement, "COUNTED_FOR", 60.0)
     first, second, third = await fleet(replicas=3)
     for replica in (third, second, first):
         await replica.service.count_processes()
-    assert first.service._processes.known == 3
+    assert first.service._totals.processes.known == 3
     await second.service.finish()
     await first.service.count_processes()
-    assert first.service._processes.known == 2
-    monkeypatch.setattr(enforcement, "LEASE", 0.05)
+    assert first.service._totals.processes.known == 2
+    monkeypatch.setattr(enforcement, "COUNTED_FOR", 0.05)
     await third.service.count_processes()
-    monkeypatch.setattr(enforcement, "LEASE", 60.0)
+    monkeypatch.setattr(enforcement, "COUNTED_FOR", 60.0)
     await asyncio.sleep(0.1)
     await first.service.count_processes()
-    assert first.service._processes.known == 1
+    assert first.service._totals.processes.known == 1
 
 
 async def test_what_is_spent_while_the_server_is_away_is_added_when_it_is_back(tmp_path):

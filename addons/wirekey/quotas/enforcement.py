@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.quotas.limits import budget_limits, rate_limits
 from wirekey.quotas.refusals import over_budget, over_rate, unavailable, unpriced
-from wirekey.quotas.shares import ProcessCount
+from wirekey.quotas.restoring import LEASE, PERIOD_MARGIN
 from wirekey.quotas.subjects import QuotaSubjects
 from wirekey.quotas.totals import SharedTotals
 from wirekey.quotas.usage import UsageView
@@ -29,16 +29,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEASE = 60.0
-"""Seconds for which a reservation stays without being renewed: until those of a process that died return."""
-SETTLED_EVERY = 1.0
-"""Seconds after which amounts that the shared state did not take are sent again."""
-RENEWED_EVERY = 20
-"""Reservations are renewed each time after so many of these seconds."""
-OPENING_TRIES = 10
+WATCHED_EVERY = 0.25
+"""Seconds after which it is checked again that the shared state has lost no budgets."""
+SETTLED_EVERY = 4
+"""Amounts that the shared state did not take are sent again, and the processes are counted, each so many times."""
+RENEWED_EVERY = 80
+"""Reservations are renewed each so many times."""
+COUNTED_FOR = 10.0
+"""Seconds for which a process is counted that no longer responds."""
 MOST_WARNED = 10_000
-PERIOD_MARGIN = 86400.0
-"""Seconds after the end of its period for which a total is kept, for calls that end later."""
 
 
 class QuotaEnforcer:
@@ -67,7 +66,7 @@ class QuotaEnforcer:
         """The holds with reservations, which have to be renewed if other processes share the state."""
         self._local = MemoryState(steady)
         """Enforces this process's share of the limits while the shared state does not respond."""
-        self._processes = ProcessCount()
+        self._totals.restoring.held = self._held
         self._tasks: set[asyncio.Task[None]] = set()
         self._subjects = QuotaSubjects()
         self._warned: dict[str, float] = {}
@@ -119,7 +118,7 @@ class QuotaEnforcer:
             if self._refuses(is_budget=any(limit.period for limit in limits)):
                 raise unavailable() from error
             state = self._local
-            limits = tuple(budget_limits(hold.quotas, hold.use, now, processes=self._processes.known))
+            limits = tuple(budget_limits(hold.quotas, hold.use, now, processes=self._totals.processes.known))
             found = await self._reserve_in(state, hold.id, limits, now)
         self.view.note_budgets(limits, found.levels)
         if found.exhausted:
@@ -132,18 +131,8 @@ class QuotaEnforcer:
         self, state: SharedState, reservation: str, limits: Sequence[BudgetLimit], now: float
     ) -> Reserved:
         budgets = [limit.budget for limit in limits]
-        for _ in range(OPENING_TRIES):
-            found = await state.reserve(reservation, budgets, LEASE)
-            if not found.unopened:
-                break
-            for index in found.unopened:
-                await self._totals.open(state, limits[index].budget.key, kept_for(limits[index], now))
-        else:
-            raise SharedStateUnavailableError("a total cannot be set")
-        for limit, level in () if state.is_local else zip(limits, found.levels, strict=True):
-            if limit.period:
-                await self._totals.check(state, limit.budget.key, level.spent, kept_for(limit, now))
-        return found
+        ttls = [kept_for(limit, now) for limit in limits]
+        return await self._totals.reserve(state, reservation, budgets, LEASE, ttls)
 
     def _refuses(self, *, is_budget: bool) -> bool:
         """Return whether calls are refused while the shared state does not respond."""
@@ -162,7 +151,7 @@ class QuotaEnforcer:
                 raise unavailable() from error
             state = self._local
             requests = int(hold.number == 1)
-            limits = tuple(rate_limits(hold.quotas, hold.use.tokens, requests, processes=self._processes.known))
+            limits = tuple(rate_limits(hold.quotas, hold.use.tokens, requests, processes=self._totals.processes.known))
             taken = await state.take([limit.rate for limit in limits])
         self.view.note_rates(limits, taken.levels)
         if not taken.allowed:
@@ -197,6 +186,8 @@ class QuotaEnforcer:
                 amounts[key] = used.cost
                 if self.ledger:
                     self.ledger.add(key, used.cost, limit.period.end)
+        if hold.reserved_in and not self._state().is_local:
+            self._totals.note_unsettled(hold.id, amounts)
         self.view.note_settled(hold.budgets, amounts)
         self._warn(hold.budgets)
         self._open.pop(hold.id, None)
@@ -251,20 +242,29 @@ class QuotaEnforcer:
     # Between calls.
 
     async def maintain(self) -> None:
-        """Renew the reservations of calls under way, again and again, until it is cancelled."""
-        for tick in count(1):
-            await asyncio.sleep(SETTLED_EVERY)
-            await self._totals.settle_rest(self._state())
-            if tick % RENEWED_EVERY == 1:
+        """Watch the budgets and renew the reservations of calls under way, again and again, until it is cancelled."""
+        for tick in count():
+            await self._totals.restoring.watch(self._state())
+            if tick % SETTLED_EVERY == 0:
+                await self._totals.settle_rest(self._state())
                 await self.count_processes()
-            if tick % RENEWED_EVERY == 0:
+            if tick % RENEWED_EVERY == RENEWED_EVERY - 1:
                 await self.renew()
                 if self.ledger:
                     self.ledger.forget_ended()
+            await asyncio.sleep(WATCHED_EVERY)
+
+    def _held(self) -> dict[str, dict[str, int]]:
+        """Return the amounts of each reservation of a call under way that other processes have to know of."""
+        return {
+            hold.id: {limit.budget.key: limit.budget.amount for limit in hold.budgets}
+            for hold in self._open.values()
+            if hold.reserved_in and hold.reserved_in is not self._local
+        }
 
     async def count_processes(self) -> None:
         """Learn how many processes share the state, and be one of them."""
-        await self._processes.update(self._state(), LEASE)
+        await self._totals.processes.update(self._state(), COUNTED_FOR)
 
     async def renew(self) -> None:
         """Renew the reservations of calls under way."""
@@ -280,8 +280,9 @@ class QuotaEnforcer:
         """Wait until all calls that have ended are settled."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._totals.restoring.finish()
         await self._totals.settle_rest(self._state())
-        await self._processes.leave(self._state())
+        await self._totals.processes.leave(self._state())
 
     def restore(self, quotas: Sequence[Quota]) -> None:
         """Note what was spent before a start, so that it is shown before the first call."""
@@ -318,5 +319,6 @@ class QuotaEnforcer:
 
 def kept_for(limit: BudgetLimit, now: float) -> float:
     """Return the seconds for which a total is kept: until its period ends, and for calls that end later."""
-    assert limit.period
+    if limit.period is None:
+        return PERIOD_MARGIN
     return limit.period.end - now + PERIOD_MARGIN

@@ -17,9 +17,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from wirekey.errors import UserError
+from wirekey.shared_state import SeenTotal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,12 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (key TEXT PRIMARY KEY, amount INTEGER NOT NULL, ends REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS opened (at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS seen (
+    key TEXT PRIMARY KEY, amount INTEGER NOT NULL, epoch TEXT NOT NULL, ends REAL NOT NULL
+);
 """
 ADD = "INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET amount = amount + excluded.amount"
+SEE = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)"
 
 
 class LedgerError(UserError):
@@ -48,6 +53,14 @@ class LedgerError(UserError):
 class Spent(NamedTuple):
     """The total of a budget, in billionths of a dollar, and when its period ends, in Unix seconds."""
 
+    amount: int
+    ends: float
+
+
+class Change(NamedTuple):
+    """An amount that is added to a total, and when its period ends."""
+
+    key: str
     amount: int
     ends: float
 
@@ -69,8 +82,9 @@ class Ledger:
         self._offset = clock() - steady()
         self._totals: dict[str, Spent] = {}
         """The totals when the file was opened, and what this process has added since."""
-        self._changes: queue.SimpleQueue[tuple[str, int, float] | None] = queue.SimpleQueue()
+        self._changes: queue.SimpleQueue[Change | dict[str, tuple[int, str, float]] | None] = queue.SimpleQueue()
         self._unwritten: dict[str, Spent] = {}
+        self._unwritten_seen: dict[str, tuple[int, str, float]] = {}
         self._failed = False
         try:
             self._database = opened(path)
@@ -79,6 +93,8 @@ class Ledger:
             """Identifies the state folder among those that share budgets."""
             self._prune()
             self._totals.update(rows_of(self._database))
+            self.seen = seen_in(self._database, self._clock(), self._steady())
+            """The totals of all machines that were last seen in the shared state, when the file was opened."""
         except (sqlite3.Error, OSError) as error:
             raise unusable(path, error) from error
         self._thread = threading.Thread(target=self._run, name="wirekey-quotas", daemon=True)
@@ -100,12 +116,28 @@ class Ledger:
             found = database.execute("SELECT amount FROM spent WHERE key = ?", (key,)).fetchone()
         return (found[0] if found else 0) + self._unwritten.get(key, Spent(0, 0.0)).amount
 
+    def read_all(self) -> dict[str, Spent]:
+        """Return what all processes of the machine have written. Blocks: run it in a thread."""
+        with contextlib.closing(opened(self.path)) as database:
+            return rows_of(database)
+
+    def now(self) -> float:
+        """Return the time in Unix seconds."""
+        return self._clock()
+
+    def note_seen(self, keys: Iterable[str], seen: Mapping[str, SeenTotal]) -> None:
+        """Keep totals of all machines, as the shared state has returned them, to restore them if it loses them."""
+        offset = self._clock() - self._steady()
+        found = {key: (seen[key].amount, seen[key].epoch, seen[key].expires + offset) for key in keys if key in seen}
+        if found:
+            self._changes.put(found)
+
     def add(self, key: str, amount: int, ends: float) -> None:
         """Add to a total. `ends`: when its period ends, in Unix seconds. It is written later, by the thread."""
         if not amount:
             return
         self._totals[key] = Spent(self.spent(key) + amount, ends)
-        self._changes.put((key, amount, ends))
+        self._changes.put(Change(key, amount, ends))
 
     def forget_ended(self) -> None:
         """Release the totals of periods that have ended."""
@@ -122,7 +154,7 @@ class Ledger:
     def _run(self) -> None:
         closing = False
         while not closing:
-            closing = self._gather(RETRY if self._unwritten else None)
+            closing = self._gather(RETRY if self._unwritten or self._unwritten_seen else None)
             self._write()
         self._database.close()
 
@@ -132,9 +164,11 @@ class Ledger:
             change = self._changes.get(timeout=patience)
             deadline = time.monotonic() + GATHERING
             while change is not None:
-                key, amount, ends = change
-                before = self._unwritten.get(key)
-                self._unwritten[key] = Spent(amount + (before.amount if before else 0), ends)
+                if isinstance(change, dict):
+                    self._unwritten_seen |= change
+                else:
+                    before = self._unwritten.get(change.key)
+                    self._unwritten[change.key] = Spent(change.amount + (before.amount if before else 0), change.ends)
                 change = self._changes.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             return False
@@ -142,11 +176,13 @@ class Ledger:
 
     def _write(self) -> None:
         rows = [(key, total.amount, total.ends) for key, total in self._unwritten.items()]
-        if not rows:
+        seen = [(key, *total) for key, total in self._unwritten_seen.items()]
+        if not (rows or seen):
             return
         try:
             with transaction(self._database):
                 self._database.executemany(ADD, rows)
+                self._database.executemany(SEE, seen)
         except sqlite3.Error as error:
             if not self._failed:
                 logger.error("%s: what is spent cannot be written: %s. It is tried again.", self.path, error)  # noqa: TRY400  # no traceback
@@ -156,6 +192,7 @@ class Ledger:
             logger.warning("%s can be written again.", self.path)
         self._failed = False
         self._unwritten.clear()
+        self._unwritten_seen.clear()
 
     def _prune(self) -> None:
         """Remove totals that had ended already when the file was opened before: the clock may be wrong this time."""
@@ -163,7 +200,8 @@ class Ledger:
         with transaction(self._database):
             (before,) = self._database.execute("SELECT max(at) FROM opened").fetchone()
             if before is not None:
-                self._database.execute("DELETE FROM spent WHERE ends < ?", (min(now, before) - KEPT,))
+                for table in ("spent", "seen"):
+                    self._database.execute(f"DELETE FROM {table} WHERE ends < ?", (min(now, before) - KEPT,))  # noqa: S608  # fixed names
             self._database.execute("DELETE FROM opened")
             self._database.execute("INSERT INTO opened VALUES (?)", (now,))
 
@@ -202,6 +240,12 @@ def identity_of(database: sqlite3.Connection) -> str:
 def rows_of(database: sqlite3.Connection) -> dict[str, Spent]:
     """Return all totals, by key."""
     return {key: Spent(amount, ends) for key, amount, ends in database.execute("SELECT key, amount, ends FROM spent")}
+
+
+def seen_in(database: sqlite3.Connection, now: float, steady: float) -> dict[str, SeenTotal]:
+    """Return the totals that were seen last. `now` and `steady`: the time in Unix seconds and in those of a run."""
+    rows = database.execute("SELECT key, amount, epoch, ends FROM seen")
+    return {key: SeenTotal(amount, epoch, ends - now + steady) for key, amount, epoch, ends in rows}
 
 
 def unusable(path: Path, error: Exception) -> LedgerError:

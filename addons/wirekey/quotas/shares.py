@@ -7,6 +7,7 @@ these reservations is the number of processes. That of a process that died retur
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from wirekey.shared_state import Budget, SharedStateUnavailableError
@@ -14,6 +15,8 @@ from wirekey.shared_state import Budget, SharedStateUnavailableError
 if TYPE_CHECKING:
     from wirekey.shared_state import SharedState
 
+KEPT = 3.0
+"""Seconds in which each process that is alive is counted again."""
 UNIT = Budget("processes", 1, 2**31, counts_total=False)
 
 
@@ -22,24 +25,30 @@ class ProcessCount:
 
     def __init__(self) -> None:
         self.known = 1
-        self._id = f"process:{os.urandom(8).hex()}"
+        self.id = f"process:{os.urandom(8).hex()}"
+        self._kept_until = 0.0
+
+    def keep(self) -> None:
+        """Forget no process for a while, as the state has lost its data, and some may not be counted again yet."""
+        self._kept_until = time.monotonic() + KEPT
 
     async def update(self, state: SharedState, seconds: float) -> None:
         """Count this process for so many seconds, and learn of the others. Without the state, nothing changes."""
         if state.is_local:
             return
         try:
-            found = await state.reserve(self._id, [UNIT], seconds)
+            found = await state.reserve(self.id, [UNIT], seconds)
         except SharedStateUnavailableError:
             return
-        self.known = max(1, found.levels[0].reserved)
+        least = self.known if time.monotonic() < self._kept_until else 1
+        self.known = max(least, found.levels[0].reserved)
 
     async def leave(self, state: SharedState) -> None:
         """Count this process no longer."""
         if state.is_local:
             return
         try:
-            await state.settle(self._id, {})
+            await state.settle(self.id, {})
         except SharedStateUnavailableError:
             return
-        self._id = f"process:{os.urandom(8).hex()}"
+        self.id = f"process:{os.urandom(8).hex()}"

@@ -50,6 +50,7 @@ class MemoryState:
     """
 
     is_local = True
+    losses = None
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

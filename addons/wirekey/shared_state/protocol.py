@@ -13,6 +13,10 @@ class SharedStateUnavailableError(Exception):
     """The shared state did not respond in time. The caller decides whether to refuse or to decide alone."""
 
 
+class BudgetsLostError(SharedStateUnavailableError):
+    """The shared state has lost budgets. They have to be restored before anything else is reserved or settled."""
+
+
 class Rate(NamedTuple):
     """An amount to take from a token bucket of `limit` units per `period` seconds.
 
@@ -81,6 +85,74 @@ class Reserved:
         return not (self.exhausted or self.unopened)
 
 
+class KnownTotal(NamedTuple):
+    """The total of a budget as one process knows it: the largest amount that it has seen, and what its ledger has."""
+
+    key: str
+    seen: int
+    part: int
+    ttl: float
+
+
+class SeenTotal(NamedTuple):
+    """A total as it was last seen, in which epoch, and when it expires: in the seconds of the steady clock."""
+
+    amount: int
+    epoch: str
+    expires: float
+
+
+class Known(NamedTuple):
+    """All that a process adds to budgets that are being restored.
+
+    `process` and `processes`: its name, and how many it knows of. `held`: the amounts of each of its reservations.
+    """
+
+    process: str
+    processes: int
+    ledger: str
+    parts: Mapping[str, tuple[int, float]]
+    """By key, what its ledger has, and for how many seconds that is kept."""
+    held: Mapping[str, Mapping[str, int]]
+    lease: float
+
+
+class Losses(Protocol):
+    """Notices that the shared state has lost budgets, and restores them. It remembers the totals that it returned."""
+
+    @property
+    def epoch(self) -> str:
+        """The epoch in which this process has added what it knows. Empty before the first one."""
+        ...
+
+    @property
+    def seen(self) -> Mapping[str, SeenTotal]:
+        """The totals that were last seen, by key."""
+        ...
+
+    def amount(self, key: str) -> int:
+        """Return a total that was seen and has not expired, otherwise 0."""
+        ...
+
+    def remember(self, totals: Mapping[str, SeenTotal]) -> None:
+        """Add totals that were seen before a start."""
+        ...
+
+    async def restore(self, known: Callable[[], Known]) -> None:
+        """Add what this process knows to the budgets, and wait until the other processes have done so, too.
+
+        Raises SharedStateUnavailableError.
+        """
+        ...
+
+    async def watch(self) -> tuple[str, ...]:
+        """Read the totals that have changed since. Return their keys. Raises SharedStateUnavailableError.
+
+        Raises BudgetsLostError if the budgets have to be restored.
+        """
+        ...
+
+
 class SharedState(Protocol):
     """The state that several processes share.
 
@@ -91,6 +163,11 @@ class SharedState(Protocol):
     @property
     def is_local(self) -> bool:
         """Whether only this process uses the state, so that it need not be told what this process knows."""
+        ...
+
+    @property
+    def losses(self) -> Losses | None:
+        """Notices lost budgets. None if the state loses none while processes use it."""
         ...
 
     # Values that expire.

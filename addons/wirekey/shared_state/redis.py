@@ -11,9 +11,10 @@ import contextlib
 import hashlib
 import itertools
 import os
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from wirekey.shared_state import redis_loss_scripts as loss_scripts
 from wirekey.shared_state import redis_replies as replies
 from wirekey.shared_state import redis_scripts as scripts
 from wirekey.shared_state.breaker import REST
@@ -28,6 +29,7 @@ from wirekey.shared_state.redis_client import (
     place_of,
 )
 from wirekey.shared_state.redis_connection import Command
+from wirekey.shared_state.redis_losses import CHANGED, GUARD, RedisLosses
 from wirekey.shared_state.redis_replies import MICROSECONDS
 from wirekey.shared_state.redis_transport import Transport
 
@@ -56,6 +58,7 @@ PRELOADED = (
     scripts.RENEW,
     scripts.SETTLE,
     scripts.LEVELS,
+    loss_scripts.WATCH,
 )
 """The scripts that are loaded before calls use a connection. Any other is loaded when it is first used."""
 
@@ -76,6 +79,7 @@ class RedisState:
         """Clients of which any one receives the messages of all processes."""
         self._transport = Transport(connector_of(client, url.reveal()), place_of(url.reveal()), PRELOADED)
         self._time_limit = time_limit
+        self.losses = RedisLosses(partial(self._script, limit=BUDGET_LIMIT))
         self._sender = os.urandom(8)
         self._receivers = Receivers()
         self._listening: asyncio.Task[None] | None = None
@@ -150,14 +154,18 @@ class RedisState:
     async def reserve(self, reservation: str, budgets: Sequence[Budget], ttl: float) -> Reserved:
         """Reserve all amounts under the id `reservation` if each fits, otherwise none of them."""
         held = f"reservation:{reservation}"
-        keys = [held, *(f"budget:{budget.key}" for budget in budgets)]
-        arguments: list[Any] = [reservation, milliseconds(ttl)]
-        # Without budgets, the script ends the reservation that a call no longer waits for.
-        undo = script_words(scripts.RESERVE, [held], arguments)
+        keys = [held, GUARD, *(f"budget:{budget.key}" for budget in budgets)]
+        arguments: list[Any] = [reservation, milliseconds(ttl), *self.losses.guard]
+        # Without budgets, the script ends the reservation that a call no longer waits for, also after a loss.
+        undo = script_words(scripts.RESERVE, [held, GUARD], [*arguments[:2], "", 0])
         for budget in budgets:
             arguments += [budget.amount, budget.limit, int(budget.counts_total)]
         read = replies.reserved(budgets)
-        return await self._script(scripts.RESERVE, keys, arguments, read, limit=BUDGET_LIMIT, undo=undo)
+        found = await self._script(scripts.RESERVE, keys, arguments, read, limit=BUDGET_LIMIT, undo=undo)
+        if found is None:
+            raise self.losses.lost()
+        self.losses.note_reserved(budgets, found)
+        return found
 
     async def renew(self, reservation: str, ttl: float) -> bool:
         """Keep a reservation for `ttl` seconds from now. Return False if it has ended."""
@@ -166,14 +174,29 @@ class RedisState:
 
     async def settle(self, reservation: str, used: Mapping[str, int]) -> None:
         """End a reservation and add what was used to the totals, by key."""
-        keys = [f"reservation:{reservation}", f"settled:{reservation}", *(f"budget:{key}" for key in used)]
-        arguments = [reservation, milliseconds(SETTLED_FOR), *used.values()]
-        await self._script(scripts.SETTLE, keys, arguments, replies.flag, limit=BUDGET_LIMIT)
+        state, totals = await self._settle(reservation, used, is_known=not self.losses.epoch)
+        if state == b"unopened":
+            # The clock of the server was set, or it had no room: what was seen is not lost.
+            for key in used:
+                if amount := self.losses.amount(key):
+                    await self.open_total(key, amount, self.losses.ttl(key))
+            state, totals = await self._settle(reservation, used, is_known=True)
+        if state == b"lost":
+            raise self.losses.lost()
+        if state == b"ok":
+            self.losses.note_settled(used, totals)
+
+    async def _settle(self, reservation: str, used: Mapping[str, int], *, is_known: bool) -> tuple[bytes, list[bytes]]:
+        keys = [f"reservation:{reservation}", f"settled:{reservation}", GUARD, CHANGED]
+        keys += [f"budget:{key}" for key in used]
+        arguments = [reservation, milliseconds(SETTLED_FOR), *self.losses.guard, int(is_known), *used.values()]
+        return await self._script(scripts.SETTLE, keys, arguments, replies.settled(used), limit=BUDGET_LIMIT)
 
     async def open_total(self, key: str, spent: int, ttl: float) -> bool:
         """Set the total of a budget that has none, for `ttl` seconds. Return False if it has one."""
-        words = "SET", f"{PREFIX}budget:{key}:total", spent, "PX", milliseconds(ttl), "NX"
-        return await self._ask(replies.is_set, *words, limit=BUDGET_LIMIT)
+        keys = [f"budget:{key}:total", f"budget:{key}:restored"]
+        arguments = [spent, milliseconds(ttl), self.losses.epoch]
+        return await self._script(loss_scripts.OPEN, keys, arguments, replies.flag, limit=BUDGET_LIMIT)
 
     async def levels(self, keys: Sequence[str]) -> tuple[BudgetLevel | None, ...]:
         """Return the level of each budget, or None where the total is not known."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from itertools import batched
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wirekey.shared_state.buckets import burst_of, interval_of
 from wirekey.shared_state.protocol import BudgetLevel, RateLevel, Reserved, Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Sized
 
     from wirekey.shared_state.protocol import Budget, Rate
 
 MICROSECONDS = 1_000_000
 STATES = (b"ok", b"exhausted", b"unopened")
+LOST = [b"lost"]
+SETTLED = (b"ok", b"before", b"lost", b"unopened")
 
 
 class MalformedReplyError(Exception):
@@ -94,10 +97,12 @@ def taken(rates: Sequence[Rate]) -> Callable[[Any], Taken]:
     return read
 
 
-def reserved(budgets: Sequence[Budget]) -> Callable[[Any], Reserved]:
-    """Return a function that reads what the script RESERVE returns for these budgets."""
+def reserved(budgets: Sequence[Budget]) -> Callable[[Any], Reserved | None]:
+    """Return a function that reads what the script RESERVE returns for these budgets: None if budgets were lost."""
 
-    def read(reply: Any) -> Reserved:
+    def read(reply: Any) -> Reserved | None:
+        if reply == LOST:
+            return None
         found = items(reply, 3 * len(budgets))
         states = found[::3]
         if any(type(state) is not bytes or state not in STATES for state in states):
@@ -111,6 +116,53 @@ def reserved(budgets: Sequence[Budget]) -> Callable[[Any], Reserved]:
         return Reserved(tuple(levels), exhausted, unopened)
 
     return read
+
+
+def settled(used: Sized) -> Callable[[Any], tuple[bytes, list[bytes]]]:
+    """Return a function that reads what the script SETTLE returns: what happened, the number of changes, the totals."""
+
+    def read(reply: Any) -> tuple[bytes, list[bytes]]:
+        if type(reply) is not list or not reply or text(reply[0]) not in SETTLED:
+            raise MalformedReplyError
+        numbers = items(reply[1:], 1 + len(used) if reply[0] == b"ok" else 0)
+        return reply[0], [each for each in numbers if each == b"" or number(each) >= 0]
+
+    return read
+
+
+def epoch(reply: Any) -> str:
+    """Return the epoch that the script BEGIN returns."""
+    name, is_complete = items(reply, 2)
+    flag(is_complete)
+    number(text(name).partition(b":")[0])
+    return text(name).decode(errors="replace")
+
+
+class Watched(NamedTuple):
+    """A total that has changed: its key, the number of the change, the amount if it is known, and its milliseconds."""
+
+    key: str
+    change: int
+    amount: int | None
+    lasts: int
+
+
+def watched(reply: Any) -> tuple[int, list[Watched]] | None:
+    """Return the number of changes and the totals that the script WATCH returns; None if budgets were lost."""
+    if reply == LOST:
+        return None
+    if type(reply) is not list or len(reply) % 4 != 1:
+        raise MalformedReplyError
+    totals = [
+        Watched(
+            text(name).decode(errors="replace").partition("budget:")[2],
+            number(change),
+            None if amount == b"" else number(amount),
+            number(lasts),
+        )
+        for name, change, amount, lasts in batched(reply[1:], 4)
+    ]
+    return number(reply[0]), totals
 
 
 def levels(keys: Sequence[str]) -> Callable[[Any], tuple[BudgetLevel | None, ...]]:

@@ -3,6 +3,8 @@
 The keys of one installation share a hash tag, so that all of them are in one slot of a cluster.
 """
 
+from wirekey.shared_state.redis_loss_scripts import GUARD
+
 ADD = """
 local found = redis.call('GET', KEYS[1])
 if not found then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
@@ -91,40 +93,65 @@ end
 local function keep(key, ttl)
     if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, string.format('%.0f', ttl)) end
 end
+local function hold(held, reservation, key, amount, ttl)
+    redis.call('ZADD', key .. ':ends', now + ttl, reservation)
+    redis.call('HSET', key .. ':amounts', reservation, amount)
+    redis.call('HINCRBY', key .. ':amounts', '', amount)
+    redis.call('SADD', held, key)
+    keep(key .. ':ends', ttl + 60000)
+    keep(key .. ':amounts', ttl + 60000)
+    keep(held, ttl + 60000)
+end
 """
+    + GUARD
 )
 
-# Further keys are the budgets. Further arguments: the time to live; for each budget its amount, its limit, and 1 if its
-# total must be known. Returns for each budget 'ok', 'exhausted' or 'unopened', what is spent and what is reserved.
+# KEYS[2] is the guard, further keys are the budgets. Further arguments: the time to live, the epoch and the number of
+# changes that the caller knows; for each budget its amount, its limit, and 1 if its total must be known. Returns for
+# each budget 'ok', 'exhausted' or 'unopened', what is spent and what is reserved; only 'lost' after a loss.
 RESERVE = (
     BUDGETS
     + """
+if is_lost(KEYS[2], ARGV[3], ARGV[4]) then return {'lost'} end
 finish(KEYS[1], ARGV[1])
 local ttl, result, allowed = tonumber(ARGV[2]), {}, true
-for index = 2, #KEYS do
+for index = 3, #KEYS do
     local spent, reserved = level(KEYS[index])
-    local at, state = 3 * (index - 1), 'ok'
+    local at, to, state = 3 * index - 4, 3 * index - 8, 'ok'
     if ARGV[at + 2] == '1' and not spent then
         state = 'unopened'
     elseif tonumber(spent or 0) + tonumber(reserved) + tonumber(ARGV[at]) > tonumber(ARGV[at + 1]) then
         state = 'exhausted'
     end
     allowed = allowed and state == 'ok'
-    result[at - 2], result[at - 1], result[at] = state, spent or '0', reserved
+    result[to], result[to + 1], result[to + 2] = state, spent or '0', reserved
 end
 if not allowed then return result end
-for index = 2, #KEYS do
-    local key, at = KEYS[index], 3 * (index - 1)
-    redis.call('ZADD', key .. ':ends', now + ttl, ARGV[1])
-    redis.call('HSET', key .. ':amounts', ARGV[1], ARGV[at])
-    redis.call('HINCRBY', key .. ':amounts', '', ARGV[at])
-    result[at] = redis.call('HGET', key .. ':amounts', '')
-    redis.call('SADD', KEYS[1], key)
-    keep(key .. ':ends', ttl + 60000)
-    keep(key .. ':amounts', ttl + 60000)
+for index = 3, #KEYS do
+    hold(KEYS[1], ARGV[1], KEYS[index], ARGV[3 * index - 4], ttl)
+    result[3 * index - 6] = redis.call('HGET', KEYS[index] .. ':amounts', '')
 end
-keep(KEYS[1], ttl + 60000)
 return result
+"""
+)
+
+# Keys: the guard; then for each reservation its own, the mark that it was settled, and its budgets. Arguments: the
+# epoch, the time to live; then for each reservation its name, the number of its budgets, and the amounts. Reserves them
+# again, whether or not they fit. Returns 0 if the epoch is another one.
+HOLD = (
+    BUDGETS
+    + """
+if not is_current(KEYS[1], ARGV[1]) then return 0 end
+local ttl, at, key = tonumber(ARGV[2]), 3, 2
+while ARGV[at] do
+    local reservation, count = ARGV[at], tonumber(ARGV[at + 1])
+    if redis.call('EXISTS', KEYS[key + 1]) == 0 then
+        finish(KEYS[key], reservation)
+        for index = 1, count do hold(KEYS[key], reservation, KEYS[key + 1 + index], ARGV[at + 1 + index], ttl) end
+    end
+    at, key = at + 2 + count, key + 2 + count
+end
+return 1
 """
 )
 
@@ -146,17 +173,30 @@ return renewed
 """
 )
 
-# KEYS[2] marks that it was settled. Further keys are budgets; the arguments from the third on are the amounts used.
+# KEYS[2] marks that it was settled, KEYS[3] is the guard, KEYS[4] the changed budgets. Further keys are budgets.
+# Further arguments: for how long the mark lasts; the epoch and the number of changes that the caller knows; 1 if
+# unknown totals stay unknown; the amounts used. Returns what happened, the number of changes and the totals.
 SETTLE = (
     BUDGETS
     + """
-if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 0 end
-finish(KEYS[1], ARGV[1])
-for index = 3, #KEYS do
-    local total = KEYS[index] .. ':total'
-    if redis.call('EXISTS', total) == 1 then redis.call('INCRBY', total, ARGV[index]) end
+if redis.call('EXISTS', KEYS[2]) == 1 then return {'before'} end
+if #KEYS > 4 and is_lost(KEYS[3], ARGV[3], ARGV[4]) then return {'lost'} end
+for index = 5, #KEYS do
+    if ARGV[5] ~= '1' and redis.call('EXISTS', KEYS[index] .. ':total') == 0 then return {'unopened'} end
 end
-return 1
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
+finish(KEYS[1], ARGV[1])
+local result = {'ok', '0'}
+for index = 5, #KEYS do
+    local total = KEYS[index] .. ':total'
+    if redis.call('EXISTS', total) == 1 then
+        result[index - 2] = whole(redis.call('INCRBY', total, ARGV[index + 1]))
+        result[2] = whole(note_change(KEYS[3], KEYS[4], KEYS[index]))
+    else
+        result[index - 2] = ''
+    end
+end
+return result
 """
 )
 

@@ -132,3 +132,44 @@ def test_boto3_gets_the_thinking_of_anthropics_api_and_sends_it_back(scripted):
         scripted.responds(claude.response("anthropic"))
         client.converse(**{**asked, "messages": [asked["messages"][0], message, body["messages"][-1]]})
         assert scripted.asked()["messages"][1]["content"][0] == claude.block("anthropic", reasoning)
+
+
+SAFETY = [{"category": "HARM_CATEGORY_HATE_SPEECH", "threshold": "BLOCK_LOW_AND_ABOVE"}]
+
+
+@pytest.mark.parametrize("upstream", ["openai.responses", "anthropic", "converse", "invoke"])
+@pytest.mark.parametrize("inside", [False, True], ids=["in the request", "in extra_body"])
+def test_geminis_safety_settings_are_named_where_they_are_lost(scripted, upstream, inside):
+    scripted.responds(response_forms.whole(upstream, "text"))
+    extra = {"gemini_safety_settings": SAFETY}
+    chat = openai_client(scripted).chat.completions.with_raw_response
+    response = chat.create(model=f"to-{upstream}", extra_body={"extra_body": extra} if inside else extra, **ASKED)
+    assert response.headers["x-wirekey-dropped"] == "gemini_safety_settings"
+    assert scripted.wirekey.finished_event(scripted.began)["dropped"] == "gemini_safety_settings"
+
+
+def test_geminis_safety_settings_reach_gemini(scripted):
+    scripted.responds(response_forms.whole("gemini", "text"))
+    chat = openai_client(scripted).chat.completions
+    chat.create(model="to-gemini", extra_body={"extra_body": {"gemini_safety_settings": SAFETY}}, **ASKED)
+    assert scripted.asked()["safetySettings"] == SAFETY
+    assert scripted.wirekey.finished_event(scripted.began).get("dropped") is None
+
+
+@pytest.mark.parametrize("upstream", ["openai.responses", "gemini", "anthropic", "converse"])
+def test_a_member_of_extra_body_that_nobody_knows_is_refused(scripted, upstream):
+    scripted.responds({})
+    extra = {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}, "canary": 1}}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        openai_client(scripted).chat.completions.create(model=f"to-{upstream}", extra_body=extra, **ASKED)
+    assert refused.value.param == "extra_body.google"
+    assert "canary" not in refused.value.message
+    assert not scripted.upstream.asked
+
+
+def test_a_refusal_of_a_built_in_tool_names_it(scripted):
+    scripted.responds({})
+    for tool in ({"type": "web_search"}, {"type": "file_search", "vector_store_ids": ["v"]}):
+        with pytest.raises(openai.BadRequestError, match=f"{tool['type']} is a tool"):
+            openai_client(scripted).responses.create(model="to-anthropic", input="Hi", tools=[tool])
+    assert not scripted.upstream.asked

@@ -11,6 +11,7 @@ from wirekey.translation.media import base64_of_text
 from wirekey.translation.neutral import (
     BlockEnd,
     ClaudeThinking,
+    Format,
     ModelMaker,
     Reasoning,
     StateDelta,
@@ -208,6 +209,8 @@ def output_schema(conversation: Conversation, context: Context) -> Raw | None:
     if output.kind == "enum" or not context.traits.output_format or output.schema is None:
         context.refuse("output", "this model cannot be held to a format")
         return None
+    if output.description and context.upstream is not Format.CONVERSE:
+        context.drop("output_description")
     return for_anthropic(
         output.schema, lambda: context.adjust("output"), lambda reason: context.refuse("output", reason)
     )

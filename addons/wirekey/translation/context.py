@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.translation.losses import Losses
-    from wirekey.translation.neutral import CacheMark, Format
+    from wirekey.translation.neutral import CacheMark, Format, ToolResult
 
 MAX_CACHE_MARKS = 4
 
@@ -64,6 +64,16 @@ class Context:
     def refuse(self, member: str, reason: str) -> None:
         """Raise Refusal for a member, unless the operator lets it go."""
         self.losses.refuse(self.name(member), reason)
+
+    def drop_mark(self, mark: CacheMark | None) -> None:
+        """Record that a mark is left out, if there is one."""
+        if mark:
+            self.drop("cache")
+
+    def drop_marks_of(self, result: ToolResult) -> None:
+        """Record that the marks of a result of a tool are left out, if there are any."""
+        for block in (result, *result.content):
+            self.drop_mark(block.cache)
 
     def cache_mark(self, mark: CacheMark | None) -> CacheMark | None:
         """Return a mark if the upstream still accepts one: it accepts four."""

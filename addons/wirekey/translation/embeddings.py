@@ -97,7 +97,7 @@ def translate_embeddings(
 
 
 def _read_openai(body: RequestBody, losses: Losses) -> Texts:
-    top = Members.of(body)
+    top = Members.of(body, losses)
     top.ignore("model")
     if top.has("user"):
         losses.drop("user")
@@ -118,7 +118,7 @@ def _read_openai(body: RequestBody, losses: Losses) -> Texts:
 
 
 def _read_gemini(body: RequestBody, losses: Losses) -> Texts:
-    top = Members.of(body, either_spelling=True)
+    top = Members.of(body, losses, either_spelling=True)
     top.ignore("model")
     if not top.has("requests"):
         text, dimensions = _gemini_text(top, losses)

@@ -68,13 +68,18 @@ class Losses:
         self.dropped.add(name or member)
 
     def refuse_unknown(self, members: Members) -> None:
-        """Raise Refusal if an object has members that nothing has read. Their names are content: a position is told."""
+        """Raise Refusal if an object has members that nothing has read. Their names are content: a position is told.
+
+        Unread members of the objects inside are only counted.
+        """
         names = [*members.values]
         for name in members.unread():
             if members.at(name) not in self.allowed:
                 place = f"member {names.index(name) + 1} of {len(names)}"
                 raise cannot_translate(members.place or "request", f"Wirekey does not know {place}; leave it out")
             self.dropped.add(members.at(name))
+        members.ignore_all()
+        members.drop_unread(self)
 
     def _check(self, member: str, reason: str) -> None:
         if self.strict and member not in self.allowed:

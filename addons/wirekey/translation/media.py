@@ -6,11 +6,16 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from msgspec.structs import replace
+
 from wirekey.translation.losses import cannot_translate
-from wirekey.translation.neutral import Document, Media
+from wirekey.translation.neutral import Document, Media, Reasoning
+
+if TYPE_CHECKING:
+    from wirekey.translation.neutral import Block, CacheMark
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
@@ -126,6 +131,11 @@ def block_of(found: str, data: str, place: str, name: str | None = None) -> Medi
     if found == "text/plain":
         return Document(found, text=text_of_base64(data, place), name=name)
     return Document(found, data=data, name=name)
+
+
+def marked[Marked: Block](block: Marked, mark: CacheMark | None) -> Marked:
+    """Return a block with a cache mark. Reasoning has none."""
+    return block if mark is None or isinstance(block, Reasoning) else replace(block, cache=mark)
 
 
 def checked_url(url: str, place: str) -> str:

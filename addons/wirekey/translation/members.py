@@ -44,11 +44,13 @@ def camel(name: str) -> str:
 class Members:
     """The members of one JSON object. Null counts as absent, and every member that is read is noted.
 
+    A member that nothing has read, in an object or in one inside it, is a loss: `drop_unread` reports it.
+
     `place` is the path to the object from the top of the request, such as `messages[3].content[1]`. The methods raise
     Refusal if a member has another type than asked for.
     """
 
-    __slots__ = ("_index", "_name", "_parent", "_read", "either_spelling", "values")
+    __slots__ = ("_index", "_inner", "_name", "_parent", "_read", "either_spelling", "losses", "values")
 
     def __init__(self, values: dict[str, Raw], parent: Members | None, name: str, index: int | None = None) -> None:
         # A large request makes hundreds of these, so the path is only made if an error has to tell it.
@@ -56,6 +58,8 @@ class Members:
         self._name = name
         self._index = index
         self._read: set[str] = set()
+        self._inner: dict[str, Members] = {}
+        self.losses: Losses | None = parent.losses if parent else None
         self.either_spelling = False
         if parent is not None and parent.either_spelling:
             self.either_spelling = True
@@ -65,14 +69,17 @@ class Members:
         self.values = values
 
     @classmethod
-    def of(cls, body: RequestBody, *, either_spelling: bool = False) -> Members:
-        """Return the members of a request. Raises Refusal if it is no JSON object."""
+    def of(cls, body: RequestBody, losses: Losses | None = None, *, either_spelling: bool = False) -> Members:
+        """Return the members of a request. Raises Refusal if it is no JSON object.
+
+        `losses` gets the unread members of objects in lists, each after it was used.
+        """
         try:
             values = _OBJECT.decode(body)
         except NOT_DECODED:
             raise cannot_translate("request", "it must be a JSON object") from None
         made = cls(_in_one_spelling(values) if either_spelling else values, None, "")
-        made.either_spelling = either_spelling
+        made.either_spelling, made.losses = either_spelling, losses
         return made
 
     @property
@@ -148,14 +155,16 @@ class Members:
             raise self._wrong(name, "a whole number") from None
 
     def members(self, name: str) -> Members | None:
-        """Return a member that is an object."""
+        """Return a member that is an object, the same one each time."""
         found = self.raw(name)
         if found is None:
             return None
-        try:
-            return Members(_OBJECT.decode(found), self, name)
-        except NOT_DECODED:
-            raise self._wrong(name, "a JSON object") from None
+        if name not in self._inner:
+            try:
+                self._inner[name] = Members(_OBJECT.decode(found), self, name)
+            except NOT_DECODED:
+                raise self._wrong(name, "a JSON object") from None
+        return self._inner[name]
 
     def objects(self, name: str) -> Iterator[Members]:
         """Return the objects of a member that is a list, one after the other, or none if it is absent.
@@ -171,8 +180,15 @@ class Members:
             except NOT_DECODED:
                 pass
             else:
-                return (Members(one, self, name, index) for index, one in enumerate(values))
-        return (self.element(raw, name, index) for index, raw in enumerate(self.elements(name)))
+                return self._used(Members(one, self, name, index) for index, one in enumerate(values))
+        return self._used(self.element(raw, name, index) for index, raw in enumerate(self.elements(name)))
+
+    def _used(self, elements: Iterable[Members]) -> Iterator[Members]:
+        """Yield objects, and report what was not read of each when the next one is wanted."""
+        for element in elements:
+            yield element
+            if self.losses:
+                element.drop_unread(self.losses)
 
     def element(self, raw: Raw, name: str, index: int) -> Members:
         """Return the object that is an element of a member that is a list."""
@@ -214,14 +230,21 @@ class Members:
             if name in self.values:
                 self._read.add(name)
 
+    def ignore_all(self) -> None:
+        """Note all members as read: the object is left out as a whole, which is reported by its name."""
+        self._read.update(self.values)
+
     def unread(self) -> Iterator[str]:
         """Yield the names of the members that nothing has read."""
         return (name for name in self.values if name not in self._read)
 
     def drop_unread(self, losses: Losses) -> None:
-        """Count the members that nothing has read."""
+        """Count the members that nothing has read, here and in the objects inside. Each is counted once."""
         if count := len(self.values) - len(self._read):
             losses.drop_unknown(count)
+            self.ignore_all()
+        for inner in self._inner.values():
+            inner.drop_unread(losses)
 
     def _wrong(self, name: str, kind: str) -> Refusal:
         return cannot_translate(self.at(name), f"it must be {kind}")

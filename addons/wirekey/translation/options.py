@@ -35,7 +35,7 @@ SUPPORTED: Mapping[Format, frozenset[str]] = {
     Format.RESPONSES: _EVERYWHERE | _OPENAI | {"truncation", "context_management"},
     Format.GEMINI: _EVERYWHERE | {
         "top_k", "stop", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs",
-        "service_tier", "safety_settings", "cached_content",
+        "service_tier", "safety_settings", "cached_content", "gemini_safety_settings", "gemini_cached_content",
     },
     Format.ANTHROPIC: _CLAUDE | {"service_tier"},
     Format.INVOKE: _CLAUDE,
@@ -49,6 +49,7 @@ REFUSED: Mapping[str, str] = {
     "logprobs": "the upstream has no log probabilities",
     "top_logprobs": "the upstream has no log probabilities",
     "cached_content": "a part of the prompt is in the cache of another provider",
+    "gemini_cached_content": "a part of the prompt is in the cache of another provider",
 }
 """The options that change the meaning of the response, and why they cannot be left out."""
 

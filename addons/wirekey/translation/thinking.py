@@ -42,7 +42,7 @@ def claude_budget(thinking: Thinking, max_tokens: int, adjust: Callable[[], None
         if effort == "none":
             return None
         wanted = _CLAUDE_BUDGETS.get(effort, _CLAUDE_BUDGETS["medium"])
-        if effort == "minimal":
+        if effort == "minimal" or effort not in _CLAUDE_BUDGETS:
             adjust()
     elif wanted == 0:
         return None
@@ -87,6 +87,8 @@ def gemini_thinking(thinking: Thinking, traits: Traits, adjust: Callable[[], Non
                 budget = PRO_LEAST_BUDGET
                 adjust()
             found["thinkingBudget"] = budget
+        elif effort is not None:
+            adjust()
     if thinking.show and found.get("thinkingBudget") != 0:
         found["includeThoughts"] = True
     return found

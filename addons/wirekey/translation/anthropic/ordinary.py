@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _NOTHING = Raw()
 
 
-class _CacheControl(msgspec.Struct, gc=False):
+class _CacheControl(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    type: Raw = _NOTHING
     ttl: str | None = None
 
 

@@ -24,6 +24,7 @@ from wirekey.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.translation.own_tools import refuse_own
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -64,7 +65,7 @@ _OWN_BLOCKS = "only Anthropic has blocks of this type"
 
 def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members.of(body)
+    top = Members.of(body, losses)
     top.ignore("model", "anthropic_version")
     for name, reason in _STORED.items():
         if top.has(name):
@@ -119,7 +120,7 @@ def _cache(members: Members) -> CacheMark | None:
 
 def _turns(top: Members, losses: Losses, states: StateReader) -> tuple[tuple[Text, ...], tuple[Turn, ...]]:
     """Return the system texts and the turns. System messages among the turns are moved to the other system texts."""
-    system, turns = _system(top, "system"), []
+    system, turns = _system(top, "system", losses), []
     for index, raw in enumerate(top.elements("messages")):
         if turn := ordinary_turn(raw, states):
             turns.append(turn)
@@ -130,17 +131,19 @@ def _turns(top: Members, losses: Losses, states: StateReader) -> tuple[tuple[Tex
             continue
         if turns:
             losses.adjust(NAMES["system_order"])
-        system += _system(message, "content")
+        system += _system(message, "content", losses)
         message.drop_unread(losses)
     return system, tuple(turns)
 
 
-def _system(members: Members, name: str) -> tuple[Text, ...]:
+def _system(members: Members, name: str, losses: Losses) -> tuple[Text, ...]:
     if (text := members.text_alone(name)) is not None:
         return (Text(text),)
     found = []
     for block in members.objects(name):
-        block.ignore("type", "citations")
+        block.ignore("type")
+        if block.has("citations"):
+            losses.drop("system.citations")
         found.append(Text(block.needed_text("text"), _cache(block)))
     return tuple(found)
 
@@ -182,7 +185,8 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
         case "tool_result":
             found = [_result(block)]
         case _:
-            losses.refuse(f"{block.place}.type", _OWN_BLOCKS, f"messages.content.{kind}")
+            refuse_own(losses, "anthropic", f"{block.place}.type", "messages.content", kind)
+            block.ignore_all()
             return []
     block.drop_unread(losses)
     return found
@@ -231,7 +235,7 @@ def _result(block: Members) -> ToolResult:
         for part in block.objects("content"):
             match part.needed_text("type"):
                 case "text":
-                    content.append(Text(part.needed_text("text")))
+                    content.append(Text(part.needed_text("text"), _cache(part)))
                 case "image":
                     content.append(_image(part))
                 case "document":
@@ -244,7 +248,8 @@ def _result(block: Members) -> ToolResult:
 def _tool(tool: Members, losses: Losses) -> Tool:
     kind = tool.text("type")
     if kind not in {None, "custom"}:
-        losses.refuse(tool.at("type"), "Anthropic runs this tool, or defines it itself", f"tools.{kind}")
+        refuse_own(losses, "anthropic", tool.at("type"), "tools", kind or "")
+        tool.ignore_all()
     for hint in ("defer_loading", "input_examples", "eager_input_streaming", "allowed_callers"):
         if tool.has(hint):
             losses.drop(f"tools.{hint}")

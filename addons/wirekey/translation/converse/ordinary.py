@@ -28,7 +28,6 @@ class _Use(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel")
     tool_use_id: str
     name: str
     input: Raw = _NOTHING
-    type: Raw = _NOTHING
 
 
 class _Result(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):

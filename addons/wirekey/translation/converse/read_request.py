@@ -30,6 +30,7 @@ from wirekey.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.translation.own_tools import refuse_own
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
@@ -46,6 +47,7 @@ NAMES = {
     "stop": "inferenceConfig.stopSequences",
     "reasoning": "additionalModelRequestFields.thinking",
     "effort": "outputConfig.effort",
+    "output_description": "outputConfig.textFormat.structure.jsonSchema.description",
     "output": "outputConfig.textFormat",
     "choice": "toolConfig.toolChoice",
     "tools": "toolConfig.tools",
@@ -69,7 +71,7 @@ _INFERENCE = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": 
 
 def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members.of(body)
+    top = Members.of(body, losses)
     top.ignore("modelId")
     for name, reason in _REFUSED.items():
         if top.has(name):
@@ -129,6 +131,7 @@ def _fields(
         losses.refuse_unknown(config)
     thinking, own = asked_thinking(fields.members("thinking"), effort, losses)
     if (config := fields.members("reasoningConfig")) is not None:
+        config.ignore("type")
         thinking = Thinking(config.text("maxReasoningEffort"), show=True)
     losses.refuse_unknown(fields)
     return thinking, own
@@ -139,11 +142,12 @@ def _system(top: Members, losses: Losses) -> tuple[Text, ...]:
     for block in top.objects("system"):
         if (point := block.members("cachePoint")) is not None:
             if found:
-                found[-1] = Text(found[-1].text, CacheMark(point.text("ttl")))
+                found[-1] = Text(found[-1].text, CacheMark(_ttl(point)))
         elif block.has("text"):
             found.append(Text(block.text("text") or ""))
         else:
             losses.refuse(block.place, "a safeguard would be lost", "system.guardContent")
+            block.ignore_all()
     return tuple(found)
 
 
@@ -155,12 +159,17 @@ def _turn(message: Members, losses: Losses, states: StateReader) -> Turn:
     for block in message.objects("content"):
         if (point := block.members("cachePoint")) is not None:
             if blocks:
-                blocks[-1] = _marked(blocks[-1], CacheMark(point.text("ttl")))
+                blocks[-1] = _marked(blocks[-1], CacheMark(_ttl(point)))
         else:
             blocks += _block(block, losses, states)
         block.drop_unread(losses)
     message.drop_unread(losses)
     return Turn("assistant" if role == "assistant" else "user", tuple(blocks))
+
+
+def _ttl(point: Members) -> str | None:
+    point.ignore("type")
+    return point.text("ttl")
 
 
 def _marked(block: Block, mark: CacheMark) -> Block:
@@ -177,10 +186,13 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
         return [_document(document)]
     if (use := block.members("toolUse")) is not None:
         arguments = use.raw("input")
-        use.ignore("type")
+        if use.has("type"):
+            refuse_own(losses, "converse", use.at("type"), "messages.content.toolUse", use.text("type") or "")
         text = bytes(arguments).decode() if arguments is not None else "{}"
         return [ToolCall(use.needed_text("toolUseId"), use.needed_text("name"), text)]
     if (result := block.members("toolResult")) is not None:
+        if result.has("type"):
+            refuse_own(losses, "converse", result.at("type"), "messages.content.toolResult", result.text("type") or "")
         return [_result(result)]
     if (reasoning := block.members("reasoningContent")) is not None:
         if (text_block := reasoning.members("reasoningText")) is not None:
@@ -193,8 +205,8 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
         cited.ignore("citations")
         return [Text("".join(part.text("text") or "" for part in cited.objects("content")))]
     kind = next(iter(block.values), "block")
-    losses.refuse(block.place, "only Bedrock has blocks of this type", f"messages.content.{kind}")
-    block.ignore(*block.values)
+    refuse_own(losses, "converse", block.place, "messages.content", kind)
+    block.ignore_all()
     return []
 
 
@@ -255,7 +267,7 @@ def _tools(config: Members, losses: Losses) -> tuple[Tool, ...]:
     for tool in config.objects("tools"):
         if (point := tool.members("cachePoint")) is not None:
             if found:
-                found[-1] = _marked_tool(found[-1], CacheMark(point.text("ttl")))
+                found[-1] = _marked_tool(found[-1], CacheMark(_ttl(point)))
         elif (spec := tool.members("toolSpec")) is not None:
             schema = spec.members("inputSchema")
             raw = schema.raw("json") if schema else None
@@ -263,7 +275,8 @@ def _tools(config: Members, losses: Losses) -> tuple[Tool, ...]:
             spec.drop_unread(losses)
         else:
             kind = next(iter(tool.values), "tool")
-            losses.refuse(tool.place, "AWS runs this tool, and the upstream cannot", f"toolConfig.tools.{kind}")
+            refuse_own(losses, "converse", tool.place, "toolConfig.tools", kind)
+            tool.ignore_all()
     return tuple(found)
 
 
@@ -277,11 +290,14 @@ def _choice(config: Members) -> ToolChoice | None:
         return None
     if (tool := found.members("tool")) is not None:
         return ToolChoice("one", (tool.needed_text("name"),))
-    return ToolChoice("required" if found.has("any") else "auto")
+    found.members("auto")
+    return ToolChoice("required" if found.members("any") else "auto")
 
 
 def _output(config: Members) -> OutputFormat | None:
     found = config.members("textFormat")
+    if found:
+        found.ignore("type")
     structure = found.members("structure") if found else None
     schema = structure.members("jsonSchema") if structure else None
     if schema is None:

@@ -155,6 +155,8 @@ def _document(document: Document, context: Context) -> Json:
 
 
 def _result(result: ToolResult, context: Context) -> Json:
+    for part in result.content:
+        context.drop_mark(part.cache)
     content = [_block(part, context) for part in result.content if not (isinstance(part, Text) and not part.text)]
     found: Json = {"toolUseId": call_id(result.call, context.upstream), "content": content}
     if result.failed:

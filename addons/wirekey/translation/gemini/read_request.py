@@ -25,6 +25,7 @@ from wirekey.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.translation.own_tools import refuse_own
 from wirekey.translation.schemas import from_google
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "c2tpcF90aG91Z2h0X
 
 def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members.of(body, either_spelling=True)
+    top = Members.of(body, losses, either_spelling=True)
     top.ignore("model")
     if top.has("cachedContent"):
         losses.refuse("cachedContent", "a part of the prompt is in Google's cache")
@@ -87,18 +88,18 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
             contents.add(ordinary)
         else:
             contents.read(top.element(raw, "contents", index))
-    tools, choice = _tools(top, losses), _choice(top)
+    tools, choice = _tools(top, losses), _choice(top, losses)
     config = top.members("generationConfig")
     options = _options(config, losses) if config else {}
     if tier := top.text("serviceTier"):
         options["service_tier"] = raw_json(tier.lower().replace("standard", "default"))
     conversation = Conversation(
-        system=tuple(Text(part.text("text") or "") for part in system.objects("parts")) if system else (),
+        system=_system(system, losses) if system else (),
         turns=tuple(contents.turns),
         tools=tools,
         choice=choice,
         thinking=_thinking(config),
-        output=_output(config),
+        output=_output(config, losses),
         options=options,
         stream=stream,
     )
@@ -106,6 +107,18 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         losses.refuse_unknown(config)
     losses.refuse_unknown(top)
     return conversation
+
+
+def _system(system: Members, losses: Losses) -> tuple[Text, ...]:
+    system.ignore("role")
+    found = []
+    for part in system.objects("parts"):
+        if part.has("text"):
+            found.append(Text(part.text("text") or ""))
+        else:
+            losses.refuse(part.place, "a system instruction can only have text", "systemInstruction.parts")
+            part.ignore_all()
+    return tuple(found)
 
 
 def _options(config: Members, losses: Losses) -> dict[str, Raw]:
@@ -135,14 +148,15 @@ def _thinking(config: Members | None) -> Thinking | None:
     return Thinking(word, None if word else budget, show=bool(found.flag("includeThoughts")))
 
 
-def _output(config: Members | None) -> OutputFormat | None:
+def _output(config: Members | None, losses: Losses) -> OutputFormat | None:
     if config is None:
         return None
     kind = config.text("responseMimeType")
     schema = config.raw("responseJsonSchema")
     if schema is None and (google := config.raw("responseSchema")) is not None:
         schema = from_google(google)
-    config.ignore("responseSchema")
+    if kind not in {None, "text/plain", "application/json", "text/x.enum"}:
+        losses.refuse("generationConfig.responseMimeType", "the upstream cannot be held to this format")
     if kind == "text/x.enum":
         return OutputFormat("enum", schema)
     if schema is not None:
@@ -188,7 +202,7 @@ class _Contents:
         blocks: list[Block] = []
         for index, part in enumerate(content.objects("parts")):
             blocks += self.part(part, index)
-            part.drop_unread(self.losses)
+        content.drop_unread(self.losses)
         self.turns.append(Turn("assistant" if role == "model" else "user", tuple(blocks)))
 
     def part(self, part: Members, index: int) -> list[Block]:
@@ -197,8 +211,8 @@ class _Contents:
         if len(names) == 1 and names.isdisjoint(_SPECIAL):
             return self.content(part, index)  # most parts
         for name in sorted(part.values.keys() & _OWN_PARTS):
-            self.losses.refuse(part.at(name), "Google runs this tool", f"contents.parts.{name}")
-            part.ignore(*part.values)
+            refuse_own(self.losses, "gemini", part.at(name), "contents.parts", name)
+            part.ignore_all()
             return []
         for name in sorted(part.values.keys() & _HINTS):
             part.ignore(name)
@@ -225,9 +239,11 @@ class _Contents:
         if (inline := part.members("inlineData")) is not None:
             found = media_type(inline.needed_text("mimeType"))
             place = inline.at("data")
-            return [
-                block_of(found, standard_base64(inline.needed_text("data"), place), place, inline.text("displayName"))
-            ]
+            name = inline.text("displayName")
+            block = block_of(found, standard_base64(inline.needed_text("data"), place), place, name)
+            if name is not None and not isinstance(block, Document):
+                self.losses.drop("contents.parts.inlineData.displayName")
+            return [block]
         if (file := part.members("fileData")) is not None:
             return [self.file(file)]
         return []
@@ -255,7 +271,9 @@ class _Contents:
                 place = inline.at("data")
                 found = media_type(inline.needed_text("mimeType"))
                 content.append(block_of(found, standard_base64(inline.needed_text("data"), place), place))
-        response.ignore("willContinue", "scheduling")
+        for name in ("willContinue", "scheduling"):
+            if response.has(name):
+                self.losses.drop(f"contents.parts.functionResponse.{name}")
         return ToolResult(identifier, tuple(content), failed)
 
     def answered(self, name: str, given: str | None) -> str | None:
@@ -298,16 +316,21 @@ def _tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
             schema = function.raw("parametersJsonSchema")
             if schema is None and (google := function.raw("parameters")) is not None:
                 schema = from_google(google)
-            function.ignore("parameters", "response", "responseJsonSchema", "behavior")
+            for name in ("response", "responseJsonSchema", "behavior"):
+                if function.has(name):
+                    losses.drop(f"tools.functionDeclarations.{name}")
             found.append(Tool(function.needed_text("name"), function.text("description"), schema))
             function.drop_unread(losses)
         for name in tool.unread():
-            losses.refuse(tool.place, "Google runs this tool, and the upstream cannot", f"tools.{name}")
+            refuse_own(losses, "gemini", tool.place, "tools", name)
+        tool.ignore_all()
     return tuple(found)
 
 
-def _choice(top: Members) -> ToolChoice | None:
+def _choice(top: Members, losses: Losses) -> ToolChoice | None:
     config = top.members("toolConfig")
+    if config and config.has("retrievalConfig"):
+        losses.drop("toolConfig.retrievalConfig")
     found = config.members("functionCallingConfig") if config else None
     if found is None:
         return None

@@ -35,6 +35,11 @@ _GENERATION = {
     "top_logprobs": "logprobs",
     "stop": "stopSequences",
 }
+_SETTINGS = (
+    ("service_tier", "serviceTier"), ("safety_settings", "safetySettings"), ("cached_content", "cachedContent"),
+    ("gemini_safety_settings", "safetySettings"), ("gemini_cached_content", "cachedContent"),
+)  # fmt: skip
+"""Options that are members of the request itself. The later one of two counts."""
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE", "one": "ANY"}
 
 
@@ -63,9 +68,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     _output(conversation, config, context)
     if config:
         body["generationConfig"] = config
-    for option, name in (
-        ("service_tier", "serviceTier"), ("safety_settings", "safetySettings"), ("cached_content", "cachedContent")
-    ):  # fmt: skip
+    for option, name in _SETTINGS:
         if option in options:
             body[name] = options[option]
     return body
@@ -115,6 +118,7 @@ def _model_parts(turn: Turn, context: Context) -> list[Json]:
 
 
 def _call(call: ToolCall, context: Context) -> Json:
+    context.drop_mark(call.cache)
     return {
         "functionCall": {
             "name": context.tool_names.outgoing(call.name),
@@ -129,8 +133,7 @@ def _result(result: ToolResult, names: dict[str, str], context: Context) -> Json
     media = [part for part in result.content if not isinstance(part, Text)]
     if media and context.traits.signatures:
         response["parts"] = [_part(part, context) for part in media]
-    if result.cache:
-        context.drop("cache")
+    context.drop_marks_of(result)
     return {"functionResponse": response}
 
 
@@ -186,6 +189,8 @@ def _output(conversation: Conversation, config: Json, context: Context) -> None:
     output = conversation.output
     if output is None:
         return
+    if output.description:
+        context.drop("output_description")
     config["responseMimeType"] = "text/x.enum" if output.kind == "enum" else "application/json"
     if output.schema is not None:
         config["responseJsonSchema"] = for_gemini(output.schema, lambda: context.adjust("output"))

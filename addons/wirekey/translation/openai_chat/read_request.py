@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.translation.identifiers import made_call_id
 from wirekey.translation.losses import cannot_translate
-from wirekey.translation.media import block_of, checked_url, parse_data_url, standard_base64
+from wirekey.translation.media import block_of, checked_url, marked, parse_data_url, standard_base64
 from wirekey.translation.members import Members, raw_json
 from wirekey.translation.neutral import (
     CacheMark,
@@ -23,7 +23,9 @@ from wirekey.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.translation.openai_chat.google_extras import google_extras
 from wirekey.translation.openai_chat.ordinary import ordinary_turn
+from wirekey.translation.own_tools import refuse_own
 from wirekey.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ NAMES = {
     "messages": "messages",
     "max_tokens": "max_completion_tokens",
     "reasoning": "reasoning_effort",
+    "output_description": "response_format.json_schema.description",
     "output": "response_format",
     "choice": "tool_choice",
     "parallel": "parallel_tool_calls",
@@ -48,6 +51,8 @@ NAMES = {
     "detail": "messages.content.image_url.detail",
     "safety_settings": "extra_body.google.safety_settings",
     "cached_content": "extra_body.google.cached_content",
+    "gemini_safety_settings": "gemini_safety_settings",
+    "gemini_cached_content": "gemini_cached_content",
 }
 """The names of neutral members in this format."""
 
@@ -67,7 +72,7 @@ _REFUSED = {
 
 def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members.of(body)
+    top = Members.of(body, losses)
     top.ignore("model")
     for name, reason in _REFUSED.items():
         if top.has(name):
@@ -83,7 +88,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
     legacy = top.has("functions") or top.has("function_call")
     choice = _choice(top)
     options = _options(top)
-    thinking = _thinking(top, options)
+    thinking = _thinking(top, options, losses)
     conversation = Conversation(
         system=tuple(messages.system),
         turns=tuple(messages.turns),
@@ -120,20 +125,10 @@ def _options(top: Members) -> dict[str, Raw]:
     return found
 
 
-def _thinking(top: Members, options: dict[str, Raw]) -> Thinking | None:
+def _thinking(top: Members, options: dict[str, Raw], losses: Losses) -> Thinking | None:
     effort = top.text("reasoning_effort")
-    for place in (top.members("extra_body"), top):
-        google = place.members("google") if place else None
-        if google is None:
-            continue
-        config = google.members("thinking_config")
-        for name in ("safety_settings", "cached_content"):
-            if (raw := google.raw(name)) is not None:
-                options[name] = raw
-        if config:
-            budget, level = config.integer("thinking_budget"), config.text("thinking_level")
-            show = bool(config.flag("include_thoughts"))
-            return Thinking(level or effort, None if level or effort else budget, show)
+    if found := google_extras(top, effort, options, losses):
+        return found
     if (claude := top.members("thinking")) is not None:
         kind = claude.needed_text("type")
         return Thinking("none") if kind == "disabled" else Thinking(effort, claude.integer("budget_tokens"), show=True)
@@ -244,7 +239,7 @@ class _Messages:
             case _:
                 raise cannot_translate(part.at("type"), "this type of part cannot be translated")
         part.drop_unread(self.losses)
-        return [found]
+        return [marked(found, cache)]
 
     def image(self, part: Members) -> Block:
         """Return an image, from a data URL or an https URL."""
@@ -285,7 +280,8 @@ def _tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
                 losses.adjust("tools.custom.format")
             found.append(Tool(custom.needed_text("name"), custom.text("description"), FREE_TEXT, custom=True))
         else:
-            losses.refuse(tool.at("type"), "OpenAI runs this tool, and the upstream cannot", f"tools.{kind}")
+            refuse_own(losses, "openai", tool.at("type"), "tools", kind)
+            tool.ignore_all()
     return tuple(found)
 
 

@@ -70,7 +70,9 @@ def _assistant(turn: Turn, context: Context) -> list[Json]:
     text = "".join(block.text for block in turn.blocks if isinstance(block, Text))
     calls = [_call(block, context) for block in turn.blocks if isinstance(block, ToolCall)]
     for block in turn.blocks:
-        if not isinstance(block, Text | ToolCall | Reasoning):
+        if isinstance(block, Text):
+            context.drop_mark(block.cache)
+        elif not isinstance(block, ToolCall | Reasoning):
             raise cannot_translate(context.name("messages"), "the assistant's media cannot be sent to this upstream")
     if not text and not calls:
         return []
@@ -82,6 +84,7 @@ def _assistant(turn: Turn, context: Context) -> list[Json]:
 
 def _call(call: ToolCall, context: Context) -> Json:
     arguments = object_text(call.arguments)
+    context.drop_mark(call.cache)
     return {
         "id": call_id(call.id, context.upstream),
         "type": "function",
@@ -98,6 +101,7 @@ def _user(turn: Turn, context: Context) -> list[Json]:
     from_results: list[Json] = []
     for block in turn.blocks:
         if isinstance(block, ToolResult):
+            context.drop_marks_of(block)
             if block.failed:
                 context.drop("failed")
             found.append(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from wirekey.translation.losses import cannot_translate
-from wirekey.translation.media import block_of, checked_url, parse_data_url, standard_base64
+from wirekey.translation.media import block_of, checked_url, marked, parse_data_url, standard_base64
 from wirekey.translation.members import Members, raw_json
 from wirekey.translation.neutral import (
     CacheMark,
@@ -26,6 +26,7 @@ from wirekey.translation.neutral import (
     Turn,
 )
 from wirekey.translation.openai_responses.ordinary import ordinary_item
+from wirekey.translation.own_tools import refuse_own
 from wirekey.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ NAMES = {
     "max_tokens": "max_output_tokens",
     "reasoning": "reasoning.effort",
     "output": "text.format",
+    "output_description": "text.format.description",
     "choice": "tool_choice",
     "parallel": "parallel_tool_calls",
     "strict": "tools.strict",
@@ -76,7 +78,7 @@ _LOGPROBS = "message.output_text.logprobs"
 
 def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members.of(body)
+    top = Members.of(body, losses)
     top.ignore("model", "stream_options")
     for name, reason in _STORED.items():
         if top.has(name):
@@ -172,7 +174,8 @@ class _Items:
             case "item_reference":
                 self.losses.refuse(item.place, "the item is stored at OpenAI; send it whole", "input.item_reference")
             case kind:
-                self.losses.refuse(item.at("type"), "only OpenAI has items of this type", f"input.{kind}")
+                refuse_own(self.losses, "openai", item.at("type"), "input", kind)
+                item.ignore_all()
                 return
         item.drop_unread(self.losses)
 
@@ -218,7 +221,7 @@ class _Items:
             case _:
                 raise cannot_translate(part.at("type"), "this type of part cannot be translated")
         part.drop_unread(self.losses)
-        return found
+        return marked(found, cache)
 
     def image(self, part: Members) -> Media:
         """Return an image, from a data URL or an https URL."""
@@ -275,7 +278,8 @@ def _tool(tool: Members, losses: Losses) -> list[Tool]:
                 losses.adjust("tools.format")
             found = Tool(tool.needed_text("name"), tool.text("description"), FREE_TEXT, custom=True)
         case kind:
-            losses.refuse(tool.at("type"), "OpenAI runs this tool, and the upstream cannot", f"tools.{kind}")
+            refuse_own(losses, "openai", tool.at("type"), "tools", kind)
+            tool.ignore_all()
             return []
     tool.drop_unread(losses)
     return [found]
@@ -296,8 +300,9 @@ def _choice(top: Members, losses: Losses) -> ToolChoice | None:
         case "allowed_tools":
             names = tuple(tool.needed_text("name") for tool in found.objects("tools"))
             return ToolChoice("required" if found.text("mode") == "required" else "auto", names)
-        case _:
-            losses.refuse("tool_choice.type", "OpenAI runs this tool, and the upstream cannot")
+        case kind:
+            refuse_own(losses, "openai", "tool_choice.type", "tool_choice", kind, name="tool_choice.type")
+            found.ignore_all()
             return None
 
 

@@ -82,10 +82,12 @@ def _assistant(turn: Turn, context: Context) -> list[Json]:
     for block in turn.blocks:
         match block:
             case Text():
+                context.drop_mark(block.cache)
                 if block.text:
                     found.append({"role": "assistant", "content": [{"type": "output_text", "text": block.text}]})
             case ToolCall():
                 arguments = object_text(block.arguments)
+                context.drop_mark(block.cache)
                 found.append(
                     {
                         "type": "function_call",
@@ -113,6 +115,7 @@ def _user(turn: Turn, context: Context) -> list[Json]:
     parts: list[Json] = []
     for block in turn.blocks:
         if isinstance(block, ToolResult):
+            context.drop_marks_of(block)
             if block.failed:
                 context.drop("failed")
             media = any(not isinstance(part, Text) for part in block.content)

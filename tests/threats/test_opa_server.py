@@ -1,4 +1,7 @@
-"""THREATS R46 and R47: an OPA server decides a call only by the response to that call, and by a rule that exists."""
+"""THREATS R46 and R47: an OPA server decides a call only by the response to that call, and by a rule that exists.
+
+The built-in engine needs a rule, too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import pytest
 
 from tests.policy.opa import Opa
 from tests.policy.policies import WHOLE
+from wirekey.policy.engine import EmbeddedEngine
+from wirekey.policy.modules import PolicyError
 from wirekey.policy.remote import RemoteEngine
 from wirekey_simulator.certificate import prepare_certificate
 
@@ -186,3 +191,16 @@ async def test_R47_without_the_list_of_policies_only_a_default_decides(opa_of):
     engine = RemoteEngine(opa_of("package p.authz\nhelper := 1", lists_policies=False).url, QUERY, PATIENCE)
     assert (await engine.decide(WHOLE)).failure
     engine.close()
+
+
+@pytest.mark.parametrize("rules", ["helper := 1", "denied contains 1 if false\nis_allow := true"])
+def test_R47_the_built_in_engine_does_not_load_a_package_that_decides_nothing(tmp_path, rules):
+    (tmp_path / "a.rego").write_text(f"package p.authz\n{rules}\n")
+    with pytest.raises(PolicyError, match=r"data\.p\.authz has none of the rules deny, allow, model, max_tokens"):
+        EmbeddedEngine(tmp_path, QUERY, PATIENCE)
+
+
+@pytest.mark.parametrize("rule", ["deny if false", "allow if true", 'model := "gpt-4o-mini"', "max_tokens := 9"])
+def test_R47_the_built_in_engine_loads_a_package_that_decides_something(tmp_path, rule):
+    (tmp_path / "a.rego").write_text(f"package p.authz\n{rule}\n")
+    EmbeddedEngine(tmp_path, QUERY, PATIENCE).close()

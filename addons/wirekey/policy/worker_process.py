@@ -21,6 +21,7 @@ from wirekey.policy import syntax
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import Modules, PolicyError
 from wirekey.policy.own_tests import failed_tests
+from wirekey.policy.program import DECIDING
 from wirekey.policy.rego import Rego
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def validate(rego: Rego, task: WorkerTask) -> PolicyReport:
         except UndecidedError as error:
             problems.setdefault(str(error))
     found = rego.syntax
+    if found.rule_names(task.query).isdisjoint(DECIDING):
+        problems.setdefault(f"{task.query} has none of the rules {', '.join(DECIDING)}, so it would allow every call")
     return PolicyReport(
         problems=[("policy", None, None, problem) for problem in problems],
         needs_allow="allow" in found.rule_names(task.query),

@@ -1,4 +1,4 @@
-"""THREATS 2.9, R2: what a program finds in the environment that `exec` and `env` give it."""
+"""THREATS 2.9, R2, R51: what a program finds in the environment that `exec` and `env` give it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ KNOWN = {
     "mistral_api_key": "mistral-of-the-user-33",
 }
 HARMLESS = {"EDITOR": "vi", "MY_PROFILE": "production", "OPENAI_LOG": "debug", "GITHUB_TOKEN": "ghp-of-the-user"}
+NAMED_LIKE_ONE = {
+    "OPENAI_API_KEY_OLD": "sk-before-the-last-rotation-41",
+    "X_INTERNAL_MODELS_KEY": "key-of-a-service-without-a-name",
+    "WIREKEY_MASTER_KEY": "master-key-of-the-installation",
+    "NEW_VENDOR_TOKEN": "token-of-a-vendor-of-tomorrow",
+    "OPENAI_API_KEY_OF_TEAM_A": "sk-of-a-team-2207",
+}
+"""Variables that no list of names has."""
+NEEDED = {
+    "SSH_AUTH_SOCK": "/run/user/1000/keyring/ssh",
+    "GITHUB_TOKEN": "ghp-of-the-user",
+    "NPM_TOKEN": "npm_of-the-user",
+    "GPG_KEY": "7169605F62C751356D054A26A821E680E5FA6305",
+    "MAX_THINKING_TOKENS": "32000",
+    "CACHE_KEY": "v2",
+    "GOOGLE_API_KEY_FILE": "/run/secrets/openai",
+    "TOKENIZERS_PARALLELISM": "false",
+    "KEYTIMEOUT": "100",
+}
 ENVIRONMENT = {**REFERENCED, **UNDER_OTHER_NAMES, **KNOWN, **HARMLESS, "AZURE_COPY": OTHER}
 PRINT = "import json, os; print(json.dumps(dict(os.environ)))"
 
@@ -117,3 +136,21 @@ def test_R2_a_key_that_exec_replaces_may_be_kept(folder):
     mine = {"OPENAI_API_KEY": "sk-mine-for-passthrough"}
     done = wirekey(folder, "exec", "--keep", "OPENAI_API_KEY", "--", sys.executable, "-c", PRINT, environ=mine)
     assert json.loads(done.stdout)["OPENAI_API_KEY"] == "sk-mine-for-passthrough"
+
+
+def test_R51_no_variable_that_is_named_like_a_credential_is_passed_on(folder):
+    environment = {**NAMED_LIKE_ONE, **NEEDED, "A_COPY": NAMED_LIKE_ONE["WIREKEY_MASTER_KEY"]}
+    done = wirekey(folder, "exec", "--", sys.executable, "-c", PRINT, environ=environment)
+    environ = json.loads(done.stdout)
+    assert not environ.keys() & {*NAMED_LIKE_ONE, "A_COPY"}
+    assert environ.items() >= NEEDED.items()
+    assert all(name in done.stderr for name in NAMED_LIKE_ONE)
+    assert not any(name in done.stderr for name in NEEDED)
+
+
+def test_R51_the_operator_keeps_a_variable_that_its_program_needs(folder):
+    kept = ["--keep", "NEW_VENDOR_TOKEN"]
+    done = wirekey(folder, "exec", *kept, "--", sys.executable, "-c", PRINT, environ=NAMED_LIKE_ONE)
+    environ = json.loads(done.stdout)
+    assert environ["NEW_VENDOR_TOKEN"] == NAMED_LIKE_ONE["NEW_VENDOR_TOKEN"]
+    assert "WIREKEY_MASTER_KEY" not in environ

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.cli.credential_variables import KNOWN, is_ours
+from wirekey.cli.credential_variables import is_ours
 from wirekey.cli.environment import BASE_URLS, OPENCODE_CONFIG, PROVIDER_KEYS
 
 if TYPE_CHECKING:
@@ -18,9 +18,34 @@ if TYPE_CHECKING:
     from wirekey.config import Config
 
 OWN_KEYS = {
-    "openai": KNOWN["OpenAI"].split(),
-    "anthropic": KNOWN["Anthropic"].split(),
-    "gemini": KNOWN["Google"].split(),
+    "openai": [
+        "OPENAI_API_KEY",
+        "OPENAI_KEY",
+        "OPENAI_ADMIN_KEY",
+        "OPENAI_ACCESS_TOKEN",
+        "OPENAI_WEBHOOK_SECRET",
+        "CODEX_API_KEY",
+    ],
+    "anthropic": [
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_ADMIN_KEY",
+        "ANTHROPIC_FOUNDRY_API_KEY",
+        "CLAUDE_API_KEY",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+    ],
+    "gemini": [
+        "GEMINI_API_KEY",
+        "GOOGLE_API_KEY",
+        "GOOGLE_GENAI_API_KEY",
+        "GOOGLE_GENERATIVE_AI_API_KEY",
+        "GOOGLE_AI_API_KEY",
+        "PALM_API_KEY",
+        "GOOGLE_VERTEX_API_KEY",
+        "VERTEX_API_KEY",
+        "GOOGLE_APPLICATION_CREDENTIALS_JSON",
+        "CLOUDSDK_AUTH_ACCESS_TOKEN",
+    ],
     "bedrock": ["AWS_BEARER_TOKEN_BEDROCK"],
 }
 """The variables from which programs read their own key of a provider. An AWS signature cannot be passed through."""

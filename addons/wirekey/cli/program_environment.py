@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.cli.credential_variables import Removed, is_ours, is_secret_name, removed_variables
+from wirekey.cli.credential_variables import Removed, is_credential, is_ours, removed_variables
 from wirekey.cli.environment import OTHER_PROXIES
 from wirekey.cli.passthrough import own_keys
 
@@ -79,7 +79,7 @@ def configured_secrets(config: Config) -> set[str]:
 
     found = [config.resolve(reference, key) for key, reference in references(config)]
     names = configured_names(config)
-    in_file = {value for name, value in config.dotenv.items() if name in names or is_secret_name(name)}
+    in_file = {value for name, value in config.dotenv.items() if name in names or is_credential(name, value)}
     return {secret.reveal() for secret in found if not isinstance(secret, Problem)} | in_file
 
 

@@ -141,7 +141,13 @@ def reverse_mitmdump(folder: Path, upstream_port: int, *, streaming: bool = Fals
 
 @contextlib.contextmanager
 def wirekey(
-    folder: Path, upstream_port: int, *, gateway: bool = False, pool: bool = True, workers: int = 1
+    folder: Path,
+    upstream_port: int,
+    *,
+    gateway: bool = False,
+    pool: bool = True,
+    workers: int = 1,
+    **settings: object,
 ) -> Iterator[tuple[int, Target]]:
     folder.mkdir()
     port = free_port()
@@ -156,6 +162,7 @@ def wirekey(
         "upstream_connections": {"reuse": pool},
         "workers": workers,
         "log": {"level": "warning"},
+        **settings,
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
     arguments = [sys.executable, "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]

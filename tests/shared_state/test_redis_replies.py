@@ -77,7 +77,7 @@ async def odd():
 
 @pytest.mark.parametrize("shape", ODD)
 @pytest.mark.parametrize("name", [*BUDGETS, *RATES, *VALUES])
-async def test_r53_a_reply_of_another_shape_is_no_grant(odd, name, shape):
+async def test_R53_a_reply_of_another_shape_is_no_grant(odd, name, shape):
     server, state = odd
     server.reply = ODD[shape]
     asking = (BUDGETS | RATES | VALUES)[name]
@@ -85,7 +85,7 @@ async def test_r53_a_reply_of_another_shape_is_no_grant(odd, name, shape):
         await asking(state)
 
 
-async def test_r53_replies_of_another_shape_count_as_failures_of_the_server(odd):
+async def test_R53_replies_of_another_shape_count_as_failures_of_the_server(odd):
     server, state = odd
     server.reply = ODD["three ones"]
     for _ in range(FAILURES + 1):
@@ -96,7 +96,7 @@ async def test_r53_replies_of_another_shape_count_as_failures_of_the_server(odd)
 
 
 @pytest.mark.parametrize("reply", [b"what\r\n", b"*x\r\n", b"$-7\r\n\r\n", b"*1\r\n" * 5000, b"+OK\r\n+OK\r\n"])
-async def test_r53_bytes_that_are_no_reply_end_the_connection_and_are_no_grant(odd, reply):
+async def test_R53_bytes_that_are_no_reply_end_the_connection_and_are_no_grant(odd, reply):
     server, state = odd
     server.reply = reply
     with pytest.raises(SharedStateUnavailableError):

@@ -97,7 +97,7 @@ class RedisState:
         *,
         limit: float = 0.0,
         is_repeatable: bool = True,
-        undo: Sequence[Any] | None = None,
+        undo: Callable[[], Sequence[Any]] | None = None,
     ) -> Result:
         """Run a script. `limit` of a budget: the call waits for a connection, too."""
         words = script_words(source, keys, arguments)
@@ -157,7 +157,7 @@ class RedisState:
         keys = [held, GUARD, *(f"budget:{budget.key}" for budget in budgets)]
         arguments: list[Any] = [reservation, milliseconds(ttl), *self.losses.guard]
         # Without budgets, the script ends the reservation that a call no longer waits for, also after a loss.
-        undo = script_words(scripts.RESERVE, [held, GUARD], [*arguments[:2], "", 0])
+        undo = partial(script_words, scripts.RESERVE, [held, GUARD], [*arguments[:2], "", 0])
         for budget in budgets:
             arguments += [budget.amount, budget.limit, int(budget.counts_total)]
         read = replies.reserved(budgets)

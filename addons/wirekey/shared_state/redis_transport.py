@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from wirekey.shared_state.breaker import Breaker
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONNECTIONS = 2
-"""Commands take the one with the fewest unanswered ones, so that one that hangs delays few."""
+"""One is used. The other takes over if it hangs or ends."""
 UNCONNECTED_LIMIT = 1.0
 """Seconds for which a command waits for a connection."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
@@ -106,7 +107,8 @@ class Transport:
 
     def _send(self, command: Command) -> None:
         if self._connections:
-            min(self._connections, key=len).send(command)
+            # The first, so that commands of the same moment are one write, unless it owes replies.
+            min(self._connections, key=attrgetter("overdue")).send(command)
         else:
             self._wait_for_connection(command)
 
@@ -134,7 +136,7 @@ class Transport:
         """Undo a command that the server may run, or have run, although nobody waits for it any more."""
         if command.undo is None or command.sent_on is None:
             return
-        undo = Command(command.undo, command.limit)
+        undo = Command(command.undo(), command.limit)
         undo.future.add_done_callback(lambda future: future.cancelled() or future.exception())
         if command.sent_on in self._connections:
             command.sent_on.send(undo)  # after the command

@@ -26,7 +26,7 @@ class Breaker:
         self._failures = 0
         self._first = 0.0
         """When the first of these failures was."""
-        self._rests_until = 0.0
+        self._probes_from = 0.0
         self._asked = 0
         self.is_open = False
         """Whether the server counts as away."""
@@ -35,7 +35,7 @@ class Breaker:
         """Return whether a call may ask the server."""
         if not self.is_open:
             return True
-        if self._clock() < self._rests_until:
+        if self._clock() < self._probes_from:
             return False
         self._asked += 1
         return self._asked % SHARE == 1
@@ -49,7 +49,7 @@ class Breaker:
         if self._failures < FAILURES or (not self.is_open and now < self._first + SPREAD):
             return False
         was_open, self.is_open = self.is_open, True
-        self._rests_until, self._failures, self._asked = now + REST, 0, 0
+        self._probes_from, self._failures, self._asked = now + REST, 0, 0
         return not was_open
 
     def succeed(self) -> bool:
@@ -59,5 +59,5 @@ class Breaker:
         return was_open
 
     def probe_now(self) -> None:
-        """Let calls try the server without further rest, as there is a sign that it is back."""
-        self._rests_until = 0.0
+        """Allow calls to try the server without further rest, as there is a sign that it is back."""
+        self._probes_from = 0.0

@@ -28,7 +28,7 @@ from wirekey.shared_state.redis_client import (
     message_clients_of,
     place_of,
 )
-from wirekey.shared_state.redis_connection import Command
+from wirekey.shared_state.redis_connection import RedisCommand
 from wirekey.shared_state.redis_losses import CHANGED, GUARD, RedisLosses
 from wirekey.shared_state.redis_replies import MICROSECONDS
 from wirekey.shared_state.redis_transport import Transport
@@ -86,7 +86,7 @@ class RedisState:
 
     async def _ask[Result](self, read: Callable[[Any], Result], *words: Any, limit: float = 0.0) -> Result:
         """Return what the server responds. Raises SharedStateUnavailableError after the time limit."""
-        return await self._transport.ask(Command(words, max(limit, self._time_limit)), read)
+        return await self._transport.ask(RedisCommand(words, max(limit, self._time_limit)), read)
 
     async def _script[Result](
         self,
@@ -101,7 +101,7 @@ class RedisState:
     ) -> Result:
         """Run a script. `limit` of a budget: the call waits for a connection, too."""
         words = script_words(source, keys, arguments)
-        command = Command(words, max(limit, self._time_limit), source, limit >= BUDGET_LIMIT, is_repeatable, undo)
+        command = RedisCommand(words, max(limit, self._time_limit), source, limit >= BUDGET_LIMIT, is_repeatable, undo)
         return await self._transport.ask(command, read)
 
     # Values that expire.

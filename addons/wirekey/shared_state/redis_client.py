@@ -1,4 +1,4 @@
-"""What a URL of Redis says: a server alone, with Sentinel, or a cluster, and how to connect to it."""
+"""Reads a URL of Redis, which names a server alone, with Sentinel, or a cluster, and connects to it."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ STALLED = 3.0
 
 
 @dataclass(slots=True, eq=False)
-class Command:
-    """A command, and what becomes of it. `limit`: seconds from when it is written until it is given up."""
+class RedisCommand:
+    """A command and its reply. `limit`: seconds from when it is written until it is given up."""
 
     words: Sequence[Any]
     limit: float
@@ -43,7 +43,7 @@ class Command:
     is_replied: bool = False
 
     def expire(self, error: Exception) -> None:
-        """Give it up, unless it has ended."""
+        """Fail with an error, unless it has ended."""
         self.wait_no_longer()
         if not self.future.done():
             self.future.set_exception(error)
@@ -62,19 +62,19 @@ class PipelinedConnection:
     `late` is called with each reply that nobody waits for any more.
     """
 
-    def __init__(self, connection: Any, misplaced: Callable[[Command], None], late: Callable[[], None]) -> None:
+    def __init__(self, connection: Any, misplaced: Callable[[RedisCommand], None], late: Callable[[], None]) -> None:
         self._connection = connection
         self._misplaced, self._late = misplaced, late
         self._loop = asyncio.get_running_loop()
-        self._unsent: deque[Command] = deque()
-        self._sent: deque[Command] = deque()
+        self._unsent: deque[RedisCommand] = deque()
+        self._sent: deque[RedisCommand] = deque()
         self._wake = asyncio.Event()
         self._is_writing = False
         self.overdue = 0
         """The number of replies that are still to come, although nobody waits for them any more."""
         self._reading: asyncio.Task[None] | None = None
 
-    def send(self, command: Command) -> None:
+    def send(self, command: RedisCommand) -> None:
         """Send a command with those of the same moment."""
         command.sent_on = self
         self._unsent.append(command)
@@ -101,12 +101,12 @@ class PipelinedConnection:
         if self._reading:
             self._reading.cancel()
 
-    def unanswered(self) -> list[Command]:
+    def unanswered(self) -> list[RedisCommand]:
         """Return the commands that somebody waits for, after the end: each unsent one, or one that may be repeated."""
         left = [*(command for command in self._sent if command.is_repeatable), *self._unsent]
         return [command for command in left if not command.future.done()]
 
-    def abandoned(self) -> list[Command]:
+    def abandoned(self) -> list[RedisCommand]:
         """Return the commands that were sent, and must not be sent again."""
         return [command for command in self._sent if not command.is_repeatable]
 
@@ -125,7 +125,7 @@ class PipelinedConnection:
             await self._connection.send_packed_command(packed, check_health=False)
             self._is_writing = False
 
-    def _wanted(self) -> list[Command]:
+    def _wanted(self) -> list[RedisCommand]:
         """Return the commands to send now: those that have not been given up before, while the server did not read."""
         batch = [command for command in self._unsent if not command.future.done()]
         self.overdue -= sum(command.is_given_up for command in self._unsent)
@@ -143,7 +143,7 @@ class PipelinedConnection:
                 reply = error
             self._finish(self._sent.popleft(), reply)
 
-    def _finish(self, command: Command, reply: Any) -> None:
+    def _finish(self, command: RedisCommand, reply: Any) -> None:
         command.is_replied = True
         command.wait_no_longer()
         if command.is_given_up:
@@ -164,22 +164,22 @@ class PipelinedConnection:
 
     # Time limits. A reply that is in the socket, or was read but not passed on yet, is in time: our own loop was late.
 
-    def _begin_waiting(self, command: Command) -> None:
+    def _begin_waiting(self, command: RedisCommand) -> None:
         if command.timer is None:
             command.timer = self._loop.call_later(command.limit, self._look_again, command)
 
-    def _look_again(self, command: Command) -> None:
-        """Let the loop read what has arrived. Before timers, it reads; the reader then has its turn."""
+    def _look_again(self, command: RedisCommand) -> None:
+        """Wait until the loop has read what has arrived. It reads before its timers; then the reader has its turn."""
         command.timer = self._loop.call_later(GRACE, lambda: self._loop.call_soon(self._give_up, command))
 
-    def _give_up(self, command: Command) -> None:
+    def _give_up(self, command: RedisCommand) -> None:
         if not command.future.done():
             command.is_given_up = True
             self.overdue += 1
             command.expire(TimeoutError())
             self._loop.call_later(STALLED, self._check, command)
 
-    def _check(self, command: Command) -> None:
+    def _check(self, command: RedisCommand) -> None:
         if not command.is_replied:
             self.end()
 

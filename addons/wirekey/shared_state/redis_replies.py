@@ -1,4 +1,4 @@
-"""Checks the replies of Redis. What has another shape than a script or a command returns is no grant."""
+"""Checks the replies of Redis. A reply of another shape than its script or command returns is no grant."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wirekey.shared_state.breaker import Breaker
 from wirekey.shared_state.protocol import SharedStateUnavailableError
 from wirekey.shared_state.redis_client import CONNECT_LIMIT
-from wirekey.shared_state.redis_connection import Command, PipelinedConnection
+from wirekey.shared_state.redis_connection import PipelinedConnection, RedisCommand
 from wirekey.shared_state.redis_replies import MalformedReplyError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Transport:
         self._scripts = scripts
         self._breaker = Breaker()
         self._connections: list[PipelinedConnection] = []
-        self._waiting: deque[Command] = deque()
+        self._waiting: deque[RedisCommand] = deque()
         """Commands without a connection."""
         self._keeping: list[asyncio.Task[None]] = []
         self._is_away = False
@@ -55,7 +55,7 @@ class Transport:
         self._attempted = asyncio.Event()
         self._trouble = f"Redis at {place} is not connected yet"
 
-    async def ask[Result](self, command: Command, read: Callable[[Any], Result]) -> Result:
+    async def ask[Result](self, command: RedisCommand, read: Callable[[Any], Result]) -> Result:
         """Return the reply as `read` has checked it, which raises MalformedReplyError for one of another shape.
 
         Raises SharedStateUnavailableError.
@@ -105,14 +105,14 @@ class Transport:
 
     # Sending.
 
-    def _send(self, command: Command) -> None:
+    def _send(self, command: RedisCommand) -> None:
         if self._connections:
             # The first, so that commands of the same moment are one write, unless it owes replies.
             min(self._connections, key=attrgetter("overdue")).send(command)
         else:
             self._wait_for_connection(command)
 
-    def _wait_for_connection(self, command: Command) -> None:
+    def _wait_for_connection(self, command: RedisCommand) -> None:
         """Keep a command until there is a connection. One that has come back already waits for the rest of the time."""
         command.wait_no_longer()
         loop = asyncio.get_running_loop()
@@ -123,7 +123,7 @@ class Transport:
         command.timer = loop.call_at(command.waits_until, command.expire, unavailable)
 
     def _send_waiting(self, connection: PipelinedConnection) -> None:
-        """Send the commands that wait. Those that may take a second have this in all."""
+        """Send the commands that wait. The time limit of a patient one includes its wait."""
         now = asyncio.get_running_loop().time()
         while self._waiting:
             command = self._waiting.popleft()
@@ -132,19 +132,19 @@ class Transport:
                 command.limit = max(command.limit / 4, command.waits_until - now)
             connection.send(command)
 
-    def _undo(self, command: Command) -> None:
+    def _undo(self, command: RedisCommand) -> None:
         """Undo a command that the server may run, or have run, although nobody waits for it any more."""
         if command.undo is None or command.sent_on is None:
             return
-        undo = Command(command.undo(), command.limit)
+        undo = RedisCommand(command.undo(), command.limit)
         undo.future.add_done_callback(lambda future: future.cancelled() or future.exception())
         if command.sent_on in self._connections:
             command.sent_on.send(undo)  # after the command
         else:
             self._send(undo)
 
-    def _release(self, is_meant: Callable[[Command], bool]) -> None:
-        """Give up commands that wait for a connection."""
+    def _release(self, is_meant: Callable[[RedisCommand], bool]) -> None:
+        """Fail commands that wait for a connection."""
         for command in [command for command in self._waiting if is_meant(command)]:
             self._waiting.remove(command)
             command.expire(SharedStateUnavailableError(self._trouble))

@@ -1,4 +1,4 @@
-"""R53: what Redis responds in another shape than the command has is no grant."""
+"""THREATS R53: what Redis responds in another shape than the command has is no grant."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 """A stream of Responses may say a part only when it is done, or only in its last event. Each part is read once."""
 
+import base64
 import itertools
 import json
 
 import pytest
 
 from tests.translation import response_forms
+from tests.translation.cases import dumped
 from tests.translation.streams import cut, fold, upstream_bytes
 from tests.translation.test_pairs import FORMATS, check, reply
 from wirekey.translation.responses import StreamTranslator
@@ -144,3 +146,36 @@ def test_a_call_of_chat_without_arguments_has_an_empty_object(upstream, argument
     data = translator.feed(upstream_bytes(upstream, calling(upstream, pieces))) + translator.end()
     message = fold("openai.chat", data)[0]["choices"][0]["message"]
     assert message["tool_calls"][0]["function"]["arguments"] == whole
+
+
+@pytest.mark.parametrize("upstream", ["anthropic", "invoke"])
+@pytest.mark.parametrize("client", FORMATS)
+def test_arguments_and_signatures_that_come_with_the_start_of_their_block_reach_every_client(client, upstream):
+    if client == upstream:
+        return
+    given = '{"days": 1.10, "place": "Lyon"}'
+    events = [
+        {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {
+            "type": "thinking", "thinking": "Hm.", "signature": "c2ln",
+        }},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": {
+            "type": "tool_use", "id": "call_1", "name": "forecast", "input": {"$raw": given},
+        }},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ]  # fmt: skip
+    if upstream == "invoke":
+        events = [{"chunk": {"bytes": base64.b64encode(dumped(event).encode()).decode()}} for event in events]
+    translator = StreamTranslator(reply(client, upstream, "reasoning-and-call", stream=True))
+    data = translator.feed(upstream_bytes(upstream, events)) + translator.end()
+    assert translator.failure is None
+    body, _ = fold(client, data)
+    _, _, thought, calls, _ = response_forms.seen(client, body)
+    assert thought == "Hm."
+    assert [(name, arguments) for _, name, arguments in calls] == [("forecast", json.loads(given))]
+    assert ("c2ln" in json.dumps(body)) is (client in {"anthropic", "invoke", "converse"})
+    if client != "invoke":  # whose frames are in base64
+        assert b"1.10" in data

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw
 
+from wirekey.metering.lenient_json import decode_leniently
 from wirekey.translation.citations import web_citations
 from wirekey.translation.claude import ReasoningKeeper
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
@@ -122,12 +123,21 @@ class _TextEvent(msgspec.Struct, tag_field="type", tag="content_block_delta", fo
 _TEXT_EVENT = msgspec.json.Decoder(_TextEvent)
 
 
+class _Start(msgspec.Struct):
+    content_block: _Block
+
+
+_START = msgspec.json.Decoder(_Start)
+
+
 class AnthropicEventReader:
     """Reads the events of a stream: server-sent events, or the frames of InvokeModel with `framed`."""
 
     def __init__(self, *, framed: bool = False) -> None:
         self.frames: SseEvents | FrameEvents = FrameEvents() if framed else SseEvents()
         self.kinds: dict[int, str] = {}
+        self.whole: set[int] = set()
+        """Open calls whose arguments came whole, with their start, as other servers of the format send them."""
         self.reasoning = ReasoningKeeper()
         self.usage: dict[str, Any] = {}
         self.calls = False
@@ -167,19 +177,19 @@ class AnthropicEventReader:
             event = read_object(data)
             if not isinstance(item, bytes) and item.kind == "exception":
                 event = {"type": "error", "error": {"type": item.type, **event}}
-            yield from self._event(event)
+            yield from self._event(event, data)
         if self.frames.broken and not self.done:
             self.done = True
             yield TOO_LONG
 
-    def _event(self, event: dict[str, Any]) -> list[Event]:
+    def _event(self, event: dict[str, Any], data: bytes) -> list[Event]:
         match event.get("type"):
             case "message_start":
                 message = event.get("message") or {}
                 self.usage.update(_known(message.get("usage")))
                 return [Begin(message.get("id"), message.get("model"), read_usage(self.usage))]
             case "content_block_start":
-                return self._begin(event.get("index") or 0, event.get("content_block") or {})
+                return self._begin(event.get("index") or 0, event.get("content_block") or {}, data)
             case "content_block_delta":
                 return self._delta(event.get("index") or 0, event.get("delta") or {})
             case "content_block_stop":
@@ -203,7 +213,7 @@ class AnthropicEventReader:
                 return [failure_of_event(Format.ANTHROPIC, event.get("error") or {})]
         return []
 
-    def _begin(self, index: int, block: dict[str, Any]) -> list[Event]:
+    def _begin(self, index: int, block: dict[str, Any], data: bytes) -> list[Event]:
         match block.get("type"):
             case "text":
                 self.kinds[index] = "text"
@@ -211,6 +221,7 @@ class AnthropicEventReader:
                 return [*found, Delta(index, block["text"])] if block.get("text") else found
             case "thinking":
                 self.kinds[index] = "reasoning"
+                self.reasoning.add_signature(index, block.get("signature") or "")
                 return [BlockBegin(index, "reasoning"), *self._think(index, block.get("thinking") or "")]
             case "redacted_thinking":
                 self.kinds[index] = "reasoning"
@@ -218,7 +229,12 @@ class AnthropicEventReader:
                 return [BlockBegin(index, "reasoning"), StateDelta(index, state)]
             case "tool_use":
                 self.kinds[index], self.calls = "call", True
-                return [BlockBegin(index, "call", block.get("id") or "", block.get("name") or "")]
+                begun: list[Event] = [BlockBegin(index, "call", block.get("id") or "", block.get("name") or "")]
+                if not block.get("input"):
+                    return begun
+                self.whole.add(index)
+                arguments = bytes(decode_leniently(_START, data).content_block.input).decode()
+                return [*begun, Delta(index, arguments)]
         return []
 
     def _delta(self, index: int, delta: dict[str, Any]) -> list[Event]:
@@ -233,7 +249,7 @@ class AnthropicEventReader:
                 self.reasoning.add_signature(index, delta.get("signature") or "")
             case "citations_delta":
                 return [CitationDelta(index, one) for one in web_citations([delta.get("citation")])]
-            case "input_json_delta":
+            case "input_json_delta" if index not in self.whole:
                 return [Delta(index, delta["partial_json"])] if delta.get("partial_json") else []
         return []
 
@@ -244,6 +260,7 @@ class AnthropicEventReader:
         return [Delta(index, text)]
 
     def _end(self, index: int) -> list[Event]:
+        self.whole.discard(index)
         return self.reasoning.end(index) if self.kinds.pop(index, None) else []
 
 

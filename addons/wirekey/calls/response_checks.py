@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ CONTROL_CHARACTERS = Refusal(
     "A header of the provider's response has control characters, so clients could read the response in several ways.",
     Fault.PROVIDER,
 )
-CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+CONTROLS = bytes({*range(32), 127} - {9})
 """All but the tab, which a value may contain."""
 FINAL_STATUSES = range(200, 600)
 SWITCHING_PROTOCOLS = 101
@@ -55,7 +54,8 @@ def refusal_of_response(services: Services, state: CallState, response: http.Res
     status, headers = response.status_code, response.headers
     if status not in FINAL_STATUSES and not (status == SWITCHING_PROTOCOLS and opens_websocket(state)):
         return ODD_STATUS
-    if CONTROL.search(b"".join(chain.from_iterable(headers.fields))):
+    head = b"".join(chain.from_iterable(headers.fields))
+    if len(head.translate(None, CONTROLS)) != len(head):  # a search by a regular expression takes longer
         return CONTROL_CHARACTERS
     if 300 <= status < 400 and "location" in headers and location_for_client(services, state, response) is None:
         return REDIRECTED

@@ -10,6 +10,7 @@ from tests.audit.calls import call_of, finish
 from tests.audit.test_verifying import KEY, settled
 from tests.postgres_server import database, fragile_postgres, own_postgres, postgres
 
+from wirekey.audit import postgres as postgres_module
 from wirekey.audit import postgres_schema
 from wirekey.audit import store as store_module
 from wirekey.audit.event import NAMES, event_of, outcome_values
@@ -146,6 +147,23 @@ async def test_a_server_that_is_away_at_the_start_is_used_as_soon_as_it_is_there
     audit.record_outcome(finish(recorded))
     await audit.close()
     await before.close()
+
+
+@pytest.mark.parametrize("spool", [False, True])
+async def test_a_database_that_goes_away_is_noticed_without_a_call(own_postgres, tmp_path, monkeypatch, spool):
+    monkeypatch.setattr(postgres_module, "SEEN_EVERY", 0.1)
+    monkeypatch.setattr(PostgresAudit, "idle_seconds", 0.1)
+    audit = opened(Secret(own_postgres.new_database()), tmp_path, spool=spool)
+    assert audit.database_trouble() is None
+    own_postgres.stop()
+    async with asyncio.timeout(60):
+        while not audit.database_trouble():
+            await asyncio.sleep(0.05)
+        assert audit.refuses_here() is None
+        own_postgres.start()
+        while audit.database_trouble():
+            await asyncio.sleep(0.05)
+    await audit.close()
 
 
 async def test_a_database_that_is_away_is_named_while_records_go_to_the_spool(own_postgres, tmp_path):

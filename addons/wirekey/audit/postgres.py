@@ -157,13 +157,18 @@ class PostgresAudit:
             logger.warning(INTERRUPTED, count)
 
     def idle(self) -> None:
-        """Show that this process lives, and create partitions in time. Called when nothing is to be written."""
+        """Show that this process lives, and notice without a call whether the database does."""
         now = time.monotonic()
-        if not self._connection or now - self._seen_at < SEEN_EVERY:
+        if now - self._seen_at < SEEN_EVERY:
             return
         self._seen_at = now
-        with contextlib.suppress(psycopg.Error):
-            self._connection.execute("UPDATE chain_head SET seen = now() WHERE writer = %s", [self._writer])
+        try:
+            self._connected().execute("UPDATE chain_head SET seen = now() WHERE writer = %s", [self._writer])
+        except (psycopg.Error, OSError) as error:
+            self.trouble = reason_of(error)
+            self._disconnect_if_needed(error)
+            return
+        self.trouble = None
         self._roll_up(now)
 
     def close(self) -> None:

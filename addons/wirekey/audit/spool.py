@@ -166,7 +166,7 @@ class SpooledAudit:
         self._not_before = 0.0
         self._spooling = False
         self.is_shared = False  # rows go to a file of this machine if the database is away
-        self.trouble: str | None = None
+        self._refusal: str | None = None
         self.interrupted = 0
         self.idle_seconds: float | None = database.idle_seconds
 
@@ -174,6 +174,11 @@ class SpooledAudit:
     def place(self) -> str:
         """The name of the database for messages."""
         return self._database.place
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the database cannot be used at present, or None."""
+        return self._refusal or self._database.trouble
 
     def recover(self, tags: tuple[str, ...] = ()) -> int:
         """Move what an earlier process left, and mark its calls under way as interrupted. Return their number."""
@@ -273,14 +278,14 @@ class SpooledAudit:
         else:
             self._not_before = time.monotonic() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
-        self.trouble = refusal
+        self._refusal = refusal
         if not self._spooling:
             self._spooling = True
             text = "%s: %s. Calls are recorded in %s until it can be written."
             logger.log(level, text, self.place, refusal, self._spool.path)
 
     def _resume(self) -> None:
-        self._pause, self.trouble = FIRST_PAUSE, None
+        self._pause, self._refusal = FIRST_PAUSE, None
         if self._spooling:
             self._spooling = False
             logger.warning("%s can be written again. All records of the spool were moved.", self.place)

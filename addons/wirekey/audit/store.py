@@ -60,8 +60,10 @@ class AuditDatabase(Protocol):
     """Seconds without rows after which `idle` is called; None: never."""
     is_shared: bool
     """Whether rows go only to a database that other machines write, too, so that none of them records without it."""
-    trouble: str | None
-    """Why a database that other machines write, too, cannot be used at present. None if it can, or for a file."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a database that other machines write, too, cannot be used at present. None if it can, or for a file."""
 
     @property
     def place(self) -> str:
@@ -256,7 +258,8 @@ class AuditStore:
         return self._failure
 
     def _try_again(self) -> None:
-        if self._failure and time.monotonic() - self._tried_at >= RETRY:
+        is_away = self._failure or (self._file.is_shared and self._file.trouble)
+        if is_away and time.monotonic() - self._tried_at >= RETRY:
             self._tried_at = time.monotonic()
             self._handover.put(Batch(trial=True))
 

@@ -160,11 +160,9 @@ class Status:
         """Yield which shared servers are away. The follower of the agents has a note of its own."""
         spools = not self._services.store.refuses_without_database
         effects = {
-            "audit_database": "Calls are recorded in a local file until then."
-            if spools
-            else "Calls get 503 until then.",
-            "shared_state": "The setting shared_state_failure decides on calls until then.",
-            "policy_server": "Calls get 503 until then.",
+            "audit_database": f"Until it is back, calls {'are recorded in a local file' if spools else 'get 503'}.",
+            "shared_state": "Until it responds, the setting shared_state_failure decides on calls.",
+            "policy_server": "Until it responds, calls get 503.",
         }
         for name, reason in self._readiness.dependencies().items():
             if reason and name in effects:

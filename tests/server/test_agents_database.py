@@ -276,11 +276,17 @@ def test_replicas_use_one_list_of_agents_and_go_on_without_the_database(own_post
         for replica in replicas:
             assert status(replica, tokens["alice"]) == 200
             assert status(replica, tokens["leaver"]) == 401
-        with pytest.raises(AssertionError, match="Wirekey cannot start: The database of the agents"):
-            Wirekey(tmp_path / "three", settings, environ={**KEY_ENVIRONMENT, **MASTER})
     finally:
         for replica in replicas:
             replica.stop()
+
+
+def test_a_database_that_refuses_ends_the_start_of_a_replica_without_a_copy(own_postgres, tmp_path, simulator):
+    settings = behind(
+        simulator, agents={"store": own_postgres.url("nowhere")}, secrets={"master": "env:WIREKEY_MASTER"}
+    )
+    with pytest.raises(AssertionError, match="Wirekey cannot start: The database of the agents"):
+        Wirekey(tmp_path / "three", settings, environ={**KEY_ENVIRONMENT, **MASTER})
 
 
 def status(replica, token: str) -> int:

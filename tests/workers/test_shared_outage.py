@@ -6,6 +6,7 @@ With the real HAProxy and PostgreSQL, while 16 clients call. WIREKEY_OUTAGE_SECO
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import httpx
@@ -96,3 +97,30 @@ def test_a_replica_that_starts_while_postgresql_is_away_says_so_and_goes_on_when
             wait_for(lambda: http.get("/health").json()["dependencies"]["audit_database"]["available"], "no trouble")
     finally:
         replica.stop()
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one process", "two workers"])
+def test_a_new_replica_without_a_copy_of_the_agents_waits_for_their_database(
+    tmp_path, simulator, own_postgres, workers
+):
+    """It would refuse every agent, so it must not listen."""
+    url = own_postgres.new_database()
+    own_postgres.stop()
+    more = {"agents": {"store": url}, "secrets": {"master": "env:MASTER"}, "listen": LISTENERS, "workers": workers}
+    environ = KEY_ENVIRONMENT | {"MASTER": "00112233445566778899aabbccddeeff" * 2}
+    folder = tmp_path / "replica"
+    starting = threading.Thread(
+        target=lambda: started.append(Wirekey(folder, behind(simulator, **more), environ=environ))
+    )
+    started: list[Wirekey] = []
+    starting.start()
+    try:
+        said = folder / "output.txt"
+        wait_for(lambda: said.exists() and "waits until it can read them" in said.read_text(), "it to wait")
+        assert not started
+        own_postgres.start()
+    finally:
+        starting.join(2 * PATIENCE)
+        for replica in started:
+            replica.stop()
+    assert len(started) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+RETRY = 1.0
+"""Seconds between two attempts to read the agents at a start."""
 AGENTS_FILE = "agents.json"
 AGENTS_COPY = "agents-copy.json"
 """The copy of the agents of `agents.store`."""
@@ -61,21 +64,38 @@ def agents_database(config: Config) -> AgentsDatabase | None:
 
 
 def copy_agents(agents: AgentStore) -> None:
-    """Copy the agents of `agents.store` at a start. If the database is away, an earlier copy is used.
+    """Copy the agents of `agents.store` at a start. If the database is away, use an earlier copy, or wait.
 
-    Raises UserError if no copy exists.
+    A process without a copy would refuse every agent, so it does not listen before it has one. Raises UserError if the
+    database cannot be used for a reason that only a person can end, and no copy exists.
     """
-    if agents.shared is None:
-        return
-    try:
-        agents.copy()
-        agents.refresh()
-    except UserError as error:
+    waits = False
+    while agents.shared is not None:
         try:
-            moment = datetime.fromtimestamp(agents.path.stat().st_mtime, UTC)
-        except OSError:
-            raise error from None
-        logger.warning("%s The agents are those of %s UTC.", error, f"{moment:%Y-%m-%d %H:%M:%S}")
+            agents.copy()
+            agents.refresh()
+        except UserError as error:
+            if agents.path.exists():
+                moment = datetime.fromtimestamp(agents.path.stat().st_mtime, UTC)
+                logger.warning("%s The agents are those of %s UTC.", error, f"{moment:%Y-%m-%d %H:%M:%S}")
+                return
+            if not is_away(error):
+                raise
+            if not waits:
+                logger.warning("%s There is no copy of the agents. Wirekey waits until it can read them.", error)
+            waits = True
+            time.sleep(RETRY)
+        else:
+            return
+
+
+def is_away(error: UserError) -> bool:
+    """Return whether an error of the agents' database can end by itself."""
+    import psycopg
+
+    from wirekey.audit.postgres_connection import may_pass
+
+    return isinstance(error.__cause__, psycopg.Error) and may_pass(error.__cause__)
 
 
 def agents_follower(config: Config) -> AgentsFollower | None:

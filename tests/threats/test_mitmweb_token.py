@@ -12,7 +12,7 @@ from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
 from tests.raw_client import CHAT, post
-from tests.running import KEY_ENVIRONMENT, behind, wait_for
+from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind, wait_for
 from tests.secrecy.conftest import Plain
 from tests.threats.conftest import Stage, beginning
 from tests.threats.mitmweb_page import answered_flow
@@ -47,6 +47,24 @@ def test_R40_the_page_has_only_the_commands_of_the_list(web):
     verbs = ("cut", "save", "load", "file", "clip", "run", "inject", "start", "history")
     assert not [name for name in ALLOWED_COMMANDS if any(verb in name.split(".") for verb in verbs)]
     assert not [name for name in ALLOWED_COMMANDS if name.startswith("replay") and not name.endswith("count")]
+
+
+STREAM = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}],"stream":true}'
+
+
+def test_R40_no_command_reads_the_key_off_a_response_that_is_under_way(web):
+    """mitmproxy's `cut` follows any attribute: of the flow, of the tap of its response, of its filter."""
+    with web.tunnel() as client:
+        client.send(post("X-Simulator: gate,events=5", body=STREAM))
+        while b"data:" not in client.received:
+            client.received += client.receive_bytes()
+        for path in ("response.stream.filter.secrets", "response.stream.calls.services.settings.pools"):
+            answer = web.page("POST", "/commands/cut", json={"arguments": ["@all", path]})
+            assert PROVIDER_KEYS["openai"] not in answer.text
+            assert answer.json() == {"error": "Unknown command: cut"}
+        web.simulator.loop.call_soon_threadsafe(web.simulator.simulator.gate.open)
+        while b"data: [DONE]" not in client.received:
+            client.received += client.receive_bytes()
 
 
 def other_value(option: dict):

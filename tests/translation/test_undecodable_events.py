@@ -14,7 +14,8 @@ from tests.translation.cases import dumped
 from tests.translation.streams import client_events, cut, fold, upstream_bytes
 from tests.translation.test_pairs import PAIRS, reply
 from wirekey.metering.eventstream import write_frame
-from wirekey.metering.lenient_json import decode_leniently, mended_json
+from wirekey.metering.lenient_json import MOST_STEPS, decode_leniently, mended_json
+from wirekey.metering.sse import EVENT_LIMIT
 from wirekey.translation.responses import StreamTranslator, translate_response
 
 FIRST, MIDDLE, LAST = response_forms.pieces(response_forms.FEATURES["text"].text)
@@ -139,3 +140,18 @@ def test_only_the_flaws_of_json_are_mended(given, value):
 @pytest.mark.parametrize("sound", [b'{"a":"x"}', rb'{"a":"\u0041\n\"\\"}', b"", b'{"a'])
 def test_json_without_a_flaw_is_not_changed(sound):
     assert mended_json(sound) is None
+
+
+@pytest.mark.parametrize("piece", [rb"\"", b'"', b'{"a":"', rb"\ud83d", b"NaN ", b"\x00", b"\xff", b"\\"])
+def test_no_event_takes_longer_to_mend_than_to_read_once(piece):
+    """Each would take hours if every quote began a search to the end."""
+    data = b'{"a":"' + piece * (EVENT_LIMIT // len(piece))
+    mended = mended_json(data)
+    assert mended is None or len(mended) <= 6 * len(data)
+
+
+@pytest.mark.parametrize("flaws", [rb"\ud83d ", b"\x01 ", b'","'])
+def test_a_value_with_more_flaws_than_a_real_one_is_not_mended(flaws):
+    few, many = (b'["' + flaws * count + rb'\ud83d"]' for count in (100, MOST_STEPS))
+    assert mended_json(few) is not None
+    assert mended_json(many) is None

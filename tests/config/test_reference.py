@@ -31,6 +31,7 @@ def test_the_example_has_the_defaults(tmp_path, monkeypatch):
 def test_each_example_is_a_valid_value(tmp_path):
     for name in ("gateway.pem", "gateway-key.pem", "corp-ca.pem", "ca.pem"):
         (tmp_path / name).write_text("-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n")
+    (tmp_path / "prices.yaml").write_text("models: []\n")
     lines = example().splitlines()
     kept = []
     for line in lines[2:]:

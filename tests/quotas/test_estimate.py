@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.body import Body
-from wirekey.metering.cost import Price, Prices, cost_usd, current_prices
+from wirekey.metering.cost import cost_usd, current_prices
+from wirekey.metering.price import Price, Prices
 from wirekey.operation import Facts, Kind, Operation, Usage
 from wirekey.providers import PROVIDERS
 from wirekey.providers.context_windows import LARGEST

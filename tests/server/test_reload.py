@@ -14,8 +14,11 @@ from tests.policy.policies import WHOLE, write
 from wirekey.config import ConfigError
 from wirekey.identity.installation_keys import REASONING_STATE
 from wirekey.identity.jwt_issuers import IssuerError
+from wirekey.metering.cost import current_prices
+from wirekey.metering.own_prices import OwnPrices, use_own_prices
 from wirekey.policy import worker
 from wirekey.policy.modules import PolicyError
+from wirekey.providers import PROVIDERS
 
 QUERY = "data.p.authz"
 LISTS = "package p.authz\ndeny contains t if { some t in input.tools; some u in input.tools; t == u }\n"
@@ -212,3 +215,23 @@ async def test_a_file_that_changes_while_it_is_read_is_reloaded(folder, monkeypa
         await running.lifecycle.reloader.reload()
         await running.lifecycle.reloader._reload_configuration()
         assert running.services.settings.header_count == 42
+
+
+async def test_own_prices_are_in_force_after_a_reload_and_only_if_all_of_it_is_good(folder):
+    good = {"policy": policy(folder, "good", LISTS)}
+    (folder / "prices.yaml").write_text("models:\n  - {match: gpt-9, input: 1, output: 2}\n")
+    try:
+        async with without_reloader(folder, configured(folder, prices={"file": "prices.yaml"}, **good)) as running:
+            assert current_prices(PROVIDERS["openai"], "gpt-9").input.base == 1
+            before = running.lifecycle.config.fingerprint()
+            (folder / "prices.yaml").write_text("models:\n  - {match: gpt-9, input: 30, output: 2}\n")
+            assert running.lifecycle.config.fingerprint() != before
+            configured(folder, prices={"file": "prices.yaml"}, **bad(folder, "bad_policy"))
+            with pytest.raises(PolicyError):
+                await running.lifecycle.reloader.reload()
+            assert current_prices(PROVIDERS["openai"], "gpt-9").input.base == 1
+            configured(folder, prices={"file": "prices.yaml"}, **good)
+            await running.lifecycle.reloader.reload()
+            assert current_prices(PROVIDERS["openai"], "gpt-9").input.base == 30
+    finally:
+        use_own_prices(OwnPrices())

@@ -17,13 +17,14 @@ from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.scrub import KeyScrubber
-from wirekey.metering.cost import cost_usd
+from wirekey.metering.cost import cost_usd, has_default_price
 from wirekey.metering.decoding import decoder, is_plain
 from wirekey.metering.modifiers import merged, tier_of
 from wirekey.metering.tap import Tap
 from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS
 from wirekey.providers.openai.usage_filter import UsageEventFilter
+from wirekey.providers.places import place_of
 from wirekey.providers.price_facts import header_modifiers
 from wirekey.quotas.headers import limit_headers
 
@@ -287,7 +288,10 @@ def cost_of(call: Call, usage: Usage, asked: Facts | None = None) -> float | Non
         return None
     provider = PROVIDERS[name]
     models = (call.model, usage.model) if provider.model_names_region else (usage.model, call.model)
-    costs = (cost_usd(provider, model, usage, asked) for model in models)
+    place = place_of(provider, call.upstream)
+    # A default price is for models of which nothing better is known by any name.
+    named = sorted(models, key=lambda model: has_default_price(provider, model, place))
+    costs = (cost_usd(provider, model, usage, asked, place) for model in named)
     return next((cost for cost in costs if cost is not None), None)
 
 

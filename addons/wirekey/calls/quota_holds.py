@@ -11,6 +11,7 @@ from wirekey.metering.cost import current_prices
 from wirekey.metering.modifiers import NO_DEFAULTS
 from wirekey.metering.reserved import carried_facts, reserved_prices
 from wirekey.providers import PROVIDERS
+from wirekey.providers.places import place_of
 from wirekey.quotas.estimate import NOTHING, EstimatedRequest, Use, largest_use, real_use
 from wirekey.quotas.hold import Hold
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
-    from wirekey.metering.cost import Prices
+    from wirekey.metering.price import Prices
     from wirekey.quotas.enforcement import QuotaEnforcer
     from wirekey.routing.candidate import Candidate
     from wirekey.routing.plan import Failure
@@ -64,7 +65,9 @@ def new_hold(state: CallState, candidate: Candidate, number: int) -> Hold:
         cap = min([*limits, *([] if cap is None else [cap])], default=None)
     request = EstimatedRequest(call.operation, call.facts, model, len(state.body), cap)
     translated = candidate.speaks is not None
-    prices, defaults = current_prices(PROVIDERS[candidate.provider], model), known_defaults(candidate.pool)
+    provider = PROVIDERS[candidate.provider]
+    place = candidate.region or candidate.location or place_of(provider, state.host)
+    prices, defaults = current_prices(provider, model, place), known_defaults(candidate.pool)
     use = dearest_use(request, prices, defaults, translated=translated)
     if candidate.code_assist and not candidate.code_assist.settings.is_billed:
         use = replace(use, cost=0)

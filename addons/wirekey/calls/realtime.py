@@ -37,6 +37,7 @@ from wirekey.metering.cost import cost_usd
 from wirekey.metering.modifiers import merged, tier_of
 from wirekey.operation import Facts, Operation, Usage
 from wirekey.providers import PROVIDERS
+from wirekey.providers.places import place_of
 from wirekey.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
 from wirekey.realtime.messages import Asks, ClientMessage, Reports
 from wirekey.tracebacks import forget_frames, safe_traceback
@@ -362,7 +363,9 @@ class RealtimeSession:
         if call.usage and name:
             asked = call.facts.modifiers if call.facts else ()
             call.service_tier = tier_of(merged(asked, call.usage.modifiers)) or call.service_tier
-            call.cost_usd = cost_usd(PROVIDERS[name], call.model, call.usage, call.facts)
+            call.cost_usd = cost_usd(
+                PROVIDERS[name], call.model, call.usage, call.facts, place_of(PROVIDERS[name], call.upstream)
+            )
         if state.hold:
             settle_hold(self.services.quotas, state)
         self.services.calls.states.pop(call.id, None)

@@ -17,6 +17,7 @@ from wirekey.egress.names import pattern_of
 from wirekey.google.code_assist.configured import backends_from
 from wirekey.json_size import VALUES_LIMIT
 from wirekey.metering.cost import use_price_lists
+from wirekey.metering.own_prices import OwnPrices, read_own_prices
 from wirekey.model_name import BACKENDS
 from wirekey.providers import PROVIDERS, family_of, register_custom
 from wirekey.quotas.configured import quotas_of
@@ -123,6 +124,8 @@ class Settings:
     """The operator's function that checks keys, with its recent results."""
     request_hooks: tuple[RequestHook, ...] = ()
     """The operator's extensions that run around each call, in order."""
+    prices: OwnPrices = field(default_factory=OwnPrices)
+    """The operator's own prices. `use_own_prices` puts them in force."""
     quotas: tuple[Quota, ...] = ()
     """Rate limits and budgets."""
     rollup: RollupSettings | None = None
@@ -246,6 +249,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         model_choice=model_choice(config),
         key_checker=key_checker(config, previous.key_checker if previous else None),
         request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
+        prices=read_own_prices(config.own_prices, config.prices.default),
         quotas=quotas_of(config),
         rollup=rollup_settings(config),
     )

@@ -22,6 +22,7 @@ COMMANDS = {
     "agents": "Add, import, change and revoke agents.",
     "accounts": "Log in to Google, and list, change and remove accounts.",
     "audit": "Show, export and verify recorded calls.",
+    "prices": "Show prices of models, and models without one.",
     "usage": "Show what is spent of each budget, and by each agent.",
     "console": "Print a link to the live page.",
     "policy": "Check and evaluate policies, and replay recorded calls.",

@@ -14,6 +14,7 @@ from wirekey.config.environment import with_environment
 from wirekey.config.group import ConfigGroup, settings_of
 from wirekey.config.messages import problems_from_pydantic
 from wirekey.config.models import Config
+from wirekey.config.prices import PriceFile
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.route_checks import route_conflicts
 from wirekey.config.secrets import SecretRef
@@ -66,10 +67,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         problems += problems_from_pydantic(error.errors(include_url=False), Config, sources)
     else:
         problems += file_problems(config, sources)
+        problems += read_price_file(config, sources)
         problems += route_conflicts(config, sources)
     if problems:
         raise ConfigError(sorted(problems, key=lambda problem: (str(problem.file), problem.line or 0)))
     files = [reference.name for _, reference in references(config) if reference.kind == "file"]
+    if config.prices.file:
+        files.append(str(config.prices.file))
     config._sources = replace(sources, watched=watched_files(wanted.absolute(), folder, files))  # noqa: SLF001
     return config
 
@@ -91,6 +95,24 @@ def read_text(path: Path, *, optional: bool = False) -> str | None:
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
     raise ConfigError([Problem(path, None, "", message)])
+
+
+def read_price_file(config: Config, sources: ConfigSources) -> list[Problem]:
+    """Read `prices.file` into the configuration. Return the problems of the file, each with its line there."""
+    path = config.prices.file
+    if path is None:
+        return []
+    try:
+        document = read_yaml(read_text(path, optional=False) or "", path)
+        read = PriceFile.model_validate(document.data)
+    except ConfigError as error:
+        absent = not path.exists()
+        return [sources.problem("prices.file", f"{path} does not exist. Create it")] if absent else error.problems
+    except ValidationError as error:
+        within = ConfigSources(file=path, folder=sources.folder, lines=document.lines)
+        return problems_from_pydantic(error.errors(include_url=False), PriceFile, within)
+    config._prices_in_file = read.models  # noqa: SLF001
+    return document.problems
 
 
 def read_dotenv(path: Path) -> tuple[dict[str, str], list[Problem]]:

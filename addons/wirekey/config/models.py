@@ -24,6 +24,7 @@ from wirekey.config.listen import ListenConfig
 from wirekey.config.log import LogConfig
 from wirekey.config.master_secret import SecretsConfig
 from wirekey.config.policy import SHIPPED_POLICIES, PolicyConfig
+from wirekey.config.prices import PriceConfig, PricesConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
 from wirekey.config.quotas import QuotaConfig
@@ -184,6 +185,7 @@ class Config(ConfigGroup):
             ]
         ],
     )
+    prices: PricesConfig = Field(default=PricesConfig(), description="Own prices of models.")
     agents: AgentsConfig = Field(default=AgentsConfig(), description="The store of the agents.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The audit log, which records each call.")
     translation: TranslationConfig = Field(
@@ -197,7 +199,15 @@ class Config(ConfigGroup):
     limits: LimitsConfig = Field(default=LimitsConfig(), description="Size limits.")
     log: LogConfig = Field(default=LogConfig(), description="The log.")
 
+    _prices_in_file: tuple[PriceConfig, ...] = PrivateAttr(default=())
     _sources: ConfigSources = PrivateAttr(default_factory=ConfigSources)
+
+    @property
+    def own_prices(self) -> list[tuple[str, PriceConfig]]:
+        """The entries of `prices.models` and of `prices.file`, each with its place: `prices.models[0]`."""
+        inside = [(f"prices.models[{place}]", entry) for place, entry in enumerate(self.prices.models)]
+        file = self.prices.file.name if self.prices.file else ""
+        return inside + [(f"{file}: models[{place}]", entry) for place, entry in enumerate(self._prices_in_file)]
 
     @property
     def effective_policy(self) -> PolicyConfig:

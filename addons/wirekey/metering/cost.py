@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import sys
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.errors import UserError
 from wirekey.metering.modifiers import factor_of, fees_of, merged
+from wirekey.metering.own_prices import DEFAULT, default_prices, has_own_prices, own_prices
+from wirekey.metering.price import Price, Prices
 from wirekey.operation import LONG_CACHE
 from wirekey.package_imports import import_on_demand
 
@@ -22,7 +23,7 @@ from genai_prices.data_snapshot import DataSnapshot  # noqa: E402  # without the
 from genai_prices.types import TieredPrices  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from decimal import Decimal
 
     from wirekey.operation import Facts, Usage
@@ -32,82 +33,23 @@ KEPT = ("openai", "google", "anthropic", "aws")
 """The price lists of the providers that Wirekey knows."""
 kept = set(KEPT)
 """The price lists that are loaded: also those of the custom providers of the configuration."""
-PER = 1_000_000
 HOUR = 3600
 LONG_WRITE = 2
 """How much more than input the tokens cost that stay in the cache for an hour, where the list has no price for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """USD per million tokens. A higher price holds for all tokens of a call whose input is above its threshold."""
-
-    base: float
-    tiers: tuple[tuple[int, float], ...] = ()
-    """Thresholds in tokens and the price above them, highest first."""
-
-    def of(self, tokens: int, input_tokens: int) -> float:
-        """Return the price of some tokens in USD, in a call with so much input."""
-        price = next((price for above, price in self.tiers if input_tokens > above), self.base)
-        return tokens * price / PER
-
-    def times(self, factor: float) -> Price:
-        """Return this price multiplied."""
-        return Price(self.base * factor, tuple((above, price * factor) for above, price in self.tiers))
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """The prices of one model; None for a kind of token that has none."""
-
-    input: Price | None
-    cached: Price | None
-    cache_write: Price | None
-    output: Price | None
-    model: str = ""
-    """The model's name on the list, which several names at the provider may share."""
-    context: int | None = None
-    """The most input tokens that the model accepts, if the list says so."""
-    audio_input: Price | None = None
-    audio_cached: Price | None = None
-    audio_output: Price | None = None
-    image_input: Price | None = None
-    image_cached: Price | None = None
-    image_output: Price | None = None
-    video_input: Price | None = None
-    video_output: Price | None = None
-    long_cache_write: Price | None = None
-    """The price of tokens that stay in the cache for an hour."""
-    search_usd: float | None = None
-    """The price of a web search, if the list has one for this model."""
-    price_list: str = ""
-    per_request: float = 0.0
-    """US dollars for each request, beside its tokens."""
-    factors: Mapping[str, float] = MappingProxyType({})
-    """The operator's own factors, by the value of a modifier."""
-    source: str = "list"
-    """`list`, or the operator's own entry, such as `prices.models[0]`."""
-
-    def times(self, factor: float) -> Prices:
-        """Return these prices with those of tokens multiplied."""
-        if factor == 1:
-            return self
-        changed = {name: price.times(factor) for name in OF_TOKENS if (price := getattr(self, name)) is not None}
-        return replace(self, **changed)
-
-
-OF_TOKENS = tuple(field.name for field in fields(Prices) if field.type == "Price | None")
-
-
-def cost_usd(provider: Provider, model: str | None, usage: Usage, asked: Facts | None = None) -> float | None:
+def cost_usd(
+    provider: Provider, model: str | None, usage: Usage, asked: Facts | None = None, region: str = ""
+) -> float | None:
     """Return the cost in USD, or None if the price, or a count that has a price, is unknown.
 
     `model` is named as the provider names it, on Bedrock also by ARN. `usage` has all input in `input_tokens`.
     `asked`: the facts of the request, for what the response does not report: its tier of service, and tools with a fee.
+    `region`: as in `current_prices`.
     """
     if not model or usage.input_tokens is None:
         return None
-    listed = current_prices(provider, model)
+    listed = current_prices(provider, model, region)
     if listed is None or (usage.output_tokens is None and listed.output is not None):
         return None
     modifiers = merged(asked.modifiers if asked else (), usage.modifiers)
@@ -168,11 +110,35 @@ def modal_outputs(prices: Prices, usage: Usage) -> tuple[tuple[Price | None, int
     )
 
 
-def current_prices(provider: Provider, model: str | None) -> Prices | None:
-    """Return the prices of a model of a provider that hold now; None if it has no list price."""
+def current_prices(provider: Provider, model: str | None, region: str = "") -> Prices | None:
+    """Return the prices of a model of a provider that hold now: the operator's own, those of the list, or the default.
+
+    `region`: the provider's region or location that the call is sent to, "" if it has none.
+    """
     if not model:
         return None
-    return prices_of(provider.price_list, model, int(time.time()) // HOUR)
+    hour = int(time.time()) // HOUR
+    listed = prices_of(provider.price_list, model, hour)
+    own = own_prices(provider.name, model, region, hour) if has_own_prices() else None
+    own = own or (default_prices() if listed is None else None)
+    if own is None:
+        return listed
+    # The list also knows the name that several names share, the context window, and the price of a search.
+    if listed is None:
+        return replace(own, price_list=provider.price_list)
+    return replace(
+        own,
+        model=listed.model,
+        context=listed.context,
+        search_usd=listed.search_usd,
+        price_list=provider.price_list,
+    )
+
+
+def has_default_price(provider: Provider, model: str | None, region: str = "") -> bool:
+    """Return whether a model has only the operator's default price."""
+    prices = current_prices(provider, model, region)
+    return prices is not None and prices.source == DEFAULT
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from wirekey.operation import LONG_CACHE
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from wirekey.metering.cost import Prices
+    from wirekey.metering.price import Prices
     from wirekey.operation import Facts
 
 TIER = "service_tier"

@@ -11,7 +11,7 @@ from wirekey.providers.output_limits import UNKNOWN, output_limit
 from wirekey.quotas.definition import NANODOLLARS
 
 if TYPE_CHECKING:
-    from wirekey.metering.cost import Prices
+    from wirekey.metering.price import Prices
     from wirekey.operation import Facts, Operation, Usage
 
 BYTES_PER_TOKEN = 3

@@ -51,7 +51,7 @@ class QuotaSubjects:
             return subject
         provider = PROVIDERS.get(given.get("provider", ""))
         prices = current_prices(provider, subject) if provider else None
-        if prices:
+        if prices and prices.model:
             return prices.model
         if len(self._models) >= MOST_UNPRICED:
             return OTHER

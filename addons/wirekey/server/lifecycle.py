@@ -23,6 +23,7 @@ from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.config.file_identity import identities
 from wirekey.errors import user_message
 from wirekey.google.code_assist.opening import open_backends
+from wirekey.metering.own_prices import use_own_prices
 from wirekey.providers import PROVIDERS
 from wirekey.server import listeners, memory, options, start_warnings
 from wirekey.server.config_checks import check_file_access
@@ -165,6 +166,7 @@ class Lifecycle:
         self.token_service, self.agents_follower = opened.token_service, opened.agents_follower
         self.revocations, self.retention = opened.revocations, opened.retention
         self.services.settings, self.lock = first, lock
+        use_own_prices(first.prices)
         logins = self.services.google_logins = google_logins(config, self.proxy_for)
         open_backends(first.backends, logins, config, roots(config), self.proxy_for)
         self.services.account_limits.watch(first.backends)

@@ -13,6 +13,7 @@ from wirekey.calls import settings
 from wirekey.errors import user_message
 from wirekey.google.code_assist.opening import open_backends
 from wirekey.identity.jwks_fetching import https_fetch
+from wirekey.metering.own_prices import use_own_prices
 from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory
@@ -139,6 +140,7 @@ class Reloader:
         # From here on nothing waits and nothing fails, so that no call sees half of a change.
         sent_to = destinations(services.settings)
         before, services.policy, services.settings = services.policy, policy, built
+        use_own_prices(built.prices)
         services.google_logins = logins
         lifecycle.use_local_programs(config)
         open_backends(built.backends, logins, config, roots(config), lifecycle.proxy_for)

@@ -62,7 +62,9 @@ def create(call: OpenAICall) -> SimulatedResponse:
     whole = [
         item if item["type"] != "message" else _message_item(item["id"], text.whole(behaviour, said)) for item in items
     ]
-    return json_response(_finished(response, whole, usage, call.state, cut=cut))
+    finished = _finished(response, whole, usage, call.state, cut=cut)
+    # It is done when it is asked for again.
+    return json_response({**response, "status": "queued"} if response["background"] else finished)
 
 
 def streamed(response: Json, body: Json, call: OpenAICall) -> Iterator[Json]:

@@ -71,7 +71,7 @@ def largest_use(request: EstimatedRequest, prices: Prices | None) -> Use:
 
 
 def largest_output(request: EstimatedRequest) -> int:
-    """Return the most tokens that a response can have, in all its choices. A limit of 0 is none."""
+    """Return the most tokens that a response can have, in all its choices. A limit of 0 does not count."""
     facts = request.facts
     asked = [limit for limit in (facts.max_tokens if facts else None, request.cap) if limit is not None and limit > 0]
     most = min([*asked, UNKNOWN]) if asked else output_limit(request.model or "")

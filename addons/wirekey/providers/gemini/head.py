@@ -1,4 +1,4 @@
-"""What the head of a request to Google's servers may not ask for: a response without token counts, another model.
+"""Checks heads of requests to Google's servers: they may not hide token counts, or name a second model.
 
 Their servers can leave members out of a response, by a mask in the query or in a header, and wrap it for a page's
 script: https://cloud.google.com/apis/docs/system-parameters. A parameter of the query can stand for a member of the

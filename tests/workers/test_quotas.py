@@ -10,6 +10,7 @@ import os
 import ssl
 import threading
 import time
+from collections import Counter
 
 import httpx
 import pytest
@@ -23,6 +24,8 @@ RESERVED = 1001 * 10e-6 + 100 * 2.5e-6
 QUOTAS = [{"name": "dollar", "per": "all", "usd_per_day": 1}]
 CLIENTS = 64
 CLIENTS_OF_REPLICAS = int(os.environ.get("WIREKEY_QUOTA_CLIENTS", "3"))
+CLIENTS_UNDER_LOAD = 4
+"""Clients of each replica that call without a pause: together, they keep the processors of this machine busy."""
 
 
 @pytest.fixture(scope="module")
@@ -84,20 +87,82 @@ def test_replicas_spend_no_more_than_their_budget_and_one_reservation_for_each_c
     assert "insufficient_quota" in codes
 
 
-def test_a_server_that_stops_refuses_budgets_and_one_that_restarts_empty_knows_what_was_spent(start, redis_server):
+class Clients:
+    """Clients that call under load until the budget is used up, or until their replica is killed."""
+
+    def __init__(self, proxies: list, each: int = CLIENTS_UNDER_LOAD) -> None:
+        self.proxies, self.killed = proxies, set[int]()
+        self.codes: Counter[str] = Counter()
+        tokens = [proxy.add_agent("alice") for proxy in proxies]
+        self.threads = [
+            threading.Thread(target=self.call_on, args=(number, token), daemon=True)
+            for number, token in enumerate(tokens)
+            for _ in range(each)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def call_on(self, number: int, token: str) -> None:
+        with client_of(self.proxies[number], token) as client:
+            while True:
+                try:
+                    response = client.post(URL, json=REQUEST, headers={"x-simulator": "tokens=1000"})
+                except httpx.HTTPError:
+                    if number in self.killed:
+                        return
+                    raise
+                code = "sent" if response.status_code == 200 else response.json()["error"]["code"]
+                self.codes[code] += 1
+                if code == "insufficient_quota":
+                    return
+                if code != "sent":
+                    time.sleep(0.05)
+
+    def kill(self, number: int) -> None:
+        self.killed.add(number)
+        self.proxies[number].process.kill()
+
+    def wait(self) -> float:
+        """Wait until the budget is used up. Return what the calls cost that have ended."""
+        for thread in self.threads:
+            thread.join(2 * PATIENCE)
+            assert not thread.is_alive(), self.codes
+        left = [proxy for number, proxy in enumerate(self.proxies) if number not in self.killed]
+        wait_for(lambda: all(event["outcome"] for proxy in left for event in proxy.events()), "all calls to end")
+        return sum(event["cost_usd"] or 0 for proxy in self.proxies for event in proxy.events())
+
+
+def test_a_server_that_stops_under_load_refuses_budgets_and_one_that_restarts_empty_knows_what_was_spent(
+    start, redis_server
+):
     redis_server.empty()
-    proxy = start(quotas=[{"name": "cents", "per": "agent", "usd_per_day": 0.025}], shared_state=redis_server.url)
-    with client_of(proxy, proxy.add_agent("alice")) as client:
+    proxies = [start(quotas=[QUOTAS[0] | {"usd_per_day": 0.5}], shared_state=redis_server.url)]
+    clients = Clients(proxies, 2 * CLIENTS_UNDER_LOAD)
+    wait_for(lambda: clients.codes["sent"] >= 10, "calls")
+    redis_server.stop()
+    wait_for(lambda: clients.codes["quota_unavailable"], "a refusal")
+    redis_server.start()
+    assert 0.5 <= clients.wait() <= 0.5 + len(clients.threads) * RESERVED
+    expected = {"sent", "quota_unavailable", "insufficient_quota"}
+    assert expected <= set(clients.codes) <= {*expected, "rate_limit_exceeded"}, "the last one: all is reserved"
 
-        def post() -> httpx.Response:
-            return client.post(URL, json=REQUEST, headers={"x-simulator": "tokens=1000"})
 
-        assert [post().status_code for _ in range(2)] == [200, 200]
-        redis_server.stop()
-        refused = post()
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "quota_unavailable")
-        redis_server.start()
-        wait_for(lambda: post().status_code == 200, "the server to be used again")
-        spent = wait_for(lambda: (found := post()).status_code == 429 and found, "the budget to be used up")
-        assert spent.json()["error"]["code"] == "insufficient_quota"
-    assert sum(event["cost_usd"] or 0 for event in proxy.events()) <= 0.025 + 2 * RESERVED
+@pytest.mark.parametrize("how", ["FLUSHALL", "restart"])
+def test_replicas_under_load_keep_their_budget_if_one_is_killed_and_then_the_server_loses_its_data(
+    start, redis_server, how
+):
+    redis_server.empty()
+    limit = 1.0
+    quotas = [QUOTAS[0] | {"usd_per_day": limit}]
+    clients = Clients([start(quotas=quotas, shared_state=redis_server.url) for _ in range(3)])
+    wait_for(lambda: clients.codes["sent"] >= limit / RESERVED / 3, "a third of the budget to be spent")
+    clients.kill(0)
+    for share in (0.4, 0.5, 0.6, 0.8):
+        wait_for(lambda share=share: clients.codes["sent"] >= share * limit / RESERVED, "calls after the loss")
+        if how == "FLUSHALL":
+            redis_server.empty()
+        else:
+            redis_server.stop()
+            redis_server.start()
+    assert limit - CLIENTS_UNDER_LOAD * RESERVED <= clients.wait() <= limit + len(clients.threads) * RESERVED
+    assert clients.codes["insufficient_quota"] == 2 * CLIENTS_UNDER_LOAD

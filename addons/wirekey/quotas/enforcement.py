@@ -44,7 +44,7 @@ class QuotaEnforcer:
     """The quotas of one process. `state` returns the shared state, `ledger` what was spent.
 
     Without a ledger, budgets begin with nothing spent. `clock` is in Unix seconds, and tells the day and the month.
-    `steady` is in seconds that never jump: all that lasts for a while is measured with it.
+    `monotonic` is in seconds that never jump: all that lasts for a while is measured with it.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class QuotaEnforcer:
         state: Callable[[], SharedState],
         ledger: Ledger | None = None,
         clock: Callable[[], float] = time.time,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
         self.on_failure: str | None = None
@@ -61,10 +61,10 @@ class QuotaEnforcer:
         self._totals = SharedTotals()
         self._totals.ledger = ledger
         self._clock = clock
-        self.view = UsageView(clock, steady)
+        self.view = UsageView(clock, monotonic)
         self._open: dict[str, Hold] = {}
         """The holds with reservations, which have to be renewed if other processes share the state."""
-        self._local = MemoryState(steady)
+        self._local = MemoryState(monotonic)
         """Enforces this process's share of the limits while the shared state does not respond."""
         self._totals.restoring.held = self._held
         self._tasks: set[asyncio.Task[None]] = set()

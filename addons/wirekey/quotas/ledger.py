@@ -68,18 +68,18 @@ class Change(NamedTuple):
 class Ledger:
     """The totals of the budgets of one state folder. For one event loop; a thread writes.
 
-    `clock` is in Unix seconds, `steady` in seconds that never jump. A total is removed only if both say that its period
-    has ended: a clock that was set forward and back would renew the budget.
+    `clock` is in Unix seconds, `monotonic` in seconds that never jump. A total is removed only if both say that its
+    period has ended: a clock that was set forward and back would renew the budget.
     """
 
     def __init__(
-        self, path: Path, clock: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+        self, path: Path, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         """Open the file, or make it. Raises LedgerError."""
         self.path = path
         self._clock = clock
-        self._steady = steady
-        self._offset = clock() - steady()
+        self._monotonic = monotonic
+        self._offset = clock() - monotonic()
         self._totals: dict[str, Spent] = {}
         """The totals when the file was opened, and what this process has added since."""
         self._changes: queue.SimpleQueue[Change | dict[str, tuple[int, str, float]] | None] = queue.SimpleQueue()
@@ -93,7 +93,7 @@ class Ledger:
             """Identifies the state folder among those that share budgets."""
             self._prune()
             self._totals.update(rows_of(self._database))
-            self.seen = seen_in(self._database, self._clock(), self._steady())
+            self.seen = seen_in(self._database, self._clock(), self._monotonic())
             """The totals of all machines that were last seen in the shared state, when the file was opened."""
         except (sqlite3.Error, OSError) as error:
             raise unusable(path, error) from error
@@ -127,7 +127,7 @@ class Ledger:
 
     def note_seen(self, keys: Iterable[str], seen: Mapping[str, SeenTotal]) -> None:
         """Keep totals of all machines, as the shared state has returned them, to restore them if it loses them."""
-        offset = self._clock() - self._steady()
+        offset = self._clock() - self._monotonic()
         found = {key: (seen[key].amount, seen[key].epoch, seen[key].expires + offset) for key in keys if key in seen}
         if found:
             self._changes.put(found)
@@ -141,7 +141,7 @@ class Ledger:
 
     def forget_ended(self) -> None:
         """Release the totals of periods that have ended."""
-        now = min(self._clock(), self._steady() + self._offset)
+        now = min(self._clock(), self._monotonic() + self._offset)
         self._totals = {key: total for key, total in self._totals.items() if total.ends + KEPT > now}
 
     def close(self) -> None:
@@ -242,10 +242,10 @@ def rows_of(database: sqlite3.Connection) -> dict[str, Spent]:
     return {key: Spent(amount, ends) for key, amount, ends in database.execute("SELECT key, amount, ends FROM spent")}
 
 
-def seen_in(database: sqlite3.Connection, now: float, steady: float) -> dict[str, SeenTotal]:
-    """Return the totals that were seen last. `now` and `steady`: the time in Unix seconds and in those of a run."""
+def seen_in(database: sqlite3.Connection, now: float, monotonic: float) -> dict[str, SeenTotal]:
+    """Return the totals that were seen last. `now` and `monotonic`: the time in Unix seconds and in those of a run."""
     rows = database.execute("SELECT key, amount, epoch, ends FROM seen")
-    return {key: SeenTotal(amount, epoch, ends - now + steady) for key, amount, epoch, ends in rows}
+    return {key: SeenTotal(amount, epoch, ends - now + monotonic) for key, amount, epoch, ends in rows}
 
 
 def unusable(path: Path, error: Exception) -> LedgerError:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wirekey.quotas.shares import UNIT
-from wirekey.shared_state import BudgetsLostError, Known, SharedStateUnavailableError
+from wirekey.shared_state import BudgetsLostError, KnownBudgets, SharedStateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,7 +95,7 @@ class Restoring:
             logger.warning("The shared state had lost budgets. They are restored.")
         await self._totals.settle_rest(state)
 
-    def _known(self, of_machine: Mapping[str, Spent]) -> Known:
+    def _known(self, of_machine: Mapping[str, Spent]) -> KnownBudgets:
         """Return what this process knows. `of_machine`: what all its processes have written to the ledger."""
         self.number += 1
         ledger = self._totals.ledger
@@ -111,7 +111,7 @@ class Restoring:
                     parts[key] = parts[key][0] - amount, parts[key][1]
         count = self._totals.processes
         held = {count.id: {UNIT.key: UNIT.amount}, **self.held(), **self._totals.unsettled}
-        return Known(count.id, count.known, ledger.id if ledger else count.id, parts, held, LEASE)
+        return KnownBudgets(count.id, count.known, ledger.id if ledger else count.id, parts, held, LEASE)
 
 
 def read_error(task: asyncio.Task[None]) -> None:

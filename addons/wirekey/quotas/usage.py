@@ -76,11 +76,11 @@ class Row:
 
 
 class UsageView:
-    """The use of each limit as it was last seen. `clock` returns Unix seconds, `steady` seconds that never jump."""
+    """The use of each limit as it was last seen. `clock` returns Unix seconds, `monotonic` seconds that never jump."""
 
-    def __init__(self, clock: Callable[[], float], steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._steady = steady
+        self._monotonic = monotonic
         self._budgets: dict[str, SeenBudget] = {}
         self._rates: dict[str, SeenRate] = {}
 
@@ -119,7 +119,7 @@ class UsageView:
 
     def note_rates(self, limits: Sequence[RateLimit], levels: Sequence[RateLevel]) -> None:
         """Note the levels of token buckets."""
-        now = self._steady()
+        now = self._monotonic()
         for limit, level in zip(limits, levels, strict=True):
             seen = self._rates.get(limit.rate.key)
             if seen is None:
@@ -156,7 +156,7 @@ class UsageView:
                 left[name] = max(0, getattr(quota, name) - used - (seen.reserved if seen else 0)) / NANODOLLARS
             for limit in rate_limits((applied,), 0):
                 rate = self._rates.get(limit.rate.key)
-                left[limit.name] = rate.left(self._steady()) if rate else limit.rate.burst or limit.rate.limit
+                left[limit.name] = rate.left(self._monotonic()) if rate else limit.rate.burst or limit.rate.limit
             if quota.concurrent is not None:
                 seen = self._budgets.get(applied.key("concurrent"))
                 left["concurrent"] = max(0, quota.concurrent - (seen.reserved if seen else 0))
@@ -192,7 +192,7 @@ class UsageView:
             allowed = getattr(quota, rate.limit.name) if quota else None
             if quota is None or allowed is None:
                 continue
-            left, burst = rate.left(self._steady()), quota.burst_of(allowed)
+            left, burst = rate.left(self._monotonic()), quota.burst_of(allowed)
             yield Row(
                 quota.name,
                 quota.per,

@@ -8,9 +8,9 @@ from wirekey.shared_state.memory import MemoryState
 from wirekey.shared_state.protocol import (
     Budget,
     BudgetLevel,
+    BudgetLosses,
     BudgetsLostError,
-    Known,
-    Losses,
+    KnownBudgets,
     Rate,
     RateLevel,
     Reserved,
@@ -23,9 +23,9 @@ from wirekey.shared_state.protocol import (
 __all__ = [
     "Budget",
     "BudgetLevel",
+    "BudgetLosses",
     "BudgetsLostError",
-    "Known",
-    "Losses",
+    "KnownBudgets",
     "MemoryState",
     "Rate",
     "RateLevel",

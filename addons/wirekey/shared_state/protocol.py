@@ -95,14 +95,14 @@ class KnownTotal(NamedTuple):
 
 
 class SeenTotal(NamedTuple):
-    """A total as it was last seen, in which epoch, and when it expires: in the seconds of the steady clock."""
+    """A total as it was last seen, in which epoch, and when it expires: in the seconds of the monotonic clock."""
 
     amount: int
     epoch: str
     expires: float
 
 
-class Known(NamedTuple):
+class KnownBudgets(NamedTuple):
     """All that a process adds to budgets that are being restored.
 
     `process` and `processes`: its name, and how many it knows of. `held`: the amounts of each of its reservations.
@@ -117,7 +117,7 @@ class Known(NamedTuple):
     lease: float
 
 
-class Losses(Protocol):
+class BudgetLosses(Protocol):
     """Notices that the shared state has lost budgets, and restores them. It remembers the totals that it returned."""
 
     @property
@@ -138,7 +138,7 @@ class Losses(Protocol):
         """Add totals that were seen before a start."""
         ...
 
-    async def restore(self, known: Callable[[], Known]) -> None:
+    async def restore(self, known: Callable[[], KnownBudgets]) -> None:
         """Add what this process knows to the budgets, and wait until the other processes have done so, too.
 
         Raises SharedStateUnavailableError.
@@ -166,7 +166,7 @@ class SharedState(Protocol):
         ...
 
     @property
-    def losses(self) -> Losses | None:
+    def losses(self) -> BudgetLosses | None:
         """Notices lost budgets. None if the state loses none while processes use it."""
         ...
 

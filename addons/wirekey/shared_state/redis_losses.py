@@ -23,7 +23,7 @@ from wirekey.shared_state.protocol import BudgetsLostError, KnownTotal, SeenTota
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from wirekey.shared_state.protocol import Budget, Known, Reserved
+    from wirekey.shared_state.protocol import Budget, KnownBudgets, Reserved
 
     type Run = Callable[[str, Sequence[str], Sequence[Any], Callable[[Any], Any]], Awaitable[Any]]
 
@@ -130,7 +130,7 @@ class RedisLosses:
 
     # Restoring.
 
-    async def restore(self, known: Callable[[], Known]) -> None:
+    async def restore(self, known: Callable[[], KnownBudgets]) -> None:
         """Add what this process knows to the budgets, and wait for the other processes."""
         for _ in range(TRIES):
             epoch, latest = await self._begin(), known()
@@ -146,7 +146,7 @@ class RedisLosses:
         epoch: str = await self._run(loss_scripts.BEGIN, keys, arguments, replies.epoch)
         return epoch
 
-    async def _contribute(self, epoch: str, known: Known) -> bool:
+    async def _contribute(self, epoch: str, known: KnownBudgets) -> bool:
         for totals in batched(self._totals(epoch, known), TOTALS_AT_ONCE):
             arguments: list[Any] = [epoch, known.ledger]
             for total in totals:
@@ -163,7 +163,7 @@ class RedisLosses:
                 return False
         return True
 
-    def _totals(self, epoch: str, known: Known) -> Iterator[KnownTotal]:
+    def _totals(self, epoch: str, known: KnownBudgets) -> Iterator[KnownTotal]:
         now = self._clock()
         self.seen = {key: total for key, total in self.seen.items() if total.expires > now}
         for key in {**self.seen, **known.parts}:
@@ -175,7 +175,7 @@ class RedisLosses:
             if (amount or part) and lasts > 0:
                 yield KnownTotal(key, amount, part, lasts)
 
-    async def _finish(self, epoch: str, known: Known) -> bool:
+    async def _finish(self, epoch: str, known: KnownBudgets) -> bool:
         arguments = [epoch, known.process, known.ledger, known.processes]
         arguments += [round(NOTICED * 1000), round(GRACE * 1000)]
         while True:

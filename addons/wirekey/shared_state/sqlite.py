@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from wirekey.shared_state import buckets
 from wirekey.shared_state.protocol import BudgetLevel, Reserved, SharedStateUnavailableError, Taken
 from wirekey.shared_state.receivers import Receivers
-from wirekey.shared_state.sqlite_clock import steady_clock
+from wirekey.shared_state.sqlite_clock import machine_clock
 from wirekey.shared_state.sqlite_tables import (
     RESERVE,
     SET,
@@ -80,7 +80,7 @@ class SqliteState:
     def _transact[Result](self, statements: Callable[[sqlite3.Connection, float], Result]) -> Result:
         if self._database is None:
             self._database = opened(self._path)
-            self._now = steady_clock(self._database)
+            self._now = machine_clock(self._database)
         database, now = self._database, self._now()
         database.execute("BEGIN IMMEDIATE")
         try:

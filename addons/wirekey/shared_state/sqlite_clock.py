@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS clock (boot TEXT NOT NULL, offset REAL NOT NULL);
 """
 
 
-def steady_clock(database: sqlite3.Connection) -> Callable[[], float]:
+def machine_clock(database: sqlite3.Connection) -> Callable[[], float]:
     """Return a clock in Unix seconds, as they were when the first process of this start of the machine opened the file.
 
     It is the system's clock if the system does not tell one start of the machine from another.

@@ -37,7 +37,7 @@ MATCHED = (
     *("provider", "backend", "operation", "kind", "method", "path", "mcp_server", "tool_name", "action", "target"),
     *("upstream",),
     *("requested_model", "model", "other_models", "stream", "message_count", "has_system", "has_tools", "tool_count"),
-    *("tools", "max_tokens"),
+    *("tools", "max_tokens", "service_tier", "price_modifiers"),
 )
 """The fields of the policy's input that `match` may name, and those below `HEADERS`."""
 HEADERS = "headers."

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from wirekey.translation.gemini.ordinary import ordinary_content
+from wirekey.translation.gemini.read_tools import read_choice, read_tools
 from wirekey.translation.identifiers import made_call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import block_of, by_ending, checked_url, kind_of, media_type, standard_base64
@@ -19,9 +20,7 @@ from wirekey.translation.neutral import (
     Reasoning,
     Text,
     Thinking,
-    Tool,
     ToolCall,
-    ToolChoice,
     ToolResult,
     Turn,
 )
@@ -63,7 +62,6 @@ NAMES = {
 }
 """The names of neutral members in this format."""
 
-_MODES = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none", "MODE_UNSPECIFIED": "auto"}
 _NO_CALL = "no call of the turn before has this name"
 _OWN_PARTS = frozenset({"executableCode", "codeExecutionResult", "toolCall", "toolResponse"})
 _HINTS = frozenset({"videoMetadata", "mediaResolution", "partMetadata"})
@@ -88,7 +86,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
             contents.add(ordinary)
         else:
             contents.read(top.element(raw, "contents", index))
-    tools, choice = _tools(top, losses), _choice(top, losses)
+    tools, choice = read_tools(top, losses), read_choice(top, losses)
     config = top.members("generationConfig")
     options = _options(config, losses) if config else {}
     if tier := top.text("serviceTier"):
@@ -307,37 +305,3 @@ def _response_text(response: Members) -> tuple[str, bool]:
         return text or "", names[0] == "error"
     raw = response.raw("response")
     return (bytes(raw).decode() if names and raw is not None else ""), False
-
-
-def _tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
-    found = []
-    for tool in top.objects("tools"):
-        for function in tool.objects("functionDeclarations"):
-            schema = function.raw("parametersJsonSchema")
-            if schema is None and (google := function.raw("parameters")) is not None:
-                schema = from_google(google)
-            for name in ("response", "responseJsonSchema", "behavior"):
-                if function.has(name):
-                    losses.drop(f"tools.functionDeclarations.{name}")
-            found.append(Tool(function.needed_text("name"), function.text("description"), schema))
-            function.drop_unread(losses)
-        for name in tool.unread():
-            refuse_own(losses, "gemini", tool.place, "tools", name)
-        tool.ignore_all()
-    return tuple(found)
-
-
-def _choice(top: Members, losses: Losses) -> ToolChoice | None:
-    config = top.members("toolConfig")
-    if config and config.has("retrievalConfig"):
-        losses.drop("toolConfig.retrievalConfig")
-    found = config.members("functionCallingConfig") if config else None
-    if found is None:
-        return None
-    mode = (found.text("mode") or "AUTO").upper()
-    if mode not in _MODES:
-        raise cannot_translate(found.at("mode"), "it must be AUTO, ANY, NONE or VALIDATED")
-    names = tuple(found.texts("allowedFunctionNames"))
-    if _MODES[mode] == "required" and len(names) == 1:
-        return ToolChoice("one", names)
-    return ToolChoice(_MODES[mode], names)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,11 +19,13 @@ from mitmproxy import ctx
 from wirekey.console.readiness import ReadinessReport
 from wirekey.egress.addresses import is_loopback
 from wirekey.google.code_assist.health import health_of, trouble
-from wirekey.shared_state import SharedStateUnavailableError
+from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.server.lifecycle import Lifecycle
+
+logger = logging.getLogger(__name__)
 
 POLICY_CHECK_INTERVAL = 1.0
 """Seconds between two checks whether the policy decides, however often /ready is requested."""
@@ -151,10 +154,11 @@ class Readiness:
         self._policy_trouble = await self._services.policy.unavailable_reason()
 
     async def _ask_shared_state(self) -> None:
-        while True:
+        while self._lifecycle.lock is not None:  # the shared state is closed before this ends
             try:
                 await self._services.shared_state.get("health")
-            except SharedStateUnavailableError:
+            except Exception as error:
+                logger.debug("The shared state does not respond: %s", safe_traceback(error))
                 self._shared_state_trouble = "the shared state does not respond"
             else:
                 self._shared_state_trouble = None

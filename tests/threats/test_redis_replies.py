@@ -40,7 +40,7 @@ RATES = {
     "take": lambda state: state.take([Rate("calls", 1, 100)]),
     "charge": lambda state: state.charge([Rate("calls", 1, 100)]),
 }
-VALUES = {"replace": lambda state: state.replace("key", b"one", b"two", LONG)}
+VALUES = {"totals": lambda state: state.totals(), "replace": lambda state: state.replace("key", b"one", b"two", LONG)}
 
 
 class OddServer:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fork_server import PATIENT_WITH_REDIS
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 
 LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
@@ -24,7 +23,7 @@ def start(tmp_path, simulator):
         proxy = Wirekey(
             tmp_path / f"wirekey{len(started)}",
             behind(simulator, **{"listen": LISTENERS, **settings}),
-            environ=KEY_ENVIRONMENT | PATIENT_WITH_REDIS,
+            environ=KEY_ENVIRONMENT,
         )
         started.append(proxy)
         return proxy

@@ -214,9 +214,9 @@ class RedisState:
             scan = "SCAN", cursor, "MATCH", f"{before}*{after}", "COUNT", 1000
             cursor, names = await self._ask(replies.page, *scan, limit=COMMAND_LIMIT)
             for name in names:
-                spent = await self._ask(replies.value, "GET", name, limit=COMMAND_LIMIT)
+                spent = await self._ask(replies.number_or_none, "GET", name, limit=COMMAND_LIMIT)
                 if spent is not None:
-                    found[name.decode().removeprefix(before).removesuffix(after)] = int(spent)
+                    found[name.decode(errors="replace").removeprefix(before).removesuffix(after)] = spent
             if cursor == b"0":
                 return found
 

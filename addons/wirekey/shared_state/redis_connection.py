@@ -173,7 +173,7 @@ class PipelinedConnection:
         command.timer = self._loop.call_later(GRACE, lambda: self._loop.call_soon(self._give_up, command))
 
     def _give_up(self, command: RedisCommand) -> None:
-        if not command.future.done():
+        if command.sent_on is self and not command.future.done():
             command.is_given_up = True
             self.overdue += 1
             command.expire(TimeoutError())

@@ -55,6 +55,11 @@ def number(reply: Any) -> int:
         raise MalformedReplyError from error
 
 
+def number_or_none(reply: Any) -> int | None:
+    """Return a whole number, or None for a key without a value."""
+    return None if reply is None else number(reply)
+
+
 def text(reply: Any) -> bytes:
     """Return bytes."""
     if type(reply) is bytes:

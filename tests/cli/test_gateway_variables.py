@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from wirekey.cli.credential_variables import PLACEHOLDER
 from wirekey.cli.environment import BUNDLE_VARIABLES, KEY_VARIABLES, gateway_environment, trusted_copy
-from wirekey.cli.exec import gateway_hint
+from wirekey.cli.exec import gateway_hint, token_for_codex
 from wirekey.cli.main import group
 from wirekey.identity.aws_pairs import KeyPair
 from wirekey.secret import Secret
@@ -41,7 +42,7 @@ def test_each_sdk_gets_the_base_url_with_its_path(address):
 
 def test_the_agents_token_is_the_key_and_its_key_pair_signs():
     given = variables()
-    assert {given[name] for name in KEY_VARIABLES} == {"wk_x"}
+    assert {given[name] for name in KEY_VARIABLES if name != "CODEX_API_KEY"} == {"wk_x"}
     assert (given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"]) == (PAIR.access_key, "a" * 40)
     assert given["AWS_REGION"] == given["AWS_DEFAULT_REGION"] == "eu-west-1"
     assert variables(AWS_REGION="us-west-2")["AWS_REGION"] == "us-west-2"
@@ -72,6 +73,23 @@ def test_opencode_is_told_where_google_models_are_unless_it_has_settings_of_its_
 def test_the_user_of_codex_is_told_how_it_uses_the_gateway(program, is_told):
     hint = gateway_hint(program, variables())
     assert ("-c openai_base_url=http://127.0.0.1:8000/v1" in (hint or "")) is is_told
+
+
+@pytest.mark.parametrize(
+    ("program", "key"),
+    [
+        (["codex", "exec", "hello"], PLACEHOLDER),
+        (["codex", "-c", "openai_base_url=http://127.0.0.1:8000/v1", "exec"], "wk_x"),
+        (["/opt/bin/codex", "exec", "--config=openai_base_url='http://127.0.0.1:8000/v1/'"], "wk_x"),
+        (["codex", "-c", "openai_base_url=https://elsewhere.example/v1"], PLACEHOLDER),
+        (["codex", "-c", "openai_base_url=http://127.0.0.1:8000/v1.elsewhere.example"], PLACEHOLDER),
+        (["sh", "-c", "codex"], PLACEHOLDER),
+    ],
+)
+def test_codex_gets_the_token_only_if_it_calls_the_gateway(program, key):
+    """It sends its key to chatgpt.com, too, unless it has another base URL."""
+    given = variables()
+    assert (given | token_for_codex(program, given))["CODEX_API_KEY"] == key
 
 
 def test_no_proxy_and_no_ca_is_set():

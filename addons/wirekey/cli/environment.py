@@ -23,6 +23,9 @@ PROVIDER_KEYS = {
 }
 """Provider → the variables from which programs read its key."""
 KEY_VARIABLES = tuple(name for names in PROVIDER_KEYS.values() for name in names)
+CODEX_KEY = "CODEX_API_KEY"
+"""The key that Codex uses. Codex reads no base URL from a variable, and without one it also sends its key to chatgpt.com.
+So it gets the agent's token only if its command line names the gateway."""
 GEMINI_CLI_SETTINGS = Path(__file__).with_name("gemini_cli_settings.json")
 """Defaults for Gemini CLI. With a base URL it does not conclude from its variables that it has an API key."""
 OTHER_PROXIES = ("ALL_PROXY", "all_proxy")
@@ -112,6 +115,7 @@ def gateway_environment(
     """
     variables = {name: f"http://{address}{path}" for paths in BASE_URLS.values() for name, path in paths.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
+    variables[CODEX_KEY] = PLACEHOLDER
     if not inherited.get(OPENCODE_CONFIG):
         variables[OPENCODE_CONFIG] = opencode_config(address)
     variables["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] = str(trusted_copy(GEMINI_CLI_SETTINGS, inherited))

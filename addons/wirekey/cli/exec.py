@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.cli.environment import confined
+from wirekey.cli.environment import CODEX_KEY, confined
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment, keep_option
 from wirekey.cli.program_run import run
@@ -62,10 +62,21 @@ def command(
         variables = confined(variables)
     if inherited.notice:
         click.echo(inherited.notice, err=True)
+    if place:
+        variables |= token_for_codex(program, variables)
     if place and (hint := gateway_hint(program, variables)):
         click.echo(f"wirekey: {hint}", err=True)
     with renewed_token(config, given):
         sys.exit(run(program, inherited.with_variables(variables)))
+
+
+def token_for_codex(program: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable with the agent's token for Codex, if its arguments make it call the gateway."""
+    base = variables.get("OPENAI_BASE_URL")
+    calls_it = base is not None and any(
+        argument.rpartition("openai_base_url=")[2].strip("'\"").rstrip("/") == base for argument in program[1:]
+    )
+    return {CODEX_KEY: variables["OPENAI_API_KEY"]} if calls_it and Path(program[0]).name == "codex" else {}
 
 
 def gateway_hint(program: Sequence[str], variables: Mapping[str, str]) -> str | None:

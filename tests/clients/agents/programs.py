@@ -90,8 +90,8 @@ ACCOUNTS = {
 CODEX = [
     str(NODE / ".bin/codex"), "exec", "--dangerously-bypass-approvals-and-sandbox", "--model", "gpt-5", "{prompt}",
 ]  # fmt: skip
-WITH_BASE_URL = ["sh", "-c", 'exec "$0" -c "openai_base_url=$OPENAI_BASE_URL" "$@"']
-"""What `exec --gateway` advises. Without the gateway, the variable is empty, and so is the setting."""
+WITH_BASE_URL = ["sh", "-c", 'CODEX_API_KEY=$OPENAI_API_KEY exec "$0" -c "openai_base_url=$OPENAI_BASE_URL" "$@"']
+"""What the guide advises for scripts. Without the gateway, the variable is empty, and so is the setting."""
 CODEX_STEPS = steps(("exec_command", {"cmd": SHELL_WRITE}), ("exec_command", {"cmd": READ}))
 GEMINI = [
     str(NODE / ".bin/gemini"), "--yolo", "--skip-trust", "--model", "gemini-2.5-flash", "--prompt", "{prompt}",

@@ -1,11 +1,11 @@
-"""The table of hosts where models are called past Wirekey, and the globs of egress.allow."""
+"""The table of hosts that serve models and are no tunnels by default, and the globs of egress.allow."""
 
 from __future__ import annotations
 
 import pytest
 
 from wirekey.egress.hosts import FIXED_HOSTS
-from wirekey.egress.model_hosts import MODEL_HOSTS, model_service
+from wirekey.egress.model_hosts import MODEL_HOSTS, SERVED_BY, model_service, reason_to_refuse_tunnel
 from wirekey.egress.names import pattern_of
 
 
@@ -13,6 +13,7 @@ from wirekey.egress.names import pattern_of
     "host",
     [
         "cloudcode-pa.googleapis.com",
+        "daily-cloudcode-pa.googleapis.com",
         "chatgpt.com",
         "ab.chatgpt.com",
         "europe-west4-aiplatform.googleapis.com",
@@ -30,6 +31,31 @@ def test_a_model_host_is_known(host):
 )
 def test_another_host_is_not(host):
     assert model_service(host) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "fix"),
+    [
+        ("chatgpt.com", "list the host in egress.allow"),
+        ("cloudcode-pa.googleapis.com", "Set providers.code_assist"),
+        ("daily-cloudcode-pa.googleapis.com", "list the host in egress.allow"),
+        ("europe-west4-aiplatform.googleapis.com", "Set providers.vertex"),
+        ("bedrock-runtime.eu-central-1.amazonaws.com", "Set providers.bedrock.regions"),
+    ],
+)
+def test_a_refused_tunnel_says_how_wirekey_serves_the_host_or_allows_it(host, fix):
+    reason = reason_to_refuse_tunnel(host)
+    assert reason
+    assert fix in reason
+    assert "egress.allow" in reason
+
+
+def test_other_hosts_need_no_permission():
+    assert reason_to_refuse_tunnel("github.com") is None
+
+
+def test_the_hosts_that_a_setting_serves_are_in_the_table():
+    assert SERVED_BY.keys() <= MODEL_HOSTS.keys()
 
 
 def test_the_table_holds_names_as_they_are_compared():

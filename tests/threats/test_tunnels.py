@@ -163,7 +163,7 @@ async def test_R28_the_policy_decides_on_tunnels(inside, tmp_path):
         alice, bob = proxy.agents.add("alice"), proxy.agents.add("bob")
         await use(proxy, f"{HOST}:443", "alice", alice)
         reached = len(proxy.host.writers)
-        for host, agent, token in ((HOST, "bob", bob), ("chatgpt.com", "alice", alice)):
+        for host, agent, token in ((HOST, "bob", bob), ("svn.example.org", "alice", alice)):
             status, _, writer = await proxy.connect(f"{host}:443", agent, token)
             writer.close()
             assert status == 403
@@ -188,9 +188,23 @@ MODEL_HOSTS = [
 ]
 
 
-async def test_R28_a_known_model_host_is_warned_about_once_per_agent(inside, caplog):
-    caplog.set_level(logging.WARNING, "wirekey.calls.tunnels")
+@pytest.mark.parametrize("host", MODEL_HOSTS)
+async def test_R28_no_known_model_host_is_a_tunnel_by_default(inside, host):
     async with inside() as proxy:
+        token = proxy.agents.add("alice")
+        status, reader, writer = await proxy.connect(f"{host}:443", "alice", token)
+        assert status == 403
+        await asyncio.wait_for(reader.readuntil(b"egress.allow"), PATIENCE)
+        writer.close()
+        (event,) = await proxy.ended()
+        assert not proxy.host.writers
+    assert (event["outcome"], event["agent_id"]) == ("denied", "alice")
+    assert event["policy_reason"].partition(":")[0] == "host_refused"
+
+
+async def test_R28_a_model_host_that_the_operator_allows_is_warned_about_once_per_agent(inside, caplog):
+    caplog.set_level(logging.WARNING, "wirekey.calls.tunnels")
+    async with inside(egress={"allow": MODEL_HOSTS}) as proxy:
         alice, bob = proxy.agents.add("alice"), proxy.agents.add("bob")
         for host in (*MODEL_HOSTS, HOST, *MODEL_HOSTS):
             await use(proxy, f"{host}:443", "alice", alice)

@@ -87,13 +87,8 @@ class Egress(Addon):
             return
         call = self.calls.of(flow)
         strict = call.agent is not None and call.agent.strict
-        if not self.services.settings.may_tunnel_to(host, strict=strict):
-            reason = "the program runs with --strict" if strict else "egress.other_hosts is deny"
-            raise Refusal(
-                403,
-                "host_refused",
-                f"{host} is no provider host, {reason}, and egress.allow does not list it.",
-            )
+        if reason := self.services.settings.reason_to_refuse_tunnel(host, strict=strict):
+            raise Refusal(403, "host_refused", reason)
         call.operation, call.upstream, call.simulated = TUNNEL, host, False
 
     def next_layer(self, next_layer: NextLayer) -> None:
@@ -223,7 +218,7 @@ class Egress(Addon):
             try:
                 addresses = await addresses_of(host, port)
             except OSError:
-                if not settings.may_tunnel_to(host, strict=True):
+                if not settings.allows_tunnel_to(host):
                     raise
                 addresses = []
             if reason := reason_to_refuse_one(addresses):

@@ -13,6 +13,7 @@ from wirekey.calls.key_checks import KeyChecker
 from wirekey.config import configured_proxy, environment_proxy, provider_hosts
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
+from wirekey.egress.model_hosts import reason_to_refuse_tunnel
 from wirekey.egress.names import pattern_of
 from wirekey.google.code_assist.configured import backends_from
 from wirekey.json_size import VALUES_LIMIT
@@ -88,7 +89,7 @@ class Settings:
     refusals_per_minute: int = 100
     other_hosts: str = "tunnel"
     allowed_hosts: re.Pattern[str] | None = None
-    """The other hosts to which tunnels are allowed even if `other_hosts` is `deny`."""
+    """The other hosts to which tunnels are allowed even if `other_hosts` is `deny`, or if they serve models."""
     identity_required: bool = True
     cors: frozenset[str] = frozenset()
     """Origins of web pages that may call the gateway."""
@@ -150,15 +151,21 @@ class Settings:
         """Return whether a host is a provider's own, or configured as an upstream."""
         return host in self.hosts or (host, port) in self.places
 
-    def may_tunnel_to(self, host: str, *, strict: bool = False) -> bool:
-        """Return whether a tunnel to a host that belongs to no provider is allowed, by the host's name.
+    def allows_tunnel_to(self, host: str) -> bool:
+        """Return whether `egress.allow` lists a host that belongs to no provider."""
+        return self.allowed_hosts is not None and self.allowed_hosts.fullmatch(host) is not None
+
+    def reason_to_refuse_tunnel(self, host: str, *, strict: bool) -> str | None:
+        """Return why a tunnel to a host that belongs to no provider is refused, or None if it is not.
 
         `strict`: as if `other_hosts` were `deny`.
         """
-        allowed = self.allowed_hosts
-        return (self.other_hosts == "tunnel" and not strict) or (
-            allowed is not None and allowed.fullmatch(host) is not None
-        )
+        if self.allows_tunnel_to(host):
+            return None
+        if strict or self.other_hosts == "deny":
+            reason = "the program runs with --strict" if strict else "egress.other_hosts is deny"
+            return f"{host} is no provider host, {reason}, and egress.allow does not list it."
+        return reason_to_refuse_tunnel(host)
 
     @property
     def takes_client_keys(self) -> bool:

@@ -99,7 +99,7 @@ class Tunnels:
             self._warned.add((agent, host))
             logger.warning(
                 "agent %s opened a tunnel to %s (%s). The policy does not see model calls there, and they are not "
-                "metered. To refuse them, set egress.other_hosts to deny, or deny the operation tunnel in the policy.",
+                "metered. To refuse them, remove the host from egress.allow, or deny the operation tunnel.",
                 agent or "-",
                 host,
                 service,

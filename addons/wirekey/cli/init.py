@@ -38,7 +38,8 @@ TAIL = """
 policy:
   path: policies/
 
-# Hosts of no provider. tunnel: programs may reach them, undecrypted and recorded. deny: only those in `allow`.
+# Hosts of no provider. tunnel: programs may reach them, undecrypted and recorded. deny: only those in `allow`. Known
+# hosts of models are refused unless `allow` lists them.
 egress:
   other_hosts: tunnel
   # allow: ["github.com", "*.githubusercontent.com"]

@@ -15,12 +15,13 @@ class EgressConfig(ConfigGroup):
 
     other_hosts: Literal["tunnel", "deny"] = Field(
         default="tunnel",
-        description="Connections to hosts of no provider. tunnel: forward them without decryption. deny: refuse "
-        "them. Private addresses are always refused.",
+        description="Connections to hosts of no provider. tunnel: forward them without decryption, except to known "
+        "hosts of models, which only `allow` allows. deny: refuse them. Private addresses are always refused.",
     )
     allow: tuple[HostGlob, ...] = Field(
         default=(),
-        description="Hosts that are allowed when `other_hosts` is `deny`. `*` matches any part of a name: "
+        description="Hosts that are allowed when `other_hosts` is `deny`, or although they serve models, which "
+        "Wirekey does not see then. `*` matches any part of a name: "
         "`*.github.com` matches every name below github.com, but not github.com itself.",
         examples=[["github.com", "*.githubusercontent.com"]],
     )

@@ -1,6 +1,6 @@
-"""Hosts that serve models and are not decrypted: calls there are neither checked nor metered. Pure.
+"""Hosts that serve models, or take the key of a provider, and are not decrypted here. Pure.
 
-The table is for a warning only. It refuses nothing and need not be complete.
+In a tunnel, calls there would be neither checked nor metered. So a tunnel to one of them needs `egress.allow`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,38 @@ from fnmatch import translate
 
 from wirekey.egress.hosts import region_of
 
-MODEL_HOSTS = {
-    "cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
-    "daily-cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
-    "aiplatform.googleapis.com": "Vertex AI",
-    "*-aiplatform.googleapis.com": "Vertex AI",
-    "*.rep.googleapis.com": "Vertex AI",
-    "chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
-    "*.chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
-    "*.api.openai.com": "OpenAI, regional",
-    "claude.ai": "Claude, signed in with an Anthropic account",
-    "*.claude.ai": "Claude, signed in with an Anthropic account",
+OF_PROVIDERS = {
+    "openai": {
+        # Codex sends its API key there, to ask for the list of models.
+        "chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
+        "*.chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
+        "*.api.openai.com": "OpenAI, regional",
+    },
+    "anthropic": {
+        "claude.ai": "Claude, signed in with an Anthropic account",
+        "*.claude.ai": "Claude, signed in with an Anthropic account",
+    },
+    "gemini": {
+        "generativelanguage.mtls.googleapis.com": "Gemini, with a client certificate",
+        "firebasevertexai.googleapis.com": "Firebase AI Logic",
+    },
+    "code_assist": {
+        "cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
+        "*-cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
+        "cloudcode-pa.mtls.googleapis.com": "Gemini CLI, signed in with a Google account",
+    },
+    "vertex": {
+        "aiplatform.googleapis.com": "Vertex AI",
+        "*-aiplatform.googleapis.com": "Vertex AI",
+        "*.rep.googleapis.com": "Vertex AI",
+        "aiplatform.mtls.googleapis.com": "Vertex AI, with a client certificate",
+        "*-aiplatform.mtls.googleapis.com": "Vertex AI, with a client certificate",
+    },
+    "bedrock": {"bedrock-mantle.*.api.aws": "Bedrock, with OpenAI's format"},
+}
+"""Provider → its other hosts, by name with `*` for any characters → the service there. They take the provider's key or
+a login of its users."""
+OF_OTHERS = {
     "*.openai.azure.com": "Azure OpenAI",
     "*.services.ai.azure.com": "Azure AI Foundry",
     "*.models.ai.azure.com": "Azure AI Foundry",
@@ -64,17 +85,43 @@ MODEL_HOSTS = {
     "ollama.com": "Ollama",
     "*.cursor.sh": "Cursor",
 }
-"""Host name, with `*` for any characters → the service whose models are called there."""
+"""The same for providers that Wirekey does not know."""
+MODEL_HOSTS = {host: service for hosts in (*OF_PROVIDERS.values(), OF_OTHERS) for host, service in hosts.items()}
+SERVED_BY = {
+    "cloudcode-pa.googleapis.com": "providers.code_assist",
+    "aiplatform.googleapis.com": "providers.vertex",
+    "*-aiplatform.googleapis.com": "providers.vertex",
+    "*.rep.googleapis.com": "providers.vertex",
+}
+"""The hosts whose calls Wirekey can decide and record → the setting for that."""
 
 
-_EXACT = {host: service for host, service in MODEL_HOSTS.items() if "*" not in host}
-_GLOBS = [(re.compile(translate(host), re.ASCII), service) for host, service in MODEL_HOSTS.items() if "*" in host]
+_EXACT = frozenset(host for host in MODEL_HOSTS if "*" not in host)
+_GLOBS = [(re.compile(translate(host), re.ASCII), host) for host in MODEL_HOSTS if "*" in host]
 
 
 def model_service(host: str) -> str | None:
     """Return the service whose models are called at a host, a lower-case name, or None if none is known."""
-    if service := _EXACT.get(host):
-        return service
-    if found := next((service for pattern, service in _GLOBS if pattern.fullmatch(host)), None):
-        return found
+    if known := _known(host):
+        return MODEL_HOSTS[known]
     return "Bedrock, in a region that is not in providers.bedrock.regions" if region_of(host) else None
+
+
+def reason_to_refuse_tunnel(host: str) -> str | None:
+    """Return why a tunnel to a host needs `egress.allow`, and what to do instead; None if it does not."""
+    service = model_service(host)
+    if service is None:
+        return None
+    setting = SERVED_BY.get(_known(host) or "", "providers.bedrock.regions" if region_of(host) else None)
+    if setting:
+        fix = f"Set {setting}, so that Wirekey serves this host, or allow the tunnel in egress.allow."
+    else:
+        fix = "To allow it, list the host in egress.allow."
+    return f"{host} serves models ({service}), and Wirekey does not see the calls in a tunnel. {fix}"
+
+
+def _known(host: str) -> str | None:
+    """Return the entry of the table that a host belongs to."""
+    if host in _EXACT:
+        return host
+    return next((known for pattern, known in _GLOBS if pattern.fullmatch(host)), None)

@@ -24,8 +24,8 @@ PROVIDER_KEYS = {
 """Provider → the variables from which programs read its key."""
 KEY_VARIABLES = tuple(name for names in PROVIDER_KEYS.values() for name in names)
 CODEX_KEY = "CODEX_API_KEY"
-"""The key of Codex, which reads no base URL from a variable, and sends its key to chatgpt.com, too, if it has none. So it
-gets the agent's token only if its arguments name the gateway."""
+"""The key of Codex, which reads no base URL from a variable. Without one, it sends its key to chatgpt.com, too.
+So it gets the agent's token only if its arguments name the gateway."""
 GEMINI_CLI_SETTINGS = Path(__file__).with_name("gemini_cli_settings.json")
 """Defaults for Gemini CLI. With a base URL it does not conclude from its variables that it has an API key."""
 OTHER_PROXIES = ("ALL_PROXY", "all_proxy")

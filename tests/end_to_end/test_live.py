@@ -15,6 +15,7 @@ from socket import SHUT_RDWR, create_connection
 import pytest
 from google import genai
 from google.genai import types
+from websockets.sync.client import connect
 
 from tests.clients.conversation import run_behind_exec
 from tests.end_to_end.own_simulator import simulator, since
@@ -235,6 +236,35 @@ def test_the_token_may_stand_in_the_header_or_in_the_query(place, wirekey, token
         pass
     assert simulator.seen[0].target == PATH
     assert wirekey.finished_event(since)["agent_id"] == "alice"
+
+
+@pytest.mark.parametrize("key", ["no-key-at-all", "the token", None])
+def test_a_key_in_the_query_through_the_proxy_reaches_the_provider_as_its_key(key, wirekey, simulator, since):
+    """As Google's SDK for browsers sends it. Without proxy credentials the token in the query is the identity."""
+    name = f"query-{time.time_ns()}"
+    token = wirekey.add_agent(name)
+    proxy = wirekey.proxy_url(name, token) if key else f"http://{wirekey.running.forward}"
+    trusting = ssl.create_default_context(cafile=wirekey.root)
+    address = f"wss://{HOST}{PATH}?key={key if key == 'no-key-at-all' else token}"
+    with connect(address, proxy=proxy, ssl=trusting, close_timeout=PATIENCE) as socket:
+        socket.send(setup())
+        assert json.loads(socket.recv(PATIENCE)) == {"setupComplete": {}}
+    (arrived,) = simulator.seen
+    assert arrived.target == PATH
+    assert dict(arrived.headers)[b"x-goog-api-key"] == PROVIDER_KEYS["gemini"].encode()
+    event = wirekey.finished_event(since)
+    assert (event["agent_id"], event["status"], event["outcome"]) == (name, 101, "completed")
+
+
+@pytest.mark.parametrize("ends", ["with a close frame", "without one"])
+def test_a_client_that_only_opens_the_websocket_is_recorded_as_such(ends, wirekey, token, simulator, since):
+    with without_setup(wirekey, token) as socket:
+        if ends == "without one":
+            socket.socket.shutdown(SHUT_RDWR)
+    event = wirekey.finished_event(since)
+    assert (event["outcome"], event["status"]) == ("client_cancelled", None)
+    assert event["policy_reason"].startswith("no_first_message: ")
+    assert not simulator.seen
 
 
 def test_two_agents_in_header_and_query_are_refused(wirekey, token, simulator):

@@ -10,6 +10,7 @@ from socket import create_connection
 
 import openai
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from tests.end_to_end.own_simulator import simulator, since
 from tests.end_to_end.test_gateway import LISTEN
@@ -252,19 +253,41 @@ def test_only_changed_values_differ_in_what_is_sent(wirekey, token, simulator):
     assert simulator.seen[0].size == len(payload)  # both names have as many characters
 
 
+CONVERSATION = {"session-id": "01a20d7d-081a-7e01-a4b3-d2d192d31688"}
+"""As Codex names it."""
+
+
 @pytest.mark.parametrize("model", ["gpt-translated", "gpt-own-key", "anthropic:claude-sonnet-4-5"])
-def test_a_request_whose_route_leads_elsewhere_is_refused_and_http_is_used_next(model, wirekey, simulator, since):
+def test_a_request_whose_route_leads_elsewhere_is_refused_and_its_conversation_uses_http_next(
+    model, wirekey, simulator, since
+):
     token = wirekey.add_agent(f"traveller-{time.time_ns()}")
-    with connected(wirekey, token) as socket:
+    with connected(wirekey, token, headers=CONVERSATION) as socket:
         size = simulator.seen[0].size
         ask(socket, model=model)
         failure = failure_of(socket)
         assert (failure["status"], failure["code"]) == (403, "route_needs_http")
         assert simulator.seen[0].size == size
         assert answered(socket)["model"] == "gpt-5"
-    assert refused(wirekey, token, path=PATH) == 426  # so that Codex goes on with HTTP
+    with pytest.raises(InvalidStatus) as refused, connected(wirekey, token, headers=CONVERSATION):
+        pass
+    response = refused.value.response
+    assert response.status_code == 426  # so that Codex goes on with HTTP
+    error = json.loads(response.body)["error"]
+    assert error["code"] == "route_needs_http"
+    assert model in error["message"]
     outcomes = [event["outcome"] for event in wirekey.finished_events(4, since)]
     assert sorted(outcomes) == ["completed", "completed", "denied", "denied"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"session-id": "another"}])
+def test_other_programs_of_the_agent_still_open_connections(headers, wirekey):
+    token = wirekey.add_agent(f"traveller-{time.time_ns()}")
+    with connected(wirekey, token, headers=CONVERSATION) as socket:
+        ask(socket, model="gpt-translated")
+        assert failure_of(socket)["code"] == "route_needs_http"
+        with connected(wirekey, token, headers=headers) as other:
+            assert answered(other)["model"] == "gpt-5"
 
 
 def test_a_policy_that_denies_connections_makes_programs_use_http(wirekey, simulator, since):

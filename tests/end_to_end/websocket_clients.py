@@ -135,9 +135,9 @@ def plain(event) -> dict:
 
 
 @contextlib.contextmanager
-def opened(wirekey, token, *, path=f"/v1/realtime?model={OPENAI_MODEL}", **options):
+def opened(wirekey, token, *, path=f"/v1/realtime?model={OPENAI_MODEL}", headers=None, **options):
     """A WebSocket of OpenAI. Realtime's has said that its session was created."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
     with dialled(wirekey, path, headers, **{"compression": None} | options) as socket:
         if path.startswith("/v1/realtime"):
             assert json.loads(socket.recv(PATIENCE))["type"] == "session.created"

@@ -20,7 +20,7 @@ from wirekey.providers.companions import companion_operation
 from wirekey.providers.price_facts import header_modifiers, with_modifiers
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
-from wirekey.realtime.handshake import HOOKS_NEED_HTTP, NO_WEBSOCKET, ROUTE_NEEDS_HTTP, UPGRADE_REFUSED
+from wirekey.realtime.handshake import HOOKS_NEED_HTTP, NO_WEBSOCKET, UPGRADE_REFUSED, route_needs_http
 from wirekey.routing.routes import not_enabled
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Recognition(Addon):
             if "upgrade" not in request.headers:
                 raise NO_WEBSOCKET
             operation = PROVIDERS[call.provider].read_upgrade(operation, parameters)
-            self.check_connection(call, operation)
+            self.check_connection(call, operation, request.headers)
         call.operation = operation
         PROVIDERS[call.provider].check_head(operation, parameters, request.headers)
         call.reads_body = operation.body in READ_BODIES
@@ -85,14 +85,14 @@ class Recognition(Addon):
             flow.request.stream = operation.body in STREAMED_BODIES
             self.admit(flow, call)
 
-    def check_connection(self, call: Call, operation: Operation) -> None:
+    def check_connection(self, call: Call, operation: Operation, headers: http.Headers) -> None:
         """Raise Refusal(426) if the requests that a connection would carry must come by HTTP."""
         if operation.name not in HTTP_INSTEAD:
             return
         if any(hook.on_request is not None for hook in self.services.settings.request_hooks):
             raise HOOKS_NEED_HTTP
-        if self.services.http_only.has(call):
-            raise ROUTE_NEEDS_HTTP
+        if (model := self.services.http_conversations.model_of(call, headers)) is not None:
+            raise route_needs_http(model)
 
     def check_body_head(self, flow: http.HTTPFlow) -> None:
         """Raise Refusal if the body is too long or compressed; reserve memory for a body of known length."""

@@ -196,7 +196,7 @@ class ResponsesSession(RealtimeSession):
         try:
             name = ModelName.parse(written)
             if name.destination not in (None, self.provider):
-                raise self.elsewhere()
+                raise self.elsewhere(written)
             return self.edited(payload, reading, RequestEdits(name.name, name.parameters))[0]
         except ModelNameError as error:
             raise malformed(f"the model's name {error}") from None
@@ -235,7 +235,7 @@ class ResponsesSession(RealtimeSession):
             by_model=self.parent.by_model,
         )
         if not self.leads_here(candidate):
-            raise self.elsewhere()
+            raise self.elsewhere(call.facts.model if call.facts else None)
         return candidate
 
     def leads_here(self, candidate: Candidate) -> bool:
@@ -255,12 +255,12 @@ class ResponsesSession(RealtimeSession):
             and candidate.extension == opened.extension
         )
 
-    def elsewhere(self) -> Refusal:
-        """Return the refusal of a call that goes elsewhere. The agent's next connection is refused, too.
+    def elsewhere(self, model: str | None) -> Refusal:
+        """Return the refusal of a call that goes elsewhere. The conversation's next connection is refused, too.
 
         So a program that can use HTTP instead does not try again and again.
         """
-        self.services.http_only.note(self.parent.call)
+        self.services.http_conversations.note(self.parent.call, self.headers, model)
         return ELSEWHERE
 
     async def admit_steering(self, state: CallState, message: ClientMessage) -> None:

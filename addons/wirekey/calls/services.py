@@ -12,7 +12,7 @@ from wirekey.calls.account_limits import AccountLimits
 from wirekey.calls.calls import Calls
 from wirekey.calls.client_connections import ClientConnections
 from wirekey.calls.held_bytes import HeldBytes
-from wirekey.calls.http_only import HttpOnlyAgents
+from wirekey.calls.http_conversations import HttpConversations
 from wirekey.calls.settings import Settings
 from wirekey.calls.signatures import Signatures
 from wirekey.calls.state_sharing import StateSharing
@@ -79,7 +79,7 @@ class Services:
         self.client_connections = ClientConnections()
         self.held_bytes = HeldBytes()
         self.body_reader = BodyReader()
-        self.http_only = HttpOnlyAgents()
+        self.http_conversations = HttpConversations()
         self.uploads = Uploads()
         self.google_logins = GoogleLogins()
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later

@@ -39,9 +39,6 @@ NO_WEBSOCKET = Refusal(
 HOOKS_NEED_HTTP = Refusal(
     426, "extensions_need_http", "Extensions of Wirekey's operator read each request, and not WebSockets. Use HTTP."
 )
-ROUTE_NEEDS_HTTP = Refusal(
-    426, "route_needs_http", "The routes sent a request of this agent to a place that has no WebSocket. Use HTTP."
-)
 NOT_OPENED = Refusal(
     502,
     "upstream_unreadable",
@@ -68,6 +65,17 @@ def refusal_of_upgrade(operation: Operation | None, refusal: Refusal) -> Refusal
     if operation is None or operation.name not in HTTP_INSTEAD or refusal.status not in {400, 403, 503}:
         return refusal
     return replace(refusal, status=UPGRADE_REFUSED.status, message=f"{refusal.message} Use HTTP.")
+
+
+def route_needs_http(model: str) -> Refusal:
+    """Return the refusal of a connection whose conversation has just asked for a model that has no WebSocket."""
+    named = f"the model {model}" if model else "a model"
+    return Refusal(
+        426,
+        "route_needs_http",
+        f"This conversation asked for {named}, and the route of that model leads to a place that has no WebSocket. "
+        "Send the requests of this conversation by HTTP: POST /v1/responses.",
+    )
 
 
 def is_websocket(headers: Mapping[str, str]) -> bool:

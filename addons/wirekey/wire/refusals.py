@@ -16,6 +16,8 @@ UPSTREAM_RESET = Refusal(
 )
 
 NO_FIRST_MESSAGE = Refusal(400, "malformed", "The first message of the WebSocket cannot be read.")
+NOTHING_ASKED = "no_first_message: the client closed the WebSocket before its first message, so nothing was sent"
+"""The reason of a call whose client saw an open WebSocket, although no provider was connected."""
 SENT_TOO_EARLY = Refusal(
     413,
     "request_too_large",

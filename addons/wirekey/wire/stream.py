@@ -57,6 +57,7 @@ from wirekey.wire.http2_goaway import UNPROCESSED
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
     CANNOT_SEND,
+    NOTHING_ASKED,
     UPSTREAM_RESET,
     UPSTREAM_UNREADABLE,
     body_too_slow,
@@ -733,7 +734,8 @@ class WireStream(HttpStream):
         self.discard_body()
         if isinstance(event, RequestProtocolError):
             if not is_over:
-                self.delegate.report_end(self.flow, Outcome.CLIENT_CANCELLED)
+                is_unasked = self.first_message is not None and not self.first_message.is_complete
+                self.delegate.report_end(self.flow, Outcome.CLIENT_CANCELLED, NOTHING_ASKED if is_unasked else None)
         elif not is_over and self.client_state != self.state_errored and not self.flow.error:
             if self.server_state == self.state_drain:
                 yield from self.send_request()

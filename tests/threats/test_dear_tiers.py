@@ -75,3 +75,19 @@ def test_R33_a_tier_without_a_known_price_is_refused_under_a_budget(budgeted, ho
     fields = FIELDS if host == ANTHROPIC else ()
     event = budgeted.denied(post(*fields, path=path, host=host, body=json.dumps(body).encode()), 403, host)
     assert event["policy_reason"].startswith("unknown_price") or "price" in event["policy_reason"]
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "body"),
+    [
+        (OPENAI, "/v1/chat/completions", CHAT | {"models": ["a-model-of-next-year"]}),
+        (ANTHROPIC, "/v1/messages", MESSAGE | {"fallbacks": [{"model": "a-model-of-next-year"}]}),
+        (ANTHROPIC, "/v1/messages", MESSAGE | {"fallbacks": "default"}),
+    ],
+)
+def test_R33_a_further_model_without_a_known_price_is_refused_under_a_budget(budgeted, host, path, body):
+    budgeted.simulator.forget()
+    budgeted.began = beginning()
+    fields = FIELDS if host == ANTHROPIC else ()
+    event = budgeted.denied(post(*fields, path=path, host=host, body=json.dumps(body).encode()), 403, host)
+    assert event["policy_reason"].startswith("unknown_price")

@@ -11,8 +11,9 @@ from wirekey.metering.cost import current_prices
 from wirekey.metering.modifiers import NO_DEFAULTS
 from wirekey.metering.reserved import carried_facts, reserved_prices
 from wirekey.providers import PROVIDERS
+from wirekey.providers.other_models import priced_models
 from wirekey.providers.places import place_of
-from wirekey.quotas.estimate import NOTHING, EstimatedRequest, Use, largest_use, real_use
+from wirekey.quotas.estimate import NOTHING, EstimatedRequest, Use, dearest, largest_use, real_use
 from wirekey.quotas.hold import Hold
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
-    from wirekey.metering.price import Prices
+    from wirekey.providers.protocol import Provider
     from wirekey.quotas.enforcement import QuotaEnforcer
     from wirekey.routing.candidate import Candidate
     from wirekey.routing.plan import Failure
@@ -67,8 +68,7 @@ def new_hold(state: CallState, candidate: Candidate, number: int) -> Hold:
     translated = candidate.speaks is not None
     provider = PROVIDERS[candidate.provider]
     place = candidate.region or candidate.location or place_of(provider, state.host)
-    prices, defaults = current_prices(provider, model, place), known_defaults(candidate.pool)
-    use = dearest_use(request, prices, defaults, translated=translated)
+    use = dearest_use(request, provider, place, known_defaults(candidate.pool), translated=translated)
     if candidate.code_assist and not candidate.code_assist.settings.is_billed:
         use = replace(use, cost=0)
     return Hold(f"{call.id}/{number}", state.quotas, model, use, number=number)
@@ -76,19 +76,25 @@ def new_hold(state: CallState, candidate: Candidate, number: int) -> Hold:
 
 def dearest_use(
     request: EstimatedRequest,
-    prices: Prices | None,
+    provider: Provider,
+    place: str,
     defaults: Mapping[str, Collection[str]] = NO_DEFAULTS,
     *,
     translated: bool = False,
 ) -> Use:
-    """Return the largest use of a request at the dearest prices that it allows.
+    """Return the largest use of a request by the dearest model that it names, at the dearest prices that it allows.
 
-    `prices`: those of the model that is sent, None if it has none. `translated`: whether the request will be
-    translated, which leaves out what the upstream does not have. `defaults`: what the account is known to give to
-    requests that leave a modifier open.
+    The cost is None if one of these models has no known price. `place`: the provider's region or location.
+    `translated`: whether the request will be translated, which leaves out what the upstream does not have, such as
+    other models. `defaults`: what the account is known to give to requests that leave a modifier open.
     """
-    facts = carried_facts(request.facts, prices) if translated else request.facts
-    return largest_use(request, reserved_prices(prices, facts, defaults))
+    others = priced_models(request.facts.other_models) if request.facts and not translated else ()
+    uses = []
+    for model in (request.model, *others):
+        prices = current_prices(provider, model, place)
+        facts = carried_facts(request.facts, prices) if translated else request.facts
+        uses.append(largest_use(replace(request, model=model), reserved_prices(prices, facts, defaults)))
+    return uses[0] if len(uses) == 1 else dearest(uses)
 
 
 def settle_hold(quotas: QuotaEnforcer, state: CallState) -> None:

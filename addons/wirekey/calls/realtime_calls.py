@@ -11,11 +11,11 @@ from wirekey.body import Body
 from wirekey.calls.agent_check import refusal_if_revoked
 from wirekey.calls.quota_holds import dearest_use
 from wirekey.errors import Fault, Refusal
-from wirekey.metering.cost import current_prices
 from wirekey.operation import Kind, Operation
 from wirekey.policy.input import QUOTA_FIELDS, build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
+from wirekey.providers.places import place_of
 from wirekey.quotas.estimate import EstimatedRequest
 from wirekey.quotas.hold import Hold
 
@@ -92,7 +92,8 @@ async def reserve(services: Services, state: CallState, known: int, cap: int | N
     assert call.operation
     assert call.provider
     request = EstimatedRequest(call.operation, call.facts, call.model, known, cap)
-    use = dearest_use(request, current_prices(PROVIDERS[call.upstream_provider or call.provider], call.model))
+    provider = PROVIDERS[call.upstream_provider or call.provider]
+    use = dearest_use(request, provider, place_of(provider, call.upstream))
     hold = Hold(f"{call.id}/1", state.quotas, call.model, use)
     if waiting := services.quotas.acquire(hold):
         await waiting

@@ -6,6 +6,7 @@ servers that speak like OpenAI and try several.
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_OTHER_MODELS = 32
 OTHER_MODEL_KEYS = frozenset(["models", "fallbacks", "moderation", "svg"])
+FREE = re.compile(r"(omni|text)-moderation-")
+"""https://platform.openai.com/docs/guides/moderation"""
 
 _MODEL = frozenset({"model"})
 _LISTED_KEYS = frozenset({"model", "max_tokens", "speed"})
@@ -41,6 +44,11 @@ def others(named: Iterable[str | None], model: str | None) -> tuple[str, ...]:
             if len(found) > MOST_OTHER_MODELS:
                 raise malformed(f"it names more than {MOST_OTHER_MODELS} further models")
     return tuple(found)
+
+
+def priced_models(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names without those of models that only judge what others write, which cost nothing."""
+    return tuple(name for name in names if not FREE.match(name))
 
 
 def _of_request(body: JsonObject) -> Iterator[str | None]:

@@ -11,6 +11,8 @@ from wirekey.providers.output_limits import UNKNOWN, output_limit
 from wirekey.quotas.definition import NANODOLLARS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wirekey.metering.price import Prices
     from wirekey.operation import Facts, Operation, Usage
 
@@ -68,6 +70,12 @@ def largest_use(request: EstimatedRequest, prices: Prices | None) -> Use:
     if prices is None:
         return Use(tokens, None)
     return Use(tokens, nanodollars(largest_cost(prices, read, written, is_inside=read == inside)))
+
+
+def dearest(uses: Sequence[Use]) -> Use:
+    """Return the largest of several uses, of which one will be real. Its cost is None if one of them is unknown."""
+    costs = [use.cost for use in uses if use.cost is not None]
+    return Use(max(use.tokens for use in uses), max(costs) if len(costs) == len(uses) else None)
 
 
 def largest_output(request: EstimatedRequest) -> int:

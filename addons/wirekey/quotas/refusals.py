@@ -65,8 +65,8 @@ def unpriced(applied: Applied, model: str | None) -> Refusal:
     return Refusal(
         403,
         "unknown_price",
-        f"{which} has no list price, and the quota {applied.quota.name} limits dollars. The operator allows such calls "
-        "with on_unknown_price: allow in this quota.",
+        f"{which} has no list price, or the request names another model, a tier or a tool without one. The quota "
+        f"{applied.quota.name} limits dollars. The operator allows such calls with on_unknown_price: allow in it.",
         Fault.OPERATOR,
     )
 

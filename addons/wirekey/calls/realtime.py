@@ -14,12 +14,12 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.body import Body
 from wirekey.call import Call, Outcome
 from wirekey.calls.agent_check import refusal_if_revoked
 from wirekey.calls.calls import elapsed_ms
 from wirekey.calls.quota_holds import settle_hold
 from wirekey.calls.realtime_calls import (
-    BYTES_PER_TOKEN,
     MOST_OPEN,
     OTHER_MODEL,
     RESPONSE,
@@ -31,6 +31,7 @@ from wirekey.calls.realtime_calls import (
     record_intent,
     reserve,
 )
+from wirekey.calls.realtime_input import SessionInput
 from wirekey.calls.state import CallState
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.metering.cost import cost_usd
@@ -65,8 +66,9 @@ class RealtimeSession:
         self.asked: deque[RealtimeResponse] = deque()
         """Responses that the client has asked for and the provider has not begun, in order."""
         self.running: dict[str, RealtimeResponse] = {}
-        self.context_tokens = 0
-        """Tokens of the last response, which are a part of the next one's input."""
+        call = parent.call
+        is_message = call.operation is not None and call.operation.body is Body.MESSAGE
+        self.input = SessionInput(call.facts, (call.request_bytes or 0) if is_message else 0)
         self.transcription_model: str | None = None
         self.closing: Closing | None = None
         self.refusal: Refusal | None = None
@@ -103,6 +105,7 @@ class RealtimeSession:
             state = self.open(SETTINGS, Facts())
             return self.refused(state, refusal, None, closes=True)
         if message.asks is Asks.NOTHING:
+            self.input.note(message, len(payload))
             return FORWARD
         return self.decide_later(payload, message)
 
@@ -165,7 +168,8 @@ class RealtimeSession:
     async def decide_later(self, payload: bytes, message: ClientMessage) -> MessageDecision:
         """Judge a message as a call is judged, and record the response that it asks for."""
         is_response = message.asks is Asks.RESPONSE
-        state = self.open(RESPONSE if is_response else SETTINGS, message.facts)
+        facts = self.input.facts(message.facts) if is_response else message.facts
+        state = self.open(RESPONSE if is_response else SETTINGS, facts)
         state.call.request_bytes = len(payload)
         try:
             cap = await self.admit(state)
@@ -173,12 +177,14 @@ class RealtimeSession:
             sent = payload if cap is None or has_limit else self.protocol.with_limit(payload, message, cap)
             if is_response:
                 self.check_open()
-                await reserve(self.services, state, len(payload) + BYTES_PER_TOKEN * self.context_tokens, cap)
+                await reserve(self.services, state, len(payload), cap, self.input.tokens)
                 await record_intent(self.services, state.call)
         except Exception as error:
             return self.refused_by(error, state, message)
+        self.input.note(message, len(payload))
         if is_response:
-            self.asked.append(RealtimeResponse(state, message.event_id))
+            included = None if message.is_apart else self.input.begin(is_asked=True)
+            self.asked.append(RealtimeResponse(state, message.event_id, included=included))
             self.services.calls.states[state.call.id] = state
         else:
             self.transcription_model = next(iter(message.facts.other_models), self.transcription_model)
@@ -271,9 +277,15 @@ class RealtimeSession:
         """Note the beginning of a response: of the first that was asked for, or one that nobody asked for."""
         if message.id is None or message.id in self.running or self.floods():
             return
-        response = self.asked.popleft() if self.asked else self.unasked(RESPONSE, Facts(stream=True))
+        response = self.asked.popleft() if self.asked else self.begun_by_model()
         response.state.call.ttfb_ms = elapsed_ms(response.state.call)
         self.running[message.id] = response
+
+    def begun_by_model(self) -> RealtimeResponse:
+        """Return a response that the model begins by itself, with the settings of the session."""
+        response = self.unasked(RESPONSE, self.input.facts(Facts(stream=True)))
+        response.included = self.input.begin(is_asked=False)
+        return response
 
     def floods(self) -> bool:
         """Return whether the provider has begun too many responses. The connection is then closed at once."""
@@ -295,7 +307,7 @@ class RealtimeSession:
         state = response.state
         try:
             await self.admit(state)
-            await reserve(self.services, state, BYTES_PER_TOKEN * self.context_tokens, None)
+            await reserve(self.services, state, 0, None, self.input.tokens)
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
             forget_frames(error)
@@ -317,8 +329,7 @@ class RealtimeSession:
             return
         call, usage = response.state.call, message.usage
         call.usage = call.usage.plus(usage) if call.usage else usage
-        if usage.input_tokens is not None:
-            self.context_tokens = usage.input_tokens + (usage.output_tokens or 0)
+        self.input.count(usage, response.included)
 
     def ended(self, message: ServerMessage) -> None:
         """Record the end of a response, with its usage."""
@@ -366,6 +377,8 @@ class RealtimeSession:
             call.cost_usd = cost_usd(
                 PROVIDERS[name], call.model, call.usage, call.facts, place_of(PROVIDERS[name], call.upstream)
             )
+        if response.included is not None and (call.usage is None or call.usage.output_tokens is None):
+            self.input.lose()
         if state.hold:
             settle_hold(self.services.quotas, state)
         self.services.calls.states.pop(call.id, None)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)
 SETTINGS = Operation("realtime.session", Body.WEBSOCKET, Kind.INFERENCE)
 TRANSCRIPTION = Operation("realtime.transcription", Body.WEBSOCKET, Kind.INFERENCE)
-BYTES_PER_TOKEN = 3
-"""Bytes that an estimate counts for each token of the conversation so far."""
 MOST_OPEN = 256
 """Responses of a connection that have not ended, or whose event is not written."""
 TOO_MANY_OPEN = Refusal(
@@ -56,6 +54,8 @@ class RealtimeResponse:
     event_id: str | None = None
     lane: str | None = None
     """The lane of the responses that come one after the other, in a protocol with several."""
+    included: int | None = None
+    """Of the client's tokens of its connection, those that it reads for sure; None if it has an input of its own."""
     admission: asyncio.Task[None] | None = None
     """The task that records a response which the client has not asked for."""
 
@@ -84,14 +84,17 @@ async def check_policy(services: Services, parent: CallState, headers: Mapping[s
     return decision
 
 
-async def reserve(services: Services, state: CallState, known: int, cap: int | None) -> None:
-    """Hold the largest use of a response in its quotas. `known`: bytes of its input. Raises Refusal."""
+async def reserve(services: Services, state: CallState, known: int, cap: int | None, context: int = 0) -> None:
+    """Hold the largest use of a response in its quotas. Raises Refusal.
+
+    `known`: bytes of its own input. `context`: tokens of the conversation before, at most.
+    """
     call = state.call
     if not state.quotas:
         return
     assert call.operation
     assert call.provider
-    request = EstimatedRequest(call.operation, call.facts, call.model, known, cap)
+    request = EstimatedRequest(call.operation, call.facts, call.model, known, cap, context)
     provider = PROVIDERS[call.upstream_provider or call.provider]
     use = dearest_use(request, provider, place_of(provider, call.upstream))
     hold = Hold(f"{call.id}/1", state.quotas, call.model, use)

@@ -19,7 +19,6 @@ from wirekey.calls.calls import elapsed_ms
 from wirekey.calls.extension_calls import call_info, extension_failed
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.realtime_calls import (
-    BYTES_PER_TOKEN,
     OTHER_MODEL,
     RealtimeResponse,
     check_policy,
@@ -147,8 +146,7 @@ class ResponsesSession(RealtimeSession):
                 return FORWARD
             sent, cap = await self.admit_request(state, payload, message, reading)
             self.check_open()
-            context = self.context_tokens if message.previous is not None else 0
-            await reserve(self.services, state, len(sent) + BYTES_PER_TOKEN * context, cap)
+            await reserve(self.services, state, len(sent), cap)
             await record_intent(self.services, state.call)
         except Exception as error:
             return self.refused_by(error, state, message)
@@ -300,7 +298,8 @@ class ResponsesSession(RealtimeSession):
     def continued(self, lane: str | None) -> RealtimeResponse:
         """Return a response that the provider begins by itself, after input that steers the one before it."""
         before = next((each for each in reversed(self.over.values()) if each.lane == lane), None)
-        facts = before.facts if before and before.facts else Facts(stream=True)
+        # It reads the response before it, and what was queued.
+        facts = replace(before.facts if before and before.facts else Facts(stream=True), reads_elsewhere=True)
         response = self.unasked(self.operation, facts, lane)
         if before:
             response.state.call.model, response.state.call.route = before.model, before.route

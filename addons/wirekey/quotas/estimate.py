@@ -48,6 +48,8 @@ class EstimatedRequest:
     body_bytes: int
     cap: int | None = None
     """The limit of output tokens that the policy or the route sets."""
+    context_tokens: int = 0
+    """Tokens of a conversation that is not in the request, at most."""
 
 
 def generates(operation: Operation) -> bool:
@@ -63,13 +65,15 @@ def largest_use(request: EstimatedRequest, prices: Prices | None) -> Use:
     if not generates(request.operation):
         return NOTHING
     window = context_window(request.model or "", prices.context if prices else None)
-    inside = min(request.body_bytes // BYTES_PER_TOKEN + 1, window)
-    read = window if request.facts and request.facts.reads_elsewhere else inside
+    inside = min(request.body_bytes // BYTES_PER_TOKEN + 1 + request.context_tokens, window)
+    refers = request.facts is not None and request.facts.reads_elsewhere
+    read = window if refers else inside
+    is_inside = not refers and not request.context_tokens
     written = largest_output(request)
     tokens = min(read, inside + LONGEST_EXPECTED) + min(written, LONGEST_EXPECTED)
     if prices is None:
         return Use(tokens, None)
-    return Use(tokens, nanodollars(largest_cost(prices, read, written, is_inside=read == inside)))
+    return Use(tokens, nanodollars(largest_cost(prices, read, written, is_inside=is_inside)))
 
 
 def dearest(uses: Sequence[Use]) -> Use:
@@ -90,9 +94,11 @@ def largest_output(request: EstimatedRequest) -> int:
 def largest_cost(prices: Prices, read: int, written: int, *, is_inside: bool = True) -> float:
     """Return the cost in US dollars of so many tokens. Tokens that are written to a cache may cost more than others.
 
-    `is_inside`: whether all input is in the request. Otherwise it may be audio, which has a price of its own.
+    `is_inside`: whether all input is in the request. Otherwise it may be audio, an image or a video, which have prices
+    of their own.
     """
-    kinds = (prices.input, prices.cache_write, None if is_inside else prices.audio_input)
+    others = () if is_inside else (prices.audio_input, prices.image_input, prices.video_input)
+    kinds = (prices.input, prices.cache_write, *others)
     inputs = [price.of(read, read) for price in kinds if price is not None]
     output = prices.output.of(written, read) if prices.output is not None else 0.0
     return max(inputs, default=0.0) + output + prices.per_request

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from wirekey.errors import Refusal
 
+SOUND_BYTES_PER_TOKEN = 400
+"""Fewer than a message with sound has in Base64: 667 with Gemini's 32 tokens a second and 8 kHz of two bytes, and 1,067
+with OpenAI's 10 tokens a second and 8 kHz of one byte."""
 LONGEST_NAME = 1024
 """Bytes of a member that names an event, a lane or a response. A connection keeps such names."""
 
@@ -29,7 +32,9 @@ class Asks(Enum):
 class ClientMessage:
     """One message of the client. `event_id`: the client's own, which the provider's error repeats.
 
-    `lane`: of several whose responses come in order. `previous`: the response that is continued.
+    `lane`: of several whose responses come in order. `previous`: the response that is continued. `tokens`: the most
+    that the message adds to the conversation, if its bytes do not tell. `is_apart`: whether the response that it asks
+    for has an input of its own in place of the conversation.
     """
 
     asks: Asks
@@ -37,6 +42,8 @@ class ClientMessage:
     event_id: str | None = None
     lane: str | None = None
     previous: str | None = None
+    tokens: int | None = None
+    is_apart: bool = False
 
 
 class Reports(Enum):
@@ -62,6 +69,11 @@ class ServerMessage:
     lane: str | None = None
     is_within: bool = False
     """Whether a failure is that of a response which has begun."""
+
+
+def sound_tokens(size: int) -> int:
+    """Return the most tokens of a message with so many bytes of sound."""
+    return size // SOUND_BYTES_PER_TOKEN + 1
 
 
 class RealtimeProtocol(Protocol):

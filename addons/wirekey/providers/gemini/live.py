@@ -9,20 +9,25 @@ of a turn are in one or several messages, which add up: a turn that calls tools 
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from wirekey.body import Body
 from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
+from wirekey.metering.long_strings import outline
 from wirekey.operation import Facts, Kind, Operation, Usage, added
+from wirekey.providers.brought_tools import could_mention
 from wirekey.providers.gemini.facts import KEYS, bare, facts_of_contents
 from wirekey.providers.gemini.parameters import set_parameters
+from wirekey.providers.gemini.references import FILE_NAMES
 from wirekey.providers.gemini.requests import GeminiRequests, cap_output, check_query, generation_config
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.request_edits import as_json, clamp, uncapped
 from wirekey.providers.request_json import malformed, one_of, read_body, read_model, refuse_lookalikes
-from wirekey.realtime.messages import Asks, ClientMessage, Reports, ServerMessage
+from wirekey.realtime.messages import Asks, ClientMessage, Reports, ServerMessage, sound_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +40,18 @@ if TYPE_CHECKING:
 
 SETUP = "setup"
 CONTENT = ("clientContent", "client_content")
+INPUT = frozenset({"realtimeInput", "realtime_input"})
 COMPLETE = ("turnComplete", "turn_complete")
 TURN = "turn"
 """The id of a turn, of which one runs at a time."""
 
 ONE_MEMBER = "a message must have one of setup, clientContent, realtimeInput and toolResponse only"
 _MESSAGE_KEYS = frozenset({SETUP, *CONTENT, "realtimeInput", "realtime_input", "toolResponse", "tool_response"})
+_PCM = rb'"mime_?[tT]ype"\s*:\s*"audio/pcm(?:;\s*rate=(?:[89]\d{3}|\d{5,6}))?"'
+_DATA = rb'"data"\s*:\s*"[A-Za-z0-9+/=_-]*"'
+_SOUND = rb"\{\s*(?:" + _PCM + rb"\s*,\s*" + _DATA + rb"|" + _DATA + rb"\s*,\s*" + _PCM + rb")\s*\}"
+_CHUNK = rb'(?:"audio"\s*:\s*' + _SOUND + rb'|"media_?[cC]hunks"\s*:\s*\[\s*' + _SOUND + rb"\s*\])"
+_SOUND_MESSAGE = re.compile(rb'\s*\{\s*"realtime_?[iI]nput"\s*:\s*\{\s*' + _CHUNK + rb"\s*\}\s*\}\s*")
 _CONTENT_KEYS = frozenset({"turns", *COMPLETE})
 _OF_A_TURN = (
     b'"usageMetadata"', b'"turnComplete"', b'"modelTurn"', b'"toolCall"', b'"outputTranscription"', b'"interrupted"',
@@ -95,14 +106,17 @@ class GeminiLive:
             raise malformed(ONE_MEMBER)
         if SETUP in message.values:
             return ClientMessage(Asks.SETTINGS, self.read_setup(message))
+        if not INPUT.isdisjoint(message.values):
+            return ClientMessage(Asks.NOTHING, tokens=sound_tokens(len(payload)) if is_sound(payload) else None)
+        refers = could_mention(outline(payload), *FILE_NAMES)
         content = message.child(one_of(message, *CONTENT))
         if content is None:
-            return ClientMessage(Asks.NOTHING)
+            return ClientMessage(Asks.NOTHING, Facts(reads_elsewhere=refers))
         refuse_lookalikes(content, _CONTENT_KEYS)
         if not content.flag(one_of(content, *COMPLETE)):
-            return ClientMessage(Asks.NOTHING)
+            return ClientMessage(Asks.NOTHING, Facts(reads_elsewhere=refers))
         turns = 1 if content.starts("turns", b"{") else content.length("turns")
-        return ClientMessage(Asks.RESPONSE, Facts(stream=True, message_count=turns))
+        return ClientMessage(Asks.RESPONSE, Facts(stream=True, message_count=turns, reads_elsewhere=refers))
 
     def read_setup(self, message: JsonObject) -> Facts:
         """Return the facts of a `setup`. Raises Refusal(400) if it names no model."""
@@ -113,7 +127,9 @@ class GeminiLive:
         model = bare(read_model(setup))
         if not model:
             raise malformed("`setup.model` must name a model")
-        return facts_of_contents(_SETTINGS, setup, model)
+        facts = facts_of_contents(_SETTINGS, setup, model)
+        resumed = setup.child(one_of(setup, "sessionResumption", "session_resumption"))
+        return replace(facts, reads_elsewhere=True) if resumed and resumed.filled("handle") else facts
 
     def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
         """Return what a message of the provider reports. Never raises."""
@@ -194,6 +210,11 @@ class GeminiLiveRequests(GeminiRequests):
             clamp(generation_config(setup_of(body)))
         else:
             super().clamp_temperature(operation, body)
+
+
+def is_sound(payload: bytes) -> bool:
+    """Return whether a message has uncompressed sound of at least 8 kHz, and nothing else."""
+    return _SOUND_MESSAGE.fullmatch(payload) is not None
 
 
 def setup_of(body: EditableBody) -> EditableObject:

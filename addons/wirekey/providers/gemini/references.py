@@ -26,14 +26,14 @@ _INNER = (
     *("functionResponse", "function_response"),
 )
 _FILES = ("fileData", "file_data")
-_NAMES = tuple(f'"{name}"'.encode() for name in _FILES)
+FILE_NAMES = tuple(f'"{name}"'.encode() for name in _FILES)
 
 
 def reads_elsewhere(body: JsonObject, tools: Iterable[str]) -> bool:
     """Return whether a request with contents refers to input that is not in it. `tools`: the kinds that it offers."""
     if is_filled(body, OF_REQUEST) or not RUN_BY_CLIENT.issuperset(tools):
         return True
-    return could_mention(outline(body.data), *_NAMES) and refers_to(body, _INNER, _names_file)
+    return could_mention(outline(body.data), *FILE_NAMES) and refers_to(body, _INNER, _names_file)
 
 
 def interaction_reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
 from wirekey.operation import Facts, Usage
 from wirekey.providers.json_edits import EditableBody
+from wirekey.providers.openai.references import runs_tools
 from wirekey.providers.request_edits import cap_tokens_in_group
 from wirekey.providers.request_json import (
     check_model,
@@ -21,7 +22,7 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import collect, first_tools, names_of
-from wirekey.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
+from wirekey.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage, sound_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,7 @@ GROUPS = {
     "transcription_session.update": (Asks.SETTINGS, "session"),
 }
 """Type of a client's event that is judged → what it asks for, and the member with its settings."""
+SOUND = "input_audio_buffer.append"
 LIMITS = ("max_output_tokens", "max_response_output_tokens")
 """The second is of the beta version."""
 
@@ -99,11 +101,12 @@ class OpenAiRealtime:
         if kind is None:
             raise malformed("an event must have a type")
         if kind not in GROUPS:
-            return ClientMessage(Asks.NOTHING)
+            return ClientMessage(Asks.NOTHING, tokens=sound_tokens(len(payload)) if kind == SOUND else None)
         asks, name = GROUPS[kind]
         if len(event.values.get("event_id", b"")) > LONGEST_NAME:
             raise malformed(f"event_id is longer than {LONGEST_NAME} bytes")
-        return ClientMessage(asks, read_settings(event.child(name)), event.text("event_id"))
+        group = event.child(name)
+        return ClientMessage(asks, read_settings(group), event.text("event_id"), is_apart=has_own_input(group))
 
     def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
         """Return what an event of the provider reports. Never raises."""
@@ -196,7 +199,16 @@ def read_settings(group: JsonObject | None) -> Facts:
         max_tokens=max(limits, default=None),
         tools=tools.names,
         other_models=tuple(dict.fromkeys(transcription_models(group))),
+        reads_elsewhere=group.filled("prompt") or runs_tools(offered),
     )
+
+
+def has_own_input(group: JsonObject | None) -> bool:
+    """Return whether the settings of a response name an input in place of the conversation."""
+    if group is None:
+        return False
+    is_apart = group.starts("conversation", b'"') and group.text("conversation") == "none"
+    return is_apart or group.filled("input")
 
 
 def transcription_models(group: JsonObject) -> Iterator[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.quotas.making import usd
 from wirekey.body import Body
-from wirekey.call import Call
+from wirekey.call import Call, Outcome
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.responses_session import ResponsesSession
 from wirekey.calls.services import Services
@@ -307,6 +307,16 @@ def test_only_what_is_surely_sound_is_counted_as_sound(given, is_sound):
         for name in ("realtimeInput", "realtime_input"):
             payload = json.dumps({name: given}, separators=separators).encode()
             assert (GeminiLive().read_client(payload).tokens is not None) == is_sound
+
+
+async def test_a_turn_that_its_client_cuts_is_charged_its_reservation_whatever_was_counted_until_then():
+    session = with_gemini()
+    await send(session, turn("Hi"))
+    amount = reserved(session)
+    (key,) = (limit.budget.key for limit in last(session).hold.budgets)
+    await hear(session, {"usageMetadata": {"promptTokenCount": 5, "responseTokenCount": 1}})
+    session.end(Outcome.CLIENT_CANCELLED, None, 0, 0)
+    assert session.services.quotas.view.spent(key) == amount
 
 
 # Responses over a WebSocket.

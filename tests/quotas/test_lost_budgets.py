@@ -19,14 +19,18 @@ import pytest
 from tests.quotas.making import usd
 from tests.quotas.test_shared import PATIENT, Replica
 from tests.redis_server import RedisServer
+from wirekey.body import Body
 from wirekey.errors import Refusal
+from wirekey.operation import Kind, Operation, Usage
 from wirekey.quotas.definition import Quota
+from wirekey.quotas.estimate import real_use
 from wirekey.quotas.ledger import Ledger
 from wirekey.secret import Secret
 from wirekey.shared_state.redis import PREFIX, RedisState
 
 ROUNDS = int(os.environ.get("WIREKEY_LOSS_ROUNDS", "2"))
 SEED = int(os.environ.get("WIREKEY_LOSS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 QUOTA = Quota("q", "agent", usd_per_month=usd(1))
 
 
@@ -87,6 +91,12 @@ async def spent(replica: Replica) -> float:
     return amount / usd(1)
 
 
+def seen(replica: Replica) -> int:
+    """Return the largest total that a replica has seen."""
+    losses = replica.state.losses
+    return max(map(losses.amount, losses.seen), default=0)
+
+
 def forget(server: RedisServer, how: str) -> None:
     """Let the server lose its data."""
     if how == "FLUSHALL":
@@ -139,6 +149,40 @@ async def test_what_a_replica_has_spent_that_is_gone_stays_spent(start, server):
     server.empty()
     for replica in (first, second):
         assert (await replica.refused(usd_=0.1)).code == "insufficient_quota"
+
+
+async def test_calls_that_clients_cut_stay_charged_at_their_reservations_after_a_loss(start, server):
+    """Their events have no cost, or that of a part. The budgets are restored from what was charged, not from events.
+
+    The replica that sent these calls is gone. The others have never used this budget.
+    """
+    gone, first, second = [await start() for _ in range(3)]
+    for usage, cost in ((None, None), (Usage(100, 1), 0.001)):
+        hold = await gone.call(usd_=0.5)
+        used = real_use(hold.use, CHAT, 200, usage, cost, is_final=False)
+        gone.service.settle(hold, used)
+        await gone.service.finish()
+    await until(lambda: all(seen(replica) == usd(1) for replica in (first, second)))
+    await remove(gone)
+    server.empty()
+    for replica in (first, second):
+        assert (await until_refused(replica)).code == "insufficient_quota"
+    assert await spent(first) == 1.0
+
+
+async def test_a_fleet_whose_processes_all_start_again_knows_what_cut_calls_were_charged(start, server):
+    """Nothing is left of what they had in memory, and the folder of one of them is gone."""
+    gone, restarted = await start(), await start()
+    hold = await gone.call(usd_=1.0)
+    gone.service.settle(hold, real_use(hold.use, CHAT, 200, None, None, is_final=False))
+    await gone.service.finish()
+    await until(lambda: seen(restarted) == usd(1))
+    for replica in (gone, restarted):
+        await remove(replica)
+        await asyncio.to_thread(replica.service.close)
+    server.empty()
+    again = await start(folder=1)
+    assert (await until_refused(again)).code == "insufficient_quota"
 
 
 async def test_a_replica_that_starts_again_after_the_loss_knows_what_the_others_had_spent(start, server):

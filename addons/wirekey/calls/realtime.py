@@ -156,6 +156,7 @@ class RealtimeSession:
         self.running.clear()
         self.asked.clear()
         for response in left:
+            response.state.has_all_counts = False  # counts of its beginning may be there
             unfinished = Outcome.CLIENT_CANCELLED if outcome is Outcome.COMPLETED else outcome
             self.conclude(response, unfinished)
         call.request_bytes, call.response_bytes = received, sent

@@ -88,6 +88,7 @@ class TwoWayTurns:
         is_whole = outcome is Outcome.COMPLETED
         for response in answered:
             unfinished = is_whole and stream is not None and not stream.finished
+            response.state.has_all_counts = is_whole and not unfinished
             session.conclude(response, Outcome.TRUNCATED if unfinished else outcome)
         for response in asked:
             session.conclude(response, Outcome.CLIENT_CANCELLED if is_whole else outcome)

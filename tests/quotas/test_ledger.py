@@ -125,3 +125,31 @@ def test_a_killed_process_loses_only_the_calls_of_the_last_moment(path):
     process.wait()
     assert written
     assert 300 * usd(0.001) <= totals_in(path)["quota:q:usd_per_day:2026-01-01:alice"].amount <= 1000 * usd(0.001)
+
+
+def test_what_is_written_stays_while_other_processes_read_the_file(path):
+    """The ledger reads its file a second time, too, as it does before it restores budgets."""
+    ledger = Ledger(path, Clock())
+    ledger.add("a", 1, DAY)
+    ledger.read_all()
+    for amount in (2, 3):
+        wait_for(lambda amount=amount: seen_elsewhere(path) == amount - 1, "the amount to be written")
+        ledger.add("a", 1, DAY)
+    ledger.close()
+    assert totals_in(path)["a"].amount == 3
+
+
+def seen_elsewhere(path) -> int:
+    """Return the total that another process finds, such as `wirekey usage`."""
+    program = (
+        "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT sum(amount) FROM spent').fetchone())"
+    )
+    found = subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True)
+    return int(found.stdout) if found.stdout.strip().isdigit() else 0
+
+
+def test_a_symbolic_link_in_place_of_the_file_is_refused(path, tmp_path):
+    (tmp_path / "elsewhere").touch()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LedgerError):
+        Ledger(path, Clock())

@@ -6,7 +6,9 @@ WIREKEY_QUOTA_CLIENTS=64 .venv/bin/pytest tests/workers/test_quotas.py
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import ssl
 import threading
 import time
@@ -166,3 +168,42 @@ def test_replicas_under_load_keep_their_budget_if_one_is_killed_and_then_the_ser
             redis_server.start()
     assert limit - CLIENTS_UNDER_LOAD * RESERVED <= clients.wait() <= limit + len(clients.threads) * RESERVED
     assert clients.codes["insufficient_quota"] == 2 * CLIENTS_UNDER_LOAD
+
+
+@pytest.mark.parametrize("behaviour", ["stall-after=0", "events=4, stall-after=2"], ids=["before", "within"])
+def test_calls_that_clients_cut_stay_charged_after_their_replica_is_killed_and_the_server_has_lost_its_data(
+    start, redis_server, behaviour
+):
+    """Their events have no cost. The other replica has never used the budget: it has seen the total."""
+    redis_server.empty()
+    cut = 3
+    quotas = [QUOTAS[0] | {"usd_per_day": cut * 0.01}]
+    gone, left = proxies = [start(quotas=quotas, shared_state=redis_server.url) for _ in range(2)]
+    tokens = [proxy.add_agent("alice") for proxy in proxies]
+    with client_of(gone, tokens[0]) as client:
+        for _ in range(cut):
+            with contextlib.suppress(httpx.TimeoutException):
+                client.post(URL, json=REQUEST | {"stream": True}, headers={"x-simulator": behaviour}, timeout=1)
+    wait_for(lambda: seen_by(left) >= cut * 0.01, "the other replica to see the total")
+    events = [event for event in gone.events() if event["outcome"]]
+    assert {(event["outcome"], event["cost_usd"]) for event in events} <= {("client_cancelled", None), ("denied", None)}
+    gone.process.kill()
+    redis_server.empty()
+    assert first_code(left, tokens[1]) == "insufficient_quota"
+
+
+def seen_by(proxy) -> float:
+    """Return the largest total of all replicas that a replica has written to its folder, in dollars."""
+    with contextlib.closing(sqlite3.connect(proxy.state / "quotas.db")) as database:
+        return (database.execute("SELECT max(amount) FROM seen").fetchone()[0] or 0) / 1e9
+
+
+def first_code(proxy, token: str) -> str:
+    """Return the first response that is not a refusal for want of the server."""
+    with client_of(proxy, token) as client:
+        while True:
+            response = client.post(URL, json=REQUEST)
+            code = "sent" if response.status_code == 200 else response.json()["error"]["code"]
+            if code != "quota_unavailable":
+                return code
+            time.sleep(0.05)

@@ -8,6 +8,7 @@ the reservations of the calls under way.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import queue
@@ -208,12 +209,23 @@ class Ledger:
 
 def opened(path: Path) -> sqlite3.Connection:
     """Open the file, or make it, for its owner only. Raises sqlite3.Error and OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    os.close(descriptor)
+    make_private(path)
     database = sqlite3.connect(str(path), timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     return database
+
+
+def make_private(path: Path) -> None:
+    """Make the file, unless it is there. Raises OSError, also for a symbolic link.
+
+    A file that is there is not opened: closing it would end the locks that SQLite has on it in this process. Another
+    process, such as `wirekey usage`, would then take itself for the last one, and remove the log that this one writes.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
 
 
 def totals_in(path: Path) -> dict[str, Spent]:

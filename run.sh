@@ -88,7 +88,7 @@ make_venv() {
 PARALLEL="-n ${WIREKEY_TEST_WORKERS:-3} --dist loadfile --no-loadscope-reorder"
 DURATIONS="--durations=25 --durations-min=3"
 CORE=(tests/audit tests/ca tests/config tests/credentials tests/egress tests/identity tests/metering tests/policy
-      tests/providers tests/routing tests/signing)
+      tests/providers tests/rego tests/routing tests/signing)
 # Of these folders, the tests that start a PostgreSQL server or compare thousands of policies are left out.
 NOT_CORE=(--ignore tests/policy/test_differential.py -k "not postgres")
 

@@ -51,7 +51,8 @@ def run(command, cwd, **environment):
 
 def test_the_wheel_contains_every_file_of_the_packages_and_the_default_policy(wheel):
     packed = set(zipfile.ZipFile(wheel).namelist())
-    sources = {"addons/wirekey": "wirekey", "addons/wirekey_simulator": "wirekey_simulator"}
+    names = ("wirekey", "wirekey_rego", "wirekey_simulator")
+    sources = {f"addons/{name}": name for name in names}
     for source, place in (sources | {"policies": "wirekey/shipped_policies"}).items():
         folder = CHECKOUT / source
         files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]

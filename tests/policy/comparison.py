@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from tests.policy.oracle import Answer, Answers, Asked
+from tests.rego.oracle import Answer, Answers, Asked
 from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
 from wirekey.policy.decision_cache import fields_of, only_fields
 from wirekey.policy.modules import Modules, PolicyError
-from wirekey.policy.rego import Rego
+from wirekey_rego.policy import Rego
 
 _ALLOW = re.compile(r"^(?:default +)?allow\b", re.MULTILINE)
 _BUILTIN_ERRORS = ("eval_type_error", "eval_builtin_error", "expects .* (argument|collection)", "requires .* argument")

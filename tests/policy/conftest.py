@@ -1,12 +1,3 @@
-import pytest
+from tests.rego.conftest import oracle
 
-from tests.policy.oracle import Oracle, oracle_python
-
-
-@pytest.fixture(scope="session")
-def oracle():
-    python = oracle_python()
-    if python is None:
-        pytest.skip("OPA's engine is not installed, so policies cannot be compared with it. Run .ci/run.")
-    with Oracle(python) as started:
-        yield started
+__all__ = ["oracle"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from tests.policy.comparison import Disagreement, disagreements, embedded_answers, only_one_failed
 from tests.policy.generator.policies import generated
-from tests.policy.oracle import Oracle, oracle_python
 from tests.policy.shrinking import shrunk
+from tests.rego.oracle import Oracle, oracle_python
 
 MOST_SHOWN = 5
 

@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import regorus
 
-from tests.policy.oracle import Asked
 from tests.policy.policies import WHOLE
+from tests.rego.oracle import Asked
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import Modules
-from wirekey.policy.rego import Rego
+from wirekey_rego.policy import Rego
 
 FIELDS = {*WHOLE, "agent"}
 

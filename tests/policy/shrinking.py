@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tests.policy.comparison import Disagreement, disagreements, embedded_answers
-from tests.policy.oracle import Asked, Oracle
+from tests.rego.oracle import Asked, Oracle
 
 _CODE = re.compile(r"rego_\w+")
 

@@ -11,13 +11,13 @@ from tests.policy.policies import LISTING, WHOLE
 from wirekey.operation import Kind
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import read_modules
-from wirekey.policy.own_tests import failed_tests
-from wirekey.policy.rego import Rego
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock
 from wirekey.providers.code_assist import requests as code_assist
 from wirekey.providers.gemini import requests as gemini
 from wirekey.providers.openai import requests as openai
+from wirekey_rego.own_tests import failed_tests
+from wirekey_rego.policy import Rego
 
 FOLDER = CHECKOUT / "policies"
 TESTS = re.findall(r"^(test_\w+) if", (FOLDER / "wirekey_test.rego").read_text(), re.MULTILINE)

@@ -14,9 +14,9 @@ from wirekey.policy.engine import EmbeddedEngine
 LOOP = "package p.authz\ndeny contains tool if some tool in input.tools\n"
 FREEING = """
 import gc, threading
-from wirekey.policy import library
+from wirekey_rego import library
 from wirekey.policy.modules import Modules
-from wirekey.policy.rego import Rego
+from wirekey_rego.policy import Rego
 
 def policy():
     return Rego(Modules({"a.rego": "package p\\ndeny := true if input.x"}, {}, ""), "data.p")

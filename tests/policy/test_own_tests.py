@@ -5,7 +5,7 @@ import pytest
 from tests.policy.policies import WHOLE, write
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import PolicyError, read_modules
-from wirekey.policy.own_tests import failed_tests
+from wirekey_rego.own_tests import failed_tests
 
 QUERY = "data.p.authz"
 POLICY = 'package p.authz\ndeny contains "no" if input.model in data.p.lists.bad\n'

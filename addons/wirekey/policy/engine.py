@@ -20,18 +20,18 @@ from wirekey.policy.decision import Decision, UndecidedError, parse_decision, un
 from wirekey.policy.decision_cache import DecisionCache, cache_key, fields_of, only_fields
 from wirekey.policy.input import encode_input
 from wirekey.policy.modules import PolicyError, folder_state, read_modules
-from wirekey.policy.rego import Rego
 from wirekey.policy.samples import SAMPLES
 from wirekey.policy.worker import PolicyWorker, start_worker
 from wirekey.tracebacks import safe_traceback
+from wirekey_rego.policy import Rego
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.policy.input import Input
     from wirekey.policy.modules import FolderState, Modules
-    from wirekey.policy.rego import Interpreter
     from wirekey.policy.worker_process import PolicyReport
+    from wirekey_rego.policy import Interpreter
 
 logger = logging.getLogger(__name__)
 

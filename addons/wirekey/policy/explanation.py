@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wirekey.policy.rego import Rego
+from wirekey_rego.policy import Rego
 
 if TYPE_CHECKING:
     from wirekey.policy.modules import Modules

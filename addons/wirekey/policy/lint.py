@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from wirekey.policy.input import FIELDS, HEADERS
 from wirekey.policy.modules import PolicyProblem
-from wirekey.policy.syntax import unused_packages
+from wirekey_rego.syntax import unused_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.policy.syntax import Mention, Syntax
+    from wirekey_rego.syntax import Mention, Syntax
 
 NAMES = {field.name for field in FIELDS} | {"agent"}
 GROUPS = {

@@ -24,9 +24,9 @@ from wirekey.egress.upstream_proxy import no_proxy_for
 from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
 from wirekey.policy.input import encode_input
 from wirekey.policy.modules import PolicyError, PolicyProblem
-from wirekey.policy.rego import QUERY
 from wirekey.policy.samples import SAMPLES
 from wirekey.tracebacks import safe_traceback
+from wirekey_rego.policy import QUERY
 
 if TYPE_CHECKING:
     from wirekey.egress.http_client import HttpResponse

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wirekey.audit.event import EventValue
     from wirekey.policy.decision import Decision
     from wirekey.policy.input import Input
-    from wirekey.policy.rego import Interpreter
+    from wirekey_rego.policy import Interpreter
 
 type RecordedEvent = dict[str, EventValue]
 type Permissions = Callable[[str], list[str]]

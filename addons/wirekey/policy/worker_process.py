@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.policy import syntax
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import Modules, PolicyError
-from wirekey.policy.own_tests import failed_tests
-from wirekey.policy.program import DECIDING
-from wirekey.policy.rego import Rego
+from wirekey_rego import syntax
+from wirekey_rego.own_tests import failed_tests
+from wirekey_rego.policy import Rego
+from wirekey_rego.program import DECIDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

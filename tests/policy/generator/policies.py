@@ -6,7 +6,7 @@ from random import Random
 from tests.policy.generator.expressions import Name, Scope
 from tests.policy.generator.inputs import inputs
 from tests.policy.generator.rules import Rules
-from tests.policy.oracle import Asked
+from tests.rego.oracle import Asked
 
 MAIN = ["wirekey.authz", "behavry.authz"]
 LIBRARIES = ["wirekey.lists", "wirekey.roles", "lib.models", "company.wirekey.lists"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wirekey.policy.modules import PolicyProblem
 
 if TYPE_CHECKING:
-    from wirekey.policy.sourcemap import SourcePosition
+    from wirekey_rego.sourcemap import SourcePosition
 
 type Path = tuple[str, ...]
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from wirekey.policy import syntax
 from wirekey.policy.decision import UndecidedError
-from wirekey.policy.library import RegorusEngine, RegorusError
 from wirekey.policy.modules import PolicyError, PolicyProblem
-from wirekey.policy.program import CONSTANTS, DECISION_PACKAGE, generate_program
+from wirekey_rego import syntax
+from wirekey_rego.library import RegorusEngine, RegorusError
+from wirekey_rego.program import CONSTANTS, DECISION_PACKAGE, generate_program
 
 if TYPE_CHECKING:
     from wirekey.policy.modules import Modules
-    from wirekey.policy.program import Definition, GeneratedProgram
-    from wirekey.policy.syntax import Syntax
+    from wirekey_rego.program import Definition, GeneratedProgram
+    from wirekey_rego.syntax import Syntax
 
 QUERY = re.compile(r"data(?:\.[A-Za-z_][A-Za-z0-9_]*)+", re.ASCII)
 

@@ -12,18 +12,18 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.policy import functions
-from wirekey.policy.bodies import Bodies
-from wirekey.policy.builtins import WRAPPERS, WRAPPING
 from wirekey.policy.modules import PolicyProblem
-from wirekey.policy.names import Names, RefusedError
-from wirekey.policy.references import dotted
-from wirekey.policy.sourcemap import SourceMap, SourcePosition
-from wirekey.policy.syntax import alias_of, chain, nodes, path_of, place_of
+from wirekey_rego import functions
+from wirekey_rego.bodies import Bodies
+from wirekey_rego.builtins import WRAPPERS, WRAPPING
+from wirekey_rego.names import Names, RefusedError
+from wirekey_rego.references import dotted
+from wirekey_rego.sourcemap import SourceMap, SourcePosition
+from wirekey_rego.syntax import alias_of, chain, nodes, path_of, place_of
 
 if TYPE_CHECKING:
-    from wirekey.policy.names import Path
-    from wirekey.policy.syntax import Node
+    from wirekey_rego.names import Path
+    from wirekey_rego.syntax import Node
 
 DECISION_PACKAGE = "wirekey__decision"
 """The package to evaluate. Its rules collect the values of others, so that undefined ones do no harm."""

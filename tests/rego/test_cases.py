@@ -1,9 +1,9 @@
-"""Each case of tests/policy/cases is decided as OPA decides it, or it is listed with what comes of it."""
+"""Each case of tests/rego/cases is decided as OPA decides it, or it is listed with what comes of it."""
 
 import pytest
 
-from tests.policy.cases import listed, read_cases
-from tests.policy.cases.outcomes import LISTS, outcome_of
+from tests.rego.cases import listed, read_cases
+from tests.rego.cases.outcomes import LISTS, outcome_of
 
 CASES = read_cases()
 LISTED = {name: (file, reason) for file in LISTS for name, reason in listed(f"{file}.txt").items()}

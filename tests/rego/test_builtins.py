@@ -9,12 +9,12 @@ import json
 
 import pytest
 
-from tests.policy.cases.outcomes import canonical
-from tests.policy.oracle import Asked
-from wirekey.policy.builtins import ARITIES
+from tests.rego.cases.outcomes import canonical
+from tests.rego.oracle import Asked
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import Modules, PolicyError
-from wirekey.policy.rego import Rego
+from wirekey_rego.builtins import ARITIES
+from wirekey_rego.policy import Rego
 
 TEXTS = ["", "a", "A.b", "aba", "héllo", " 1 ", "12", "1.5", "10.0.0.7", "2026-11-22T10:00:00Z", "YWI=", "6162", "ß İΣ"]
 NUMBERS = [0, 1, -2, 3, 2.5, 60]

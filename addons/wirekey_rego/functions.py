@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.policy.builtins import ARITIES, REACHING_OUT, REFUSED
-from wirekey.policy.names import RefusedError
-from wirekey.policy.references import dotted, written
+from wirekey_rego.builtins import ARITIES, REACHING_OUT, REFUSED
+from wirekey_rego.names import RefusedError
+from wirekey_rego.references import dotted, written
 
 if TYPE_CHECKING:
-    from wirekey.policy.names import Names, Path
-    from wirekey.policy.program import GeneratedProgram
-    from wirekey.policy.sourcemap import SourcePosition
-    from wirekey.policy.syntax import Node
+    from wirekey_rego.names import Names, Path
+    from wirekey_rego.program import GeneratedProgram
+    from wirekey_rego.sourcemap import SourcePosition
+    from wirekey_rego.syntax import Node
 
 
 def check_kinds(program: GeneratedProgram) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.policy.names import RefusedError
-from wirekey.policy.references import constant, dotted, is_reference
-from wirekey.policy.sourcemap import SourcePosition
-from wirekey.policy.syntax import chain
-from wirekey.policy.unification import Unification
+from wirekey_rego.names import RefusedError
+from wirekey_rego.references import constant, dotted, is_reference
+from wirekey_rego.sourcemap import SourcePosition
+from wirekey_rego.syntax import chain
+from wirekey_rego.unification import Unification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.policy.expressions import Before
-    from wirekey.policy.names import Path
-    from wirekey.policy.syntax import Node
+    from wirekey_rego.expressions import Before
+    from wirekey_rego.names import Path
+    from wirekey_rego.syntax import Node
 
 
 @dataclass(slots=True)

@@ -11,18 +11,18 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from wirekey.policy import builtins
-from wirekey.policy.names import Names, RefusedError
-from wirekey.policy.references import constant, dotted, is_reference, step
-from wirekey.policy.sourcemap import SourcePosition
-from wirekey.policy.syntax import chain, place_of
+from wirekey_rego import builtins
+from wirekey_rego.names import Names, RefusedError
+from wirekey_rego.references import constant, dotted, is_reference, step
+from wirekey_rego.sourcemap import SourcePosition
+from wirekey_rego.syntax import chain, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from wirekey.policy.names import Path
-    from wirekey.policy.sourcemap import SourceMap
-    from wirekey.policy.syntax import Node
+    from wirekey_rego.names import Path
+    from wirekey_rego.sourcemap import SourceMap
+    from wirekey_rego.syntax import Node
 
 SCALARS = frozenset({"String", "RawString", "Number", "Bool", "Null"})
 CALLS = frozenset({"Call", "BinExpr", "BoolExpr", "ArithExpr", "Membership", "UnaryExpr"})

@@ -8,7 +8,7 @@ before 1.0, which OPA 1 does not read; the embedded engine gets these.
 
 `refused.txt` lists the cases that OPA decides and the embedded engine refuses to load, `loaded.txt` those that OPA
 refuses and the embedded engine decides, `differs.txt` those that the engines decide differently.
-`python -m tests.policy.cases.outcomes` writes these lists.
+`python -m tests.rego.cases.outcomes` writes these lists.
 """
 
 import re
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from tests.policy.oracle import Asked
+from tests.rego.oracle import Asked
 
 _RULE = re.compile(r"^(?:default +)?([A-Za-z]\w*)(?![\w(.])(?!\[[^\]]*\]\()", re.MULTILINE)
 _KEYWORDS = {"package", "import", "default", "else"}

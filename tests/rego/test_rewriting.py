@@ -7,7 +7,7 @@ import pytest
 
 from wirekey.policy.decision import DENIED, parse_decision
 from wirekey.policy.modules import Modules, PolicyError
-from wirekey.policy.rego import Rego
+from wirekey_rego.policy import Rego
 
 QUERY = "data.wirekey.authz"
 AA = 'package wirekey.authz\ndeny contains "x" if input.model == "nope"\n'

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wirekey.policy.builtins import WRAPPERS
-from wirekey.policy.expressions import SCALARS, Expressions
-from wirekey.policy.names import RefusedError
+from wirekey_rego.builtins import WRAPPERS
+from wirekey_rego.expressions import SCALARS, Expressions
+from wirekey_rego.names import RefusedError
 
 if TYPE_CHECKING:
-    from wirekey.policy.expressions import Before
-    from wirekey.policy.syntax import Node
+    from wirekey_rego.expressions import Before
+    from wirekey_rego.syntax import Node
 
 
 class Unification(Expressions):

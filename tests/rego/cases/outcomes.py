@@ -1,4 +1,4 @@
-"""The outcome of each case. `python -m tests.policy.cases.outcomes` writes the lists again; compare them in git."""
+"""The outcome of each case. `python -m tests.rego.cases.outcomes` writes the lists again; compare them in git."""
 
 import json
 import re
@@ -6,10 +6,10 @@ import sys
 from collections import defaultdict
 from unittest.mock import patch
 
-from tests.policy.cases import FOLDER, Case, read_cases
 from tests.policy.comparison import embedded_answers, only_one_failed
-from tests.policy.oracle import Answer, Answers, Oracle, oracle_python
-from wirekey.policy import program
+from tests.rego.cases import FOLDER, Case, read_cases
+from tests.rego.oracle import Answer, Answers, Oracle, oracle_python
+from wirekey_rego import program
 
 LISTS = {
     "refused": "Cases that OPA decides and the embedded engine refuses to load: CASE => the first reason.",

@@ -1,6 +1,6 @@
 """The builtin functions that policies may use, and the rewriting that makes each return what OPA's returns.
 
-Each was compared with OPA over values of all kinds (tests/policy/test_builtins.py). One that differs gets a wrapper in
+Each was compared with OPA over values of all kinds (tests/rego/test_builtins.py). One that differs gets a wrapper in
 the generated package WRAPPERS, may be called with constants only, or is refused.
 """
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.policy.patterns import PatternError, translated
+from wirekey_rego.patterns import PatternError, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey.policy.syntax import Node
+    from wirekey_rego.syntax import Node
 
 WRAPPERS = "wirekey__builtins"
 

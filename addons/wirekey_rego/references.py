@@ -6,11 +6,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from wirekey.policy.syntax import chain
+from wirekey_rego.syntax import chain
 
 if TYPE_CHECKING:
-    from wirekey.policy.names import Path
-    from wirekey.policy.syntax import Node
+    from wirekey_rego.names import Path
+    from wirekey_rego.syntax import Node
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 RESERVED = frozenset(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import PolicyProblem
-from wirekey.policy.program import tests_of
-from wirekey.policy.rego import Rego
+from wirekey_rego.policy import Rego
+from wirekey_rego.program import tests_of
 
 if TYPE_CHECKING:
     from wirekey.policy.modules import Modules

@@ -4,8 +4,8 @@ import pytest
 
 from tests.policy.comparison import Disagreement, disagreements, embedded_answers, only_one_failed
 from tests.policy.generator.policies import generated
-from tests.policy.oracle import Answer, Answers, Asked
 from tests.policy.shrinking import candidates
+from tests.rego.oracle import Answer, Answers, Asked
 
 DENY = 'package p.authz\ndeny contains "x" if input.model == "m"\n'
 ASKED = Asked({"a.rego": DENY}, "data.p.authz", [{"model": "m"}, {"model": "n"}])

@@ -1,4 +1,4 @@
-"""The import contracts of pyproject.toml hold: layers, no circles, rules without mitmproxy, a simulator of its own."""
+"""The import contracts of pyproject.toml hold: layers, no circles, rules without mitmproxy, packages of their own."""
 
 import subprocess
 import sys

@@ -12,7 +12,7 @@ from typing import Any
 
 import regorus
 
-from wirekey.policy.decision import UndecidedError
+from wirekey_rego.errors import EvaluationError
 
 _PASSING_ON = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
@@ -30,7 +30,7 @@ _ended: set[int] = set()
 """Engines that are no longer used. Their threads free them when they next create or use one."""
 
 
-class RegorusError(UndecidedError):
+class RegorusError(EvaluationError):
     """The library's error. Its text has the position, in a picture of the line."""
 
 

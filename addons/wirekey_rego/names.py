@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.policy.modules import PolicyProblem
+from wirekey_rego.errors import RegoProblem
 
 if TYPE_CHECKING:
     from wirekey_rego.sourcemap import SourcePosition
@@ -21,7 +21,7 @@ class RefusedError(Exception):
 
     def __init__(self, place: SourcePosition, message: str) -> None:
         super().__init__(message)
-        self.problem = PolicyProblem(place.file, place.line, place.column, message)
+        self.problem = RegoProblem(place.file, place.line, place.column, message)
 
 
 @dataclass(slots=True)

@@ -12,23 +12,24 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.policy.modules import PolicyProblem
 from wirekey_rego import functions
 from wirekey_rego.bodies import Bodies
 from wirekey_rego.builtins import WRAPPERS, WRAPPING
+from wirekey_rego.errors import RegoProblem
 from wirekey_rego.names import Names, RefusedError
 from wirekey_rego.references import dotted
 from wirekey_rego.sourcemap import SourceMap, SourcePosition
 from wirekey_rego.syntax import alias_of, chain, nodes, path_of, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from wirekey_rego.names import Path
     from wirekey_rego.syntax import Node
 
 DECISION_PACKAGE = "wirekey__decision"
 """The package to evaluate. Its rules collect the values of others, so that undefined ones do no harm."""
 CONSTANTS = "wirekey__constants"
-DECIDING = ("deny", "allow", "model", "max_tokens")
 KEYWORD_IMPORTS = (("rego", "v1"), ("future", "keywords"))
 _WITH = re.compile(r"\bwith\b")
 KEYWORDS = ((), ("contains",), ("every",), ("if",), ("in",))
@@ -53,27 +54,39 @@ class GeneratedProgram:
 
     sources: dict[str, str] = field(default_factory=dict)
     positions: SourceMap = field(default_factory=SourceMap)
-    problems: list[PolicyProblem] = field(default_factory=list)
+    problems: list[RegoProblem] = field(default_factory=list)
     definitions: dict[Path, list[Definition]] = field(default_factory=lambda: defaultdict(list))
     packages: set[Path] = field(default_factory=set)
     constants: dict[str, dict[str, bool]] = field(default_factory=dict)
     """Rules that are sets of constant strings, as data: by path, the strings as an object's names."""
     edges: dict[Path, set[Path]] = field(default_factory=lambda: defaultdict(set))
     """The rules that each rule refers to."""
+    asked: list[Path] = field(default_factory=list)
+    """The rules whose values are of interest."""
 
-    def deciding_rules(self, package: Path) -> list[tuple[Path, list[Definition]]]:
-        """Return the definitions of the package's rules that decide, by path."""
-        paths = [(*package, name) for name in DECIDING]
-        return [(path, self.definitions[path]) for path in paths if path in self.definitions]
+    def asked_rules(self) -> dict[str, list[Definition]]:
+        """Return the definitions of the rules whose values are of interest, by name."""
+        return {path[-1]: self.definitions[path] for path in self.asked if path in self.definitions}
 
     def refuse(self, place: SourcePosition, message: str) -> None:
         """Add a problem at a position."""
-        self.problems.append(PolicyProblem(place.file, place.line, place.column, message))
+        self.problems.append(RegoProblem(place.file, place.line, place.column, message))
 
 
-def generate_program(modules: list[Node], query: str, *, tests: bool = False) -> GeneratedProgram:
-    """Return the program of all modules. `problems` has what is refused."""
-    program = GeneratedProgram()
+def generate_program(modules: list[Node], rules: Sequence[Path]) -> GeneratedProgram:
+    """Return the program of all modules that evaluates these rules. `problems` has what is refused."""
+    return generate(modules, GeneratedProgram(asked=[*rules]), DecisionPackage.decisions)
+
+
+def generate_tests(modules: list[Node]) -> GeneratedProgram:
+    """Return the program of all modules that evaluates the policy's own tests. `problems` has what is refused."""
+    return generate(modules, GeneratedProgram(), DecisionPackage.tests)
+
+
+def generate(
+    modules: list[Node], program: GeneratedProgram, entry: Callable[[DecisionPackage], list[str]]
+) -> GeneratedProgram:
+    """Fill the program with all modules and with the rules of the decision package. Return it."""
     aliases = {}
     for module in modules:
         collect_rules(module, program)
@@ -88,9 +101,7 @@ def generate_program(modules: list[Node], query: str, *, tests: bool = False) ->
         for definition in definitions:
             writer = Writer(program, definition, aliases[definition.module["source"]["file"]])
             texts[path[:-1]] += writer.write(path[-1])
-    query_path = tuple(query.split("."))
-    entry = DecisionPackage(program, aliases)
-    texts["data", DECISION_PACKAGE] = entry.tests() if tests else entry.decisions(query_path)
+    texts["data", DECISION_PACKAGE] = entry(DecisionPackage(program, aliases))
     for package, rules in texts.items():
         name = ".".join(package)
         text = f"package {name.removeprefix('data.')}\n\n" + "\n\n".join(rules) + "\n"
@@ -232,12 +243,12 @@ class DecisionPackage:
     program: GeneratedProgram
     aliases: dict[str, dict[str, Path]]
 
-    def decisions(self, query_path: Path) -> list[str]:
-        """Return the rule `document`, with the values of all deciding rules, and each definition on its own."""
+    def decisions(self) -> list[str]:
+        """Return the rule `document`, with the values of all rules of interest, and each definition on its own."""
         fields, rules = [], []
-        for path, definitions in self.program.deciding_rules(query_path):
-            fields.append(f'"{path[-1]}": [x | x := {dotted(path)}]')
-            rules += self.write_definitions(path[-1], definitions)
+        for name, definitions in self.program.asked_rules().items():
+            fields.append(f'"{name}": [x | x := {dotted(definitions[0].path)}]')
+            rules += self.write_definitions(name, definitions)
         return [f"document := {{{', '.join(fields)}}}", *rules]
 
     def write_definitions(self, name: str, definitions: list[Definition]) -> list[str]:

@@ -13,8 +13,6 @@ type Node = dict[str, Any]
 LOOPS = frozenset(["SomeIn", "SomeVars", "Every", "ArrayCompr", "SetCompr", "ObjectCompr"])
 LEAVES = frozenset(["span", "fcn", "eidx"])
 """Parts of the tree without nodes of interest."""
-SHORT = ("input", "other_models")
-"""An array that never has more than a few items. One loop over it costs no more than a longer policy."""
 LINEAR_BUILTINS = frozenset(
     [
         *("startswith", "endswith", "contains", "lower", "upper", "count", "sprintf", "concat", "split", "trim"),
@@ -32,15 +30,13 @@ PATTERN_BUILTINS = frozenset(["regex.match", "glob.match"])
 
 @dataclass(frozen=True, slots=True)
 class RuleSyntax:
-    """One definition of a rule or function. Offsets are bytes of the module's UTF-8."""
+    """One definition of a rule or function."""
 
     module: str
     package: str
     name: str
     line: int
-    start: int
     is_function: bool
-    node: Node = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +58,39 @@ class Syntax:
     rules: list[RuleSyntax] = field(default_factory=list)
     calls: list[tuple[RuleSyntax, Mention]] = field(default_factory=list)
     inputs: list[Mention] = field(default_factory=list)
-    packages: set[str] = field(default_factory=set)
+    packages: dict[str, str] = field(default_factory=dict)
+    """The first module of each package."""
     mentioned: set[tuple[str, ...]] = field(default_factory=set)
     """Paths below `data` that a module refers to."""
-    loops: bool = False
-    """Whether anything iterates, other than over SHORT."""
-    short_loops: int = 0
+    loops: list[tuple[str, ...]] = field(default_factory=list)
+    """The path that each iteration reads. It has no parts if it is not known."""
 
     def rule_names(self, package: str) -> set[str]:
         """Return the names of a package's rules."""
         return {rule.name for rule in self.rules if rule.package == package}
+
+    def unused_packages(self, query: str) -> dict[str, str]:
+        """Return packages that are neither the query nor mentioned by a module, and the first module of each."""
+        named = {".".join(path[: length + 1]) for path in self.mentioned for length in range(len(path))}
+        return {
+            package: module
+            for package, module in sorted(self.packages.items())
+            if package != query and package not in named
+        }
+
+    def runs_in_linear_time(self, short_array: tuple[str, ...] | None = None) -> bool:
+        """Return whether the policy's time is at most proportional to its own length and the input's.
+
+        `short_array`: an array that never has more than a few items, such as ("input", "models"). One loop over it
+        costs no more than a longer policy; of two, one could stand within the other.
+        """
+        functions = {(rule.package, rule.name) for rule in self.rules if rule.is_function}
+        return self.loops in ([], [short_array]) and all(
+            is_own_function(rule, call, functions)
+            or ".".join(call.path) in LINEAR_BUILTINS
+            or (".".join(call.path) in PATTERN_BUILTINS and call.literal_pattern)
+            for rule, call in self.calls
+        )
 
 
 def read_syntax(modules: list[Node]) -> Syntax:
@@ -86,7 +105,7 @@ def read_module(module: Node, found: Syntax) -> None:
     """Add what one module contains."""
     name, tree = module["source"]["file"], module["ast"]
     package = ".".join(("data", *path_of(tree["package"]["refr"])))
-    found.packages.add(package)
+    found.packages.setdefault(package, name)
     aliases = {}
     for imported in tree["imports"]:
         path = path_of(imported["refr"])
@@ -116,24 +135,15 @@ def make_rule(module: str, package: str, kind: str, node: Node) -> RuleSyntax:
     if kind == "Spec":
         ((head_kind, head),) = node["head"].items()
         is_function = head_kind == "Func"
-    span = node["span"]
-    return RuleSyntax(
-        module,
-        package,
-        name=path_of(head["refr"])[0],
-        line=span["line"],
-        start=span["start"],
-        is_function=is_function,
-        node=node,
-    )
+    return RuleSyntax(module, package, path_of(head["refr"])[0], node["span"]["line"], is_function)
 
 
 def note_node(kind: str, node: Node, rule: RuleSyntax, aliases: dict[str, tuple[str, ...]], found: Syntax) -> None:
     """Add what one node of a rule refers to."""
-    if kind in LOOPS and resolve(path_of(node.get("collection") or node.get("domain") or {}), aliases) == SHORT:
-        found.short_loops += 1
-    elif kind in LOOPS or (kind == "RefBrack" and "Var" in node["index"]):
-        found.loops = True
+    if kind in LOOPS:
+        found.loops.append(resolve(path_of(node.get("collection") or node.get("domain") or {}), aliases))
+    elif kind == "RefBrack" and "Var" in node["index"]:
+        found.loops.append(())
     if kind == "Call":
         path = resolve(path_of(node["fcn"]), aliases)
         first = node["params"][0] if node["params"] else {}
@@ -228,33 +238,7 @@ def place_of(node: Node) -> tuple[int, int]:
     return int(first["span"]["line"]), int(first["span"]["col"])
 
 
-def function_of(rule: RuleSyntax, call: Mention, functions: set[tuple[str, str]]) -> tuple[str, str] | None:
-    """Return the package and name of the policy's own function that a call calls, or None."""
+def is_own_function(rule: RuleSyntax, call: Mention, functions: set[tuple[str, str]]) -> bool:
+    """Return whether a call in a rule calls one of the policy's own functions, by package and name."""
     place = (rule.package, call.path[0]) if len(call.path) == 1 else (".".join(call.path[:-1]), call.path[-1])
-    return place if place in functions else None
-
-
-def runs_in_linear_time(syntax: Syntax) -> bool:
-    """Return whether the policy's time is at most proportional to its own length and the input's."""
-    functions = {(rule.package, rule.name) for rule in syntax.rules if rule.is_function}
-    # Two loops could stand one within the other.
-    return (
-        not syntax.loops
-        and syntax.short_loops <= 1
-        and all(
-            function_of(rule, call, functions)
-            or ".".join(call.path) in LINEAR_BUILTINS
-            or (".".join(call.path) in PATTERN_BUILTINS and call.literal_pattern)
-            for rule, call in syntax.calls
-        )
-    )
-
-
-def unused_packages(syntax: Syntax, query: str) -> list[str]:
-    """Return packages called …authz that are neither the query nor mentioned by another package."""
-    named = {".".join(path[: length + 1]) for path in syntax.mentioned for length in range(len(path))}
-    return sorted(
-        package
-        for package in syntax.packages
-        if package.endswith("authz") and package != query and package not in named
-    )
+    return place in functions

@@ -18,7 +18,7 @@ from wirekey.operation import Facts
 from wirekey.policy.decision import parse_decision
 from wirekey.policy.input import build_input, encode_input
 from wirekey.policy.modules import read_modules
-from wirekey_rego.policy import Rego
+from wirekey.policy.rego import Rego
 
 NO_O3 = 'package wirekey.authz\ndeny contains "o3 is dear" if input.model == "o3"\n'
 

@@ -6,16 +6,14 @@ from typing import Any
 
 import msgspec
 
+from tests.rego.answers import only_one_failed
 from tests.rego.oracle import Answer, Answers, Asked
 from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
 from wirekey.policy.decision_cache import fields_of, only_fields
 from wirekey.policy.modules import Modules, PolicyError
-from wirekey_rego.policy import Rego
+from wirekey.policy.rego import Rego
 
 _ALLOW = re.compile(r"^(?:default +)?allow\b", re.MULTILINE)
-_BUILTIN_ERRORS = ("eval_type_error", "eval_builtin_error", "expects .* (argument|collection)", "requires .* argument")
-_BUILTIN_ERROR = re.compile("|".join([*_BUILTIN_ERRORS, "divide by zero", "modulo on floating", "could not parse"]))
-_CONFLICT = re.compile("rule conflicts with rule|functions? (must not produce|produced) multiple outputs")
 _OPA_CONFLICT = "eval_conflict_error"
 _PACKAGE = re.compile(r"^package +([\w.]+)", re.MULTILINE)
 
@@ -74,19 +72,6 @@ def needs_allow(asked: Asked) -> bool:
         _ALLOW.search(text) and (found := _PACKAGE.search(text)) is not None and found[1] == package
         for text in asked.rego.values()
     )
-
-
-def only_one_failed(theirs: Answer, mine: Answer) -> bool:
-    """Return whether one engine only evaluated something that ends an evaluation.
-
-    That is a builtin that got an operand of a type that it does not take, or, for the embedded engine, a rule of which
-    two definitions disagree. Each engine evaluates the expressions of a policy in its own order, and leaves out those
-    that no longer matter. An error denies the call.
-    """
-    if theirs.error is not None:
-        return mine.error is None and _BUILTIN_ERROR.search(theirs.error) is not None
-    error = mine.error or ""
-    return _BUILTIN_ERROR.search(error) is not None or _CONFLICT.search(error) is not None
 
 
 def both_deny(theirs: Answer, actual: Decision) -> bool:

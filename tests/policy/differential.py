@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.policy.comparison import Disagreement, disagreements, embedded_answers, only_one_failed
+from tests.policy.comparison import Disagreement, disagreements, embedded_answers
 from tests.policy.generator.policies import generated
 from tests.policy.shrinking import shrunk
+from tests.rego.answers import only_one_failed
 from tests.rego.oracle import Oracle, oracle_python
 
 MOST_SHOWN = 5

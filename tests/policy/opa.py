@@ -14,7 +14,7 @@ from tests.policy.policies import WHOLE
 from tests.rego.oracle import Asked
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import Modules
-from wirekey_rego.policy import Rego
+from wirekey.policy.rego import Rego
 
 FIELDS = {*WHOLE, "agent"}
 

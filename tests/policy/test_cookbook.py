@@ -11,7 +11,7 @@ from wirekey.policy.decision import NOT_ALLOWED
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.lint import lint
 from wirekey.policy.modules import read_modules
-from wirekey_rego.policy import Rego
+from wirekey.policy.rego import Rego
 
 PAGE = "docs/guides/policy-cookbook.md"
 QUERY = "data.wirekey.authz"

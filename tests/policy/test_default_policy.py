@@ -11,13 +11,12 @@ from tests.policy.policies import LISTING, WHOLE
 from wirekey.operation import Kind
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import read_modules
+from wirekey.policy.rego import Rego, failed_tests
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock
 from wirekey.providers.code_assist import requests as code_assist
 from wirekey.providers.gemini import requests as gemini
 from wirekey.providers.openai import requests as openai
-from wirekey_rego.own_tests import failed_tests
-from wirekey_rego.policy import Rego
 
 FOLDER = CHECKOUT / "policies"
 TESTS = re.findall(r"^(test_\w+) if", (FOLDER / "wirekey_test.rego").read_text(), re.MULTILINE)
@@ -47,7 +46,7 @@ def test_there_are_tests_to_run():
 
 
 def test_the_tests_of_the_policy_hold():
-    assert failed_tests(read_modules(FOLDER), "data.wirekey.authz") == []
+    assert failed_tests(read_modules(FOLDER)) == []
 
 
 EDITS = {
@@ -66,7 +65,7 @@ def test_the_tests_of_the_policy_hold_whatever_the_operator_lists(edit):
     modules = read_modules(FOLDER)
     changed = modules.rego[file].replace(before, after)
     assert changed != modules.rego[file]
-    assert failed_tests(replace(modules, rego=modules.rego | {file: changed}), "data.wirekey.authz") == []
+    assert failed_tests(replace(modules, rego=modules.rego | {file: changed})) == []
 
 
 @pytest.mark.parametrize("name", TESTS)
@@ -75,7 +74,7 @@ def test_an_inverted_test_of_the_policy_fails(name):
     (file, text) = next(iter(modules.tests.items()))
     turned = text.replace(f"{name} if {{", f"{name} if {{ false")
     assert turned != text
-    found = failed_tests(replace(modules, tests={file: turned}), "data.wirekey.authz")
+    found = failed_tests(replace(modules, tests={file: turned}))
     assert [problem.message for problem in found] == [f"the test {name} fails"]
 
 

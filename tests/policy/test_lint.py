@@ -8,7 +8,7 @@ from tests.policy.policies import WHOLE
 from wirekey.policy.explanation import matching_rules
 from wirekey.policy.lint import lint
 from wirekey.policy.modules import Modules, PolicyError, read_modules
-from wirekey_rego.policy import Rego
+from wirekey.policy.rego import Rego
 
 QUERY = "data.p.authz"
 

@@ -4,8 +4,7 @@ import pytest
 
 from tests.policy.policies import WHOLE, write
 from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.modules import PolicyError, read_modules
-from wirekey_rego.own_tests import failed_tests
+from wirekey.policy.modules import PolicyError
 
 QUERY = "data.p.authz"
 POLICY = 'package p.authz\ndeny contains "no" if input.model in data.p.lists.bad\n'
@@ -24,30 +23,6 @@ test_the_list_counts if {
 
 todo_test_later if false
 """
-
-
-def problems(folder):
-    return [str(problem) for problem in failed_tests(read_modules(folder), QUERY)]
-
-
-def test_passing_tests_are_not_problems(tmp_path):
-    assert problems(write(tmp_path / "p", a=POLICY, b=LISTS, a_test=TESTS)) == []
-
-
-@pytest.mark.parametrize(
-    ("test", "problem"),
-    [
-        ("test_x if false", "a_test.rego:3:1: the test test_x fails"),
-        ("test_x := false", "a_test.rego:3:1: the test test_x fails"),
-        ('test_x if startswith(data.p.authz.deny, "x")', "the test test_x fails: a_test.rego:3:"),
-        ("test_x contains 1", "a_test.rego:3:1: the test test_x is not a test"),
-        ("todo_test_x if false", None),
-        ("helper if false", None),
-    ],
-)
-def test_a_failing_test_is_reported_with_its_position(tmp_path, test, problem):
-    found = problems(write(tmp_path / "p", a=POLICY, b=LISTS, a_test=f"package p.authz_test\n\n{test}\n"))
-    assert (problem in found[0] and len(found) == 1) if problem else found == []
 
 
 def test_a_policy_whose_test_fails_is_refused_at_the_start(tmp_path):

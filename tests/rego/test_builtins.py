@@ -9,12 +9,11 @@ import json
 
 import pytest
 
+import wirekey_rego
+from tests.rego.answers import answer_of
 from tests.rego.cases.outcomes import canonical
 from tests.rego.oracle import Asked
-from wirekey.policy.decision import UndecidedError
-from wirekey.policy.modules import Modules, PolicyError
 from wirekey_rego.builtins import ARITIES
-from wirekey_rego.policy import Rego
 
 TEXTS = ["", "a", "A.b", "aba", "héllo", " 1 ", "12", "1.5", "10.0.0.7", "2026-11-22T10:00:00Z", "YWI=", "6162", "ß İΣ"]
 NUMBERS = [0, 1, -2, 3, 2.5, 60]
@@ -90,21 +89,15 @@ def differences(oracle, call, inputs):
     opa = oracle.ask(Asked(source, "data.p", inputs, names=("model",)))
     assert opa.problem is None, opa.problem
     try:
-        rego = Rego(Modules(source, {}, ""), "data.p")
-    except PolicyError:
+        policy = wirekey_rego.compile(source, "data.p", ["model"])
+    except wirekey_rego.CompileError:
         return 0, []
     decided, found = 0, []
     for given, theirs in zip(inputs, opa.answers, strict=True):
-        mine = answer_of(rego, given)
+        answer = answer_of(policy, given)
+        mine = None if answer.error is not None else canonical(answer.value)
         expected = None if theirs.error is not None else canonical(theirs.value)
         decided += mine not in (None, '{"model":[]}')
         if mine is not None and mine != expected:
             found.append(f"{call} with {json.dumps(given)}: OPA {expected or theirs.error}, Wirekey {mine}")
     return decided, found
-
-
-def answer_of(rego, given):
-    try:
-        return canonical(json.loads(rego.evaluate(json.dumps(given).encode())))
-    except UndecidedError:
-        return None

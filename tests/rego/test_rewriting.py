@@ -5,9 +5,8 @@ import json
 
 import pytest
 
-from wirekey.policy.decision import DENIED, parse_decision
-from wirekey.policy.modules import Modules, PolicyError
-from wirekey_rego.policy import Rego
+import wirekey_rego
+from tests.rego.answers import document
 
 QUERY = "data.wirekey.authz"
 AA = 'package wirekey.authz\ndeny contains "x" if input.model == "nope"\n'
@@ -17,11 +16,8 @@ MAIN = 'package wirekey.authz\nimport data.wirekey.lists\ndeny contains "blocked
 
 def rego(*sources, query=QUERY, **files):
     named = {f"m{index}.rego": f"package wirekey.authz\n{source}\n" for index, source in enumerate(sources)}
-    return Rego(Modules(named | {f"{name}.rego": source for name, source in files.items()}, {}, ""), query)
-
-
-def document(policy, given):
-    return json.loads(policy.evaluate(json.dumps(given).encode()))
+    named |= {f"{name}.rego": source for name, source in files.items()}
+    return wirekey_rego.compile(named, query, ["deny", "allow", "model", "max_tokens"])
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations([AA, LISTS, MAIN])])
@@ -175,21 +171,11 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_constructs_that_differ_from_opa_are_refused_with_their_position(text, message):
-    with pytest.raises(PolicyError, match=message):
+    with pytest.raises(wirekey_rego.CompileError, match=message):
         rego(text)
 
 
 def test_an_error_at_evaluation_has_the_position_in_the_operators_file():
     policy = rego("deny if false", 'deny if {\n\tnot startswith(\n\t\tinput.model, "x")\n}')
-    with pytest.raises(Exception, match=r"m1\.rego:[345]:\d+: `startswith` expects string"):
+    with pytest.raises(wirekey_rego.EvaluationError, match=r"m1\.rego:[345]:\d+: `startswith` expects string"):
         policy.evaluate(b'{"model": 1}')
-
-
-def test_a_boolean_denial_names_its_package_file_and_line():
-    policy = rego('deny if input.model == "a"', '\ndeny := true if {\n\tinput.model == "b"\n}')
-    decisions = [parse_decision(document(policy, {"model": model}), None, needs_allow=False) for model in "abc"]
-    assert [decision.reasons for decision in decisions] == [
-        (f"{DENIED} (wirekey.authz, m0.rego:2)",),
-        (f"{DENIED} (wirekey.authz, m1.rego:3)",),
-        (),
-    ]

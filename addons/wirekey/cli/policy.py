@@ -53,9 +53,9 @@ def check(config: Config, folder: Path | None, query: str | None, *, as_json: bo
     """Compile and try the policy, and find fields that do not exist. The exit code is 1 if there is a problem."""
     from wirekey.policy.lint import lint
     from wirekey.policy.modules import PolicyError, read_modules
+    from wirekey.policy.rego import Rego
     from wirekey.policy.samples import SAMPLES
     from wirekey.policy.worker import PolicyWorker
-    from wirekey_rego.policy import Rego
 
     path, asked = chosen(config, folder, query)
     problems: list[PolicyProblem] = []
@@ -93,8 +93,8 @@ def evaluate(config: Config, folder: Path | None, query: str | None, source: Any
     """
     from wirekey.policy.explanation import matching_rules
     from wirekey.policy.modules import read_modules
+    from wirekey.policy.rego import Rego
     from wirekey.policy.replay import evaluate_call
-    from wirekey_rego.policy import Rego
 
     path, asked = chosen(config, folder, query)
     given = read_input(source)
@@ -135,8 +135,8 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
     """
     from wirekey.audit.reading import Filters, events
     from wirekey.policy.modules import read_modules
+    from wirekey.policy.rego import Rego
     from wirekey.policy.replay import replay, unrecorded_fields
-    from wirekey_rego.policy import Rego
 
     path, asked = chosen(config, folder, query)
     policy = Rego(read_modules(path), asked)

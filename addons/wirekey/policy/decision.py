@@ -13,6 +13,8 @@ from wirekey.errors import Fault, Refusal
 from wirekey.json_size import INTEGER_LIMIT
 from wirekey.model_name import MODEL_LENGTH
 
+DECIDING = ("deny", "allow", "model", "max_tokens")
+"""The rules of a policy's package that decide."""
 DENIED = "The policy denies this call."
 NOT_ALLOWED = "No rule of the policy allows this call."
 UNDECIDED = "The policy could not decide this call, so the request was not sent. The operator's log has the reason."

@@ -20,10 +20,10 @@ from wirekey.policy.decision import Decision, UndecidedError, parse_decision, un
 from wirekey.policy.decision_cache import DecisionCache, cache_key, fields_of, only_fields
 from wirekey.policy.input import encode_input
 from wirekey.policy.modules import PolicyError, folder_state, read_modules
+from wirekey.policy.rego import Rego
 from wirekey.policy.samples import SAMPLES
 from wirekey.policy.worker import PolicyWorker, start_worker
 from wirekey.tracebacks import safe_traceback
-from wirekey_rego.policy import Rego
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from wirekey.policy.input import Input
     from wirekey.policy.modules import FolderState, Modules
     from wirekey.policy.worker_process import PolicyReport
-    from wirekey_rego.policy import Interpreter
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ class LoadedPolicy:
         self.fields = fields_of(modules.rego.values())
         self.cache = None if self.fields is None else DecisionCache()
         try:
-            self.in_process: Interpreter | None = Rego(modules, query) if self.report.linear_time else None
+            self.in_process: Rego | None = Rego(modules, query) if self.report.linear_time else None
         except BaseException:
             worker.end()
             raise
@@ -128,7 +127,7 @@ class LoadedPolicy:
             encoded = encode_input(only_fields(given, self.fields))
         return encoded, b"" if self.cache is None else cache_key(encoded)
 
-    def evaluate_in_process(self, interpreter: Interpreter, given: bytes) -> bytes:
+    def evaluate_in_process(self, interpreter: Rego, given: bytes) -> bytes:
         """Return the decision document for an input; both JSON. Raises UndecidedError."""
         began = time.thread_time()
         try:

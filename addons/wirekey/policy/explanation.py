@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wirekey_rego.policy import Rego
+from wirekey.policy.decision import DECIDING
+from wirekey.policy.rego import Rego
 
 if TYPE_CHECKING:
     from wirekey.policy.modules import Modules
@@ -30,12 +31,11 @@ def matching_rules(modules: Modules, query: str, given: bytes) -> list[RuleMatch
     """
     found: list[RuleMatch] = []
     values = Rego(modules, query).evaluate_definitions(given)
-    for definition, value in sorted(values, key=lambda each: each[0].default):
-        name, place = definition.path[-1], definition.place
-        if definition.default and any(match.rule == name for match in found):
+    for each in sorted(values, key=lambda each: each.is_default):
+        place = each.place
+        if each.is_default and any(match.rule == each.rule for match in found):
             continue
-        if value not in (None, [], False) or (definition.default and value is not None):
+        if each.value not in (None, [], False) or (each.is_default and each.value is not None):
             line = modules.rego[place.file].splitlines()[place.line - 1]
-            found.append(RuleMatch(name, place.file, place.line, value, line[place.column - 1 :].strip()))
-    order = ("deny", "allow", "model", "max_tokens")
-    return sorted(found, key=lambda match: order.index(match.rule))
+            found.append(RuleMatch(each.rule, place.file, place.line, each.value, line[place.column - 1 :].strip()))
+    return sorted(found, key=lambda match: DECIDING.index(match.rule))

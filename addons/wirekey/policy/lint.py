@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from wirekey.policy.input import FIELDS, HEADERS
 from wirekey.policy.modules import PolicyProblem
-from wirekey_rego.syntax import unused_packages
+from wirekey.policy.rego import unused_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey_rego.syntax import Mention, Syntax
+    from wirekey_rego import Mention, Syntax
 
 NAMES = {field.name for field in FIELDS} | {"agent"}
 GROUPS = {
@@ -30,8 +30,7 @@ def lint(syntax: Syntax, query: str) -> Iterator[PolicyProblem]:
         if call.path == ("time", "now_ns"):
             message = "time.now_ns changes at each replay. Use time.parse_rfc3339_ns(input.time)"
             yield PolicyProblem(call.module, call.line, call.column, message)
-    for package in unused_packages(syntax, query):
-        module = next(rule.module for rule in syntax.rules if rule.package == package)
+    for package, module in unused_packages(syntax, query).items():
         yield PolicyProblem(module, None, None, f"package {package} is not used: the query is {query}")
 
 

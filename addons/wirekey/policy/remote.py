@@ -23,10 +23,9 @@ from wirekey.egress.http_client import HttpConnection, HttpError, HttpRequest, H
 from wirekey.egress.upstream_proxy import no_proxy_for
 from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
 from wirekey.policy.input import encode_input
-from wirekey.policy.modules import PolicyError, PolicyProblem
+from wirekey.policy.rego import check_query
 from wirekey.policy.samples import SAMPLES
 from wirekey.tracebacks import safe_traceback
-from wirekey_rego.policy import QUERY
 
 if TYPE_CHECKING:
     from wirekey.egress.http_client import HttpResponse
@@ -57,10 +56,7 @@ class RemoteEngine:
     """
 
     def __init__(self, url: str, query: str, timeout: float, proxy_for: ProxyFor = no_proxy_for) -> None:
-        if not QUERY.fullmatch(query):
-            raise PolicyError(
-                [PolicyProblem("policy.query", None, None, f"{query!r} is not a package path such as data.a.authz")]
-            )
+        check_query(query)
         parts = urlsplit(url)
         is_https = parts.scheme == "https"
         context = ssl.create_default_context() if is_https else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wirekey.audit.event import EventValue
     from wirekey.policy.decision import Decision
     from wirekey.policy.input import Input
-    from wirekey_rego.policy import Interpreter
+    from wirekey.policy.rego import Rego
 
 type RecordedEvent = dict[str, EventValue]
 type Permissions = Callable[[str], list[str]]
@@ -90,7 +90,7 @@ def was_decided(event: RecordedEvent) -> bool:
     return event["policy_result"] == "allow" or reason.startswith(("policy_denied", "policy_undecided"))
 
 
-def replay(events: Iterable[RecordedEvent], policy: Interpreter, query: str, permitted: Permissions) -> ReplayResult:
+def replay(events: Iterable[RecordedEvent], policy: Rego, query: str, permitted: Permissions) -> ReplayResult:
     """Evaluate all calls. A call that cannot be decided counts as denied."""
     outcome = ReplayResult()
     needs_allow = "allow" in policy.syntax.rule_names(query)
@@ -113,7 +113,7 @@ def replay(events: Iterable[RecordedEvent], policy: Interpreter, query: str, per
     return outcome
 
 
-def evaluate_call(policy: Interpreter, given: Input, *, needs_allow: bool) -> Decision:
+def evaluate_call(policy: Rego, given: Input, *, needs_allow: bool) -> Decision:
     """Return the decision on one input. A failure denies."""
     try:
         return parse_decision(msgspec.json.decode(policy.evaluate(encode_input(given))), None, needs_allow=needs_allow)
@@ -121,7 +121,7 @@ def evaluate_call(policy: Interpreter, given: Input, *, needs_allow: bool) -> De
         return undecided(str(error))
 
 
-def unrecorded_fields(policy: Interpreter) -> list[str]:
+def unrecorded_fields(policy: Rego) -> list[str]:
     """Return the fields that the policy reads and the event lacks. For these a replay is a guess."""
     read = {".".join(mention.path[1:]) for mention in policy.syntax.inputs}
     return [name for name in NOT_RECORDED if any(path == name or path.startswith(f"{name}.") for path in read)]

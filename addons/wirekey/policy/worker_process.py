@@ -17,12 +17,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.policy.decision import UndecidedError
+from wirekey.policy.decision import DECIDING, UndecidedError
 from wirekey.policy.modules import Modules, PolicyError
-from wirekey_rego import syntax
-from wirekey_rego.own_tests import failed_tests
-from wirekey_rego.policy import Rego
-from wirekey_rego.program import DECIDING
+from wirekey.policy.rego import SHORT_ARRAY, Rego, failed_tests, unused_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +124,7 @@ def load_policy(task: WorkerTask) -> tuple[Rego | None, PolicyReport]:
         rego = Rego(modules, task.query)
         report = validate(rego, task)
         if not report.problems:
-            failed = failed_tests(modules, task.query)
+            failed = failed_tests(modules)
             report.problems = [(each.file, each.line, each.column, each.message) for each in failed]
     except PolicyError as error:
         problems = [(each.file, each.line, each.column, each.message) for each in error.problems]
@@ -149,8 +146,8 @@ def validate(rego: Rego, task: WorkerTask) -> PolicyReport:
     return PolicyReport(
         problems=[("policy", None, None, problem) for problem in problems],
         needs_allow="allow" in found.rule_names(task.query),
-        linear_time=syntax.runs_in_linear_time(found),
-        unused_packages=syntax.unused_packages(found, task.query),
+        linear_time=found.runs_in_linear_time(SHORT_ARRAY),
+        unused_packages=[*unused_packages(found, task.query)],
     )
 
 

@@ -4,12 +4,10 @@ import json
 import re
 import sys
 from collections import defaultdict
-from unittest.mock import patch
 
-from tests.policy.comparison import embedded_answers, only_one_failed
+from tests.rego.answers import answers_of, only_one_failed
 from tests.rego.cases import FOLDER, Case, read_cases
 from tests.rego.oracle import Answer, Answers, Oracle, oracle_python
-from wirekey_rego import program
 
 LISTS = {
     "refused": "Cases that OPA decides and the embedded engine refuses to load: CASE => the first reason.",
@@ -22,9 +20,7 @@ _CODE = re.compile(r"^.*?rego_[a-z_]+: ", re.DOTALL)
 
 def outcome_of(case: Case, oracle: Oracle) -> tuple[str, str]:
     """Return `same`, or the list that the case belongs in, and the reason."""
-    with patch.object(program, "DECIDING", case.ours.names):
-        ours = embedded_answers(case.ours)
-    return outcome(case, oracle.ask(case.asked), ours)
+    return outcome(case, oracle.ask(case.asked), answers_of(case.ours))
 
 
 def outcome(case: Case, opa: Answers, ours: Answers) -> tuple[str, str]:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from tests.config.reading import LITERAL_KEY
-from wirekey.config import Config, ConfigError, load
+from wirekey.config import ConfigError, load
 from wirekey.config.dotenv import parse_dotenv
+from wirekey.config.feature_settings import whole_config
 from wirekey.config.messages import all_settings
 
-SETTINGS = [(group.split(".") if group else [], name) for group, name in all_settings(Config)]
+SETTINGS = [(group.split(".") if group else [], name) for group, name in all_settings(whole_config())]
 ODD = st.one_of(
     st.none(),
     st.booleans(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tests.deliveries.paths import RowAgent, each_delivery, failed_rows
-from wirekey.rollup.answers import read_answer
+from wirekey.features.rollup.answers import read_answer
 from wirekey_simulator.text import TEXT
 
 AT = "projects/my-project/locations/europe-west4"

@@ -30,6 +30,8 @@ class Audit(AdmittingAddon):
     the call: its `CallState` is gone after the response or the error.
     """
 
+    decides_own_calls = True
+
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         """Record the intent of a call. Raises Refusal if the agent was revoked, or the store cannot record."""
         check_agent(self.services, self.calls.state(flow))

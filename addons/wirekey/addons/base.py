@@ -45,6 +45,8 @@ class Addon:
 
     handles_local_requests = False
     """Whether the hooks before the verdict also get the bodies of requests to Wirekey's own endpoints."""
+    decides_own_calls = False
+    """Whether the hooks before the verdict also decide calls that Wirekey itself makes on behalf of an agent."""
 
     def __init__(self, services: Services) -> None:
         self.services = services

@@ -46,6 +46,8 @@ class Credentials(AdmittingAddon):
     must cool down, and which agent an upload belongs to.
     """
 
+    decides_own_calls = True
+
     def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Prepare the first attempt. Raises Refusal if there is no credential for it."""
         state = self.calls.state(flow)

@@ -35,6 +35,8 @@ class Policy(AdmittingAddon):
     policy wants for `Routing`.
     """
 
+    decides_own_calls = True
+
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Decide on a tunnel to another host. Its content is not seen, so obligations do not apply."""
         call = self.calls.of(flow)

@@ -27,6 +27,8 @@ class Quotas(AdmittingAddon):
     settles it when the call ends. Logins, and requests of coding agents that call no model, are not counted.
     """
 
+    decides_own_calls = True
+
     def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Hold the largest use of the first attempt. Raises Refusal if a quota is exhausted."""
         if not self.services.settings.quotas:

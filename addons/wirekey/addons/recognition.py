@@ -44,6 +44,8 @@ class Recognition(Addon):
     parameters that the client wrote into the model's name are applied here, so that the policy sees what is sent.
     """
 
+    decides_own_calls = True
+
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Recognise the operation by method and path, and decide whether the body is read."""
         call = self.calls.of(flow)

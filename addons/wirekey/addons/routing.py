@@ -30,6 +30,8 @@ class Routing(AdmittingAddon):
     `Retry`.
     """
 
+    decides_own_calls = True
+
     def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Make the plan of a call. Raises Refusal if a route's provider does not serve the client's format."""
         call.model = call.facts.model if call.facts else None

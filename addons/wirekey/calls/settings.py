@@ -8,6 +8,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.calls.client_connections import Deadlines
+from wirekey.calls.feature_values import values_of_features
 from wirekey.calls.google_credentials import vertex_access
 from wirekey.calls.key_checks import KeyChecker
 from wirekey.config import configured_proxy, environment_proxy, provider_hosts
@@ -15,6 +16,7 @@ from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.egress.model_hosts import reason_to_refuse_tunnel
 from wirekey.egress.names import pattern_of
+from wirekey.feature import NO_VALUES
 from wirekey.google.code_assist.configured import backends_from
 from wirekey.json_size import VALUES_LIMIT
 from wirekey.metering.cost import use_price_lists
@@ -22,7 +24,6 @@ from wirekey.metering.own_prices import OwnPrices, read_own_prices
 from wirekey.model_name import BACKENDS
 from wirekey.providers import PROVIDERS, family_of, register_custom
 from wirekey.quotas.configured import quotas_of
-from wirekey.rollup.summary import RollupSettings
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import (
     custom_traits,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.egress.upstream_proxy import UpstreamProxy
     from wirekey.extension_running import ModelChoice, RequestHook
+    from wirekey.feature import FeatureValues
     from wirekey.google.code_assist.backend import CodeAssist
     from wirekey.quotas.definition import Quota
 
@@ -129,8 +131,8 @@ class Settings:
     """The operator's own prices. `use_own_prices` puts them in force."""
     quotas: tuple[Quota, ...] = ()
     """Rate limits and budgets."""
-    rollup: RollupSettings | None = None
-    """None if no conversation is rolled up, of whatever route."""
+    features: FeatureValues = NO_VALUES
+    """The values that features have made of their own settings."""
     simulated: bool = False
 
     @property
@@ -258,15 +260,8 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
         prices=read_own_prices(config.own_prices, config.prices.default),
         quotas=quotas_of(config),
-        rollup=rollup_settings(config),
+        features=values_of_features(config),
     )
-
-
-def rollup_settings(config: Config) -> RollupSettings | None:
-    """Return the settings of rollup, or None if neither the configuration nor a route turns it on."""
-    if not config.rollup.enabled and not any(route.rollup for route in config.routes):
-        return None
-    return RollupSettings(**config.rollup.model_dump())
 
 
 def key_checker(config: Config, previous: KeyChecker | None) -> KeyChecker | None:

@@ -17,6 +17,12 @@ class ConfigGroup(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
+    def part[G: ConfigGroup](self, kind: type[G]) -> G:
+        """Return this group as one that a feature has added settings to. Raises TypeError if the feature is missing."""
+        if not isinstance(self, kind):
+            raise TypeError(f"{type(self).__name__} has no settings of {kind.__name__}")
+        return self
+
 
 def settings_of(model: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
     """Yield each setting of a group: its name in the file, its attribute, and its field."""

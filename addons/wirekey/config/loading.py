@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from wirekey.config.custom_providers import is_custom_name
 from wirekey.config.dotenv import parse_dotenv
 from wirekey.config.environment import with_environment
+from wirekey.config.feature_settings import whole_config
 from wirekey.config.group import ConfigGroup, settings_of
 from wirekey.config.messages import problems_from_pydantic
-from wirekey.config.models import Config
 from wirekey.config.prices import PriceFile
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.route_checks import route_conflicts
@@ -24,6 +24,8 @@ from wirekey.model_name import register_prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from wirekey.config.models import Config
 
 DEFAULT_FILE = "wirekey.yaml"
 LARGEST_FILE = 1024 * 1024
@@ -55,16 +57,16 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     )
     document = read_yaml(text or "", wanted)
     sources = replace(sources, lines=document.lines)
-    data, set_by, wrong = with_environment(document.data, sources.environ, Config)
+    data, set_by, wrong = with_environment(document.data, sources.environ, whole_config())
     data, from_environ = with_default_keys(data, sources.environ)
     sources = replace(sources, from_environ=from_environ | set_by)
     problems += [*document.problems, *wrong]
     # The names of custom providers may stand in front of models, which are checked with the rest.
     register_prefixes(custom_names(data))
     try:
-        config = Config.model_validate(data, context={"folder": folder})
+        config = whole_config().model_validate(data, context={"folder": folder})
     except ValidationError as error:
-        problems += problems_from_pydantic(error.errors(include_url=False), Config, sources)
+        problems += problems_from_pydantic(error.errors(include_url=False), whole_config(), sources)
     else:
         problems += file_problems(config, sources)
         problems += read_price_file(config, sources)

@@ -28,7 +28,6 @@ from wirekey.config.prices import PriceConfig, PricesConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
 from wirekey.config.quotas import QuotaConfig
-from wirekey.config.rollup import RollupConfig
 from wirekey.config.routes import FailoverConfig, ModelOverride, ProviderName, RouteConfig, SessionAffinityConfig
 from wirekey.config.secrets import SecretRef, resolve, split_keys
 from wirekey.config.sources import ConfigSources
@@ -62,7 +61,10 @@ class MeteringConfig(ConfigGroup):
 
 
 class Config(ConfigGroup):
-    """The whole configuration, validated. `wirekey.config.load` makes it. All paths are absolute."""
+    """The whole configuration, validated. `wirekey.config.load` makes it. All paths are absolute.
+
+    The fields are the settings of the core. `feature_settings.py` adds those of features.
+    """
 
     listen: ListenConfig = Field(default=ListenConfig(), description="Addresses that Wirekey listens on.")
     console: ConsoleConfig = Field(default=ConsoleConfig(), description="Access to the live page.")
@@ -190,9 +192,6 @@ class Config(ConfigGroup):
     audit: AuditConfig = Field(default=AuditConfig(), description="The audit log, which records each call.")
     translation: TranslationConfig = Field(
         default=TranslationConfig(), description="Calls whose route leads to a provider of another format."
-    )
-    rollup: RollupConfig = Field(
-        default=RollupConfig(), description="Long conversations, whose beginning is replaced with a stored text."
     )
     metering: MeteringConfig = Field(default=MeteringConfig(), description="Token counts.")
     timeouts: TimeoutsConfig = Field(default=TimeoutsConfig(), description="Time limits.")

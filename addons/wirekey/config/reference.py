@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from wirekey.config.effective import yaml_value
+from wirekey.config.feature_settings import whole_config
 from wirekey.config.group import settings_of
 from wirekey.config.loading import KEY_VARIABLES
 from wirekey.config.messages import groups_in
-from wirekey.config.models import Config
 from wirekey.config.values import ValueFormat
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def reference() -> str:
     """Return the reference page in Markdown."""
     rows = [f"| {name} | {' or '.join(f'`{v}`' for v in variables)} |" for name, variables in KEY_VARIABLES.items()]
     keys = "\n".join(["| provider | variable |", "|---|---|", *rows, ""])
-    sections = [section(title, models) for title, models in groups(Config, "")]
+    sections = [section(title, models) for title, models in groups(whole_config(), "")]
     return REFERENCE_HEAD + keys + REFERENCE_VALUES + "".join(sections)
 
 
@@ -132,7 +132,7 @@ def kinds_in(annotation: Any) -> Iterator[str]:
 
 def example() -> str:
     """Return the example file: all defaults with their descriptions, and examples as comments."""
-    return EXAMPLE_HEAD + "\n".join(example_lines(Config(), "", set())) + "\n"
+    return EXAMPLE_HEAD + "\n".join(example_lines(whole_config()(), "", set())) + "\n"
 
 
 def example_lines(group: BaseModel, key: str, described: set[tuple[type[BaseModel], str]]) -> Iterator[str]:

@@ -222,9 +222,6 @@ class RouteConfig(ConfigGroup):
         default=RouteTranslationConfig(), description="Translation of the calls of this route."
     )
     include_stream_usage: Flag | None = Field(default=None, description="As in `metering`, which is the default.")
-    rollup: Flag | None = Field(
-        default=None, description="Whether conversations of this route are rolled up. null: as `rollup.enabled` says."
-    )
 
     @model_validator(mode="after")
     def check_conditions(self) -> Self:

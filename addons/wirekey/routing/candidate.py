@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from wirekey.feature import NO_VALUES
+
 if TYPE_CHECKING:
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
     from wirekey.extension_running import Extension
+    from wirekey.feature import FeatureValues
     from wirekey.google.code_assist.backend import CodeAssist
     from wirekey.model_name import ModelName
     from wirekey.routing.plan import Failover
@@ -106,8 +109,8 @@ class Candidate:
     """Members that the operator lets go although the meaning changes without them."""
     asks_usage: bool | None = None
     """Whether streams are asked for their token counts; None: as for every call."""
-    rolls_up: bool | None = None
-    """Whether conversations are rolled up; None: as for every call."""
+    features: FeatureValues = NO_VALUES
+    """The settings that features have added to the route."""
     code_assist: CodeAssist | None = None
     """The backend of Code Assist that the call goes to. Its accounts are the keys of the pool."""
     if_limited: bool = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.config import ConfigError, extension_problems
 from wirekey.config.custom_providers import CustomProviderConfig
+from wirekey.config.feature_settings import values_of_route
 from wirekey.config.values import is_python
 from wirekey.credentials.aws_source import route_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
@@ -192,7 +193,7 @@ def _route(
         speaks=settings.speaks,
         strict_translation=None if settings.translation.losses is None else settings.translation.losses == "refuse",
         may_lose=frozenset(settings.translation.drop),
-        rolls_up=settings.rollup,
+        features=values_of_route(settings),
     )
 
 

@@ -12,6 +12,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
+from wirekey.feature import NO_VALUES
 from wirekey.model_name import BACKENDS, ModelName, provider_of_backend
 from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, HTTP_INSTEAD, TRANSLATED, Kind
 from wirekey.providers import DEFAULT_PROVIDER, OWN_PROVIDERS, PROVIDERS, answered_as, owner_of_model
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
     from wirekey.extension_running import Extension
+    from wirekey.feature import FeatureValues
     from wirekey.operation import Operation
     from wirekey.routing.candidate import Auth, Candidate, Limits, Upstream
     from wirekey.routing.conditions import Conditions
@@ -56,7 +58,7 @@ class Route:
     speaks: str | None = None
     strict_translation: bool | None = None
     may_lose: frozenset[str] = frozenset()
-    rolls_up: bool | None = None
+    features: FeatureValues = NO_VALUES
     _fits: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +90,7 @@ class Route:
             speaks=self.speaks or usual.speaks,
             strict_translation=self.strict_translation,
             may_lose=self.may_lose,
-            rolls_up=self.rolls_up,
+            features=self.features,
         )
 
 

@@ -20,7 +20,7 @@ from wirekey.addons.identity import Identity
 from wirekey.addons.metering import Metering
 from wirekey.addons.metrics import Metrics
 from wirekey.addons.models import Models
-from wirekey.addons.own_calls import OwnCalls
+from wirekey.addons.order import AddonOrder, with_features
 from wirekey.addons.policy import Policy
 from wirekey.addons.quotas import Quotas
 from wirekey.addons.realtime import Realtime
@@ -29,7 +29,6 @@ from wirekey.addons.request_hooks import RequestHooks
 from wirekey.addons.request_start import RequestStart
 from wirekey.addons.response_hooks import ResponseHooks
 from wirekey.addons.retry import Retry
-from wirekey.addons.rollup import Rollup
 from wirekey.addons.routing import Routing
 from wirekey.addons.traces import Traces
 from wirekey.server.endpoints import Endpoints
@@ -45,48 +44,19 @@ if TYPE_CHECKING:
 
 def addons_in_order(
     services: Services, config: Config | None = None, simulator: bool | None = None, worker: Worker | None = None
-) -> tuple[
-    Lifecycle,
-    RequestStart,
-    CallLog,
-    Gateway,
-    Identity,
-    Connections,
-    Egress,
-    RequestHooks,
-    Recognition,
-    Policy,
-    Models,
-    Routing,
-    Rollup,
-    Quotas,
-    Credentials,
-    ResponseHooks,
-    Retry,
-    Realtime,
-    Metering,
-    BodyLogger,
-    Draining,
-    Audit,
-    FlowComments,
-    Traces,
-    Metrics,
-    Endpoints,
-]:
+) -> tuple[Lifecycle, *tuple[object, ...]]:
     """Return the addons of one process, in the order in which a call passes them.
 
+    The list is that of the core. A feature has its addons behind one of these (`addons/order.py`).
     Without `config`, the configuration is read from the file that mitmproxy's option `wirekey` names.
     `worker`: the connection to the supervisor, if this process is one of several workers.
     """
     lifecycle = Lifecycle(services, config, simulator, worker)
-    recognition, policy, routing, rollup = Recognition(services), Policy(services), Routing(services), Rollup(services)
-    quotas, credentials, metering, audit = Quotas(services), Credentials(services), Metering(services), Audit(services)
-    deciding = (recognition, policy, routing, quotas, credentials, audit)
-    rollup.own_calls = OwnCalls(services, deciding, credentials, metering, audit)
+    recognition = Recognition(services)
     metrics = Metrics(services, lifecycle)
     endpoints = Endpoints(services, lifecycle, metrics.pages)
     metrics.report = endpoints.readiness.report
-    return (
+    core = (
         lifecycle,  # starts the services, reloads the configuration, stops them
         RequestStart(services),  # a request is under way: no deadline of its connection runs
         CallLog(services),  # names the call to the log, and logs a line at its end
@@ -96,24 +66,26 @@ def addons_in_order(
         Egress(services),  # may this host, port and address be reached; do all names agree
         RequestHooks(services, recognition.check_large),  # the operator's extensions, on requests
         recognition,  # which operation is this, of which model, with how many messages
-        policy,  # does the policy allow it
+        Policy(services),  # does the policy allow it
         Models(services),  # which models may this agent call, for lists of the gateway's own
-        routing,  # which models and upstreams are tried, in which order
-        rollup,  # which messages does a stored text replace; stores conversations after their responses
-        quotas,  # do its quotas allow the call; what may it use of them, at the price of the model sent
-        credentials,  # which key goes with the first attempt
+        Routing(services),  # which models and upstreams are tried, in which order
+        Quotas(services),  # do its quotas allow the call; what may it use of them, at the price of the model sent
+        Credentials(services),  # which key goes with the first attempt
         ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed
         Realtime(services),  # which messages of an open connection may be sent
-        metering,  # how many tokens does the response count; what is removed from it
+        Metering(services),  # how many tokens does the response count; what is removed from it
         BodyLogger(services),  # logs requests and responses, if log.bodies is set
         Draining(services),  # which response is the last of its connection, because the process ends
-        audit,  # records the intent before the call is sent, the outcome after it ended
+        Audit(services),  # records the intent before the call is sent, the outcome after it ended
         FlowComments(services),  # what mitmweb and dumps show of the call
         Traces(services, lifecycle),  # exports a span for each call
         metrics,  # counts the calls for /metrics
         endpoints,  # serves the console, health and tokens
     )
+    order = AddonOrder()
+    order.addons = tuple(with_features(core, services, order))
+    return lifecycle, *order.addons[1:]
 
 
 def as_registered(addons: Iterable[object]) -> list[object]:

@@ -1,4 +1,4 @@
-"""What the addon holds, and when it goes. tests/end_to_end/test_rollup.py has its effect on requests."""
+"""What the addon holds, and when it goes. test_conversations.py has its effect on requests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from dataclasses import replace
 import pytest
 from mitmproxy.test import tflow
 
-from wirekey.addons.rollup import MOST_PENDING, Rollup
+from wirekey.addons.order import AddonOrder
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
 from wirekey.calls.services import Services
 from wirekey.calls.state import CallState
+from wirekey.feature import FeatureValues
+from wirekey.features.rollup.addon import MOST_PENDING, Rollup
+from wirekey.features.rollup.config import RollupOfRoute
+from wirekey.features.rollup.settings import RollupSettings
 from wirekey.identity.agents import AgentStore
 from wirekey.operation import Facts, Kind, Operation
-from wirekey.rollup.summary import RollupSettings
 from wirekey.routing.candidate import Candidate
 from wirekey.routing.plan import Failover, RetryPlan
 
@@ -31,12 +34,14 @@ class Calls:
         self.services = Services()
         self.services.agents = AgentStore(folder / "agents.json")
         self.services.agents.add("alice")
-        self.services.settings = replace(self.services.settings, rollup=SETTINGS)
-        self.rollup = Rollup(self.services)
+        self.services.settings = replace(self.services.settings, features=FeatureValues.of([SETTINGS]))
+        self.rollup = Rollup(self.services, AddonOrder())
         self.rollup.own_calls = None  # no conversation here is long enough for a summary
 
     def set(self, settings: RollupSettings | None) -> None:
-        self.services.settings = replace(self.services.settings, rollup=settings)
+        self.services.settings = replace(
+            self.services.settings, features=FeatureValues.of([settings] if settings else [])
+        )
 
     async def begin(self, text: str, agent: str | None = "alice", of_route: bool | None = None, **members):
         """Have a request with this text pass the addon. Return its flow."""
@@ -50,7 +55,9 @@ class Calls:
             reads_body=True,
             facts=Facts(model="gpt-4o", choices=members.get("n")),
         )
-        plan = RetryPlan((Candidate("openai", rolls_up=of_route),), Failover(), None)
+        plan = RetryPlan(
+            (Candidate("openai", features=FeatureValues.of([RollupOfRoute(rollup=of_route)])),), Failover(), None
+        )
         self.services.calls.states[flow.id] = CallState(call, body=body, plan=plan)
         waiting = self.rollup.request(flow)
         if waiting:

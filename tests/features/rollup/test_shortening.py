@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from wirekey.rollup.history import read_history
-from wirekey.rollup.shortening import shortened
+from wirekey.features.rollup.history import read_history
+from wirekey.features.rollup.shortening import shortened
 
 TEXT = "[stored]"
 A, B = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}

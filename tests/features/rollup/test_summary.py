@@ -7,10 +7,10 @@ import json
 import pytest
 
 from wirekey.body import Body
+from wirekey.features.rollup.history import FORMATS
+from wirekey.features.rollup.summary import summarised, summary_request
 from wirekey.operation import Kind
 from wirekey.providers import PROVIDERS
-from wirekey.rollup.history import FORMATS
-from wirekey.rollup.summary import summarised, summary_request
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
-from wirekey.addons.own_calls import OnBehalf, OwnRequest
 from wirekey.body_reading.reading import is_costly
 from wirekey.call import Outcome
 from wirekey.calls.response_copy import AnswerCopy
 from wirekey.calls.translated import AT_ONCE
 from wirekey.egress.hosts import bedrock_host
+from wirekey.features.rollup.answers import read_answer
+from wirekey.features.rollup.config import RollupOfRoute
+from wirekey.features.rollup.history import cut_points, format_of, prefix_keys, read_history, with_answer
+from wirekey.features.rollup.own_calls import OnBehalf, OwnCalls, OwnRequest
+from wirekey.features.rollup.settings import RollupSettings
+from wirekey.features.rollup.shortening import shortened
+from wirekey.features.rollup.store import RollupStore
+from wirekey.features.rollup.summary import json_text, summarised, summary_request
 from wirekey.operation import Kind
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
-from wirekey.rollup.answers import read_answer
-from wirekey.rollup.history import cut_points, format_of, prefix_keys, read_history, with_answer
-from wirekey.rollup.shortening import shortened
-from wirekey.rollup.store import RollupStore
-from wirekey.rollup.summary import json_text, summarised, summary_request
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -29,13 +31,12 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
-    from wirekey.addons.own_calls import OwnCalls
+    from wirekey.addons.order import AddonOrder
     from wirekey.body import RequestBody
     from wirekey.call import Call
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
-    from wirekey.rollup.history import History
-    from wirekey.rollup.summary import RollupSettings
+    from wirekey.features.rollup.history import History
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +76,9 @@ class Rollup(Addon):
     Unless rollup is on, it does nothing and holds nothing. It holds all in memory only.
     """
 
-    own_calls: OwnCalls
-
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, order: AddonOrder) -> None:
         super().__init__(services)
+        self.own_calls = OwnCalls(services, order)
         self.store = RollupStore()
         self.under_way: dict[str, UnstoredConversation] = {}
         """The requests whose response is under way, by the id of their call."""
@@ -90,7 +90,7 @@ class Rollup(Addon):
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Shorten a request of an agent whose conversation is stored, and note the request to store it later."""
-        settings = self.services.settings.rollup
+        settings = self.services.settings.features.find(RollupSettings)
         return None if settings is None else self.consider(flow, settings)
 
     def consider(self, flow: http.HTTPFlow, settings: RollupSettings) -> Awaitable[None] | None:
@@ -100,7 +100,8 @@ class Rollup(Addon):
         if not (call.operation and call.agent and call.facts and call.reads_body and plan):
             return None
         form = format_of(call.operation) if call.operation.kind is Kind.INFERENCE else None
-        own = plan.candidates[0].rolls_up
+        route = plan.candidates[0].features.find(RollupOfRoute)
+        own = route.rollup if route else None
         if form is None or not (settings.enabled if own is None else own):
             return None
         if not isinstance(body, bytes) or is_costly(body) or (call.facts.choices or 1) > 1:
@@ -138,7 +139,7 @@ class Rollup(Addon):
 
     def take(self, size: int) -> bool:
         """Reserve memory for calls under way. Return False if rollup has no room for it."""
-        settings = self.services.settings.rollup
+        settings = self.services.settings.features.find(RollupSettings)
         if settings is None or self.held + size > settings.bytes:
             return False
         self.held += size
@@ -192,7 +193,7 @@ class Rollup(Addon):
         if found is None:
             return
         self.held -= found.size
-        settings = self.services.settings.rollup
+        settings = self.services.settings.features.find(RollupSettings)
         is_complete = call.outcome is Outcome.COMPLETED and (call.status or FIRST_ERROR_STATUS) < FIRST_ERROR_STATUS
         if settings is None or not is_complete or found.copy.is_cut or len(self.pending) >= MOST_PENDING:
             return
@@ -223,7 +224,7 @@ class Rollup(Addon):
             return
         if len(text) > settings.threshold and not self.services.is_draining:
             text = await self.summary(found, settings, encoded, starts) or text
-        current = self.services.settings.rollup
+        current = self.services.settings.features.find(RollupSettings)
         if current is None or self.is_gone(agent.id):
             return
         self.store.put(key, agent.id, text, current.entries, current.bytes)
@@ -271,7 +272,7 @@ class Rollup(Addon):
         self.sweeping = None
         for call_id in [key for key, found in self.under_way.items() if found.flow not in self.calls.states]:
             self.held -= self.under_way.pop(call_id).size
-        settings = self.services.settings.rollup
+        settings = self.services.settings.features.find(RollupSettings)
         if settings is None:
             self.store.clear()
             self.sweep_later()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.body import Body
+from wirekey.features.rollup.history import cut_points, format_of, prefix_keys, read_history, with_answer
 from wirekey.operation import CONVERSATIONS, Kind, Operation
-from wirekey.rollup.history import cut_points, format_of, prefix_keys, read_history, with_answer
 
 USER = {"role": "user", "content": "Hi"}
 SAID = {"role": "assistant", "content": "Hello"}

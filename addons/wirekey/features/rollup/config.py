@@ -1,4 +1,4 @@
-"""The setting `rollup`."""
+"""The settings that rollup adds to the configuration."""
 
 from __future__ import annotations
 
@@ -44,4 +44,20 @@ class RollupConfig(ConfigGroup):
     verbatim: Flag = Field(
         default=True,
         description="Add the latest messages to a summary word for word, up to `threshold` characters of them.",
+    )
+
+
+class RollupSetting(ConfigGroup):
+    """The setting that is added at the top of the configuration."""
+
+    rollup: RollupConfig = Field(
+        default=RollupConfig(), description="Long conversations, whose beginning is replaced with a stored text."
+    )
+
+
+class RollupOfRoute(ConfigGroup):
+    """The setting that is added to each route."""
+
+    rollup: Flag | None = Field(
+        default=None, description="Whether conversations of this route are rolled up. null: as `rollup.enabled` says."
     )

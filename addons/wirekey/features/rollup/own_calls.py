@@ -10,11 +10,16 @@ import asyncio
 import ssl
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mitmproxy import ctx, http
 from mitmproxy.connection import Client, Server
 
+from wirekey.addons.audit import Audit
+from wirekey.addons.base import Addon
+from wirekey.addons.credentials import Credentials
+from wirekey.addons.metering import Metering
 from wirekey.call import Outcome
 from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.egress.http_client import HttpConnection, HttpError, HttpRequest, HttpServer, checked, resolve
@@ -22,12 +27,9 @@ from wirekey.errors import Refusal
 from wirekey.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from wirekey.addons.audit import Audit
-    from wirekey.addons.base import Addon
-    from wirekey.addons.credentials import Credentials
-    from wirekey.addons.metering import Metering
+    from wirekey.addons.order import AddonOrder
     from wirekey.call import Agent
     from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.services import Services
@@ -59,16 +61,33 @@ class OnBehalf:
 
 
 class OwnCalls:
-    """Makes the calls. `deciding`: the addons that decide, in their order; `Audit` is the last of them."""
+    """Makes the calls. `order`: the addons, of which `Audit` is the last that decides."""
 
-    def __init__(
-        self, services: Services, deciding: Sequence[Addon], credentials: Credentials, metering: Metering, audit: Audit
-    ) -> None:
+    def __init__(self, services: Services, order: AddonOrder) -> None:
         self.services = services
         self.calls = services.calls
-        self.deciding = tuple(deciding)
-        self.credentials, self.metering, self.audit = credentials, metering, audit
+        self.order = order
         self.delegate = CallDelegate(services)
+
+    @cached_property
+    def deciding(self) -> tuple[Addon, ...]:
+        """The addons that decide, in their order."""
+        return tuple(addon for addon in self.order.addons if isinstance(addon, Addon) and addon.decides_own_calls)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """The addon that chooses the key."""
+        return self.order.get(Credentials)
+
+    @cached_property
+    def metering(self) -> Metering:
+        """The addon that counts tokens."""
+        return self.order.get(Metering)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The addon that records."""
+        return self.order.get(Audit)
 
     async def send(self, request: OwnRequest, behalf: OnBehalf) -> tuple[str, bytes] | None:
         """Make a call. Return Content-Type and body of a successful response, or None.

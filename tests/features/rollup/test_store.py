@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.rollup.store import ENTRY_BYTES, RollupStore
+from wirekey.features.rollup.store import ENTRY_BYTES, RollupStore
 
 
 def filled(*names, entries=10, size=10**6):

@@ -23,20 +23,6 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class RollupSettings:
-    """The setting `rollup`. `enabled`: for calls whose route does not say. `timeout`: seconds."""
-
-    enabled: bool
-    entries: int
-    bytes: int
-    threshold: int
-    model: str
-    prompt: str = field(repr=False)
-    timeout: float
-    verbatim: bool
-
-
-@dataclass(frozen=True, slots=True)
 class SummaryRequest:
     """A request for a summary. `form`: the format of its response."""
 

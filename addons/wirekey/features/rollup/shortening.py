@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.rollup.history import ANTHROPIC, GEMINI, SYSTEM_ROLES, UNREADABLE
+from wirekey.features.rollup.history import ANTHROPIC, GEMINI, SYSTEM_ROLES, UNREADABLE
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
+    from wirekey.features.rollup.history import History
     from wirekey.providers.json_edits import EditableObject
-    from wirekey.rollup.history import History
 
 _CHAT_FAMILIES = frozenset({"openai", "mistral", "deepseek", "qwen"})
 """Makers of models whose own bodies on Bedrock have the system prompt among the messages."""

@@ -1,0 +1,46 @@
+"""A feature as the core sees it: its name, and the parts that it hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+MODULE = "wirekey.features"
+"""The package in which each feature has its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A capability that a user can do without: one folder below `features/`, whose `__init__` has this value.
+
+    `parts` returns what the feature adds to the core. The type of a part is defined beside the code of the core that
+    asks for it: settings in `config/feature_settings.py`, values that are made of them in `calls/feature_values.py`,
+    addons in `addons/order.py`. It is a function, so that a command that needs no part does not import them.
+    """
+
+    name: str
+    parts: Callable[[], tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureValues:
+    """Values of features, each found by its type."""
+
+    by_type: Mapping[type, object] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, values: Iterable[object]) -> FeatureValues:
+        """Return these values, of which no two have the same type."""
+        return cls(MappingProxyType({type(value): value for value in values}))
+
+    def find[V](self, kind: type[V]) -> V | None:
+        """Return the value of a type, or None."""
+        found = self.by_type.get(kind)
+        return found if isinstance(found, kind) else None
+
+
+NO_VALUES = FeatureValues()

@@ -1,0 +1,56 @@
+"""The features of this installation. The core asks here, and never imports a feature itself."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from wirekey.feature import MODULE, Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "rollup": ("rollup", "routes.rollup"),
+    }
+)
+"""Each feature, in the order in which the core asks them, with its settings in `wirekey.yaml`.
+
+The settings are also known if the feature is missing, so that a configuration with one of them is refused with the
+reason.
+"""
+
+
+def is_installed(name: str) -> bool:
+    """Return whether the folder of a feature exists. A folder that has only Python's cache does not count."""
+    spec = find_spec(MODULE) and find_spec(f"{MODULE}.{name}")
+    return spec is not None and spec.origin is not None
+
+
+@cache
+def features() -> tuple[Feature, ...]:
+    """Return the installed features, in order."""
+    found = []
+    for name in FEATURES:
+        if is_installed(name):
+            feature = import_module(f"{MODULE}.{name}").FEATURE
+            assert isinstance(feature, Feature)
+            found.append(feature)
+    return tuple(found)
+
+
+def parts[P](kind: type[P]) -> Iterator[P]:
+    """Yield the parts of one type that the installed features hand over, in order."""
+    for feature in features():
+        for part in feature.parts():
+            if isinstance(part, kind):
+                yield part
+
+
+def missing_feature_of(setting: str) -> str | None:
+    """Return the feature that a setting needs and that is not installed; None for any other setting."""
+    return next((name for name, settings in FEATURES.items() if setting in settings and not is_installed(name)), None)

@@ -1,0 +1,121 @@
+"""Without the folder of a feature, everything else works: proven with copies of the package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.running import PATIENCE, Wirekey, bare_environment
+from wirekey.config.feature_settings import TOP, AddedSettings
+from wirekey.feature_registry import FEATURES, features
+
+PACKAGES = Path(__file__).parents[2] / "addons"
+LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
+REQUEST = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}]}
+
+
+def copy_without(folder: Path, *names: str) -> Path:
+    """Copy the packages without these features. Return the folder to import from."""
+    copied = folder / "addons"
+    shutil.copytree(PACKAGES, copied)
+    shutil.copytree(PACKAGES.parent / "policies", folder / "policies")  # the policy that comes with Wirekey
+    for name in names:
+        shutil.rmtree(copied / "wirekey" / "features" / name)
+    return copied
+
+
+@pytest.fixture(
+    scope="module", params=dict.fromkeys([*((name,) for name in FEATURES), tuple(FEATURES)]), ids=" and ".join
+)
+def removed(request, tmp_path_factory):
+    """The features that are missing, and the folder to import the others from."""
+    return request.param, copy_without(tmp_path_factory.mktemp("copy"), *request.param)
+
+
+def test_calls_are_sent_and_recorded_without_a_feature(removed, tmp_path):
+    _, packages = removed
+    settings = {"listen": LISTEN, "identity": {"required": True}}
+    wirekey = Wirekey(tmp_path / "wirekey", settings, "--simulator", environ={"PYTHONPATH": str(packages)})
+    try:
+        headers = {"authorization": f"Bearer {wirekey.add_agent()}"}
+        trusted = ssl.create_default_context(cafile=wirekey.certs / "bundle.pem")
+        with httpx.Client(verify=trusted, trust_env=False, timeout=PATIENCE) as client:
+            url = f"https://{wirekey.running.gateway}/v1/chat/completions"
+            response = client.post(url, json=REQUEST, headers=headers)
+        assert response.status_code == 200, response.text
+        assert response.json()["choices"]
+        assert wirekey.finished_event()["outcome"] == "completed"
+    finally:
+        status = wirekey.stop()
+    assert status == 0
+    assert "Traceback" not in wirekey.output.read_text()
+
+
+def using(setting: str) -> dict:
+    """A configuration with a setting: of a group, or of a route."""
+    group, _, name = setting.rpartition(".")
+    if not group:
+        return {name: {}}
+    return {group: [{"match": "*", name: True}] if group == "routes" else {name: True}}
+
+
+def check(folder: Path, packages: Path, settings: dict, **environ: str) -> subprocess.CompletedProcess:
+    """Run `wirekey config check`."""
+    (folder / "wirekey.yaml").write_text(json.dumps(settings))
+    return subprocess.run(
+        [sys.executable, "-m", "wirekey", "config", "check", "--config", "wirekey.yaml"],
+        cwd=folder,
+        env=bare_environment() | {"PYTHONPATH": str(packages)} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_setting_of_a_missing_feature_is_refused_with_its_name(removed, tmp_path):
+    names, packages = removed
+    for name in names:
+        for setting in FEATURES[name]:
+            done = check(tmp_path, packages, using(setting))
+            assert done.returncode == 1, setting
+            assert f"needs the feature {name}, which is missing in this installation" in done.stdout + done.stderr
+
+
+def test_without_a_setting_of_a_missing_feature_the_configuration_is_valid(removed, tmp_path):
+    done = check(tmp_path, removed[1], {"workers": 1})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_variable_for_a_setting_of_a_missing_feature_is_refused_with_its_name(tmp_path):
+    done = check(tmp_path, copy_without(tmp_path, "rollup"), {}, WIREKEY_ROLLUP__ENABLED="true")
+    assert done.returncode == 1
+    assert "needs the feature rollup" in done.stdout + done.stderr
+
+
+def test_the_cache_of_python_alone_is_no_feature(tmp_path):
+    packages = copy_without(tmp_path, "rollup")
+    (packages / "wirekey" / "features" / "rollup" / "__pycache__").mkdir(parents=True)
+    assert check(tmp_path, packages, {}).returncode == 0
+    assert check(tmp_path, packages, using("rollup")).returncode == 1
+
+
+def test_the_registry_has_each_folder_and_each_setting():
+    folders = {path.parent.name for path in (PACKAGES / "wirekey" / "features").glob("*/__init__.py")}
+    assert folders == set(FEATURES)
+    assert [feature.name for feature in features()] == list(FEATURES)
+    for feature in features():
+        found = [
+            f"{place}.{name}" if place != TOP else name
+            for part in feature.parts()
+            if isinstance(part, AddedSettings)
+            for place, group in part.groups.items()
+            for name in group.model_fields
+        ]
+        assert sorted(found) == sorted(FEATURES[feature.name])

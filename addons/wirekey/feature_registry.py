@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "rollup": ("rollup", "routes.rollup"),
+        "body_log": ("log.bodies",),
     }
 )
 """Each feature, in the order in which the core asks them, with its settings in `wirekey.yaml`.

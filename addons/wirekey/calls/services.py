@@ -17,6 +17,7 @@ from wirekey.calls.settings import Settings
 from wirekey.calls.signatures import Signatures
 from wirekey.calls.state_sharing import StateSharing
 from wirekey.credentials.uploads import Uploads
+from wirekey.feature import NO_VALUES
 from wirekey.google.logins import GoogleLogins
 from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
     from wirekey.call import Agent
     from wirekey.calls.key_checks import PresentedKey
+    from wirekey.feature import FeatureValues
     from wirekey.identity.agents import AgentStore
     from wirekey.identity.jwt_tokens import JwtTokens, TokenReference
     from wirekey.identity.proof import Proof
     from wirekey.identity.token_endpoint import TokenEndpoint
-    from wirekey.observing.body_log import BodyLog
     from wirekey.policy.engine import PolicyEngine
     from wirekey.shared_state import SharedState
     from wirekey.translation.state import StateReader
@@ -60,8 +61,8 @@ class Services:
     spool_folder: Path
     """The folder of large request bodies: files without names, for as long as their calls last."""
     gateway_certificate: ConfiguredCertificate | IssuedCertificate | None = None
-    body_log: BodyLog | None = None
-    """The log of requests and responses; None if it is off."""
+    opened: FeatureValues = NO_VALUES
+    """The services that features have opened at the start."""
     token_endpoint: TokenEndpoint | None = None
     """None if no tokens are issued here."""
 

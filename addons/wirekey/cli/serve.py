@@ -259,7 +259,7 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
     lines = [f"Wirekey listens on {lifecycle.running_proxy.forward} (for HTTPS_PROXY)."]
     if web_url:
         lines.append(f"mitmweb shows the flows, without keys and tokens: {web_url}")
-    lines += ["", *simulation(lifecycle), *open_access(lifecycle), *logged_bodies(lifecycle)]
+    lines += ["", *simulation(lifecycle), *open_access(lifecycle), *notices_of_features(lifecycle)]
     lines += [*provider_lines(lifecycle), *proxy_lines(lifecycle)]
     expires = f"{lifecycle.authority.expires:%Y-%m-%d}"
     lines += [
@@ -338,12 +338,12 @@ def proxy_lines(lifecycle: Lifecycle) -> list[str]:
     return lines
 
 
-def logged_bodies(lifecycle: Lifecycle) -> list[str]:
-    """Return lines that report that prompts and responses are logged. Empty if they are not."""
-    log = lifecycle.services.body_log
-    if log is None:
-        return []
-    return [f"REQUESTS AND RESPONSES ARE LOGGED: log.bodies writes prompts and responses to {log.file.path}.", ""]
+def notices_of_features(lifecycle: Lifecycle) -> list[str]:
+    """Return the lines of features, such as one that reports that prompts and responses are logged."""
+    from wirekey.feature_registry import parts
+    from wirekey.server.feature_parts import Notices
+
+    return [line for notices in parts(Notices) for line in notices.banner(lifecycle.services)]
 
 
 def provider_lines(lifecycle: Lifecycle) -> list[str]:

@@ -27,9 +27,3 @@ class LogConfig(ConfigGroup):
         description="Log file. null: standard error. Wirekey reopens the file after logrotate replaces it.",
         examples=["wirekey.log"],
     )
-    bodies: AbsolutePath | None = Field(
-        default=None,
-        description="File for requests and responses with their bodies, as JSON lines, with credentials masked. "
-        "null: bodies are not logged.",
-        examples=["bodies.jsonl"],
-    )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.addons.audit import Audit
 from wirekey.addons.base import Addon
-from wirekey.addons.body_logger import BodyLogger
 from wirekey.addons.call_log import CallLog
 from wirekey.addons.chain import Chain
 from wirekey.addons.connections import Connections
@@ -75,7 +74,6 @@ def addons_in_order(
         Retry(services),  # what follows an attempt that failed
         Realtime(services),  # which messages of an open connection may be sent
         Metering(services),  # how many tokens does the response count; what is removed from it
-        BodyLogger(services),  # logs requests and responses, if log.bodies is set
         Draining(services),  # which response is the last of its connection, because the process ends
         Audit(services),  # records the intent before the call is sent, the outcome after it ended
         FlowComments(services),  # what mitmweb and dumps show of the call

@@ -105,6 +105,7 @@ class Lifecycle:
         """Copies the agents of `agents.store`."""
         self.starting = False
         self.opened = False
+        self.services_of_features = contextlib.ExitStack()
         """Whether `start` has succeeded."""
         self.listening = False
         self.is_replaced = False
@@ -165,6 +166,7 @@ class Lifecycle:
         opened = open_services(self.services, config, self.worker, self.proxy_for, undo)
         self.token_service, self.agents_follower = opened.token_service, opened.agents_follower
         self.revocations, self.retention = opened.revocations, opened.retention
+        self.services_of_features = opened.of_features
         self.services.settings, self.lock = first, lock
         use_own_prices(first.prices)
         logins = self.services.google_logins = google_logins(config, self.proxy_for)
@@ -294,7 +296,7 @@ class Lifecycle:
         if self.worker is None:
             self.running_proxy.write(self.started_with.state)
         if self.worker is None or self.worker.start.is_first:
-            start_warnings.warn_of_settings(self.config)
+            start_warnings.warn_of_settings(self.config, self.services)
             self.on_started(self)
         if self.retention:
             self.retention.begin()
@@ -338,8 +340,7 @@ class Lifecycle:
         await self.services.sharing.close()
         await self.services.shared_state.close()
         await asyncio.to_thread(self.services.quotas.close)
-        if self.services.body_log:
-            await asyncio.to_thread(self.services.body_log.close)
+        await asyncio.to_thread(self.services_of_features.close)
         await self.services.upstream_connections.close()
         if self.simulator:
             await self.simulator.stop()

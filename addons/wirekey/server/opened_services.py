@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.identity.installation_keys import REASONING_STATE
 from wirekey.identity.jwks_fetching import https_fetch
-from wirekey.observing.body_log import BodyLog
 from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server.audit_store import audit_store
+from wirekey.server.feature_parts import open_services_of_features
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.retention import Retention
@@ -21,7 +22,6 @@ from wirekey.server.token_service import TokenService
 from wirekey.translation.state import StateReader
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Callable
 
     from wirekey.calls.services import Services
@@ -41,6 +41,8 @@ class OpenedServices:
     revocations: Revocations | None = None
     """The exchange of revocations with other machines."""
     retention: Retention | None = None
+    of_features: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """Closes the services of features."""
 
 
 def open_services(
@@ -71,9 +73,8 @@ def open_services(
     undo.callback(services.quotas.close)
     if config.quotas:
         services.quotas.ledger = Ledger(config.state / LEDGER_FILE)
-    if config.log.bodies:
-        services.body_log = BodyLog(config.log.bodies)
-        undo.callback(services.body_log.close)
+    undo.callback(opened.of_features.close)
+    services.opened = open_services_of_features(config, opened.of_features)
     checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))
     store = audit_store(config, checkpoints, worker.start.interrupted if worker else ("",))
     if worker is None or worker.start.number == 1:

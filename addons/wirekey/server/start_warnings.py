@@ -5,33 +5,32 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from wirekey.feature_registry import parts
 from wirekey.google.code_assist.configured import terms
 from wirekey.server import listeners
+from wirekey.server.feature_parts import Notices
 from wirekey.server.local_programs import warn_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from wirekey.ca.authority import Authority
+    from wirekey.calls.services import Services
     from wirekey.config import Config
 
 logger = logging.getLogger(__name__)
 
-BODIES_LOGGED = (
-    "REQUESTS AND RESPONSES ARE LOGGED: log.bodies writes prompts and responses of all agents to %s. Credentials are "
-    "masked, other content is not. Remove the setting and restart to stop it."
-)
 
-
-def warn_of_settings(config: Config) -> None:
+def warn_of_settings(config: Config, services: Services) -> None:
     """Log a warning for each setting whose effects may not be expected."""
     listeners.warn_if_reachable(config)
     listeners.warn_if_open(config)
     warn_of_terms(config)
     for line in terms(config):
         logger.warning("%s", line)
-    if file := config.log.bodies:
-        logger.warning(BODIES_LOGGED, file)
+    for notices in parts(Notices):
+        for line in notices.warnings(services):
+            logger.warning("%s", line)
 
 
 def warn_of_uncovered_hosts(authority: Authority, hosts: Collection[str]) -> None:

@@ -13,11 +13,13 @@ from wirekey.audit.store import MAX_QUEUE
 from wirekey.command_name import COMMAND
 from wirekey.config.models import Config
 from wirekey.egress.addresses import is_loopback
+from wirekey.feature_registry import parts
 from wirekey.google.code_assist.health import AccountState, health_of, trouble
 from wirekey.identity.agents_file import AgentsFileError
 from wirekey.observing.open_sessions import joined
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.quotas.definition import NANODOLLARS
+from wirekey.server.feature_parts import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,12 +213,9 @@ class Status:
         settings, config = self._services.settings, self._lifecycle.config
         if settings.simulated:
             yield note("note", "The simulator handles all calls. No provider is reached.", "Set a key and restart.")
-        if self._services.body_log:
-            yield note(
-                "bad",
-                f"Prompts and responses of all agents are logged to {self._services.body_log.file.path} (log.bodies).",
-                "Remove the setting and restart.",
-            )
+        for notices in parts(Notices):
+            for level, what, fix in notices.notes(self._services):
+                yield note(level, what, fix)
         follower = self._lifecycle.agents_follower
         if follower and follower.trouble:
             yield note("warn", follower.trouble, "Until then, changes of agents have no effect here.")

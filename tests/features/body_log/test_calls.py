@@ -11,9 +11,12 @@ import openai
 import pytest
 from google import genai
 
+from tests.end_to_end.own_simulator import simulator
 from tests.raw_client import CHAT
 from tests.running import PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
+
+__all__ = ["simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 PROMPT = "a prompt that only the log of bodies may contain"

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from wirekey.observing import body_log
-from wirekey.observing.body_log import LONGEST_BODY, BodyEntry, BodyLog, RotatingFile, line_of
+from wirekey.features.body_log import log as body_log
+from wirekey.features.body_log.log import LONGEST_BODY, BodyEntry, BodyLog, RotatingFile, line_of
 
 KEY = b"sk-the-key-of-the-provider-4f1c9e"
 TOKEN = b"wk_" + b"a" * 43

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.response_copy import ResponseCopy
-from wirekey.observing.body_log import LONGEST_BODY, BodyEntry
+from wirekey.features.body_log.log import LONGEST_BODY, BodyEntry, BodyLog
 from wirekey.operation import Kind
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class BodyLogger(AdmittingAddon):
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         """Log a request that is about to be sent, and begin to copy its response."""
-        log = self.services.body_log
+        log = self.services.opened.find(BodyLog)
         if log is None:
             return
         state, request = self.calls.state(flow), self.calls.request(flow)
@@ -51,7 +51,7 @@ class BodyLogger(AdmittingAddon):
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Keep the head of the response, which `Audit` redacts on the flow."""
-        state = self.calls.find(flow) if self.services.body_log else None
+        state = self.calls.find(flow) if self.services.opened.find(BodyLog) else None
         copy = logged_response(state) if state else None
         if copy and flow.response:
             copy.status, copy.headers = flow.response.status_code, flow.response.headers.fields
@@ -66,7 +66,7 @@ class BodyLogger(AdmittingAddon):
 
     def log_response(self, flow: http.HTTPFlow) -> None:
         """Log what the client got of a response."""
-        log, state = self.services.body_log, self.calls.find(flow)
+        log, state = self.services.opened.find(BodyLog), self.calls.find(flow)
         copy = logged_response(state) if state else None
         if log is None or state is None or copy is None:
             return

@@ -47,7 +47,7 @@ LONGEST_FIRST = (
     "end_to_end/test_operations.py",
     "end_to_end/test_http2.py",
     "observing/test_traces_end_to_end.py",
-    "cli/test_demo_command.py",
+    "features/demo/test_command.py",
     "docs/test_commands.py",
     "threats/test_operations.py",
     "threats/test_past_the_base_url.py",

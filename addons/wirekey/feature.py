@@ -14,16 +14,32 @@ MODULE = "wirekey.features"
 
 
 @dataclass(frozen=True, slots=True)
+class AddedCommand:
+    """A command of `wirekey`: its name, its line in the help, and the module with its `command`."""
+
+    name: str
+    help: str
+    module: str
+
+
+def no_parts() -> tuple[object, ...]:
+    """Return the parts of a feature that only has commands: none."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Feature:
     """A capability that a user can do without: one folder below `features/`, whose `__init__` has this value.
 
     `parts` returns what the feature adds to the core. The type of a part is defined beside the code of the core that
     asks for it: settings in `config/feature_settings.py`, values that are made of them in `calls/feature_values.py`,
-    addons in `addons/order.py`. It is a function, so that a command that needs no part does not import them.
+    addons in `addons/order.py`, services and notices in `server/feature_parts.py`. It is a function, so that the help
+    of the command line does not import them.
     """
 
     name: str
-    parts: Callable[[], tuple[object, ...]]
+    parts: Callable[[], tuple[object, ...]] = no_parts
+    commands: tuple[AddedCommand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "rollup": ("rollup", "routes.rollup"),
         "body_log": ("log.bodies",),
+        "demo": (),
     }
 )
 """Each feature, in the order in which the core asks them, with its settings in `wirekey.yaml`.

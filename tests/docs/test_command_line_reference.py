@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wirekey.cli.main import COMMANDS
+from wirekey.cli.main import commands
 
 FILE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 
@@ -17,4 +17,4 @@ def test_the_generated_page_is_up_to_date():
 
 def test_the_page_has_every_command():
     page = FILE.read_text(encoding="utf-8")
-    assert all(f"## `wirekey {name}`" in page for name in COMMANDS)
+    assert all(f"## `wirekey {name}`" in page for name in commands())

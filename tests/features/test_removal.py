@@ -119,3 +119,15 @@ def test_the_registry_has_each_folder_and_each_setting():
             for name in group.model_fields
         ]
         assert sorted(found) == sorted(FEATURES[feature.name])
+
+
+def test_the_command_of_a_missing_feature_does_not_exist(tmp_path):
+    packages = copy_without(tmp_path, "demo")
+    environment = bare_environment() | {"PYTHONPATH": str(packages)}
+    command = [sys.executable, "-m", "wirekey"]
+    shown = subprocess.run([*command, "--help"], env=environment, capture_output=True, text=True, check=True).stdout
+    assert "  serve " in shown
+    assert "  demo " not in shown
+    done = subprocess.run([*command, "demo"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "No such command 'demo'" in done.stderr

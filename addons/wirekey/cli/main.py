@@ -11,6 +11,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from wirekey.errors import UserError
+from wirekey.feature import AddedCommand
+from wirekey.feature_registry import features
 
 COMMANDS = {
     "init": "Write a first configuration, policy and agent.",
@@ -18,7 +20,6 @@ COMMANDS = {
     "exec": "Run a program with its calls going through Wirekey.",
     "env": "Print the variables for programs that use Wirekey.",
     "doctor": "Check clients, keys, ports, clock and upstreams, and print fixes.",
-    "demo": "Run a complete round: simulator, proxy, SDK calls, audit.",
     "agents": "Add, import, change and revoke agents.",
     "accounts": "Log in to Google, and list, change and remove accounts.",
     "audit": "Show, export and verify recorded calls.",
@@ -31,7 +32,14 @@ COMMANDS = {
     "translate": "Show a request in the format of another provider.",
     "simulator": "Run the simulator of the providers.",
 }
-"""Command → its line in the help. The command is `wirekey.cli.NAME.command`."""
+"""Command of the core → its line in the help. The command is `wirekey.cli.NAME.command`."""
+
+
+def commands() -> dict[str, AddedCommand]:
+    """Return the commands whose module exists, in the order of the help: those of the core, then those of features."""
+    of_core = [AddedCommand(name, line, f"wirekey.cli.{name}") for name, line in COMMANDS.items()]
+    of_features = [command for feature in features() for command in feature.commands]
+    return {each.name: each for each in (*of_core, *of_features) if importlib.util.find_spec(each.module)}
 
 
 class LazyGroup(click.Group):
@@ -47,26 +55,27 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order of the help."""
-        return [name for name in COMMANDS if importlib.util.find_spec(f"wirekey.cli.{name}")]
+        return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command and return it, or None if there is no such command."""
-        if cmd_name not in self.list_commands(ctx):
+        found = commands().get(cmd_name)
+        if found is None:
             return None
-        command = importlib.import_module(f"wirekey.cli.{cmd_name}").command
+        command = importlib.import_module(found.module).command
         assert isinstance(command, click.Command)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands that begin with `incomplete`, without importing them, and matching options."""
-        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        found = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        named = [each for each in commands().values() if each.name.startswith(incomplete)]
+        found = [CompletionItem(each.name, help=each.help) for each in named]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them, as that would import most of mitmproxy."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+            formatter.write_dl([(each.name, each.help) for each in commands().values()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,9 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.running import fork_server
-from wirekey.cli import demo
 from wirekey.cli.main import group
 from wirekey.command_name import COMMAND
+from wirekey.features.demo import command as demo
 
 
 def test_the_demo_runs_a_complete_round():

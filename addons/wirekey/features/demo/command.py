@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wirekey.cli import demo_program
 from wirekey.cli.credential_variables import is_credential_name
 from wirekey.cli.environment import BUNDLE_VARIABLES, OTHER_PROXIES
 from wirekey.command_name import COMMAND, SERVE_COMMAND
 from wirekey.errors import UserError
+from wirekey.features.demo import program as demo_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

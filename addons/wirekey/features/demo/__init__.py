@@ -1,0 +1,12 @@
+"""`wirekey demo`: a complete round with the simulator. `program` is what it runs through the proxy."""
+
+from __future__ import annotations
+
+from wirekey.feature import AddedCommand, Feature
+
+FEATURE = Feature(
+    "demo",
+    commands=(
+        AddedCommand("demo", "Run a complete round: simulator, proxy, SDK calls, audit.", f"{__name__}.command"),
+    ),
+)

@@ -225,10 +225,11 @@ def make_master(
     else:
         from mitmproxy.tools.web.master import WebMaster
 
-        from wirekey.addons.recent_flows import RecentFlows
+        from wirekey.feature_registry import parts
+        from wirekey.server.feature_parts import PageAddon
 
         master = WebMaster(options, with_termlog=False)
-        master.addons.add(RecentFlows(services, master.view))
+        master.addons.add(*(part.make(services, master.view) for part in parts(PageAddon)))
         options.update(web_port=page.port, web_open_browser=False)
     ours = addons_in_order(services, config, simulator, worker)
     builtin, registered = list(master.addons.chain), as_registered(ours)

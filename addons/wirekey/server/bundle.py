@@ -13,7 +13,6 @@ from wirekey.addons.connections import Connections
 from wirekey.addons.credentials import Credentials
 from wirekey.addons.draining import Draining
 from wirekey.addons.egress import Egress
-from wirekey.addons.flow_comments import FlowComments
 from wirekey.addons.gateway import Gateway
 from wirekey.addons.identity import Identity
 from wirekey.addons.metering import Metering
@@ -76,7 +75,6 @@ def addons_in_order(
         Metering(services),  # how many tokens does the response count; what is removed from it
         Draining(services),  # which response is the last of its connection, because the process ends
         Audit(services),  # records the intent before the call is sent, the outcome after it ended
-        FlowComments(services),  # what mitmweb and dumps show of the call
         Traces(services, lifecycle),  # exports a span for each call
         metrics,  # counts the calls for /metrics
         endpoints,  # serves the console, health and tokens

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Iterable
 
+    from mitmproxy.addons.view import View
+
+    from wirekey.addons.base import Addon
     from wirekey.calls.services import Services
     from wirekey.config import Config
 
@@ -43,6 +46,13 @@ class Notices:
     """Lines of the startup banner."""
     notes: Callable[[Services], Iterable[tuple[str, str, str]]]
     """Entries of the live page's section "attention": level, text, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageAddon:
+    """The part of a feature that is an addon of mitmweb's page, in `wirekey serve --web`."""
+
+    make: Callable[[Services, View], Addon]
 
 
 def open_services_of_features(config: Config, closing: contextlib.ExitStack) -> FeatureValues:

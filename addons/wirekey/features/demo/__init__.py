@@ -4,9 +4,5 @@ from __future__ import annotations
 
 from wirekey.feature import AddedCommand, Feature
 
-FEATURE = Feature(
-    "demo",
-    commands=(
-        AddedCommand("demo", "Run a complete round: simulator, proxy, SDK calls, audit.", f"{__name__}.command"),
-    ),
-)
+HELP = "Run a complete round: simulator, proxy, SDK calls, audit."
+FEATURE = Feature("demo", commands=(AddedCommand("demo", HELP, f"{__name__}.command"),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mitmproxy import contentviews, http
 
-from wirekey.observing.stream_text import (
+from wirekey.features.flow_views.stream_text import (
     EventStreamTranscript,
     JsonArrayTranscript,
     Reader,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
-from wirekey.addons.recent_flows import RecentFlows
 from wirekey.calls.services import Services
+from wirekey.features.flow_views.recent_flows import RecentFlows
 
 
 async def test_the_oldest_completed_flows_are_removed_first_and_live_flows_stay():

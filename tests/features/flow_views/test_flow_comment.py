@@ -7,7 +7,7 @@ from mitmproxy.utils.emoji import emoji
 
 from tests.audit.calls import call_of, finish
 from wirekey.call import Outcome
-from wirekey.observing.flow_comment import LONGEST, OURS, comment_of, marker_of
+from wirekey.features.flow_views.comment import LONGEST, OURS, comment_of, marker_of
 from wirekey.operation import Facts
 
 ASKED = "alice | openai chat.completions | gpt-4o -> gpt-4o-mini"

@@ -9,7 +9,7 @@ from mitmproxy import ctx
 
 from wirekey.addons.base import Addon
 from wirekey.calls.kept_responses import KEEP_RESPONSES, KeptResponses
-from wirekey.observing.flow_comment import OURS, comment_of, marker_of
+from wirekey.features.flow_views.comment import OURS, comment_of, marker_of
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -42,7 +42,7 @@ class FlowComments(Addon):
         self.seen = any(ctx.master.addons.get(name) for name in SHOWING)
         if not self.seen:
             return
-        from wirekey.observing import content_views
+        from wirekey.features.flow_views import content_views
 
         content_views.add()
         if COLUMNS in ctx.options and not ctx.options.has_changed(COLUMNS):

@@ -24,7 +24,7 @@ from typing import IO
 import certifi
 
 MODULES = """
-wirekey.cli.main wirekey.cli.serve wirekey.cli.doctor wirekey.cli.environment wirekey.observing.log
+wirekey.cli.main wirekey.cli.serve wirekey.cli.environment wirekey.observing.log
 wirekey.server.bundle wirekey.server.master wirekey.calls.services wirekey.config wirekey.providers
 mitmproxy.options
 cryptography.hazmat.backends.openssl.backend

@@ -10,12 +10,10 @@ import subprocess
 import httpx
 import openai
 import pytest
-from click.testing import CliRunner
 
 from tests.end_to_end.own_simulator import simulator
 from tests.running import PATIENCE, wirekey_behind
 from wirekey.ca import authority
-from wirekey.cli.doctor import command as doctor
 from wirekey.egress.hosts import provider_hosts
 
 __all__ = ["simulator"]
@@ -69,24 +67,12 @@ def test_node(wirekey, name):
     assert json.loads(done.stdout) == {"status": "ok"}, done.stderr
 
 
-def look(folder):
-    response = CliRunner().invoke(doctor, ["--config", str(folder / "wirekey.yaml"), "--only", "ports", "--json"])
-    return {finding["subject"]: finding for finding in json.loads(response.stdout)["findings"]}
-
-
-def test_the_doctor_checks_the_tls_gateway(wirekey):
-    found = look(wirekey.folder)
-    assert found["listen.gateway"]["message"] == f"{wirekey.running.gateway} responds"
-    assert found["gateway TLS"]["level"] == "ok"
-
-
 def test_a_ca_of_an_older_version_still_works_and_only_users_of_tls_are_warned(tmp_path, simulator, monkeypatch):
     monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
     authority.ensure(tmp_path / "certs", list(provider_hosts()))
     monkeypatch.undo()
     with wirekey_behind(tmp_path, simulator, listen=LISTEN) as proxy:
         assert httpx.get(f"http://{proxy.running.gateway}/health").status_code == 200
-        assert look(tmp_path)["gateway TLS"]["level"] == "skipped"
         assert "ca renew" not in proxy.output.read_text()
         for _ in range(2):
             with pytest.raises(httpx.ConnectError, match=r"subtree|certificate"):

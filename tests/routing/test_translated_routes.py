@@ -1,12 +1,10 @@
-"""Which routes of a configuration translate, and what they lose: for `config check` and `doctor`."""
+"""Which routes of a configuration translate, and what they lose: for `config check` and features."""
 
 from __future__ import annotations
 
 import pytest
 
 from wirekey.config import Config
-from wirekey.doctor.checks import check_translation
-from wirekey.doctor.findings import Level
 from wirekey.routing.translated_routes import translated_routes
 from wirekey.translation.neutral import Format
 
@@ -59,17 +57,12 @@ def test_the_formats_that_a_route_translates(route, formats):
 def test_a_route_refuses_other_formats_if_translation_is_off():
     refused = found({"match": "a", "provider": "anthropic"}, translation={"enabled": False})
     assert {one.upstream for one in refused} == {None}
-    assert check_translation(refused[0]).level is Level.SKIPPED
 
 
 def test_the_options_that_are_lost_have_the_names_of_the_clients_format():
     (chat,) = [one for one in found({"match": "a", "provider": "anthropic"}) if one.client is Format.CHAT]
     assert {"seed", "user", "logit_bias"} <= set(chat.lost.dropped)
     assert {"n", "logprobs"} <= set(chat.lost.refused)
-    finding = check_translation(chat)
-    assert (finding.area, finding.subject, finding.level) == ("routes", "routes[0] openai.chat", Level.OK)
-    assert finding.message.startswith("translated to anthropic; ")
-    assert "refuses logprobs, n, " in finding.message
 
 
 def test_the_model_decides_what_is_changed():

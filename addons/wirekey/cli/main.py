@@ -19,7 +19,6 @@ COMMANDS = {
     "serve": "Run the proxy.",
     "exec": "Run a program with its calls going through Wirekey.",
     "env": "Print the variables for programs that use Wirekey.",
-    "doctor": "Check clients, keys, ports, clock and upstreams, and print fixes.",
     "agents": "Add, import, change and revoke agents.",
     "accounts": "Log in to Google, and list, change and remove accounts.",
     "audit": "Show, export and verify recorded calls.",

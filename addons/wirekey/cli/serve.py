@@ -349,7 +349,7 @@ def notices_of_features(lifecycle: Lifecycle) -> list[str]:
 
 def provider_lines(lifecycle: Lifecycle) -> list[str]:
     """Return one line for each provider: its keys or the missing setting, and its usual hosts."""
-    from wirekey.cli.doctor import other_source
+    from wirekey.cli.key_sources import other_source
     from wirekey.config import usual_hosts
     from wirekey.providers import PROVIDERS
 

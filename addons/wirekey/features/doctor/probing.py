@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wirekey.ca.certificates import issue
-from wirekey.doctor.checks import ClientRun, check_client
-from wirekey.doctor.clients import NOT_INSTALLED, PATH, RUNTIMES, Client, Runtime
-from wirekey.doctor.stub import Stub
+from wirekey.features.doctor.checks import ClientRun, check_client
+from wirekey.features.doctor.clients import NOT_INSTALLED, PATH, RUNTIMES, Client, Runtime
+from wirekey.features.doctor.stub import Stub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from wirekey.ca.authority import Authority
-    from wirekey.doctor.findings import Finding
+    from wirekey.features.doctor.findings import Finding
 
 AGENT = "wirekey-doctor"
 VERSION_SECONDS = 30

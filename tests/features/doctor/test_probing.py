@@ -9,8 +9,8 @@ import pytest
 
 from wirekey.ca.authority import ensure
 from wirekey.cli.environment import client_environment
-from wirekey.doctor.clients import RUNTIMES, Client, Runtime
-from wirekey.doctor.probing import Installed, Prober, installed_runtimes, telling_line
+from wirekey.features.doctor.clients import RUNTIMES, Client, Runtime
+from wirekey.features.doctor.probing import Installed, Prober, installed_runtimes, telling_line
 from wirekey.identity.aws_pairs import KeyPair
 from wirekey.secret import Secret
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from wirekey.command_name import COMMAND
-from wirekey.doctor import programs
+from wirekey.features.doctor import programs
 
 NOT_INSTALLED = 77
 PATH = "/v1/models"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.command_name import COMMAND
-from wirekey.doctor.findings import Finding, Level
+from wirekey.features.doctor.findings import Finding, Level
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.ca.authority import Authority, CAError
-    from wirekey.doctor.clients import Client
-    from wirekey.doctor.stub import StubRequest
+    from wirekey.features.doctor.clients import Client
+    from wirekey.features.doctor.stub import StubRequest
     from wirekey.routing.translated_routes import TranslatedRoute
 
 SOON_DAYS = 30

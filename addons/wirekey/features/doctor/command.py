@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from wirekey.cli.environment import client_environment
+from wirekey.cli.key_sources import other_source
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from wirekey.ca.authority import Authority
     from wirekey.config import Config
-    from wirekey.doctor.findings import Finding
+    from wirekey.features.doctor.findings import Finding
 
 AREAS = ("ca", "keys", "routes", "policy", "files", "state", "ports", "upstreams", "clients")
 
@@ -43,7 +44,7 @@ def command(config: Config, only: tuple[str, ...], timeout: float, *, offline: b
     Each installed client runtime (Python, Node, curl, Java, Go, the AWS CLI, git) makes one call with the variables
     that `exec` sets, to a stub on this machine that forwards nothing. The exit code is 1 if something is wrong.
     """
-    from wirekey.doctor.findings import as_json, exit_code, report
+    from wirekey.features.doctor.findings import as_json, exit_code, report
 
     areas = set(only or AREAS) - ({"upstreams"} if offline else set())
     findings = [finding for area in AREAS if area in areas for finding in CHECKS[area](config, timeout)]
@@ -55,7 +56,7 @@ def ca_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check the CA."""
     from wirekey.ca.authority import KEY_FILE, CAError, load
     from wirekey.config import provider_hosts
-    from wirekey.doctor.checks import check_ca
+    from wirekey.features.doctor.checks import check_ca
     from wirekey.server.runtime import FILE, RunningProxy
 
     key, running = config.certs.folder / KEY_FILE, config.state / FILE
@@ -75,7 +76,7 @@ def ca_findings(config: Config, _: float) -> Iterator[Finding]:
 
 def routes_findings(config: Config, _: float) -> Iterator[Finding]:
     """Name the routes that translate, and what a request may lose on each."""
-    from wirekey.doctor.checks import check_translation
+    from wirekey.features.doctor.checks import check_translation
     from wirekey.routing.translated_routes import translated_routes
 
     for route in translated_routes(config):
@@ -84,7 +85,7 @@ def routes_findings(config: Config, _: float) -> Iterator[Finding]:
 
 def policy_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check that the policy can be loaded."""
-    from wirekey.doctor.checks import check_policy
+    from wirekey.features.doctor.checks import check_policy
     from wirekey.policy.modules import PolicyError, read_modules
     from wirekey.policy.samples import SAMPLES
     from wirekey.policy.worker import PolicyWorker
@@ -106,7 +107,7 @@ def policy_findings(config: Config, _: float) -> Iterator[Finding]:
 def keys_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check the keys of each provider."""
     from wirekey.config import ConfigError
-    from wirekey.doctor.checks import check_keys
+    from wirekey.features.doctor.checks import check_keys
     from wirekey.server.runtime import RunningProxy
 
     running = RunningProxy.read(config.state)
@@ -128,24 +129,6 @@ def keys_findings(config: Config, _: float) -> Iterator[Finding]:
         yield check_keys(name, len(keys), problems, not_needed=not_needed, other_source=source, custom_setting=custom)
 
 
-def other_source(config: Config, provider: str) -> str:
-    """Return where a provider's credentials come from if not from `keys`, otherwise an empty string."""
-    from wirekey.config.custom_providers import CustomProviderConfig
-    from wirekey.config.providers import BedrockConfig
-    from wirekey.config.vertex import VertexConfig
-
-    settings = config.providers.of(provider)
-    if settings.key_source != "inject":
-        return "clients use their own"
-    if isinstance(settings, BedrockConfig):
-        return "AWS credentials are configured" if settings.aws and not settings.keys else ""
-    if isinstance(settings, VertexConfig):
-        return f"the service account in {settings.credentials}" if settings.credentials else "Google's own search"
-    if isinstance(settings, CustomProviderConfig) and not settings.takes_keys:
-        return "it needs no key" if settings.auth == "none" else f"{settings.auth} makes its credentials"
-    return ""
-
-
 def is_used(config: Config, provider: str) -> bool:
     """Return whether a provider has credentials."""
     return bool(config.providers.of(provider).keys or other_source(config, provider))
@@ -153,8 +136,8 @@ def is_used(config: Config, provider: str) -> bool:
 
 def state_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check the state folder."""
-    from wirekey.doctor.checks import check_state
-    from wirekey.doctor.connectivity import writing_trouble
+    from wirekey.features.doctor.checks import check_state
+    from wirekey.features.doctor.connectivity import writing_trouble
     from wirekey.server.state_folder import read_warning, write_troubles
 
     trouble = writing_trouble(config.state)
@@ -165,7 +148,7 @@ def state_findings(config: Config, _: float) -> Iterator[Finding]:
 def files_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check who can access the files of the configuration."""
     from wirekey.config import file_access
-    from wirekey.doctor.checks import check_files
+    from wirekey.features.doctor.checks import check_files
 
     access = file_access(config)
     yield from check_files([str(problem) for problem in access.refused], [str(problem) for problem in access.warnings])
@@ -173,9 +156,9 @@ def files_findings(config: Config, _: float) -> Iterator[Finding]:
 
 def ports_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check the listeners of the proxy and the gateway."""
-    from wirekey.doctor.checks import check_port
-    from wirekey.doctor.connectivity import listening_trouble, reaching_trouble
-    from wirekey.doctor.findings import Level
+    from wirekey.features.doctor.checks import check_port
+    from wirekey.features.doctor.connectivity import listening_trouble, reaching_trouble
+    from wirekey.features.doctor.findings import Level
     from wirekey.server.runtime import RunningProxy
 
     if running := RunningProxy.read(config.state):
@@ -196,8 +179,8 @@ def gateway_findings(config: Config, place: str) -> Iterator[Finding]:
     """Check the running gateway, with and without TLS."""
     from wirekey.ca.authority import CAError, load
     from wirekey.ca.certificates import LOOPBACK
-    from wirekey.doctor.checks import check_gateway_tls, check_port
-    from wirekey.doctor.connectivity import health_trouble
+    from wirekey.features.doctor.checks import check_gateway_tls, check_port
+    from wirekey.features.doctor.connectivity import health_trouble
     from wirekey.server.runtime import on_this_machine
 
     host, port = on_this_machine(place)
@@ -223,8 +206,8 @@ def upstreams_findings(config: Config, timeout: float) -> Iterator[Finding]:
 
     import certifi
 
-    from wirekey.doctor.checks import check_clock, check_upstream
-    from wirekey.doctor.connectivity import ask_upstream
+    from wirekey.features.doctor.checks import check_clock, check_upstream
+    from wirekey.features.doctor.connectivity import ask_upstream
 
     context = ssl.create_default_context(cafile=certifi.where())
     if config.upstream_ca_file:
@@ -255,7 +238,7 @@ def upstream_places(config: Config) -> list[tuple[str, str, int]]:
 def clients_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check the installed client runtimes."""
     from wirekey.config import usual_hosts
-    from wirekey.doctor.probing import Prober, installed_runtimes
+    from wirekey.features.doctor.probing import Prober, installed_runtimes
     from wirekey.identity.aws_pairs import key_pair
     from wirekey.secret import Secret
 

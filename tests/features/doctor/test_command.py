@@ -13,14 +13,14 @@ from email.utils import formatdate
 
 import pytest
 from click.testing import CliRunner
-
 from tests.ports import free_port
+
 from wirekey.ca.authority import ensure
 from wirekey.cli.main import group
 from wirekey.config import HostPort
 from wirekey.config.loading import KEY_VARIABLES
-from wirekey.doctor.connectivity import ask_upstream, writing_trouble
 from wirekey.egress.hosts import provider_hosts
+from wirekey.features.doctor.connectivity import ask_upstream, writing_trouble
 from wirekey.server.runtime import RunningProxy
 from wirekey_simulator.certificate import prepare_certificate
 
@@ -79,7 +79,7 @@ def test_a_taken_gateway_port_is_wrong_only_if_it_is_configured(folder, monkeypa
         assert look("--only", "ports")["listen.gateway"]["level"] == "wrong"
         (folder / "wirekey.yaml").write_text(f"listen: {{forward: 127.0.0.1:{free_port()}}}\n")
         monkeypatch.setattr(
-            "wirekey.doctor.connectivity.listening_trouble", lambda _, port: "in use" if port == 8000 else ""
+            "wirekey.features.doctor.connectivity.listening_trouble", lambda _, port: "in use" if port == 8000 else ""
         )
         assert look("--only", "ports")["listen.gateway"]["level"] == "warning"
     (folder / "wirekey.yaml").write_text(f"listen: {{forward: 127.0.0.1:{free_port()}, gateway: null}}\n")
@@ -178,7 +178,7 @@ def test_offline_contacts_no_upstream(folder):
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_clients_are_checked_even_without_a_ca(folder, monkeypatch):
     curl = [shutil.which("curl")]
-    monkeypatch.setattr("wirekey.doctor.probing.candidates", lambda runtime: curl * ("curl" in runtime.names))
+    monkeypatch.setattr("wirekey.features.doctor.probing.candidates", lambda runtime: curl * ("curl" in runtime.names))
     [finding] = look("--only", "clients").values()
     assert finding["level"] == "ok"
     assert not (folder / "certs").exists()

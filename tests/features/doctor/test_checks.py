@@ -7,11 +7,11 @@ import pytest
 
 from wirekey.ca.authority import CAError, ensure
 from wirekey.command_name import COMMAND
-from wirekey.doctor import checks
-from wirekey.doctor.checks import ClientRun
-from wirekey.doctor.clients import RUNTIMES, Client
-from wirekey.doctor.findings import Finding, Level, as_json, exit_code, report
-from wirekey.doctor.stub import StubRequest
+from wirekey.features.doctor import checks
+from wirekey.features.doctor.checks import ClientRun
+from wirekey.features.doctor.clients import RUNTIMES, Client
+from wirekey.features.doctor.findings import Finding, Level, as_json, exit_code, report
+from wirekey.features.doctor.stub import StubRequest
 
 CLIENT = Client("x", (), proxy_fix="proxy fix", trust_fix="trust fix, root {root}", seconds=3)
 GIT = Client("x", (), proxy_fix="", trust_fix="", calls_providers=False)

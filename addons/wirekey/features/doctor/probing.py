@@ -90,13 +90,12 @@ class Prober:
                 (Path(folder) / client.file[0]).write_text(client.file[1])
             command = [installed.program, *(filled(argument, words) for argument in client.arguments)]
             code, output = run_program(command, self.environment(stub.port, AGENT, token), folder, client.seconds)
-            return ClientRun(
-                observed=stub.observed,
-                ended=code is not None,
-                absent=code == NOT_INSTALLED
-                or (code != 0 and any(mark in output for mark in installed.runtime.absent)),
-                output=telling_line(output).replace(token, "…"),
-            )
+        return ClientRun(
+            observed=stub.observed,
+            ended=code is not None,
+            absent=code == NOT_INSTALLED or (code != 0 and any(mark in output for mark in installed.runtime.absent)),
+            output=telling_line(output).replace(token, "…"),
+        )
 
     def context(self, host: str) -> ssl.SSLContext | None:
         """Return the server side of TLS for a host, or None if the CA does not cover it."""

@@ -29,6 +29,9 @@ CHALLENGE = (
     b'Proxy-Authenticate: Basic realm="wirekey"\r\nContent-Length: 0\r\n\r\n'
 )
 
+LAST_SECONDS = 2.0
+"""Seconds to read what a client has sent before it ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class StubRequest:
@@ -45,7 +48,7 @@ class StubRequest:
 
 
 class Stub:
-    """A context manager that listens on a free port of this machine. `observed` is what has arrived so far.
+    """A context manager that listens on a free port of this machine. `observed` is what has arrived, and complete after the end.
 
     `certificate` returns the server side of TLS for a host, or None to close the connection. With `challenge`, a
     CONNECT without the agent's credentials gets a 407 response, as some clients send them only then.
@@ -59,6 +62,7 @@ class Stub:
         self.challenge = challenge
         self.observed = StubRequest()
         self.lock = threading.Lock()
+        self.serving: list[threading.Thread] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
 
@@ -71,6 +75,9 @@ class Stub:
             # Wakes the thread that waits in accept; closing alone does not.
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        for thread in self.serving:
+            # The last thing that a client has sent, such as a TLS alert, may not be read yet when its program ends.
+            thread.join(LAST_SECONDS)
 
     def note(self, **seen: bool | str) -> None:
         """Add to what has arrived."""
@@ -84,7 +91,9 @@ class Stub:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+            thread = threading.Thread(target=self.serve, args=(connection,), daemon=True)
+            self.serving.append(thread)
+            thread.start()
 
     def serve(self, connection: socket.socket) -> None:
         """Open the tunnel that a client requests, and respond to one request in it."""

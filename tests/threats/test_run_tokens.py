@@ -27,6 +27,14 @@ while True:
 """
 ENDING = ["SIGHUP", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
 
+WITH_USUAL_SIGNALS = f"""
+import os, signal, sys
+for name in {ENDING}:
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Runs a command that ignores no signal, also if the tests run under nohup or in the background."""
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
@@ -43,7 +51,11 @@ def start(running):
     def start(script: str, *arguments: str) -> tuple[subprocess.Popen, int]:
         command = ["-m", "wirekey", "exec", "--agent", "alice", "--", sys.executable, "-c", script, *arguments]
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=running.folder, env=bare_environment(), stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WITH_USUAL_SIGNALS, sys.executable, *command],
+            cwd=running.folder,
+            env=bare_environment(),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         return process, int(process.stdout.readline())

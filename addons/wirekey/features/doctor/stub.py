@@ -48,7 +48,7 @@ class StubRequest:
 
 
 class Stub:
-    """A context manager that listens on a free port of this machine. `observed` is what has arrived, and complete after the end.
+    """A context manager that listens on a free port of this machine. At its end, `observed` is all that has arrived.
 
     `certificate` returns the server side of TLS for a host, or None to close the connection. With `challenge`, a
     CONNECT without the agent's credentials gets a 407 response, as some clients send them only then.

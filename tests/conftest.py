@@ -46,7 +46,7 @@ LONGEST_FIRST = (
     "end_to_end/test_refusals.py",
     "end_to_end/test_operations.py",
     "end_to_end/test_http2.py",
-    "observing/test_traces_end_to_end.py",
+    "features/traces/test_end_to_end.py",
     "features/demo/test_command.py",
     "docs/test_commands.py",
     "threats/test_operations.py",

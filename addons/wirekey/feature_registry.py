@@ -18,6 +18,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rollup": ("rollup", "routes.rollup"),
         "body_log": ("log.bodies",),
         "flow_views": (),
+        "traces": (),
         "doctor": (),
         "demo": (),
     }

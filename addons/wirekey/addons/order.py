@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from wirekey.addons.base import Addon
     from wirekey.calls.services import Services
 
 
 class AddonOrder:
-    """The addons of one process, in the order in which a call passes them. It is empty until all are made."""
+    """The addons of one process, in the order in which a call passes them. While they are made, it has those so far."""
 
     def __init__(self) -> None:
         self.addons: tuple[object, ...] = ()
 
-    def get[A: Addon](self, kind: type[A]) -> A:
+    def get[A](self, kind: type[A]) -> A:
         """Return the addon of a class."""
         return next(addon for addon in self.addons if isinstance(addon, kind))
 
@@ -30,15 +30,15 @@ class AddonOrder:
 class AddedAddon:
     """The part of a feature that is an addon. `after`: the class of the core's addon behind which it comes.
 
-    `make` gets the order, in which the addon finds others when it needs them.
+    `make` gets the order, with the addons before it. Once all are made, it has the others, too.
     """
 
     after: str
     make: Callable[[Services, AddonOrder], Addon]
 
 
-def with_features(core: Iterable[object], services: Services, order: AddonOrder) -> Iterator[object]:
-    """Yield the addons of the core, each with the addons of features behind it.
+def add_with_features(core: Iterable[object], services: Services, order: AddonOrder) -> None:
+    """Add the addons of the core to the order, each with the addons of features behind it.
 
     Raises ValueError if a feature names an addon that the core does not have.
     """
@@ -46,8 +46,8 @@ def with_features(core: Iterable[object], services: Services, order: AddonOrder)
     for part in parts(AddedAddon):
         behind[part.after].append(part)
     for addon in core:
-        yield addon
+        order.addons += (addon,)
         for part in behind.pop(type(addon).__name__, ()):
-            yield part.make(services, order)
+            order.addons += (part.make(services, order),)
     if behind:
         raise ValueError(f"the core has no addon {', '.join(behind)}, behind which a feature has its own")

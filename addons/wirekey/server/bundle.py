@@ -18,7 +18,7 @@ from wirekey.addons.identity import Identity
 from wirekey.addons.metering import Metering
 from wirekey.addons.metrics import Metrics
 from wirekey.addons.models import Models
-from wirekey.addons.order import AddonOrder, with_features
+from wirekey.addons.order import AddonOrder, add_with_features
 from wirekey.addons.policy import Policy
 from wirekey.addons.quotas import Quotas
 from wirekey.addons.realtime import Realtime
@@ -28,7 +28,6 @@ from wirekey.addons.request_start import RequestStart
 from wirekey.addons.response_hooks import ResponseHooks
 from wirekey.addons.retry import Retry
 from wirekey.addons.routing import Routing
-from wirekey.addons.traces import Traces
 from wirekey.server.endpoints import Endpoints
 from wirekey.server.lifecycle import Lifecycle
 
@@ -75,12 +74,11 @@ def addons_in_order(
         Metering(services),  # how many tokens does the response count; what is removed from it
         Draining(services),  # which response is the last of its connection, because the process ends
         Audit(services),  # records the intent before the call is sent, the outcome after it ended
-        Traces(services, lifecycle),  # exports a span for each call
         metrics,  # counts the calls for /metrics
         endpoints,  # serves the console, health and tokens
     )
     order = AddonOrder()
-    order.addons = tuple(with_features(core, services, order))
+    add_with_features(core, services, order)
     return lifecycle, *order.addons[1:]
 
 

@@ -12,13 +12,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from tests.running import PATIENCE, wait_for
-from wirekey.addons.traces import Traces, wanted
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
 from wirekey.calls.calls import trace_parent
 from wirekey.calls.services import Services
-from wirekey.observing import traces
-from wirekey.observing.traces import CallTracer
+from wirekey.features.traces import tracer as traces
+from wirekey.features.traces.addon import Traces, wanted
+from wirekey.features.traces.tracer import CallTracer
 from wirekey.operation import Facts, Kind, Operation, Usage
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wirekey.calls.services import Services
-    from wirekey.observing import traces
+    from wirekey.features.traces import tracer as traces
     from wirekey.server.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Traces(Addon):
         if protocol != PROTOCOL:
             return f"The protocol {protocol} is not supported. Set OTEL_EXPORTER_OTLP_PROTOCOL to {PROTOCOL}."
         try:
-            from wirekey.observing.traces import open_call_tracer
+            from wirekey.features.traces.tracer import open_call_tracer
         except ImportError:
             return "OpenTelemetry is not installed. Install it with: pip install 'wirekey[otel]'"
         with dotenv_too(environ):

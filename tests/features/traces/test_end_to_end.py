@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.sdk_calls import CALLS, PROMPT, Way
-from tests.observing.collector import Collector, attributes
+from tests.features.traces.collector import Collector, attributes
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from tests.secrecy.canaries import Canaries
 

@@ -19,6 +19,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "body_log": ("log.bodies",),
         "flow_views": (),
         "traces": (),
+        "metrics": (),
         "doctor": (),
         "demo": (),
     }

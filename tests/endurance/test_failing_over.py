@@ -14,7 +14,7 @@ from tests.end_to_end.stream_formats import RawWay
 from tests.endurance.faulty_upstream import refused
 from tests.endurance.load import chat, now, tunnel
 from tests.endurance.serving import wirekey
-from tests.observing.exposition import Scraped
+from tests.features.metrics.exposition import Scraped
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
 
 SECOND_MODEL = "gpt-4.1"

@@ -1,12 +1,10 @@
 """What the console and the metrics learn of open sessions: counts and names, from the events of calls alone."""
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
 from wirekey.observing.open_sessions import MAX_ROWS, OpenSessions, joined
-from wirekey.observing.session_metrics import SessionMetrics
 from wirekey.operation import Kind, Operation, Usage
 
 SESSION = Operation("realtime", Body.WEBSOCKET, Kind.INFERENCE)
@@ -94,24 +92,3 @@ def test_a_report_names_a_bounded_number_of_sessions_and_counts_the_others(sessi
     assert (both["count"], len(both["rows"])) == (MAX_ROWS + 7, MAX_ROWS)
     assert [row["started_at"] for row in both["rows"]][:3] == [0.0, 0.5, 1.0]
     assert sessions.counts() == {("openai", "realtime"): MAX_ROWS + 5}
-
-
-def test_tokens_are_counted_by_modality():
-    registry = CollectorRegistry()
-    metrics = SessionMetrics(registry)
-    call = opened(metrics)
-    responded(metrics, call, Usage(10, 20, audio_input_tokens=4, audio_output_tokens=30))
-    responded(metrics, call, Usage(5, None))
-    responded(metrics, call, outcome=Outcome.DENIED, intent=False)
-    metrics.ended(call)
-
-    def tokens(kind, modality):
-        labels = {"provider": "openai", "gen_ai_token_type": kind, "modality": modality}
-        return registry.get_sample_value("wirekey_session_tokens_total", labels)
-
-    assert [tokens("input", "audio"), tokens("input", "other")] == [4, 11]
-    assert [tokens("output", "audio"), tokens("output", "other")] == [20, 0]
-    responses = {"provider": "openai", "outcome": "completed"}
-    assert registry.get_sample_value("wirekey_session_responses_total", responses) == 2
-    denied = {"provider": "openai", "outcome": "denied"}
-    assert registry.get_sample_value("wirekey_session_responses_total", denied) is None

@@ -18,7 +18,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.observing.exposition import Scraped
+from tests.features.metrics.exposition import Scraped
 from tests.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
 
 MESSAGES = int(os.environ.get("WIREKEY_REALTIME_MESSAGES", "2000"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import hooks
@@ -21,12 +22,13 @@ from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire.install import CloseConnectionLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mitmproxy import http
 
     from wirekey.call import Call
     from wirekey.calls.services import Services
+    from wirekey.console.reply import LocalHandler
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class Addon:
 
     handles_local_requests = False
     """Whether the hooks before the verdict also get the bodies of requests to Wirekey's own endpoints."""
+    pages: Mapping[str, LocalHandler] = MappingProxyType({})
+    """The pages of the console that the addon serves: path → handler."""
     decides_own_calls = False
     """Whether the hooks before the verdict also decide calls that Wirekey itself makes on behalf of an agent."""
 

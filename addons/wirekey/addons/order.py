@@ -6,13 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.addons.base import Addon
 from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from wirekey.addons.base import Addon
     from wirekey.calls.services import Services
+    from wirekey.console.reply import LocalHandler
 
 
 class AddonOrder:
@@ -24,6 +25,10 @@ class AddonOrder:
     def get[A](self, kind: type[A]) -> A:
         """Return the addon of a class."""
         return next(addon for addon in self.addons if isinstance(addon, kind))
+
+    def pages(self) -> dict[str, LocalHandler]:
+        """Return the pages of the console that addons serve, by path."""
+        return {path: page for addon in self.addons if isinstance(addon, Addon) for path, page in addon.pages.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from wirekey.addons.egress import Egress
 from wirekey.addons.gateway import Gateway
 from wirekey.addons.identity import Identity
 from wirekey.addons.metering import Metering
-from wirekey.addons.metrics import Metrics
 from wirekey.addons.models import Models
 from wirekey.addons.order import AddonOrder, add_with_features
 from wirekey.addons.policy import Policy
@@ -50,9 +49,8 @@ def addons_in_order(
     """
     lifecycle = Lifecycle(services, config, simulator, worker)
     recognition = Recognition(services)
-    metrics = Metrics(services, lifecycle)
-    endpoints = Endpoints(services, lifecycle, metrics.pages)
-    metrics.report = endpoints.readiness.report
+    order = AddonOrder()
+    endpoints = Endpoints(services, lifecycle, order.pages)
     core = (
         lifecycle,  # starts the services, reloads the configuration, stops them
         RequestStart(services),  # a request is under way: no deadline of its connection runs
@@ -74,10 +72,8 @@ def addons_in_order(
         Metering(services),  # how many tokens does the response count; what is removed from it
         Draining(services),  # which response is the last of its connection, because the process ends
         Audit(services),  # records the intent before the call is sent, the outcome after it ended
-        metrics,  # counts the calls for /metrics
         endpoints,  # serves the console, health and tokens
     )
-    order = AddonOrder()
     add_with_features(core, services, order)
     return lifecycle, *order.addons[1:]
 

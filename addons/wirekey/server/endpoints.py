@@ -16,7 +16,7 @@ from wirekey.server.page import live_page
 from wirekey.server.readiness import Readiness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wirekey.calls.services import Services
     from wirekey.config import Config
@@ -37,14 +37,14 @@ class Endpoints:
     """
 
     def __init__(
-        self, services: Services, lifecycle: Lifecycle, more: Mapping[str, LocalHandler] | None = None
+        self, services: Services, lifecycle: Lifecycle, more: Callable[[], Mapping[str, LocalHandler]] = dict
     ) -> None:
-        """`more` is path → handler of further pages of the console."""
+        """`more` returns path → handler of further pages of the console, when it opens."""
         self.services = services
         self.lifecycle = lifecycle
         self.readiness = Readiness(services, lifecycle)
         self.router = Router(self.tokens, self.readiness.report, {"/": self.about, **self.auth("gateway")})
-        self.more = more or {}
+        self.more = more
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
 
@@ -83,7 +83,7 @@ class Endpoints:
         if config.listen.console is None:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
-        more = {**self.more, **self.auth("console"), **self.console_pages(config)}
+        more = {**self.more(), **self.auth("console"), **self.console_pages(config)}
         router = Router(self.tokens, self.readiness.report, more)
         server = Server(config.listen.console, router.respond, bounds, config.listen.proxy_protocol)
         if self._open_server(server, "console", config):

@@ -9,7 +9,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.end_to_end.stream_formats import FORMATS, RawWay
-from tests.observing.exposition import Scraped
+from tests.features.metrics.exposition import Scraped
 from tests.redis_server import RedisServer
 from tests.running import SimulatorThread, Wirekey, wait_for, wirekey_behind
 from tests.secrecy.canaries import Canaries

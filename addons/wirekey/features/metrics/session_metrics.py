@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.audit.event import count
+from wirekey.features.metrics.tallies import CounterFamily
 from wirekey.observing.conventions import OTHER
-from wirekey.observing.tallies import CounterFamily
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from wirekey.observing.merging import Merged, report_of
+from wirekey.features.metrics.merging import Merged, report_of
 
 
 def worker(calls: int, seconds: list[float], ready: float, connections: int) -> CollectorRegistry:

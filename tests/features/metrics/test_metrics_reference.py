@@ -3,14 +3,16 @@
 import re
 from pathlib import Path
 
-from tests.observing.exposition import Scraped
-from wirekey.observing.reference import families, page
+from tests.features.metrics.exposition import Scraped
+from wirekey.features.metrics.reference import families, page
 
-FILE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+FILE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
 
 def test_the_page_is_generated_from_the_registered_metrics():
-    assert FILE.read_text(encoding="utf-8") == page(), f"run: python -m wirekey.observing.reference > {FILE.name}"
+    assert FILE.read_text(encoding="utf-8") == page(), (
+        f"run: python -m wirekey.features.metrics.reference > {FILE.name}"
+    )
 
 
 def test_the_metrics_of_a_running_process_are_those_of_the_page(served):
@@ -20,7 +22,7 @@ def test_the_metrics_of_a_running_process_are_those_of_the_page(served):
     assert live == {family.name: family.type for family, _ in families()}
 
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "metrics.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "metrics.md"
 
 
 def test_the_lines_shown_in_the_guide_are_of_existing_series(served):

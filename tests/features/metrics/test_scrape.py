@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_creat
 
 from wirekey.config.console import ConsoleConfig
 from wirekey.console.local_request import parse_local_request
-from wirekey.observing import scrape
-from wirekey.observing.scrape import METRICS_PATH, Scrape
+from wirekey.features.metrics import scrape
+from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
 
 OWN = (("host", "127.0.0.1:8090"),)
 

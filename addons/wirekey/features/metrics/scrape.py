@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector
 from wirekey.console import gate
 from wirekey.console.router import wrong_method
 from wirekey.egress.addresses import is_address, is_loopback, is_own_name
+from wirekey.features.metrics.merging import Merged, report_of
 from wirekey.local_response import LocalResponse, local_error
-from wirekey.observing.merging import Merged, report_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from wirekey.console.local_request import LocalRequest
     from wirekey.console.reply import LocalReply
-    from wirekey.observing.merging import Report
+    from wirekey.features.metrics.merging import Report
 
 
 class Readers(Protocol):

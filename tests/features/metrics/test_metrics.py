@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
+from wirekey.features.metrics.call_metrics import MAX_AGENTS, MAX_FAILURES, MAX_LOSSES, MAX_MODELS, CallMetrics
 from wirekey.observing import conventions
-from wirekey.observing.metrics import MAX_AGENTS, MAX_FAILURES, MAX_LOSSES, MAX_MODELS, CallMetrics
 from wirekey.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)

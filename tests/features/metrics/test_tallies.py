@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_open_metrics
 
-from wirekey.observing.tallies import CounterFamily, HistogramFamily
+from wirekey.features.metrics.tallies import CounterFamily, HistogramFamily
 
 BOUNDS = (0.001, 0.25, 1.0, 4096, 67108864)
 

@@ -15,49 +15,40 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from wirekey import __version__
 from wirekey.addons.base import Addon
 from wirekey.config import Config
-from wirekey.console.readiness import ReadinessReport
+from wirekey.features.metrics.call_metrics import CallMetrics, streams
+from wirekey.features.metrics.condition import Condition, ConditionCollector, key_counts
+from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
+from wirekey.features.metrics.session_metrics import SessionMetrics
 from wirekey.google.code_assist.health import counts
-from wirekey.observing.condition import Condition, ConditionCollector, key_counts
 from wirekey.observing.log_handler import lost_lines
-from wirekey.observing.metrics import CallMetrics, streams
-from wirekey.observing.scrape import METRICS_PATH, Scrape
-from wirekey.observing.session_metrics import SessionMetrics
+from wirekey.server.endpoints import Endpoints
+from wirekey.server.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from wirekey.addons.order import AddonOrder
     from wirekey.calls.services import Services
-    from wirekey.console.reply import LocalHandler
-    from wirekey.server.lifecycle import Lifecycle
 
 LOOKS_EVERY = 0.5
 """Seconds between two measurements of the event loop's lag."""
 
 
 class Metrics(Addon):
-    """Observes the events of calls, and measures the lag of the event loop. It decides nothing.
+    """Observes the events of calls, and measures the lag of the event loop. It decides nothing."""
 
-    `report` is set by the bundle.
-    """
-
-    def __init__(self, services: Services, lifecycle: Lifecycle) -> None:
+    def __init__(self, services: Services, order: AddonOrder) -> None:
         super().__init__(services)
-        self.lifecycle = lifecycle
-        self.report: Callable[[], ReadinessReport] = ReadinessReport
+        self.order = order
+        lifecycle = self.lifecycle = order.get(Lifecycle)
         self.registry = CollectorRegistry(auto_describe=False)
         self.call_metrics = CallMetrics(self.registry)
         self.collector = ConditionCollector()
         self.registry.register(self.collector)
         ProcessCollector(registry=self.registry)
         self.scrape = Scrape(self.registry, self.look, lambda: (lifecycle.config or Config()).console)
+        self.pages = {METRICS_PATH: self.scrape.respond}
         self.build = (__version__, version("mitmproxy"), platform.python_version())
         self.measuring: asyncio.Task[None] | None = None
         services.events.observers += [self.call_metrics, SessionMetrics(self.registry)]
-
-    @property
-    def pages(self) -> dict[str, LocalHandler]:
-        """The console's pages of this addon, by path."""
-        return {METRICS_PATH: self.scrape.respond}
 
     async def running(self) -> None:
         """Start to measure."""
@@ -87,7 +78,7 @@ class Metrics(Addon):
 
     def look(self) -> None:
         """Note the condition of the process. It runs on the event loop, since none of it may be read from a thread."""
-        report = self.report()
+        report = self.order.get(Endpoints).readiness.report()
         services, store, authority = self.services, self.services.store, self.lifecycle.authority
         opened = [state.call for state in self.calls.states.values() if state.call.intent_recorded]
         self.collector.condition = Condition(

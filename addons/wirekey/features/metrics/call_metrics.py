@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.audit.event import count, number, safe
 from wirekey.call import Outcome
+from wirekey.features.metrics.tallies import CounterFamily, HistogramFamily
 from wirekey.observing.conventions import (
     NO_ERROR,
     OPERATION_NAMES,
@@ -20,14 +21,13 @@ from wirekey.observing.conventions import (
     error_type,
     otel_name,
 )
-from wirekey.observing.tallies import CounterFamily, HistogramFamily
 from wirekey.operation import Kind
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from wirekey.call import Call
-    from wirekey.observing.tallies import Count, Distribution
+    from wirekey.features.metrics.tallies import Count, Distribution
     from wirekey.operation import Operation, Usage
 
 NOBODY = "_NONE"

@@ -56,7 +56,10 @@ class FeatureValues:
     def find[V](self, kind: type[V]) -> V | None:
         """Return the value of a type, or None."""
         found = self.by_type.get(kind)
-        return found if isinstance(found, kind) else None
+        if found is None:  # of most features, on each call
+            return None
+        assert isinstance(found, kind)
+        return found
 
 
 NO_VALUES = FeatureValues()

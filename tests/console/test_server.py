@@ -284,7 +284,7 @@ async def test_a_client_that_does_not_read_responses_is_disconnected():
         await flooding
 
 
-async def test_R48_too_many_connections_close_the_oldest_that_has_sent_no_request(token_server):
+async def test_R48_too_many_connections_close_the_oldest_that_has_sent_no_request(token_server, caplog):
     async def idle(server, address):
         return await asyncio.open_connection(*host_port(server), local_addr=(address, 0))
 
@@ -322,6 +322,7 @@ async def test_R48_too_many_connections_close_the_oldest_that_has_sent_no_reques
             while len(server._admission):
                 await asyncio.sleep(0.01)
         assert await is_served(server, "127.0.0.1")
+    assert "too many connections" in caplog.text
 
 
 async def test_a_hundred_concurrent_clients_get_their_tokens(token_server):

@@ -64,7 +64,7 @@ def test_the_longest_response_depends_on_the_model(model, limit):
         # What no provider accepts reserves no more than the longest response of any model.
         (Facts(max_tokens=10**12, choices=10**9), 0, None, 1 + 4096, 1.25e-6 + 128 * UNKNOWN * 10e-6),
         (Facts(max_tokens=-5), 0, None, 1 + 4096, 1.25e-6 + 16_384 * 10e-6),
-        # A limit of 0 is none: some providers refuse it, others write as much as they can.
+        # A limit of 0 counts as no limit: some providers refuse it, others write as much as they can.
         (Facts(max_tokens=0), 0, None, 1 + 4096, 1.25e-6 + 16_384 * 10e-6),
         (Facts(max_tokens=0), 0, 50, 1 + 50, 1.25e-6 + 50 * 10e-6),
         # Input that is not in the request may fill the whole context: but a limit per minute reserves what is usual.

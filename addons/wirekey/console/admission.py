@@ -38,6 +38,8 @@ class Admission:
         self._by_place: Counter[str] = Counter()
         self._waiting: set[Admitted] = set()
         """The connections that have not sent a whole request, or wait between two requests."""
+        self.closed = 0
+        """The number of connections that were closed for newer ones."""
 
     def admit(self, address: str, close: Callable[[], None]) -> Admitted | None:
         """Count a new connection. If there are too many, close the oldest that waits; None if none of them waits."""
@@ -91,6 +93,7 @@ class Admission:
         if oldest is None:
             return False
         self.leave(oldest)  # at once: its end may be reported later
+        self.closed += 1
         oldest.close()
         return True
 

@@ -176,10 +176,10 @@ class Server(HTTPServer):
             self._loop.add_reader(listening, self._accept, listening)
 
     def _admit(self, connection: socket.socket, address: str) -> None:
-        is_full = len(self._admission) >= self._bounds.connections
+        closed = self._admission.closed
         admitted = self._admission.admit(address, lambda: self._decide(connection, serve=False))
-        if admitted is None or is_full:
-            self._warn(f"has too many connections; one was closed as one from {address} was opened")
+        if admitted is None or self._admission.closed > closed:
+            self._warn(f"has too many connections; one was closed when {address} opened another")
         if admitted is None:
             connection.close()
             return

@@ -28,6 +28,8 @@ CODEX_KEY = "CODEX_API_KEY"
 So it gets the agent's token only if its arguments name the gateway."""
 GEMINI_CLI_SETTINGS = Path(__file__).with_name("gemini_cli_settings.json")
 """Defaults for Gemini CLI. With a base URL it does not conclude from its variables that it has an API key."""
+NODE_HOOK = Path(__file__).with_name("node_proxy.cjs")
+"""Makes Node send its requests through the proxy of its environment."""
 OTHER_PROXIES = ("ALL_PROXY", "all_proxy")
 """Variables that would make a program use another proxy."""
 BUNDLE_VARIABLES = {

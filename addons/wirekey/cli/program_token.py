@@ -7,10 +7,9 @@ import os
 import re
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wirekey.cli.environment import client_environment, gateway_environment, without_hosts
+from wirekey.cli.environment import NODE_HOOK, client_environment, gateway_environment, without_hosts
 from wirekey.cli.passthrough import without_passed_through
 from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
@@ -39,7 +38,7 @@ class Program:
             region=config.providers.bedrock.regions[0],
             pair=self.pair,
             inherited=os.environ,
-            node_hook=Path(__file__).with_name("node_proxy.cjs"),
+            node_hook=NODE_HOOK,
         )
         return without_passed_through(config, variables)
 

@@ -3,12 +3,11 @@
 import os
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 
 from wirekey.ca.authority import ensure
-from wirekey.cli.environment import client_environment
+from wirekey.cli.environment import NODE_HOOK, client_environment
 from wirekey.features.doctor.clients import RUNTIMES, Client, Runtime
 from wirekey.features.doctor.probing import Installed, Prober, installed_runtimes, telling_line
 from wirekey.identity.aws_pairs import KeyPair
@@ -53,7 +52,7 @@ def prober(tmp_path_factory):
             region="us-east-1",
             pair=PAIR,
             inherited=os.environ,
-            node_hook=Path("addons/wirekey/cli/node_proxy.cjs").absolute(),
+            node_hook=NODE_HOOK,
         )
 
     return Prober(authority, HOSTS, environment)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from wirekey.cli.environment import client_environment
+from wirekey.cli.environment import NODE_HOOK, client_environment
 from wirekey.cli.key_sources import other_source
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment
@@ -257,7 +257,7 @@ def clients_findings(config: Config, _: float) -> Iterator[Finding]:
                 region=config.providers.bedrock.regions[0],
                 pair=key_pair(Secret(secrets.token_hex(32)), agent, "", 1),
                 inherited=os.environ,
-                node_hook=Path(__file__).with_name("node_proxy.cjs"),
+                node_hook=NODE_HOOK,
             )
 
         yield from Prober(authority, hosts, environment).findings(installed_runtimes())

@@ -61,5 +61,37 @@ class FeatureValues:
         assert isinstance(found, kind)
         return found
 
+    def plus(self, value: object) -> FeatureValues:
+        """Return these values and one more, in place of the one of its type."""
+        return FeatureValues(MappingProxyType({**self.by_type, type(value): value}))
+
 
 NO_VALUES = FeatureValues()
+
+
+class FeatureData:
+    """What features keep of one call, found by its type. It is neither stored nor shown."""
+
+    __slots__ = ("_by_type",)
+
+    def __init__(self) -> None:
+        self._by_type: dict[type, object] | None = None  # most calls need none
+
+    def find[V](self, kind: type[V]) -> V | None:
+        """Return the object of a type, or None."""
+        found = self._by_type.get(kind) if self._by_type else None
+        if found is None:
+            return None
+        assert isinstance(found, kind)
+        return found
+
+    def put(self, value: object) -> None:
+        """Keep an object, in place of the one of its type."""
+        if self._by_type is None:
+            self._by_type = {}
+        self._by_type[type(value)] = value
+
+    def remove(self, kind: type) -> None:
+        """Forget the object of a type, if there is one."""
+        if self._by_type:
+            self._by_type.pop(kind, None)

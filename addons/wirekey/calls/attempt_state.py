@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.scrub import SHORTEST_SECRET
+from wirekey.feature import NO_VALUES, FeatureValues
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
@@ -64,6 +65,8 @@ class AttemptState(Struct, frozen=True):
     """The account of a backend that the attempt is made with."""
     backend_headers: tuple[tuple[bytes, bytes], ...] = ()
     """The headers by which a backend of Wirekey's own learns of the call. They hold no credential."""
+    features: FeatureValues = NO_VALUES
+    """What features add to the attempt."""
 
     def __repr__(self) -> str:
         return f"AttemptState(route={self.route!r}, model={self.model!r}, credential={self.credential!r})"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from wirekey.feature import FeatureData
 from wirekey.identity.proof import NO_PROOF, Proof
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class CallState:
     """The copies that are made of what the client gets of the response."""
     refused_response: Refusal | None = None
     """Why the response of the provider must not reach the client, by an extension."""
+    features: FeatureData = field(default_factory=FeatureData, repr=False)
+    """What features keep of the call."""
 
     @property
     def token(self) -> TokenReference | None:

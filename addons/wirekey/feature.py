@@ -70,7 +70,7 @@ NO_VALUES = FeatureValues()
 
 
 class FeatureData:
-    """What features keep of one call, found by its type. It is neither stored nor shown."""
+    """The data that features keep of one call, found by its type. It is neither stored nor shown."""
 
     __slots__ = ("_by_type",)
 

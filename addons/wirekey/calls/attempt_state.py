@@ -66,7 +66,7 @@ class AttemptState(Struct, frozen=True):
     backend_headers: tuple[tuple[bytes, bytes], ...] = ()
     """The headers by which a backend of Wirekey's own learns of the call. They hold no credential."""
     features: FeatureValues = NO_VALUES
-    """What features add to the attempt."""
+    """The values that features add to the attempt."""
 
     def __repr__(self) -> str:
         return f"AttemptState(route={self.route!r}, model={self.model!r}, credential={self.credential!r})"

@@ -105,7 +105,7 @@ class CallState:
     refused_response: Refusal | None = None
     """Why the response of the provider must not reach the client, by an extension."""
     features: FeatureData = field(default_factory=FeatureData, repr=False)
-    """What features keep of the call."""
+    """The data that features keep of the call."""
 
     @property
     def token(self) -> TokenReference | None:

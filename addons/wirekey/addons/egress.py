@@ -20,10 +20,10 @@ from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
 from wirekey.errors import Refusal
+from wirekey.header_fields import by_name
 from wirekey.realtime.handshake import UPGRADE_REFUSED, check_request, is_websocket
 from wirekey.wire.connection_handler import skip_outer_layers
 from wirekey.wire.happy_eyeballs import interleave_families
-from wirekey.wire.header_lookup import by_name
 from wirekey.wire.install import CloseConnectionLayer, choose_as_mitmproxy, replace_http_layers
 from wirekey.wire.tunnel import TunnelLayer, TunnelTraffic
 from wirekey.wire.upstream_connection import (
@@ -162,7 +162,7 @@ class Egress(Addon):
         if len(request.headers.fields) > self.services.settings.header_count:
             raise Refusal(431, "too_many_headers", "The request has more header lines than limits.headers allows.")
         if "upgrade" in request.headers:
-            headers = by_name(request.headers)
+            headers = by_name(request.headers.fields)
             if not is_websocket(headers):
                 raise UPGRADE_REFUSED
             check_request(request.method, request.http_version, headers)

@@ -38,6 +38,7 @@ from wirekey.egress.web_pages import (
     without_cors,
 )
 from wirekey.errors import Refusal
+from wirekey.header_fields import by_name
 from wirekey.local_response import LocalResponse
 from wirekey.providers import PROVIDERS
 from wirekey.routing.gateway_paths import PREFIXES, bedrock_host_of, direction_of
@@ -45,7 +46,6 @@ from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import UnreadableRequestError
 from wirekey.signing.signature_parsing import signature_of
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.header_lookup import by_name, set_value
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Client
@@ -110,7 +110,7 @@ class Gateway(Addon):
             return None
         check_head(request)
         decline_http2(request)
-        headers = by_name(request.headers)
+        headers = by_name(request.headers.fields)
         origin = self.check_page(request, headers)
         if is_preflight(request.method, headers):
             if origin is None and self.services.settings.request_hooks:
@@ -317,4 +317,5 @@ def redirect(request: http.Request, host: str, path: str) -> None:
     name = host.encode()
     if data.authority:
         data.authority = name
-    set_value(data.headers, b"host", name)
+    if b"host" in data.headers:
+        data.headers[b"host"] = name

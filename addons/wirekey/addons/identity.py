@@ -17,6 +17,7 @@ from wirekey.credentials.client_supplied import client_credential_fields, client
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
 from wirekey.errors import Refusal
+from wirekey.header_fields import by_name
 from wirekey.identity.client_tokens import is_wirekey_token, presented_values, proxy_credentials
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
@@ -32,7 +33,6 @@ from wirekey.identity.refusals import (
 from wirekey.identity.tokens import token_digest
 from wirekey.providers import PROVIDERS
 from wirekey.tracebacks import forget_frames
-from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -280,7 +280,7 @@ class Identity(Addon):
             raise slow_down(imported.wait)
         if nobody and call.provider and self.services.settings.identity_required:
             raise NO_AGENT
-        if nobody and call.provider and is_from_a_page(by_name(request.headers), self.services.settings.cors):
+        if nobody and call.provider and is_from_a_page(by_name(request.headers.fields), self.services.settings.cors):
             raise OF_A_PAGE
         call.path = request.path.partition("?")[0]
 

@@ -20,6 +20,7 @@ from wirekey.credentials.pool import retry_after_seconds
 from wirekey.daemon_thread import in_daemon_thread
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Fault, Refusal
+from wirekey.header_fields import by_name
 from wirekey.policy.input import build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
@@ -30,7 +31,6 @@ from wirekey.routing.gateway_paths import bedrock_host_of
 from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask
 from wirekey.routing.plan import REFUSED_KEY
 from wirekey.signing.request import RequestHead
-from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -102,7 +102,7 @@ class Models(AdmittingAddon):
 
     async def allowed(self, flow: http.HTTPFlow, call: Call, entries: Sequence[ListedModel]) -> list[ListedModel]:
         """Return the models that this agent may call. A model on which the policy cannot decide is left out."""
-        headers = by_name(self.calls.request(flow).headers)
+        headers = by_name(self.calls.request(flow).headers.fields)
         found: list[ListedModel] = []
         for start in range(0, len(entries), DECIDED_AT_ONCE):
             some = entries[start : start + DECIDED_AT_ONCE]

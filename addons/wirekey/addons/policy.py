@@ -9,12 +9,12 @@ from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.calls.two_way import is_two_way
 from wirekey.errors import COMPANION_DECLINED
+from wirekey.header_fields import by_name
 from wirekey.operation import Kind
 from wirekey.policy.input import HEADER_FIELDS, QUOTA_FIELDS, build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits, uncapped
-from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -41,7 +41,7 @@ class Policy(AdmittingAddon):
         """Decide on a tunnel to another host. Its content is not seen, so obligations do not apply."""
         call = self.calls.of(flow)
         if call.operation is TUNNEL:
-            given = build_input(call, by_name(flow.request.headers, HEADER_FIELDS))
+            given = build_input(call, by_name(flow.request.headers.fields, HEADER_FIELDS))
             self.obeyed(call, await self.services.policy.decide(given))
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
@@ -52,7 +52,7 @@ class Policy(AdmittingAddon):
         if not isinstance(body, bytes):
             # It was read just now, and the decision may take a while.
             body.release_pages()
-        given = build_input(call, by_name(self.calls.request(flow).headers, HEADER_FIELDS))
+        given = build_input(call, by_name(self.calls.request(flow).headers.fields, HEADER_FIELDS))
         if quotas := self.services.settings.quotas:
             self.note_quotas(flow, given, quotas)
         decision = self.services.policy.decide_at_once(given)
@@ -98,6 +98,6 @@ async def may_fall_back(services: Services, flow: http.HTTPFlow, call: Call, mod
     """Return whether the policy allows a call with another model, which is sent as all accounts are limited."""
     assert call.facts
     asked = replace(call, facts=replace(call.facts, model=model))
-    headers = by_name(services.calls.request(flow).headers, HEADER_FIELDS)
+    headers = by_name(services.calls.request(flow).headers.fields, HEADER_FIELDS)
     decision = await services.policy.decide(build_input(asked, headers))
     return decision.allow and decision.model in (None, model)

@@ -13,11 +13,11 @@ from wirekey.call import Outcome
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.realtime_calls import RESPONSE, RealtimeResponse
 from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.header_fields import by_name
 from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock.two_way import TwoWayStream
 from wirekey.realtime.messages import Reports
-from wirekey.wire.header_lookup import by_name
 from wirekey.wire.websocket_session import MessageDecision, PendingDecision
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class TwoWayTurns:
 def turns_of(calls: Calls, flow: http.HTTPFlow, state: CallState) -> TwoWayTurns:
     """Return the turns of a stream in two directions, made when they are first needed."""
     if state.turns is None:
-        headers = by_name(calls.request(flow).headers)
+        headers = by_name(calls.request(flow).headers.fields)
         assert state.call.provider
         assert state.call.operation
         protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]

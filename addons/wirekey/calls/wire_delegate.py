@@ -30,13 +30,13 @@ from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.header_fields import by_name
 from wirekey.operation import HTTP_INSTEAD
 from wirekey.providers import PROVIDERS
 from wirekey.realtime.closing import GOING_AWAY, INTERNAL, close_code
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
-from wirekey.wire.header_lookup import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -245,7 +245,7 @@ class CallDelegate:
         assert state.call.operation
         protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]
         request = self.calls.request(flow)
-        headers = by_name(request.headers)
+        headers = by_name(request.headers.fields)
         if state.call.operation.name in HTTP_INSTEAD:
             head = head_of(request, state.host)
             return ResponsesSession(self.services, state, cast("RequestProtocol", protocol), headers, head)

@@ -25,58 +25,19 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.wire.body_reading import read_body
-from wirekey.wire.header_lookup import index_of
 
 if TYPE_CHECKING:
     from h11 import Data
     from h11._receivebuffer import ReceiveBuffer
-    from mitmproxy import http
     from mitmproxy.proxy import events
     from mitmproxy.proxy.layer import CommandGenerator
 
-_expected_body_size = http1.expected_http_body_size
-ZERO = ord("0")
 MAX_RESPONSE_HEAD_BYTES = 256 * 1024
 """More than any provider sends before the body of a response."""
 LINGER_SECONDS = 2.0
 """A refused connection is closed after this time, if the client does not close it."""
 MAX_LINGER_BYTES = 16 * 1024 * 1024
 """Bytes that are read and dropped on a refused connection."""
-
-
-METHODS_WITH_BODY = frozenset({b"POST", b"GET", b"PUT", b"PATCH", b"DELETE"})
-"""Methods whose responses may have a body."""
-STATUSES_WITHOUT_BODY = frozenset({204, 304})
-LONGEST_LENGTH = 18
-"""Digits of a Content-Length that is read here."""
-
-
-def expected_body_size(request: http.Request, response: http.Response | None = None) -> int | None:
-    """Return the size of a body by its head: -1 if it ends with the connection, None if it is not known before.
-
-    Decides on messages with one plain Content-Length. mitmproxy's function decides on all others, and is slower. Raises
-    ValueError as it does.
-    """
-    message = response or request
-    headers = message.data.headers
-    index = headers._index or index_of(headers)  # type: ignore[attr-defined]  # noqa: SLF001  # of ours
-    length = index.get(b"content-length")
-    if (
-        type(length) is bytes
-        and length.isdigit()
-        and len(length) <= LONGEST_LENGTH
-        and (length[0] != ZERO or len(length) == 1)
-        and b"transfer-encoding" not in index
-        and (response is None or has_body(request, response))
-    ):
-        return int(length)
-    return _expected_body_size(request, response)
-
-
-def has_body(request: http.Request, response: http.Response) -> bool:
-    """Return whether a response certainly has the body that its Content-Length says."""
-    status = response.data.status_code
-    return request.data.method in METHODS_WITH_BODY and status >= 200 and status not in STATUSES_WITHOUT_BODY
 
 
 class TrailerDroppingReader(ChunkedReader):

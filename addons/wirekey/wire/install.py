@@ -6,26 +6,21 @@ it replaces anything.
 
 from __future__ import annotations
 
-import copy
 from asyncio import sslproto
-from os import urandom
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from mitmproxy import ctx, flow, http, optmanager, version
+from mitmproxy import ctx, http, version
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.net import tls as net_tls
-from mitmproxy.net.http import http1 as stock_http1
-from mitmproxy.proxy import commands, events, layer, mode_servers
+from mitmproxy.proxy import commands, layer, mode_servers
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
 from OpenSSL import SSL
 
 from wirekey.credentials.agent_tokens import text_without_tokens
-from wirekey.wire import header_lookup
 from wirekey.wire.connecting import feed_tls_after_reset
 from wirekey.wire.connection_handler import WireConnectionHandler
-from wirekey.wire.http1 import BoundedHttp1Client, TrailerDroppingReader, bare_error_response, expected_body_size
+from wirekey.wire.http1 import BoundedHttp1Client, TrailerDroppingReader, bare_error_response
 from wirekey.wire.http2 import WireH2Connection
 from wirekey.wire.http2_goaway import WireHttp2Client
 from wirekey.wire.layer import WireLayer
@@ -76,26 +71,6 @@ def malformed_request_response(status_code: int, message: str = "") -> bytes:
     return bare_error_response(status_code, text_without_tokens(message))
 
 
-def current_option(option: optmanager._Option) -> object:
-    """Return the value of one of mitmproxy's options. Unlike mitmproxy's own, it copies only what can be changed."""
-    value = option._default if option.value is optmanager.unset else option.value  # noqa: SLF001  # copied below
-    return value if value is None or type(value) in (str, int, bool) else copy.deepcopy(value)
-
-
-def new_object(cls: type, *_: object, **__: object) -> object:
-    """Return a new object. Replaces checks of mitmproxy's that the class is a dataclass, for each hook and event."""
-    return object.__new__(cls)
-
-
-def new_flow_id() -> str:
-    """Return a random UUID of version 4 as a string. Python's own takes several times as long."""
-    number = bytearray(urandom(16))
-    number[6] = number[6] & 0x0F | 0x40
-    number[8] = number[8] & 0x3F | 0x80
-    text = number.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
 def install() -> None:
     """Replace mitmproxy's classes, for the whole process. Raises RuntimeError if its version is unknown."""
     if not version.VERSION.startswith(KNOWN_VERSIONS):
@@ -116,12 +91,6 @@ def install() -> None:
     net_tls._create_ssl_context = create_tls_context  # noqa: SLF001
     # mitmproxy checks the types in each new message, for its developers. The check takes a tenth of the time.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
-    header_lookup.install()
-    stock_http1.expected_http_body_size = expected_body_size
-    optmanager._Option.current = current_option  # type: ignore[assignment, method-assign]  # noqa: SLF001
-    commands.StartHook.__new__ = new_object  # type: ignore[method-assign]
-    events.CommandCompleted.__new__ = new_object  # type: ignore[method-assign]
-    flow.uuid = SimpleNamespace(uuid4=new_flow_id)  # type: ignore[assignment]
 
 
 def choose_as_mitmproxy(choice: layer.NextLayer) -> None:

@@ -34,11 +34,11 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.call import Outcome
 from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.header_fields import by_name
 from wirekey.realtime.frames import Opcode, ProtocolError, control_frame
 from wirekey.realtime.handshake import accepting_fields, deflate_of
 from wirekey.tracebacks import forget_frames
 from wirekey.wire.first_message import UNRESERVED, ClosingHandshake, FirstMessage
-from wirekey.wire.header_lookup import by_name
 from wirekey.wire.refusals import ENDING, NO_FIRST_MESSAGE, SENT_TOO_EARLY, first_message_too_slow
 from wirekey.wire.websocket import WebSocketRelay
 
@@ -149,7 +149,7 @@ def check_upgrade(stream: WireStream, response: http.Response) -> CommandGenerat
     """Check that the provider has opened the WebSocket that the client asked for."""
     assert stream.wire_head
     try:
-        stream.deflate = deflate_of(by_name(stream.wire_head.headers), by_name(response.headers))
+        stream.deflate = deflate_of(by_name(stream.wire_head.headers.fields), by_name(response.headers.fields))
     except Refusal as refusal:
         forget_frames(refusal)
         yield from stream.cancel_upstream("the response was refused")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, cast
-
-from wirekey_simulator.http1 import Http1
-from wirekey_simulator.http2 import Http2
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable, Iterable
+    from weakref import WeakKeyDictionary
 
-    from wirekey_simulator.delivery import Wire
+    from wirekey_simulator.delivery import Gate, Wire
     from wirekey_simulator.exchange import SimulatedRequest
-    from wirekey_simulator.server import Simulator
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 LINGER = 1.0
@@ -25,17 +23,53 @@ TRICKLED = 512
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class SimulatorConnection(asyncio.Protocol):
-    """Reads HTTP/2 if ALPN chose it or the client begins with its preface, else HTTP/1.1."""
+class HttpReader(Protocol):
+    """Reads the requests of one connection, in HTTP/1.1 or HTTP/2."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def receive(self, data: bytes) -> None:
+        """Read bytes of the client."""
+
+    def lost(self) -> None:
+        """Cancel what is in progress: the client disconnected."""
+
+
+class Exchanges(Protocol):
+    """The server as a connection uses it."""
+
+    gate: Gate
+    asked_names: WeakKeyDictionary[ssl.SSLObject, str]
+
+    def exchange(self, request: SimulatedRequest, wire: Wire) -> asyncio.Task[None] | None:
+        """Respond to a request, at once or in the task that is returned."""
+
+    def responds_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Return whether a request with these headers gets its response before its end."""
+
+    def connection_opened(self, connection: SimulatorConnection) -> int:
+        """Note a connection. Return its number, from 1."""
+
+    def connection_closed(self, connection: SimulatorConnection) -> None:
+        """Remove a connection."""
+
+    def note_malformed(self, connection: SimulatorConnection, /) -> None:
+        """Count a connection that sent something other than HTTP."""
+
+
+class SimulatorConnection(asyncio.Protocol):
+    """Reads HTTP/2 if ALPN chose it or the client begins with its preface, else HTTP/1.1.
+
+    `make_reader` gets the connection, and whether it is HTTP/2.
+    """
+
+    def __init__(self, simulator: Exchanges, make_reader: Callable[[SimulatorConnection, bool], HttpReader]) -> None:
         self.simulator = simulator
+        self._make_reader = make_reader
         self.number = 0
         self.is_open = False
         self.is_tls = False
         self.sni: str | None = None
         self._early = b""
-        self._http: Http1 | Http2 | None = None
+        self._http: HttpReader | None = None
         self._transport: asyncio.Transport
         self._writable = asyncio.Event()
         self._writable.set()
@@ -53,7 +87,7 @@ class SimulatorConnection(asyncio.Protocol):
         if secured is not None:
             self.is_tls = True
             self.sni = self.simulator.asked_names.get(secured)
-            self._http = Http2(self) if secured.selected_alpn_protocol() == "h2" else Http1(self)
+            self._http = self._make_reader(self, secured.selected_alpn_protocol() == "h2")
 
     def data_received(self, data: bytes) -> None:
         """Choose the protocol by the first bytes if it is still open, and pass the data on."""
@@ -62,7 +96,7 @@ class SimulatorConnection(asyncio.Protocol):
             if len(data) < len(PREFACE) and PREFACE.startswith(data):
                 self._early = data
                 return
-            self._http = Http2(self) if data.startswith(PREFACE) else Http1(self)
+            self._http = self._make_reader(self, data.startswith(PREFACE))
         self._http.receive(data)
 
     def connection_lost(self, exc: Exception | None) -> None:

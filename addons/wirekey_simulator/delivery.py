@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from wirekey_simulator.behaviour import Behaviour
     from wirekey_simulator.exchange import Seen, SimulatedResponse
-    from wirekey_simulator.two_way import TwoWayExchange
 
 YIELD_EVERY = 16
 """Pieces to write before yielding to other tasks."""
@@ -32,11 +31,23 @@ PAUSED_CHUNKS = 4
 RUBBISH = b"\x00\xff\x16\x03rubbish\r\n\r\n<<< this is not HTTP >>>\r\n" * 4
 
 
+class StreamedRequest(Protocol):
+    """Reads a request that streams while its response does."""
+
+    behaviour: Behaviour
+
+    def feed(self, data: bytes) -> None:
+        """Read a part of the request."""
+
+    def end(self) -> None:
+        """Note the end of the request."""
+
+
 class Wire(Protocol):
     """The sending half of one exchange."""
 
-    two_way: TwoWayExchange | None
-    """Reads a request that streams while its response does. Only HTTP/2 has these."""
+    two_way: StreamedRequest | None
+    """Set for a request that streams while its response does. Only HTTP/2 has these."""
 
     def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None:
         """Send status and headers. `length`: bytes of the body, or None if unknown."""

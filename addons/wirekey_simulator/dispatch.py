@@ -13,9 +13,10 @@ from wirekey_simulator.exchange import BadRequest, SimulatedRequest, SimulatedRe
 from wirekey_simulator.strictness import quoted_key, refuse_the_misplaced
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from wirekey_simulator.server import Simulator
+    from wirekey_simulator.script import Script
+    from wirekey_simulator.sigv4 import Account
     from wirekey_simulator.state import State
 
 SENTENCES = {
@@ -46,7 +47,19 @@ class ProviderModule(Protocol):
         """Return the sentence with which the provider refuses these credentials, or None if they are good."""
 
 
-def response_for(simulator: Simulator, provider: str, request: SimulatedRequest) -> tuple[SimulatedResponse, Behaviour]:
+class SimulatedProviders(Protocol):
+    """The credentials, behaviours and objects of all providers, as a simulator holds them."""
+
+    keys: Mapping[str, Collection[str]]
+    accept_sigv4_unverified: bool
+    aws_credentials: Mapping[str, str | Account]
+    script: Script
+    state: State
+
+
+def response_for(
+    simulator: SimulatedProviders, provider: str, request: SimulatedRequest
+) -> tuple[SimulatedResponse, Behaviour]:
     """Return the response and the behaviour to send it with. Never raises: errors are responses too."""
     try:
         module = provider_module(provider)
@@ -72,7 +85,11 @@ def provider_module(provider: str) -> ProviderModule:
 
 
 def _respond(
-    simulator: Simulator, module: ProviderModule, provider: str, request: SimulatedRequest, behaviour: Behaviour
+    simulator: SimulatedProviders,
+    module: ProviderModule,
+    provider: str,
+    request: SimulatedRequest,
+    behaviour: Behaviour,
 ) -> SimulatedResponse:
     refuse_the_misplaced(request, provider)
     status = getattr(module, "WRONG_CREDENTIAL_STATUS", 401)

@@ -13,7 +13,6 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from wirekey_simulator.websocket import RespondingPeer
 
 Json = dict[str, Any]
 
@@ -194,8 +193,6 @@ class SimulatedResponse:
     """The error event with which the provider ends a stream that fails."""
     garbled_piece: bytes = b""
     """A malformed event of this stream's format."""
-    conversation: RespondingPeer | None = None
-    """The conversation on the WebSocket that this response (101) opens."""
 
 
 encode = msgspec.json.Encoder().encode

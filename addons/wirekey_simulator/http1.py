@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import h11
 
 from wirekey_simulator.exchange import BodyCollector, SimulatedRequest
-from wirekey_simulator.websocket import SimulatedWebSocket
+from wirekey_simulator.websocket import SimulatedWebSocket, Upgrade
 
 if TYPE_CHECKING:
     from wirekey_simulator.behaviour import Behaviour
     from wirekey_simulator.connection import SimulatorConnection
-    from wirekey_simulator.exchange import Seen, SimulatedResponse
-    from wirekey_simulator.two_way import TwoWayExchange
+    from wirekey_simulator.delivery import StreamedRequest
+    from wirekey_simulator.exchange import Seen
 
 MAX_HEAD_BYTES = 256 * 1024
 BODY_NOT_THERE = b"We could not read this request as HTTP/1.1: "
@@ -27,7 +27,7 @@ class Http1:
         self.connection = connection
         self.state = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self.request: h11.Request | None = None
-        self.two_way: TwoWayExchange | None = None
+        self.two_way: StreamedRequest | None = None
         self.collector = BodyCollector()
         self.task: asyncio.Task[None] | None = None
         self.is_early = False
@@ -53,12 +53,11 @@ class Http1:
         if self.websocket:
             self.websocket.lost()
 
-    def upgrade(self, response: SimulatedResponse, behaviour: Behaviour, seen: Seen) -> None:
+    def upgrade(self, response: Upgrade, behaviour: Behaviour, seen: Seen) -> None:
         """Open a WebSocket. Frames follow."""
         if behaviour.bytewise:
             self.trickle()
         self._write(h11.InformationalResponse(status_code=101, headers=response.headers, reason=b"Switching Protocols"))
-        assert response.conversation
         self.websocket = SimulatedWebSocket(self.connection, response, behaviour, seen)
         early, _ = self.state.trailing_data
         self.websocket.open()

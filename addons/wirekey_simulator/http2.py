@@ -29,7 +29,7 @@ from wirekey_simulator.two_way import is_two_way
 
 if TYPE_CHECKING:
     from wirekey_simulator.connection import SimulatorConnection
-    from wirekey_simulator.two_way import TwoWayExchange
+    from wirekey_simulator.delivery import StreamedRequest
 
 LINGER = 1.0
 """Seconds to read the rest of a request that got an early response."""
@@ -142,7 +142,7 @@ class Http2Stream:
         self.headers = headers
         self.collector = BodyCollector()
         self.task: asyncio.Task[None] | None = None
-        self.two_way: TwoWayExchange | None = None
+        self.two_way: StreamedRequest | None = None
         """The reader of a request that streams while its response does."""
         self.pending = bytearray()
         self.ending = False

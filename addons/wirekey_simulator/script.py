@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wirekey_simulator.behaviour import PLAIN, Behaviour, behaviour_of_model, parse_behaviour
 from wirekey_simulator.exchange import BadRequest, SimulatedRequest, SimulatedResponse, json_response
@@ -22,7 +22,8 @@ from wirekey_simulator.strictness import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wirekey_simulator.server import Simulator
+    from wirekey_simulator.delivery import Gate
+    from wirekey_simulator.exchange import Seen
 
 PREFIX = "/__simulator__/"
 MODEL_NAMES = (b'"model"', b'"modelId"', b'name="model"')
@@ -76,7 +77,18 @@ def model_named(request: SimulatedRequest) -> str:
     return ""
 
 
-def control(simulator: Simulator, request: SimulatedRequest) -> SimulatedResponse:
+class Controlled(Protocol):
+    """A simulator as its paths control it."""
+
+    seen: deque[Seen]
+    script: Script
+    gate: Gate
+
+    def reset(self) -> None:
+        """Clear what arrived, what is scripted and what is stored. Release waiting streams."""
+
+
+def control(simulator: Controlled, request: SimulatedRequest) -> SimulatedResponse:
     """Return the response to a request under PREFIX."""
     action = f"{request.method} {request.path.removeprefix(PREFIX)}"
     if action == "GET seen":

@@ -22,9 +22,11 @@ from wirekey_simulator.dispatch import response_for
 from wirekey_simulator.exchange import Seen, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.hosts import provider_of
 from wirekey_simulator.http1 import Http1
+from wirekey_simulator.http2 import Http2
 from wirekey_simulator.script import PREFIX, Script, control
 from wirekey_simulator.state import State
 from wirekey_simulator.two_way import TwoWayExchange
+from wirekey_simulator.websocket import Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
@@ -93,7 +95,7 @@ class Simulator:
         """Listen. Raises OSError if the port is in use or the certificate cannot be written."""
         secured = self._tls_context() if self.tls else None
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: SimulatorConnection(self),
+            lambda: SimulatorConnection(self, lambda connection, is_http2: (Http2 if is_http2 else Http1)(connection)),
             self.host,
             self.port,
             ssl=secured,
@@ -141,9 +143,9 @@ class Simulator:
         response, behaviour = response_for(self, provider, request)
         seen.status = response.status
         if request.streams and response.status == 200:
-            wire.two_way = TwoWayExchange(request, behaviour, seen, self.aws_credentials)
-            return self._start(wire.two_way.play(wire, self.gate))
-        if response.conversation is not None and not (behaviour.rubbish or behaviour.disown):
+            two_way = wire.two_way = TwoWayExchange(request, behaviour, seen, self.aws_credentials)
+            return self._start(two_way.play(wire, self.gate))
+        if isinstance(response, Upgrade) and not (behaviour.rubbish or behaviour.disown):
             assert isinstance(wire, Http1)
             if behaviour.headers_delay:
                 return self._start(self._upgrade_later(response, behaviour, wire, seen))
@@ -159,7 +161,7 @@ class Simulator:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _upgrade_later(self, response: SimulatedResponse, behaviour: Behaviour, wire: Http1, seen: Seen) -> None:
+    async def _upgrade_later(self, response: Upgrade, behaviour: Behaviour, wire: Http1, seen: Seen) -> None:
         await asyncio.sleep(behaviour.headers_delay)
         wire.upgrade(response, behaviour, seen)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -41,7 +42,14 @@ class RespondingPeer(Protocol):
         """Return the event that reports an error; None if it closes the connection."""
 
 
-def opening(request: SimulatedRequest, conversation: RespondingPeer, protocols: tuple[str, ...]) -> SimulatedResponse:
+@dataclass(slots=True)
+class Upgrade(SimulatedResponse):
+    """The response (101) that opens a WebSocket, and the conversation on it."""
+
+    conversation: RespondingPeer = field(kw_only=True)
+
+
+def opening(request: SimulatedRequest, conversation: RespondingPeer, protocols: tuple[str, ...]) -> Upgrade:
     """Return the response that opens a WebSocket. Raises BadRequest if the request does not ask for one."""
     key = request.header("sec-websocket-key")
     try:
@@ -65,7 +73,7 @@ def opening(request: SimulatedRequest, conversation: RespondingPeer, protocols: 
     accepted = server_extensions_handshake(offers, [deflate]) if offers else None
     if accepted:
         headers.append(("sec-websocket-extensions", accepted.decode()))
-    return SimulatedResponse(101, headers, conversation=conversation)
+    return Upgrade(101, headers, conversation=conversation)
 
 
 class SimulatedWebSocket:
@@ -76,10 +84,7 @@ class SimulatedWebSocket:
     closes without a code after a response. `gate` holds back everything after the first event until the gate is opened.
     """
 
-    def __init__(
-        self, connection: SimulatorConnection, response: SimulatedResponse, behaviour: Behaviour, seen: Seen
-    ) -> None:
-        assert response.conversation
+    def __init__(self, connection: SimulatorConnection, response: Upgrade, behaviour: Behaviour, seen: Seen) -> None:
         self.connection, self.conversation, self.behaviour, self.seen = (
             connection,
             response.conversation,

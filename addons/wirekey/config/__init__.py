@@ -7,9 +7,9 @@ from wirekey.config.log import LogConfig
 from wirekey.config.models import Config
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.provider_hosts import provider_hosts, usual_hosts
+from wirekey.config.proxy_in_use import configured_proxy, environment_proxy
 from wirekey.config.route_checks import extension_problems, route_warnings
 from wirekey.config.secrets import SecretRef, resolve
-from wirekey.config.upstream_proxy import configured_proxy, environment_proxy
 
 __all__ = [
     "Config",

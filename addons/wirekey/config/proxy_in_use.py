@@ -1,0 +1,59 @@
+"""The proxy on the way out that a configuration or the environment names, with its password read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.upstream_proxy import split_proxy
+from wirekey.egress.upstream_proxy import UpstreamProxy, is_loopback
+from wirekey.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.config.models import Config
+    from wirekey.config.upstream_proxy import UpstreamProxyConfig
+
+VARIABLES = ("https_proxy", "HTTPS_PROXY")
+EXCEPTIONS = ("no_proxy", "NO_PROXY")
+OWN_TOKEN = "wk_"  # noqa: S105  # the beginning of agents' tokens
+
+
+def configured_proxy(config: Config, settings: UpstreamProxyConfig | None, key: str) -> UpstreamProxy | None:
+    """Return the proxy of a setting. Raises ConfigError if its password cannot be read."""
+    if settings is None:
+        return None
+    password = config.resolve(settings.password, f"{key}.password") if settings.password else None
+    if isinstance(password, Problem):
+        raise ConfigError([password])
+    return UpstreamProxy(settings.url.host, settings.url.port, settings.url.user, password, settings.no_proxy)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentProxy:
+    """The proxy that the environment names. `ignored`: why it is not used."""
+
+    variable: str = ""
+    proxy: UpstreamProxy | None = None
+    ignored: str = ""
+
+
+def environment_proxy(config: Config, environ: Mapping[str, str]) -> EnvironmentProxy:
+    """Return the proxy of HTTPS_PROXY and NO_PROXY. In a program run by `wirekey exec`, that is Wirekey itself."""
+    variable = next((name for name in VARIABLES if environ.get(name, "").strip()), "")
+    if not variable:
+        return EnvironmentProxy()
+    try:
+        url, password = split_proxy(environ[variable])
+        secret = Secret(password) if password else None
+    except ValueError:
+        return EnvironmentProxy(variable, ignored="it is not http://USER@HOST:PORT")
+    own = (config.listen.forward, config.listen.gateway, config.listen.console)
+    is_own = is_loopback(url.host) and any(listener and listener.port == url.port for listener in own)
+    if is_own or (password or "").startswith(OWN_TOKEN):
+        return EnvironmentProxy(variable, ignored="it is Wirekey's own proxy")
+    exceptions = next((environ[name] for name in EXCEPTIONS if environ.get(name, "").strip()), "")
+    no_proxy = tuple(entry.strip() for entry in exceptions.split(",") if entry.strip())
+    return EnvironmentProxy(variable, UpstreamProxy(url.host, url.port, url.user, secret, no_proxy))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wirekey.credentials.aws import CredentialsUnavailable
 
 if TYPE_CHECKING:
-    from wirekey.credentials.aws_source import AwsAccess
+    from wirekey.credentials.aws_access import AwsAccess
 
 SETTING = "providers.bedrock.aws"
 OWN_PAIR = (

@@ -14,10 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
-from wirekey.config import ConfigError, Problem, configured_proxy, environment_proxy
-from wirekey.config.aws import AwsConfig
 from wirekey.config.loading import PLACEHOLDER
 from wirekey.credentials.aws import (
     DEADLINE,
@@ -27,23 +24,18 @@ from wirekey.credentials.aws import (
     CredentialsUnavailable,
     ExpiringCredentials,
 )
+from wirekey.credentials.aws_access import AwsAccess, key_pair
 from wirekey.credentials.aws_failures import OWN_PAIR, MFAWantedError, nothing_found, unavailable
-from wirekey.egress.hosts import partition_of
 from wirekey.identity.aws_pairs import ACCESS_KEY
-from wirekey.secret import Secret
-from wirekey.signing.request import SigV4Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.call import Agent
     from wirekey.config import Config
-    from wirekey.egress.upstream_proxy import UpstreamProxy
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
 ATTEMPTS = 2
-HTTPS_PORT = 443
-STS_ENDPOINTS = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
 ENVIRONMENT_PAIR = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -60,43 +52,6 @@ QUIET = {"botocore": logging.INFO, "urllib3": logging.INFO, "botocore.credential
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9 _.:/=+@-]")
 LONGEST_NAME, LONGEST_TAG = 64, 256
-
-
-@dataclass(frozen=True, slots=True)
-class AwsAccess:
-    """The configured access to AWS. Equal values lead to the same credentials."""
-
-    region: str
-    """The region whose STS is used."""
-    profile: str | None = None
-    pair: SigV4Credentials | None = None
-    role_arn: str | None = None
-    proxy: UpstreamProxy | None = None
-    """The proxy through which STS and SSO are reached."""
-
-    @classmethod
-    def of(cls, config: Config) -> AwsAccess | None:
-        """Return the configured access, or None if Bedrock uses a bearer key or credentials of the clients.
-
-        Raises ConfigError if a secret cannot be read.
-        """
-        bedrock = config.providers.bedrock
-        named = bedrock.aws or AwsConfig()
-        if bedrock.key_source != "inject" or named.bearer:
-            return None
-        pair = _read_pair(config, named, "providers.bedrock.aws")
-        region = bedrock.regions[0]
-        return cls(region, named.profile, pair, named.role_arn, _proxy_for(config, region))
-
-    @classmethod
-    def of_route(cls, config: Config, index: int) -> AwsAccess | None:
-        """Return the access that a route has configured, or None. Raises ConfigError if a secret cannot be read."""
-        route = config.routes[index]
-        if route.aws is None:
-            return None
-        region = route.region or config.providers.bedrock.regions[0]
-        pair = _read_pair(config, route.aws, f"routes[{index}].aws")
-        return cls(region, route.aws.profile, pair, route.aws.role_arn, _proxy_for(config, region))
 
 
 def aws_credentials(config: Config, previous: AwsCredentialCache | None = None) -> AwsCredentialCache | None:
@@ -202,14 +157,14 @@ class _Login:
         frozen = self.credentials.get_frozen_credentials()
         # botocore only reports whether the expiry is near. The time itself is in this field.
         expiry = getattr(self.credentials, "_expiry_time", None)
-        pair = _key_pair(frozen.access_key, frozen.secret_key, frozen.token)
+        pair = key_pair(frozen.access_key, frozen.secret_key, frozen.token)
         return ExpiringCredentials(pair, expiry.timestamp() if expiry else None)
 
     def assume_role(self, agent: Agent | None) -> ExpiringCredentials:
         response = self.sts.assume_role(
             RoleArn=self.way.role_arn, RoleSessionName=session_name(agent), Tags=session_tags(agent)
         )["Credentials"]
-        pair = _key_pair(response["AccessKeyId"], response["SecretAccessKey"], response["SessionToken"])
+        pair = key_pair(response["AccessKeyId"], response["SecretAccessKey"], response["SessionToken"])
         return ExpiringCredentials(pair, response["Expiration"].timestamp())
 
 
@@ -230,36 +185,6 @@ def session_tags(agent: Agent | None) -> list[dict[str, str]]:
     return [
         {"Key": name, "Value": NOT_IN_TAGS.sub("_", value)[:LONGEST_TAG]} for name, value in values.items() if value
     ]
-
-
-def _proxy_for(config: Config, region: str) -> UpstreamProxy | None:
-    """Return the proxy for STS, which is that of Bedrock's calls, or None. Raises ConfigError."""
-    own = config.providers.bedrock.upstream_proxy
-    proxy = (
-        configured_proxy(config, own, "providers.bedrock.upstream_proxy")
-        or configured_proxy(config, config.upstream_proxy, "upstream_proxy")
-        or environment_proxy(config, config.environ).proxy
-    )
-    endpoint = next((config.environ[name] for name in STS_ENDPOINTS if config.environ.get(name)), None)
-    partition = partition_of(region)
-    host = urlsplit(endpoint).hostname if endpoint else f"sts.{region}.{partition.suffix if partition else ''}"
-    return proxy if proxy and proxy.is_used_for(host or "", HTTPS_PORT) else None
-
-
-def _read_pair(config: Config, named: AwsConfig, setting: str) -> SigV4Credentials | None:
-    if not (named.access_key and named.secret_key):
-        return None
-    problems, read = [], {}
-    for name in ("access_key", "secret_key", "session_token"):
-        if reference := getattr(named, name):
-            found = config.resolve(reference, f"{setting}.{name}")
-            if isinstance(found, Problem):
-                problems.append(found)
-            else:
-                read[name] = found
-    if problems:
-        raise ConfigError(problems)
-    return SigV4Credentials(read["access_key"].reveal(), read["secret_key"], read.get("session_token"))
 
 
 def _log_in(way: AwsAccess, environ: Mapping[str, str]) -> _Login:
@@ -316,7 +241,3 @@ def _without_our_pair(environ: dict[str, str]) -> dict[str, str]:
 
 def _nobody_to_ask(_: str) -> NoReturn:
     raise MFAWantedError
-
-
-def _key_pair(access_key: str, secret_key: str, token: str | None) -> SigV4Credentials:
-    return SigV4Credentials(access_key, Secret(secret_key), Secret(token) if token else None)

@@ -20,8 +20,8 @@ from wirekey.call import Agent, Call, Outcome, under_way
 from wirekey.calls.services import Services
 from wirekey.config.log import LogConfig
 from wirekey.observing import log_handler
-from wirekey.observing.call_lines import CallLine, CallLines
-from wirekey.observing.log import LineFormatter, set_up_logging
+from wirekey.observing.call_lines import CallLine
+from wirekey.observing.log import CallLines, LineFormatter, set_up_logging
 from wirekey.observing.log_handler import AsyncLogHandler, FileTarget, StreamTarget
 from wirekey.operation import Facts, Kind, Operation, Usage
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.call import under_way
-from wirekey.observing.call_lines import CallLines
+from wirekey.observing.log import CallLines
 
 if TYPE_CHECKING:
     from mitmproxy import http

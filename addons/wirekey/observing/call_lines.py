@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
 from wirekey.audit.event import MAX_PATH, MAX_REASON, count, number, safe
-from wirekey.observing.log_handler import AsyncLogHandler
 
 if TYPE_CHECKING:
     from wirekey.call import Call
-
-logger = logging.getLogger("wirekey.calls")
 
 UNKNOWN = "-"
 SHORT_ID = 12
@@ -20,25 +16,6 @@ SHORT_ID = 12
 LONGEST_SHOWN_REASON = 160
 RED, GREEN, YELLOW, DIM, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 COLOURS = {"completed": GREEN, "declined": PLAIN, "denied": YELLOW, "client_cancelled": YELLOW}
-
-
-class CallLines:
-    """A call observer that logs how each call ended, at level info of the logger `wirekey.calls`."""
-
-    def began(self, call: Call) -> None:
-        """Do nothing: a call is logged when it ends."""
-
-    def ended(self, call: Call) -> None:
-        """Log the call. If Wirekey's own log is the only one, its thread makes the line."""
-        if not logger.isEnabledFor(logging.INFO):
-            return
-        line = CallLine(call)
-        handlers = logger.handlers or logging.getLogger().handlers
-        only = handlers[0] if len(handlers) == 1 else None
-        if isinstance(only, AsyncLogHandler):
-            only.add(line)
-        else:
-            logger.info(line)
 
 
 class CallLine:

@@ -18,14 +18,17 @@ from wirekey.audit.event import rfc3339
 from wirekey.call import under_way
 from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.observing.call_lines import CallLine, clock, pretty
-from wirekey.observing.log_handler import async_log_handler
+from wirekey.observing.log_handler import AsyncLogHandler, async_log_handler
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Any
 
+    from wirekey.call import Call
     from wirekey.config import LogConfig
+
+calls = logging.getLogger("wirekey.calls")
 
 LONGEST_VALUE = 2000
 QUIET = ("mitmproxy", "asyncio", "hpack", "h2", "tornado", "botocore", "urllib3", "google", "opentelemetry")
@@ -128,3 +131,22 @@ def set_up_logging(settings: LogConfig) -> None:
 def wants_colours() -> bool:
     """Return whether the terminal supports colours and the user did not disable them (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class CallLines:
+    """A call observer that logs how each call ended, at level info of the logger `wirekey.calls`."""
+
+    def began(self, call: Call) -> None:
+        """Do nothing: a call is logged when it ends."""
+
+    def ended(self, call: Call) -> None:
+        """Log the call. If Wirekey's own log is the only one, its thread makes the line."""
+        if not calls.isEnabledFor(logging.INFO):
+            return
+        line = CallLine(call)
+        handlers = calls.handlers or logging.getLogger().handlers
+        only = handlers[0] if len(handlers) == 1 else None
+        if isinstance(only, AsyncLogHandler):
+            only.add(line)
+        else:
+            calls.info(line)

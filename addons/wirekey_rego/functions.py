@@ -9,8 +9,8 @@ from wirekey_rego.names import RefusedError
 from wirekey_rego.references import dotted, written
 
 if TYPE_CHECKING:
+    from wirekey_rego.generated import GeneratedProgram
     from wirekey_rego.names import Names, Path
-    from wirekey_rego.program import GeneratedProgram
     from wirekey_rego.sourcemap import SourcePosition
     from wirekey_rego.syntax import Node
 

@@ -14,7 +14,7 @@ from wirekey_rego.program import CONSTANTS, DECISION_PACKAGE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey_rego.program import GeneratedProgram
+    from wirekey_rego.generated import GeneratedProgram
     from wirekey_rego.syntax import Syntax
 
 _GENERATED_NAME = re.compile(r"\b(\w+?)__\d+\b")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wirekey.cli.credential_variables import is_credential, is_secret_name
-from wirekey.cli.passthrough import OWN_KEYS
+from wirekey.providers import PROVIDERS
 
 VALUE = "sk-of-the-user-1a2b3c"
 OF_PROVIDERS = [
@@ -43,7 +43,7 @@ OF_PROVIDERS = [
 ]
 
 
-@pytest.mark.parametrize("name", [*OF_PROVIDERS, *(name for names in OWN_KEYS.values() for name in names)])
+@pytest.mark.parametrize("name", [*OF_PROVIDERS, *(name for each in PROVIDERS.values() for name in each.variables.own)])
 def test_a_name_of_a_credential_is_known(name):
     assert is_secret_name(name)
 

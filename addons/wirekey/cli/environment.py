@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from wirekey.cli.credential_variables import PLACEHOLDER
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from wirekey.identity.aws_pairs import KeyPair
 
-PROVIDER_KEYS = {
-    "openai": ("OPENAI_API_KEY", "CODEX_API_KEY"),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "LLM_GEMINI_KEY"),
-    "anthropic": ("ANTHROPIC_API_KEY",),
-}
-"""Provider → the variables from which programs read its key."""
-KEY_VARIABLES = tuple(name for names in PROVIDER_KEYS.values() for name in names)
+KEY_VARIABLES = tuple(name for provider in PROVIDERS.values() for name in provider.variables.keys)
+"""The variables from which programs read the key of a provider."""
 CODEX_KEY = "CODEX_API_KEY"
 """The key of Codex, which reads no base URL from a variable. Without one, it sends its key to chatgpt.com, too.
 So it gets the agent's token only if its arguments name the gateway."""
@@ -43,25 +39,8 @@ BUNDLE_VARIABLES = {
     "DENO_CERT": "Deno",
 }
 NEVER_PROXIED = "localhost,127.0.0.1,::1"
-BASE_URLS = {
-    "openai": {
-        "OPENAI_BASE_URL": "/v1",
-        "OPENAI_API_BASE": "/v1",  # LiteLLM, aider, older LangChain
-    },
-    "anthropic": {"ANTHROPIC_BASE_URL": ""},
-    "gemini": {
-        "GOOGLE_GEMINI_BASE_URL": "",
-        "GEMINI_API_BASE": "/v1beta",  # LiteLLM, and so aider and mini-swe-agent
-    },
-    "bedrock": {
-        "ANTHROPIC_BEDROCK_BASE_URL": "/api/v1/bedrock",  # Claude Code does not read those of AWS
-        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "/api/v1/bedrock",
-        "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
-        "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
-    },
-}
-"""Provider → the variables with a base URL → the path of the gateway in it. Only Bedrock needs a prefix; the paths of
-the other providers are at the root."""
+BASE_URLS = {name: path for each in PROVIDERS.values() for name, path in each.variables.base_urls.items()}
+"""The variables with the base URL of a provider → the path of the gateway in it."""
 OPENCODE_CONFIG = "OPENCODE_CONFIG_CONTENT"
 """Settings that opencode adds to its own. It reads the base URL of Google's models only from there."""
 OWN_SETTINGS = {"MSWEA_CONFIGURED": "true"}
@@ -115,7 +94,7 @@ def gateway_environment(
 
     The gateway, and the hosts of an `inherited` NO_PROXY, are not called through the proxy.
     """
-    variables = {name: f"http://{address}{path}" for paths in BASE_URLS.values() for name, path in paths.items()}
+    variables = {name: f"http://{address}{path}" for name, path in BASE_URLS.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
     variables[CODEX_KEY] = PLACEHOLDER
     if not inherited.get(OPENCODE_CONFIG):

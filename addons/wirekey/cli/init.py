@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.command_name import COMMAND, SERVE_COMMAND
+from wirekey.config.loading import KEY_VARIABLES
 from wirekey.errors import UserError
+from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE = "wirekey.yaml"
-PROVIDERS = ("openai", "gemini", "anthropic", "bedrock")
+NAMES = tuple(KEY_VARIABLES)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 HEAD = """\
 # The configuration of Wirekey. A running proxy applies changes within two seconds.
@@ -55,7 +57,7 @@ egress:
     "--provider",
     "providers",
     multiple=True,
-    type=click.Choice(PROVIDERS),
+    type=click.Choice(NAMES),
     help="A provider that programs may call. Repeatable.",
 )
 @click.option(
@@ -78,7 +80,7 @@ def command(providers: tuple[str, ...], variables: tuple[str, ...], agent: str |
         raise click.UsageError("--key-env needs a --provider before it: --provider openai --key-env OPENAI_API_KEY")
     asks = sys.stdin.isatty()
     if not providers:
-        providers, variables = asked_providers() if asks else (("openai",), ())
+        providers, variables = asked_providers() if asks else ((DEFAULT_PROVIDER.name,), ())
     if agent is None and asks:
         agent = click.prompt("Name of the first agent (empty: none)", default="", show_default=False) or None
     keys = key_variables(providers, variables)
@@ -92,18 +94,16 @@ def command(providers: tuple[str, ...], variables: tuple[str, ...], agent: str |
 
 def asked_providers() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Ask for the providers and the variables of their keys."""
-    answer = click.prompt(f"Providers, of {', '.join(PROVIDERS)}", default="openai")
+    answer = click.prompt(f"Providers, of {', '.join(NAMES)}", default=DEFAULT_PROVIDER.name)
     providers = tuple(dict.fromkeys(name for name in re.split(r"[\s,]+", answer.lower()) if name))
-    if unknown := [name for name in providers if name not in PROVIDERS]:
-        raise click.UsageError(f"{unknown[0]} is not a provider. Providers are {', '.join(PROVIDERS)}.")
+    if unknown := [name for name in providers if name not in NAMES]:
+        raise click.UsageError(f"{unknown[0]} is not a provider. Providers are {', '.join(NAMES)}.")
     usual = key_variables(providers, ())
     return providers, tuple(click.prompt(f"Variable with the key of {name}", usual[name]) for name in providers)
 
 
 def key_variables(providers: tuple[str, ...], variables: tuple[str, ...]) -> dict[str, str]:
     """Return provider → variable of its key. Raises UsageError for a name that no variable can have."""
-    from wirekey.config.loading import KEY_VARIABLES
-
     if wrong := [name for name in variables if not VARIABLE.fullmatch(name)]:
         # Without the value, which may be a key.
         shown = wrong[0] if len(wrong[0]) < 10 else f"{wrong[0][:4]}…"
@@ -114,13 +114,11 @@ def key_variables(providers: tuple[str, ...], variables: tuple[str, ...]) -> dic
 
 def configuration_text(keys: Mapping[str, str]) -> str:
     """Return the text of the configuration. `keys` is provider → variable of its key."""
-    from wirekey import providers  # large, and only this needs it
-
     lines = []
     for name, variable in keys.items():
         setting = (
             f"aws: {{bearer: env:{variable}}}\n    regions: [us-east-1]"
-            if providers.PROVIDERS[name].uses_aws
+            if PROVIDERS[name].uses_aws
             else f"keys: [env:{variable}]"
         )
         lines.append(f"  {name}:\n    {setting}\n")

@@ -21,6 +21,7 @@ from wirekey.config.secrets import SecretRef
 from wirekey.config.sources import ConfigSources, watched_files
 from wirekey.config.yaml_file import read_yaml
 from wirekey.model_name import register_prefixes
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,12 +30,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "wirekey.yaml"
 LARGEST_FILE = 1024 * 1024
-KEY_VARIABLES = {
-    "openai": ("OPENAI_API_KEY",),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "bedrock": ("AWS_BEARER_TOKEN_BEDROCK",),
-}
+KEY_VARIABLES = {name: found for name, each in PROVIDERS.items() if (found := each.variables.usual)}
+"""Provider → the variables from which it has a key if the configuration has none."""
 PLACEHOLDER = "wirekey-holds-the-key"
 """The value that `wirekey env` sets instead of keys. In such a shell, Wirekey must not use it as a key."""
 
@@ -143,9 +140,9 @@ def with_default_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[
         setting = dict(setting or {})
         if setting.get("key_source", "inject") != "inject" or "keys" in setting or setting.get("aws") is not None:
             continue
-        if name == "bedrock":
+        if PROVIDERS[name].uses_aws:
             setting["aws"] = {"bearer": f"env:{found}"}
-            added["providers.bedrock.aws.bearer"] = found
+            added[f"providers.{name}.aws.bearer"] = found
         else:
             setting["keys"] = [f"env:{found}"]
             added[f"providers.{name}.keys"] = found

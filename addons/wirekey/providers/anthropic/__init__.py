@@ -8,6 +8,7 @@ from wirekey.providers.anthropic.errors import AnthropicErrors
 from wirekey.providers.anthropic.models import AnthropicModels
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.anthropic.responses import AnthropicResponses
+from wirekey.providers.description import ProviderVariables
 from wirekey.providers.protocol import Provider
 
 
@@ -16,6 +17,19 @@ class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, Anthropi
 
     host = "api.anthropic.com"
     key_setting = "ANTHROPIC_API_KEY"
+    variables = ProviderVariables(
+        usual=("ANTHROPIC_API_KEY",),
+        keys=("ANTHROPIC_API_KEY",),
+        own=(
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_AUTH_TOKEN",
+            "ANTHROPIC_ADMIN_KEY",
+            "ANTHROPIC_FOUNDRY_API_KEY",
+            "CLAUDE_API_KEY",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+        ),
+        base_urls=MappingProxyType({"ANTHROPIC_BASE_URL": ""}),
+    )
     key_headers: tuple[str, ...] = ("x-api-key", "authorization")
     client_key_header = "X-Anthropic-Key"
     gateway_paths: tuple[str, ...] = (r"/v1/messages(?:/.*)?",)

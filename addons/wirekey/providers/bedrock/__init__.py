@@ -13,6 +13,7 @@ from wirekey.providers.bedrock.realtime import TwoWayEvents
 from wirekey.providers.bedrock.requests import BedrockRequests
 from wirekey.providers.bedrock.responses import BedrockResponses
 from wirekey.providers.bedrock.services import ACTIONS
+from wirekey.providers.description import ProviderVariables
 from wirekey.providers.protocol import Provider
 
 
@@ -20,6 +21,19 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
     """The protocol of Amazon Bedrock."""
 
     key_setting = "AWS_BEARER_TOKEN_BEDROCK"
+    variables = ProviderVariables(
+        usual=("AWS_BEARER_TOKEN_BEDROCK",),
+        keys=(),
+        own=("AWS_BEARER_TOKEN_BEDROCK",),  # an AWS signature cannot be passed through
+        base_urls=MappingProxyType(
+            {  # only Bedrock needs a prefix; the paths of the other providers are at the root
+                "ANTHROPIC_BEDROCK_BASE_URL": "/api/v1/bedrock",  # Claude Code does not read those of AWS
+                "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "/api/v1/bedrock",
+                "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
+                "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
+            }
+        ),
+    )
     key_headers = ("authorization",)
     uses_aws = True
     gateway_paths = (rf"/model/.+/(?:{'|'.join(ACTIONS)})",)

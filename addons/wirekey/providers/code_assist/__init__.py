@@ -8,6 +8,7 @@ from __future__ import annotations
 from wirekey.egress.hosts import CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
 from wirekey.providers.code_assist.requests import PREFIX, TOKEN_PATHS, CodeAssistRequests
 from wirekey.providers.code_assist.responses import CodeAssistResponses
+from wirekey.providers.description import NO_VARIABLES
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
@@ -18,6 +19,7 @@ class CodeAssistApi(CodeAssistRequests, CodeAssistResponses, GeminiErrors, Gemin
 
     model_list_targets = ()
     key_setting = "GOOGLE_CLOUD_ACCESS_TOKEN"
+    variables = NO_VARIABLES
     key_headers = ("authorization",)
     keyless = ("oauth.token", "oauth.tokeninfo")
     gateway_paths = (rf"{PREFIX}[:/].*",)

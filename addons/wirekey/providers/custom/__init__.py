@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.operation import Facts, Kind
 from wirekey.providers.anthropic import Anthropic
+from wirekey.providers.description import NO_VARIABLES, ProviderVariables
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
 from wirekey.providers.other_models import others
@@ -60,6 +61,7 @@ class CustomProvider(Provider):
     gateway_paths: tuple[str, ...]
     key_setting: str
     key_headers: tuple[str, ...]
+    variables: ProviderVariables
 
     def __init__(self, traits: CustomTraits) -> None:
         self.traits = traits
@@ -70,6 +72,7 @@ class CustomProvider(Provider):
         if traits.speaks == "openai.chat":
             self.speaks = ("openai.chat",)
         self.gateway_paths, self.compatible_providers, self.leads_by_model = (), (), False
+        self.variables = NO_VARIABLES
         self.key_setting, self.client_key_header, self.sdk_header = "", "", ""
         self.key_headers = tuple(dict.fromkeys((traits.header, "authorization")))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wirekey.providers.description import ProviderVariables
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.facts import as_gemini
 from wirekey.providers.gemini.live import GeminiLive, GeminiLiveRequests
@@ -23,6 +24,29 @@ class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Pr
     host = "generativelanguage.googleapis.com"
     serves_google_models = True
     key_setting = "GEMINI_API_KEY"
+    variables = ProviderVariables(
+        usual=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        keys=("GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "LLM_GEMINI_KEY"),
+        own=(
+            "GEMINI_API_KEY",
+            "GOOGLE_API_KEY",
+            "GOOGLE_GENAI_API_KEY",
+            "GOOGLE_GENERATIVE_AI_API_KEY",
+            "GOOGLE_AI_API_KEY",
+            "PALM_API_KEY",
+            "GOOGLE_VERTEX_API_KEY",
+            "VERTEX_API_KEY",
+            "GOOGLE_APPLICATION_CREDENTIALS_JSON",
+            "CLOUDSDK_AUTH_ACCESS_TOKEN",
+        ),
+        base_urls=MappingProxyType(
+            {
+                "GOOGLE_GEMINI_BASE_URL": "",
+                "GEMINI_API_BASE": "/v1beta",  # LiteLLM, and so aider and mini-swe-agent
+            }
+        ),
+        settings=("OPENCODE_CONFIG_CONTENT",),  # opencode reads the base URL of Google's models only from there
+    )
     key_headers: tuple[str, ...] = ("x-goog-api-key", "authorization")
     key_parameter = "key"
     client_key_header = "X-Gemini-Key"

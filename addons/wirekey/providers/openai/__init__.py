@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from wirekey.providers.description import ProviderVariables
 from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.openai.models import OpenAiModels
 from wirekey.providers.openai.realtime import OpenAiRealtime
@@ -18,6 +19,24 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
 
     host = "api.openai.com"
     key_setting = "OPENAI_API_KEY"
+    variables = ProviderVariables(
+        usual=("OPENAI_API_KEY",),
+        keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
+        own=(
+            "OPENAI_API_KEY",
+            "OPENAI_KEY",
+            "OPENAI_ADMIN_KEY",
+            "OPENAI_ACCESS_TOKEN",
+            "OPENAI_WEBHOOK_SECRET",
+            "CODEX_API_KEY",
+        ),
+        base_urls=MappingProxyType(
+            {
+                "OPENAI_BASE_URL": "/v1",
+                "OPENAI_API_BASE": "/v1",  # LiteLLM, aider, older LangChain
+            }
+        ),
+    )
     key_headers: tuple[str, ...] = ("authorization",)
     client_key_header = "X-OpenAI-Key"
     gateway_paths: tuple[str, ...] = (r"/v1/.*",)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.body import Body
 from wirekey.egress.hosts import vertex_host, vertex_location
+from wirekey.providers.description import NO_VARIABLES
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
 from wirekey.providers.vertex import live
@@ -37,6 +38,7 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
 
     model_list_targets = ()
     key_setting = "GOOGLE_APPLICATION_CREDENTIALS"
+    variables = NO_VARIABLES
     key_headers = ("authorization",)
     uses_google_credentials = True
     has_locations = True

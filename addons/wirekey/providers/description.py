@@ -1,0 +1,33 @@
+"""The values of which the description of a provider consists. Each says one thing.
+
+An attribute without a default has to be given, also where the provider has none: then it is empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderVariables:
+    """The environment variables of programs that call a provider, and of Wirekey."""
+
+    usual: tuple[str, ...]
+    """Those from which Wirekey itself takes a key if the configuration has none, in order."""
+    keys: tuple[str, ...]
+    """Those from which programs read a key. They are set to the token of the agent."""
+    own: tuple[str, ...]
+    """Those from which programs read a key or a login of their own, which `key_source: passthrough` leaves there."""
+    base_urls: Mapping[str, str]
+    """Those with a base URL → the path of the gateway in it."""
+    settings: tuple[str, ...] = ()
+    """Those with settings of one program, among them a base URL of the provider."""
+
+
+NO_VARIABLES = ProviderVariables(usual=(), keys=(), own=(), base_urls=MappingProxyType({}))
+"""The variables of a provider that programs do not find by variables."""

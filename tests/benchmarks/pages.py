@@ -28,11 +28,9 @@ from wirekey.config.console import ConsoleConfig
 from wirekey.console import operator_token
 from wirekey.console.feed import LINGERS, Feed
 from wirekey.console.live import LivePage
-from wirekey.console.readiness import ReadinessReport
 from wirekey.console.recorded import Recorded
-from wirekey.console.router import Router
-from wirekey.console.server import Server
 from wirekey.console.sessions import SignInSessions
+from wirekey.endpoints.server import Server
 
 PAGES = 20
 REQUESTS = 6000
@@ -121,7 +119,7 @@ async def feed_alone(pages: int, folder: Path, seconds: float = 8.0) -> float:
     """
     feed = Feed()
     page = LivePage(Bare(), feed, SignInSessions(operator_token.ReloadedToken(folder)), Recorded(folder / "audit.db"))
-    server = Server(HostPort("127.0.0.1", 0), Router(lambda: None, ReadinessReport, more=page.routes()).respond)
+    server = Server(HostPort("127.0.0.1", 0), page.routes())
     server.open()
     command = [sys.executable, "-m", "tests.benchmarks.pages", "--follow", f"http://{server.address}"]
     environment = {**os.environ, "FOLLOW_COOKIE": "none=none"}

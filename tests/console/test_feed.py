@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from tests.console.conftest import PATIENCE
+from tests.support.local_endpoints import PATIENCE
 from wirekey.audit.event import NAMES
 from wirekey.call import Agent, Call, Outcome
 from wirekey.console import feed as feeding

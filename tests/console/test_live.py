@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from tests.console.conftest import PATIENCE, client, serving
-from tests.console.test_router import asked
+from tests.support.local_endpoints import PATIENCE, asked, client, reply, serving
 from wirekey.audit.event import NAMES
 from wirekey.audit.store import AuditStore
 from wirekey.call import Agent, Call, Outcome
@@ -20,10 +19,10 @@ from wirekey.config.console import ConsoleConfig
 from wirekey.console import gate, operator_token
 from wirekey.console.feed import Feed
 from wirekey.console.live import LivePage
-from wirekey.console.readiness import ReadinessReport
 from wirekey.console.recorded import Recorded
-from wirekey.console.router import Router
 from wirekey.console.sessions import SignInSessions
+from wirekey.endpoints.readiness import ReadinessReport
+from wirekey.endpoints.routes import health_routes
 
 ASKED_FOR = ["/console/state", "/console/calls", "/console/totals", "/console/events"]
 FILES = ["/", "/console/page.css", "/console/main.js", "/console/mark.svg"]
@@ -40,7 +39,7 @@ class PageFixture:
         sessions = SignInSessions(operator_token.ReloadedToken(folder))
         services = SimpleNamespace(settings=lambda: self.settings, state=self.state)
         self.page = LivePage(services, self.feed, sessions, Recorded(self.audit))
-        self.router = Router(lambda: None, ReadinessReport, more=self.page.routes())
+        self.routes = {**health_routes(ReadinessReport), **self.page.routes()}
 
     async def state(self):
         return {"agents": []}
@@ -63,7 +62,7 @@ def live_page(tmp_path):
 
 @contextlib.asynccontextmanager
 async def signed_in(live_page):
-    async with serving(live_page.router) as server, client(server) as http:
+    async with serving(live_page.routes) as server, client(server) as http:
         response = await http.post("/console/sign-in", json={"key": live_page.token})
         assert response.status_code == 200
         yield http
@@ -80,7 +79,7 @@ def called(number=0, outcome=Outcome.COMPLETED, **facts):
 
 @pytest.mark.parametrize("path", ASKED_FOR)
 async def test_nothing_is_shown_without_a_session(live_page, path):
-    async with serving(live_page.router) as server, client(server) as http:
+    async with serving(live_page.routes) as server, client(server) as http:
         response = await http.get(path)
         assert (response.status_code, response.json()["error"]) == (401, "signed_out")
         forged = await http.get(path, headers={"cookie": f"wirekey-{server.address.rpartition(':')[2]}=forged"})
@@ -88,7 +87,7 @@ async def test_nothing_is_shown_without_a_session(live_page, path):
 
 
 async def test_signing_in_sets_a_cookie_that_scripts_and_other_sites_cannot_read(live_page):
-    async with serving(live_page.router) as server, client(server) as http:
+    async with serving(live_page.routes) as server, client(server) as http:
         response = await http.post("/console/sign-in", json={"key": f" {live_page.token}\n"})
         cookie = response.headers["set-cookie"]
         for word in ("HttpOnly", "SameSite=Strict", "Path=/console/", "Max-Age=43200"):
@@ -123,7 +122,7 @@ async def test_a_wrong_or_cross_site_sign_in_is_refused(live_page, request_, sta
     for part in ("json", "data"):
         if isinstance(sent.get(part), dict) and sent[part].get("key") == "TOKEN":
             sent[part]["key"] = live_page.token
-    async with serving(live_page.router) as server, client(server) as http:
+    async with serving(live_page.routes) as server, client(server) as http:
         response = await http.post("/console/sign-in", **sent)
     assert response.status_code == status
     assert "set-cookie" not in response.headers
@@ -131,7 +130,7 @@ async def test_a_wrong_or_cross_site_sign_in_is_refused(live_page, request_, sta
 
 
 async def test_repeated_wrong_sign_ins_are_rate_limited(live_page):
-    async with serving(live_page.router) as server, client(server) as http:
+    async with serving(live_page.routes) as server, client(server) as http:
         found = [await http.post("/console/sign-in", json={"key": "x"}) for _ in range(7)]
         assert [response.status_code for response in found] == [401] * 5 + [429] * 2
         assert int(found[-1].headers["retry-after"]) >= 1
@@ -165,13 +164,13 @@ HOSTS = [
 @pytest.mark.parametrize("path", [*ASKED_FOR, *FILES])
 def test_an_unknown_host_name_is_refused(live_page, path, host, ours):
     live_page.settings = ConsoleConfig(names=("ops.corp.example",))
-    response = live_page.router.respond(asked("GET", path, {"host": host}))
+    response = reply(live_page.routes, asked("GET", path, {"host": host}))
     assert getattr(response, "status", None) == (421 if not ours else 401 if path in ASKED_FOR else 200)
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 async def test_health_is_public_under_every_host_name(live_page, path):
-    async with serving(live_page.router) as server, client(server) as http:
+    async with serving(live_page.routes) as server, client(server) as http:
         assert (await http.get(path, headers={"host": "evil.example"})).status_code == 200
 
 
@@ -193,7 +192,7 @@ def from_elsewhere(path, address="192.0.2.7", host="192.0.2.1:8090", **headers):
 )
 def test_other_machines_see_the_page_only_if_the_configuration_allows_it(live_page, remote, host, status):
     live_page.settings = ConsoleConfig(remote=remote)
-    assert live_page.router.respond(from_elsewhere("/", host=host)).status == status
+    assert reply(live_page.routes, from_elsewhere("/", host=host)).status == status
 
 
 @pytest.mark.parametrize(
@@ -214,7 +213,7 @@ def test_other_machines_see_the_page_only_if_the_configuration_allows_it(live_pa
 )
 def test_this_machine_needs_no_sign_in_if_the_configuration_says_so(live_page, address, headers, is_in):
     live_page.settings = ConsoleConfig(sign_in="loopback", remote=True)
-    response = live_page.router.respond(from_elsewhere("/console/events", address, **headers))
+    response = reply(live_page.routes, from_elsewhere("/console/events", address, **headers))
     assert (getattr(response, "status", 200) == 200) == is_in
 
 
@@ -231,7 +230,7 @@ def test_a_cookie_is_found_by_its_full_name(cookies, value):
 
 @pytest.mark.parametrize("path", FILES)
 async def test_the_files_of_the_page_have_their_type_and_security_headers(live_page, path):
-    async with serving(live_page.router) as server, client(server) as http:
+    async with serving(live_page.routes) as server, client(server) as http:
         response = await http.get(path)
     assert response.status_code == 200
     types = {"/": "text/html", "css": "text/css", ".js": "text/javascript", "svg": "image/svg+xml"}

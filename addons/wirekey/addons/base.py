@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from wirekey.call import Call
     from wirekey.calls.services import Services
-    from wirekey.console.reply import LocalHandler
+    from wirekey.endpoints.reply import LocalHandler
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,6 @@ from wirekey.calls.credential_removal import strip
 from wirekey.calls.extension_calls import ask_hooks, request_for_hooks, respond
 from wirekey.calls.redaction import redact_head, redacted_headers, removed_values
 from wirekey.calls.signatures import signed_head
-from wirekey.console.local_request import BODY_BYTES, parse_local_request, wrong_head
-from wirekey.console.router import headers_of
 from wirekey.credentials.client_supplied_aws import client_aws_credentials
 from wirekey.egress.addresses import is_address, is_own_name
 from wirekey.egress.hosts import region_of
@@ -37,6 +35,8 @@ from wirekey.egress.web_pages import (
     preflight_headers,
     without_cors,
 )
+from wirekey.endpoints.local_request import BODY_BYTES, parse_local_request, wrong_head
+from wirekey.endpoints.routes import headers_of, reply_of, too_long
 from wirekey.errors import Refusal
 from wirekey.header_fields import by_name
 from wirekey.local_response import LocalResponse
@@ -48,12 +48,13 @@ from wirekey.signing.signature_parsing import signature_of
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mitmproxy.connection import Client
     from mitmproxy.tls import TlsData
 
     from wirekey.calls.services import Services
-    from wirekey.console.reply import LocalReply
-    from wirekey.console.router import Router
+    from wirekey.endpoints.reply import LocalHandler, LocalReply
     from wirekey.routing.gateway_paths import Direction
     from wirekey.signing.request import RequestHead
 
@@ -81,9 +82,10 @@ class Gateway(Addon):
 
     handles_local_requests = True
 
-    def __init__(self, services: Services, router: Router) -> None:
+    def __init__(self, services: Services, endpoints: Mapping[str, LocalHandler]) -> None:
+        """`endpoints`: path → handler of Wirekey's own."""
         super().__init__(services)
-        self.router = router
+        self.endpoints = endpoints
 
     def tls_start_client(self, data: TlsData) -> None:
         """Use the certificate of listen.gateway_tls, or Wirekey's own for localhost.
@@ -105,7 +107,7 @@ class Gateway(Addon):
             return None
         request = flow.request
         path = request.path.partition("?")[0]
-        if self.router.has(path):
+        if path in self.endpoints:
             self.receive_local_request(flow)
             return None
         check_head(request)
@@ -222,13 +224,13 @@ class Gateway(Addon):
         fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields)
         wrong = wrong_head(request.path, request.http_version, fields if not request.authority else (*fields, HOST))
         length = request.headers.get("content-length", "" if "transfer-encoding" in request.headers else "0")
-        too_long = not length.isdecimal() or int(length) > BODY_BYTES
+        is_too_long = not length.isdecimal() or int(length) > BODY_BYTES
         local_request = parse_local_request(
-            request.method, request.path, fields, self.calls.client_address(flow), too_long=too_long
+            request.method, request.path, fields, self.calls.client_address(flow), too_long=is_too_long
         )
         redact_head(request)
-        if wrong or too_long:
-            self.respond(flow, wrong or self.router.respond(local_request))
+        if wrong or is_too_long:
+            self.respond(flow, wrong or too_long())
         else:
             self.calls.local_requests[flow.id] = local_request
 
@@ -237,7 +239,7 @@ class Gateway(Addon):
         local_request = self.calls.local_requests.pop(flow.id, None)
         if local_request is None:
             return None
-        reply = self.router.respond(local_request)
+        reply = reply_of(self.endpoints[local_request.path], local_request)
         if isinstance(reply, Awaitable):
             return self.respond_later(flow, reply)
         self.respond(flow, reply)

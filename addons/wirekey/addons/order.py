@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from wirekey.calls.services import Services
-    from wirekey.console.reply import LocalHandler
+    from wirekey.endpoints.reply import LocalHandler
 
 
 class AddonOrder:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.response_tap import ResponseTap
     from wirekey.calls.services import Services
-    from wirekey.console.local_request import LocalRequest
+    from wirekey.endpoints.local_request import LocalRequest
 
 logger = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from wirekey.calls.translated import AT_ONCE
 from wirekey.calls.two_way import is_between_turns, is_two_way
 from wirekey.calls.two_way_events import events_to_send
 from wirekey.calls.wire_request import wire_request
-from wirekey.console.local_request import BODY_BYTES
 from wirekey.credentials.agent_tokens import text_without_tokens
+from wirekey.endpoints.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.header_fields import by_name
 from wirekey.operation import HTTP_INSTEAD

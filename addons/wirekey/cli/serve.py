@@ -280,7 +280,7 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
 
 def endpoint_lines(lifecycle: Lifecycle) -> list[str]:
     """Return one line for each listener of Wirekey's own endpoints, with their paths."""
-    from wirekey.console.router import HEALTH_PATH, READY_PATH
+    from wirekey.endpoints.routes import HEALTH_PATH, READY_PATH
     from wirekey.identity.token_endpoint import TOKEN_PATH
 
     running = lifecycle.running_proxy

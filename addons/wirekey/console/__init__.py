@@ -1,1 +1,1 @@
-"""The HTTP endpoints of Wirekey itself: tokens and their keys, health, readiness, and the live page."""
+"""The live page: calls, keys, agents and what needs attention, for operators."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from wirekey.audit.event import EventValue
-    from wirekey.console.reply import Outlet
+    from wirekey.endpoints.reply import Outlet
 
     type EventValues = Sequence[EventValue]
 

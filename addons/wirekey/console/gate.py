@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.credential_headers import fold
 from wirekey.egress.addresses import is_address, is_loopback, is_own_name
-from wirekey.forwarding_headers import is_forwarding_header
 from wirekey.local_response import local_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from wirekey.console.local_request import LocalRequest
+    from wirekey.endpoints.local_request import LocalRequest
     from wirekey.local_response import LocalResponse
 
 
@@ -25,7 +23,7 @@ def refusal(request: LocalRequest, names: Collection[str], *, remote: bool) -> L
     if not remote and not is_loopback(request.address):
         message = "The page is only for browsers on Wirekey's own machine. To allow others, set console.remote."
         return local_error(403, "not_from_here", message)
-    name = host_of(request)
+    name = request.host
     if not (is_own_name(name) or name in names or (remote and is_address(name))):
         message = (
             "The page is not available under this host name. Use an address, or add the name to console.names in "
@@ -43,23 +41,6 @@ def refuse_other_sites(request: LocalRequest) -> LocalResponse | None:
     if any(site not in ("same-origin", "none") for site in sites) or any(origin not in own for origin in origins):
         return local_error(403, "another_site", "Only Wirekey's own page may use this.")
     return None
-
-
-def is_forwarded(request: LocalRequest) -> bool:
-    """Return whether a reverse proxy forwarded the request: then its address does not identify the client."""
-    return any(is_forwarding_header(fold(name)) for name, _ in request.headers)
-
-
-def host_of(request: LocalRequest) -> str:
-    """Return the host name in lower case, without port and brackets.
-
-    Empty if the Host header is missing or repeated.
-    """
-    hosts = request.values("host")
-    host = hosts[0].strip().lower() if len(hosts) == 1 else ""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].removesuffix(".")
 
 
 def cookie_of(request: LocalRequest, name: str) -> str | None:

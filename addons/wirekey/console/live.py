@@ -24,10 +24,10 @@ from wirekey.audit.event import FIELDS
 from wirekey.command_name import COMMAND
 from wirekey.console import gate
 from wirekey.console.recorded import PERIODS, Recorded
-from wirekey.console.reply import Streamed
-from wirekey.console.router import wrong_method
 from wirekey.console.sessions import LIFETIME, SignInError
 from wirekey.egress.addresses import is_loopback
+from wirekey.endpoints.reply import Streamed
+from wirekey.endpoints.routes import wrong_method
 from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from wirekey.config.console import ConsoleConfig
     from wirekey.console.feed import Feed
-    from wirekey.console.local_request import LocalRequest
-    from wirekey.console.reply import LocalHandler, LocalReply
     from wirekey.console.sessions import SignInSessions
+    from wirekey.endpoints.local_request import LocalRequest
+    from wirekey.endpoints.reply import LocalHandler, LocalReply
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 TYPES = {
@@ -196,7 +196,7 @@ OUTCOME = [field.name for field in FIELDS].index("outcome")
 
 def is_from_this_machine(request: LocalRequest) -> bool:
     """Return whether a request comes from this machine, without a reverse proxy."""
-    return is_loopback(request.address) and not gate.is_forwarded(request)
+    return is_loopback(request.address) and not request.is_forwarded
 
 
 def not_posted(request: LocalRequest) -> LocalResponse | None:

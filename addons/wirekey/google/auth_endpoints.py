@@ -12,10 +12,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING
 
-from wirekey.credential_headers import fold
 from wirekey.egress.addresses import is_loopback, is_own_name
 from wirekey.errors import UserError
-from wirekey.forwarding_headers import is_forwarding_header
 from wirekey.google.accounts import AccountStatus
 from wirekey.google.logins import log_in, store
 from wirekey.google.oauth import code_in, fields_of, login_url
@@ -26,8 +24,8 @@ from wirekey.tracebacks import safe_traceback
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from wirekey.console.local_request import LocalRequest
-    from wirekey.console.reply import LocalHandler, LocalReply
+    from wirekey.endpoints.local_request import LocalRequest
+    from wirekey.endpoints.reply import LocalHandler, LocalReply
     from wirekey.google.accounts import GoogleAccount
     from wirekey.google.login_attempts import LoginAttempt
     from wirekey.google.logins import GoogleLogins
@@ -73,7 +71,7 @@ class AuthEndpoints:
         logins, port = self._logins(), self._port()
         assert logins.settings
         assert logins.attempts
-        is_localhost = host_of(request) == "localhost"
+        is_localhost = request.host == "localhost"
         if not is_localhost and request.values("sec-fetch-mode"):
             # A browser sends the cookie to the name that set it, and Google redirects to localhost.
             return redirect(f"http://localhost:{port}{LOGIN_PATH}")
@@ -132,10 +130,9 @@ def refusal(request: LocalRequest, methods: tuple[str, ...] = ("GET",)) -> Local
     """Return the refusal of a request that is not of a browser on this machine, or None."""
     if request.method not in methods:
         return local_error(405, "invalid_request", "Read this with GET.", ("allow", ", ".join(methods)))
-    is_forwarded = any(is_forwarding_header(fold(name)) for name, _ in request.headers)
-    if not is_loopback(request.address) or is_forwarded:
+    if not is_loopback(request.address) or request.is_forwarded:
         return local_error(403, "not_from_here", "Google logins are only for programs on Wirekey's own machine.")
-    if not is_own_name(host_of(request)):
+    if not is_own_name(request.host):
         return local_error(421, "misdirected", "Use the name localhost, or a loopback address.")
     return None
 
@@ -146,13 +143,6 @@ def of_another_site(request: LocalRequest) -> LocalResponse | None:
     if request.values("origin") or any(site not in ("same-origin", "none") for site in sites):
         return local_error(403, "another_site", "A page of another site may not use this.")
     return None
-
-
-def host_of(request: LocalRequest) -> str:
-    """Return the host name in lower case, without port and brackets; empty unless there is exactly one."""
-    hosts = request.values("host")
-    host = hosts[0].strip().lower() if len(hosts) == 1 else ""
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0].removesuffix(".")
 
 
 def is_same_browser(attempt: LoginAttempt, request: LocalRequest) -> bool:

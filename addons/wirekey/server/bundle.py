@@ -55,7 +55,7 @@ def addons_in_order(
         lifecycle,  # starts the services, reloads the configuration, stops them
         RequestStart(services),  # a request is under way: no deadline of its connection runs
         CallLog(services),  # names the call to the log, and logs a line at its end
-        Gateway(services, endpoints.router),  # which provider does a path of a base_url mean, or which own endpoint
+        Gateway(services, endpoints.at_gateway),  # which provider does a path of a base_url mean, or which own endpoint
         Identity(services),  # which agent calls: first, so that each refusal names the agent
         Connections(services),  # may this client have one more connection; did it identify itself in time
         Egress(services),  # may this host, port and address be reached; do all names agree

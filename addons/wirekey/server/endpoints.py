@@ -1,14 +1,15 @@
-"""Wirekey's own endpoints: on the console's listener, and on the gateway, whose addon uses `router`."""
+"""Wirekey's own endpoints: on the console's listener, and on the gateway, whose addon serves them there."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from wirekey.console.router import Router, wrong_method
-from wirekey.console.server import Server, ServerLimits
+from wirekey.endpoints.routes import health_routes, wrong_method
+from wirekey.endpoints.server import Server, ServerLimits
 from wirekey.errors import user_message
 from wirekey.google.auth_endpoints import AuthEndpoints
+from wirekey.identity.token_routes import token_routes
 from wirekey.local_response import local_json
 from wirekey.routing.gateway_paths import PREFIXES
 from wirekey.server.listeners import gateway_address, listen_error
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.config import Config
     from wirekey.console.live import LivePage
-    from wirekey.console.local_request import LocalRequest
-    from wirekey.console.reply import LocalHandler, LocalReply
-    from wirekey.identity.token_endpoint import TokenEndpoint
+    from wirekey.endpoints.local_request import LocalRequest
+    from wirekey.endpoints.reply import LocalHandler, LocalReply
     from wirekey.server.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class Endpoints:
         self.services = services
         self.lifecycle = lifecycle
         self.readiness = Readiness(services, lifecycle)
-        self.router = Router(self.tokens, self.readiness.report, {"/": self.about, **self.auth("gateway")})
+        self.at_gateway = {"/": self.about, **self.routes("gateway")}
+        """Path → handler of the gateway's own endpoints."""
         self.more = more
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
@@ -83,9 +84,8 @@ class Endpoints:
         if config.listen.console is None:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
-        more = {**self.more(), **self.auth("console"), **self.console_pages(config)}
-        router = Router(self.tokens, self.readiness.report, more)
-        server = Server(config.listen.console, router.respond, bounds, config.listen.proxy_protocol)
+        routes = {**self.routes("console"), **self.more(), **self.console_pages(config)}
+        server = Server(config.listen.console, routes, bounds, config.listen.proxy_protocol)
         if self._open_server(server, "console", config):
             self.servers["console"] = server
 
@@ -94,14 +94,16 @@ class Endpoints:
         self.page = live_page(self.services, self.lifecycle, config.state, self.readiness)
         return dict(self.page.routes())
 
-    def auth(self, listener: str) -> Mapping[str, LocalHandler]:
-        """Return path → handler of Google logins, which need the listener's own port."""
+    def routes(self, listener: str) -> dict[str, LocalHandler]:
+        """Return path → handler of what the console and the gateway serve. Google logins need the listener's port."""
 
         def port() -> int | None:
             address = self.addresses.get(listener)
             return int(address.rpartition(":")[2]) if address else None
 
-        return AuthEndpoints(lambda: self.services.google_logins, port).routes()
+        logins = AuthEndpoints(lambda: self.services.google_logins, port)
+        tokens = token_routes(lambda: self.services.token_endpoint)
+        return {**health_routes(self.readiness.report), **tokens, **logins.routes()}
 
     def _open_server(self, server: Server, name: str, config: Config) -> bool:
         worker = self.lifecycle.worker
@@ -126,7 +128,3 @@ class Endpoints:
             "base_urls": ["/v1", "/v1beta", "/model", *PREFIXES],
         }
         return wrong_method(request) or local_json(200, about)
-
-    def tokens(self) -> TokenEndpoint | None:
-        """Return the token endpoint, or None if this process issues no tokens."""
-        return self.services.token_endpoint

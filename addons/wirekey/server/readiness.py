@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from mitmproxy import ctx
 
-from wirekey.console.readiness import ReadinessReport
 from wirekey.egress.addresses import is_loopback
+from wirekey.endpoints.readiness import ReadinessReport
 from wirekey.google.code_assist.health import health_of, trouble
 from wirekey.tracebacks import safe_traceback
 

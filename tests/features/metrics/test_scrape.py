@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from wirekey.config.console import ConsoleConfig
-from wirekey.console.local_request import parse_local_request
+from wirekey.endpoints.local_request import parse_local_request
 from wirekey.features.metrics import scrape
 from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from wirekey.console import gate
-from wirekey.console.router import wrong_method
 from wirekey.egress.addresses import is_address, is_loopback, is_own_name
+from wirekey.endpoints.routes import wrong_method
 from wirekey.features.metrics.merging import Merged, report_of
 from wirekey.local_response import LocalResponse, local_error
 
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
     from prometheus_client.samples import Sample
 
-    from wirekey.console.local_request import LocalRequest
-    from wirekey.console.reply import LocalReply
+    from wirekey.endpoints.local_request import LocalRequest
+    from wirekey.endpoints.reply import LocalReply
     from wirekey.features.metrics.merging import Report
 
 
@@ -154,8 +153,8 @@ def refused(
     machine (DNS rebinding) could read who calls which model and what it costs. `names`: names of this machine, beside
     addresses, for clients in the networks.
     """
-    if not gate.is_forwarded(request):
-        host = gate.host_of(request)
+    if not request.is_forwarded:
+        host = request.host
         if is_loopback(request.address) and (not request.values("host") or is_own_name(host)):
             return None
         if is_within(request.address, networks) and (is_own_name(host) or is_address(host) or host in names):

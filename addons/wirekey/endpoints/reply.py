@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from wirekey.local_response import LocalResponse
 
 if TYPE_CHECKING:
-    from wirekey.console.local_request import LocalRequest
+    from wirekey.endpoints.local_request import LocalRequest
 
 
 class Outlet(Protocol):

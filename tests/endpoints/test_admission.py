@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.console.admission import Admission
+from wirekey.endpoints.admission import Admission
 
 
 class Connections:

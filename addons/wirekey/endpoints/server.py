@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import socket
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
@@ -21,19 +22,20 @@ from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from wirekey.console.admission import Admission, Admitted
-from wirekey.console.handler import ConsoleHandler, HeadCheck
-from wirekey.console.local_request import HEAD_BYTES
+from wirekey.endpoints.admission import Admission, Admitted
+from wirekey.endpoints.handler import EndpointHandler, HeadCheck
+from wirekey.endpoints.local_request import HEAD_BYTES
+from wirekey.endpoints.routes import not_found
 from wirekey.proxy_protocol import LONGEST_HEADER, ProxyHeaderError, is_in, parse_proxy_header
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from tornado.httputil import HTTPConnection
 
     from wirekey.config import HostPort
-    from wirekey.console.reply import LocalHandler
+    from wirekey.endpoints.reply import LocalHandler
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +79,14 @@ class Server(HTTPServer):
     def initialize(  # type: ignore[override]
         self,
         place: HostPort,
-        respond: LocalHandler,
+        routes: Mapping[str, LocalHandler],
         bounds: ServerLimits | None = None,
         proxies: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
         """Do not open anything yet. tornado calls this in place of `__init__`.
 
-        `proxies`: load balancers whose connections begin with a header of the PROXY protocol.
+        `routes`: path → endpoint. `proxies`: load balancers whose connections begin with a header of the PROXY
+        protocol.
         """
         self.place = place
         self._proxies = proxies
@@ -93,9 +96,18 @@ class Server(HTTPServer):
         self._admission = Admission(self._bounds.connections, self._bounds.of_one_address)
         self._admitted: dict[IOStream, Admitted] = {}
         self._warned_at = 0.0
-        handler = (r".*", ConsoleHandler, {"respond": respond, "patience": self._bounds.response})
+        patience = self._bounds.response
+        endpoints: list[Any] = [
+            (re.escape(path), EndpointHandler, {"handler": handler, "patience": patience})
+            for path, handler in routes.items()
+        ]
         super().initialize(
-            Application([handler], log_function=lambda _: None),
+            Application(
+                endpoints,
+                default_handler_class=EndpointHandler,
+                default_handler_args={"handler": not_found, "patience": patience},
+                log_function=lambda _: None,
+            ),
             # Beyond HEAD_BYTES there is an error response; beyond this limit the connection is closed.
             max_header_size=4 * HEAD_BYTES,
             idle_connection_timeout=self._bounds.head,

@@ -1,21 +1,14 @@
 from __future__ import annotations
 
-import contextlib
-
-import httpx
 import pytest
 
-from wirekey.config import HostPort
 from wirekey.config.jwt import JWTConfig
-from wirekey.console.readiness import ReadinessReport
-from wirekey.console.router import Router
-from wirekey.console.server import Server
+from wirekey.endpoints.readiness import ReadinessReport
+from wirekey.endpoints.routes import health_routes
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwt_keys import JwtSigningKeys
 from wirekey.identity.token_endpoint import TokenEndpoint
-
-PATIENCE = 60.0
-FREE = HostPort("127.0.0.1", 0)
+from wirekey.identity.token_routes import token_routes
 
 
 class TokenServer:
@@ -31,8 +24,8 @@ class TokenServer:
         made = self.agents.add_client("alice", role="ops")
         self.id, self.secret = made.client_id, made.client_secret.reveal()
 
-    def router(self) -> Router:
-        return Router(lambda: self.endpoint, self.report)
+    def routes(self):
+        return {**health_routes(self.report), **token_routes(lambda: self.endpoint)}
 
     def report(self) -> ReadinessReport:
         return ReadinessReport(self.parts, dependencies=self.dependencies, rejected_changes=self.rejected_changes)
@@ -45,21 +38,3 @@ class TokenServer:
 @pytest.fixture
 def token_server(tmp_path):
     return TokenServer(tmp_path)
-
-
-@contextlib.asynccontextmanager
-async def serving(router, bounds=None, place=FREE):
-    """Serve a router, or a function from request to response. Yields the server."""
-    response = router.respond if isinstance(router, Router) else router
-    server = Server(place, response, bounds)
-    server.open()
-    try:
-        yield server
-    finally:
-        await server.close()
-
-
-def client(server, scheme="http", **options) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=f"{scheme}://{server.address}", timeout=PATIENCE, trust_env=False, **{"verify": False, **options}
-    )

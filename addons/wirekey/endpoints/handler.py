@@ -1,4 +1,4 @@
-"""Requests to the console: tornado parses them, and the function `respond` decides the reply.
+"""Requests to the endpoints: tornado parses them and chooses the endpoint by its path.
 
 A client that sends more than is read gets the response at once and may continue sending for a while. Closing the
 connection while the client still sends would discard the response.
@@ -17,9 +17,9 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, ResponseStartLine
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from wirekey.console.local_request import BODY_BYTES, parse_local_request, wrong_head
-from wirekey.console.reply import Streamed
-from wirekey.console.router import headers_of, too_long
+from wirekey.endpoints.local_request import BODY_BYTES, parse_local_request, wrong_head
+from wirekey.endpoints.reply import Streamed
+from wirekey.endpoints.routes import headers_of, reply_of, too_long
 from wirekey.local_response import LocalResponse, local_error
 from wirekey.tracebacks import safe_traceback
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from tornado.httputil import RequestStartLine
 
-    from wirekey.console.local_request import LocalRequest
-    from wirekey.console.reply import LocalHandler
+    from wirekey.endpoints.local_request import LocalRequest
+    from wirekey.endpoints.reply import LocalHandler
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ MAX_QUERY_FIELDS = 100
 
 
 @stream_request_body
-class ConsoleHandler(RequestHandler):
-    """Handles one request. `patience`: seconds within which the client must receive the response."""
+class EndpointHandler(RequestHandler):
+    """Handles one request to one endpoint. `patience`: seconds within which the client must receive the response."""
 
-    def initialize(self, respond: LocalHandler, patience: float) -> None:
+    def initialize(self, handler: LocalHandler, patience: float) -> None:
         """Set what tornado does not know. The body is collected here, so that its length can be checked."""
-        self._respond, self._patience = respond, patience
+        self._handler, self._patience = handler, patience
         self._chunks: list[bytes] = []
         self._size = 0
         self._responded = False
@@ -62,7 +62,7 @@ class ConsoleHandler(RequestHandler):
         return self.request.connection
 
     def local_request(self, body: bytes | None) -> LocalRequest:
-        """Return the request as the router reads it. `body` None: it is too long."""
+        """Return the request as the endpoint reads it. `body` None: it is too long."""
         method, target, address = self.request.method, self.request.uri, self.request.remote_ip
         assert method is not None
         assert target is not None
@@ -97,15 +97,9 @@ class ConsoleHandler(RequestHandler):
     def refuse_body(self, *, closing: bool) -> None:
         """Respond before the whole body is read."""
         self._chunks.clear()
-        request = self.local_request(None)
-        try:
-            reply = self._respond(request)
-        except Exception as error:  # tornado would log its message
-            self.log_exception(type(error), error, error.__traceback__)
-            reply = internal_error()
         if closing:
             self.set_header("Connection", "close")
-        self.send(request, reply if isinstance(reply, LocalResponse) else too_long())
+        self.send(self.local_request(None), too_long())
 
     def on_connection_close(self) -> None:
         """End the work on the response."""
@@ -123,7 +117,7 @@ class ConsoleHandler(RequestHandler):
             return
         request = self.local_request(b"".join(self._chunks))
         self._chunks.clear()
-        reply = self._respond(request)
+        reply = reply_of(self._handler, request)
         if isinstance(reply, Streamed):
             await self.stream(request, reply)
         elif isinstance(reply, LocalResponse):
@@ -131,7 +125,7 @@ class ConsoleHandler(RequestHandler):
         else:
             await self.send_later(request, reply)
 
-    get = head = post = put = patch = delete = options = respond  # the router decides
+    get = head = post = put = patch = delete = options = respond  # the endpoint decides
 
     async def send_later(self, request: LocalRequest, reply: Awaitable[LocalResponse]) -> None:
         """Send a response when it is ready, unless the client disconnects before."""
@@ -193,7 +187,7 @@ class ConsoleHandler(RequestHandler):
 class StreamOutlet:
     """The body of a stream on its connection."""
 
-    def __init__(self, handler: ConsoleHandler) -> None:
+    def __init__(self, handler: EndpointHandler) -> None:
         self._handler = handler
         self._closed = False
         self.is_busy = False

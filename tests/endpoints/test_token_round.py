@@ -12,8 +12,9 @@ import jwt
 import pytest
 import requests
 
-from tests.console.conftest import PATIENCE, client, serving
+from tests.support.local_endpoints import PATIENCE, client, serving
 from wirekey.identity.throttle import FREE
+from wirekey.local_response import local_json
 
 TOKEN, KEYS = "/api/v1/auth/token", "/.well-known/jwks.json"
 ALONE = {"grant_type": "client_credentials"}
@@ -48,7 +49,7 @@ WAYS = [by_form, by_basic, by_json, by_json_and_basic, in_chunks]
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_client_gets_a_token_that_the_published_keys_verify(token_server, way):
-    async with serving(token_server.router()) as server:
+    async with serving(token_server.routes()) as server:
         url = f"http://{server.address}"
         response = await asyncio.to_thread(way, url + TOKEN, token_server)
         # PyJWT's own client of key sets, as a service that verifies these tokens has it.
@@ -70,13 +71,13 @@ async def test_the_standard_librarys_client_gets_a_token(token_server):
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return json.load(response)
 
-    async with serving(token_server.router()) as server:
+    async with serving(token_server.routes()) as server:
         granted = await asyncio.to_thread(ask, f"http://{server.address}{TOKEN}")
     assert granted["token_type"] == "bearer"
 
 
 async def test_errors_are_as_in_the_rfc(token_server):
-    async with serving(token_server.router()) as server, client(server) as http:
+    async with serving(token_server.routes()) as server, client(server) as http:
         wrong = {**token_server.whole, "client_secret": "wks_" + "x" * 43}
         shown = await http.post(TOKEN, data=ALONE, auth=(token_server.id, "wrong"))
         found = [
@@ -99,7 +100,7 @@ async def test_errors_are_as_in_the_rfc(token_server):
 async def test_J_who_guesses_is_slowed_whatever_address_he_claims(token_server, header):
     """The address is that of the connection. A header that names another address does not change it."""
     wrong = {**token_server.whole, "client_secret": "wks_" + "x" * 43}
-    async with serving(token_server.router()) as server, client(server) as http:
+    async with serving(token_server.routes()) as server, client(server) as http:
         found = [
             await http.post(TOKEN, data=wrong, headers={header: f"192.0.2.{number}"}) for number in range(FREE + 2)
         ]
@@ -112,16 +113,16 @@ async def test_the_client_address_is_that_of_the_connection(token_server):
 
     def respond(request):
         seen.append(request.address)
-        return token_server.router().respond(request)
+        return local_json(200, {})
 
-    async with serving(respond) as server, client(server) as http:
+    async with serving(dict.fromkeys(token_server.routes(), respond)) as server, client(server) as http:
         await http.get("/health", headers={"X-Forwarded-For": "192.0.2.1", "X-Real-Ip": "192.0.2.2"})
     assert seen == ["127.0.0.1"]
 
 
 async def test_no_secret_and_no_token_is_logged(token_server, caplog):
     caplog.set_level("DEBUG")
-    async with serving(token_server.router()) as server, client(server) as http:
+    async with serving(token_server.routes()) as server, client(server) as http:
         granted = (await http.post(f"{TOKEN}?client_secret={token_server.secret}", data=token_server.whole)).json()
         await http.post(TOKEN, data=ALONE, auth=(token_server.id, token_server.secret))
         await http.post(

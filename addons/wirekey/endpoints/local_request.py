@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wirekey.credential_headers import fold
+from wirekey.forwarding_headers import is_forwarding_header
 from wirekey.local_response import LocalResponse, local_error
 
 BODY_BYTES = 64 * 1024
@@ -28,6 +30,20 @@ class LocalRequest:
     def values(self, name: str) -> list[str]:
         """Return the values of all headers of a name in lower case."""
         return [value for other, value in self.headers if other.lower() == name]
+
+    @property
+    def host(self) -> str:
+        """The host name in lower case, without port and brackets. Empty if the Host header is missing or repeated."""
+        hosts = self.values("host")
+        host = hosts[0].strip().lower() if len(hosts) == 1 else ""
+        if host.startswith("["):
+            return host[1:].partition("]")[0]
+        return host.partition(":")[0].removesuffix(".")
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether a reverse proxy forwarded the request: then its address does not identify the client."""
+        return any(is_forwarding_header(fold(name)) for name, _ in self.headers)
 
 
 def parse_local_request(

@@ -6,18 +6,16 @@ import asyncio
 
 import httpx
 
-from tests.console.conftest import PATIENCE, client, serving
-from tests.console.test_server import raw, responses
-from wirekey.console.readiness import ReadinessReport
-from wirekey.console.reply import Streamed
-from wirekey.console.router import Router
+from tests.endpoints.test_server import raw, responses
+from tests.support.local_endpoints import PATIENCE, client, serving
+from wirekey.endpoints.reply import Streamed
 from wirekey.local_response import LocalResponse, local_json
 
 HEAD = LocalResponse(200, (("content-type", "text/event-stream"),), b"")
 
 
-def router(**more) -> Router:
-    return Router(lambda: None, ReadinessReport, more={f"/{name}": handler for name, handler in more.items()})
+def routes(**handlers):
+    return {f"/{name}": handler for name, handler in handlers.items()}
 
 
 async def until(condition):
@@ -31,7 +29,7 @@ async def test_a_response_may_be_delayed_and_the_connection_stays_usable():
         await asyncio.sleep(0)
         return local_json(200, {"came": "later"})
 
-    async with serving(router(later=lambda _: later())) as server:
+    async with serving(routes(later=lambda _: later())) as server:
         head = b"GET /later HTTP/1.1\r\nHost: x\r\n"
         received = await raw(server, head + b"\r\n" + head + b"Connection: close\r\n\r\n")
     assert [body for _, _, body in responses(received, "GET", "GET")] == [b'{"came": "later"}'] * 2
@@ -41,7 +39,7 @@ async def test_a_delayed_response_that_fails_is_a_500_without_the_reason():
     async def later():
         raise RuntimeError("secret")
 
-    async with serving(router(later=lambda _: later())) as server, client(server) as http:
+    async with serving(routes(later=lambda _: later())) as server, client(server) as http:
         response = await http.get("/later")
     assert response.status_code == 500
     assert "secret" not in response.text
@@ -57,7 +55,7 @@ async def test_a_disconnect_cancels_the_work_on_the_response():
         finally:
             ended.set()
 
-    async with serving(router(later=lambda _: later())) as server:
+    async with serving(routes(later=lambda _: later())) as server:
         host, port = server.address.rsplit(":", 1)
         _, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET /later HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -68,14 +66,14 @@ async def test_a_disconnect_cancels_the_work_on_the_response():
 
 async def test_a_body_that_is_too_long_does_not_reach_the_handler():
     asked = []
-    async with serving(router(later=asked.append)) as server, client(server) as http:
+    async with serving(routes(later=asked.append)) as server, client(server) as http:
         response = await http.post("/later", content=b"x" * 100_000)
     assert (response.status_code, asked) == (413, [])
 
 
 async def test_a_stream_is_sent_piece_by_piece_until_it_is_closed():
     outlets = []
-    async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server, client(server) as http:
+    async with serving(routes(stream=lambda _: Streamed(HEAD, outlets.append))) as server, client(server) as http:
         async with http.stream("GET", "/stream") as response:
             assert response.headers["content-type"] == "text/event-stream"
             assert response.headers["cache-control"] == "no-store"
@@ -90,7 +88,7 @@ async def test_a_stream_is_sent_piece_by_piece_until_it_is_closed():
 
 async def test_a_stream_to_a_blocked_client_is_busy_and_can_be_closed():
     outlets = []
-    async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
+    async with serving(routes(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
         host, port = server.address.rsplit(":", 1)
         _, writer = await asyncio.open_connection(host, int(port), limit=1024)
         writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -109,7 +107,7 @@ async def test_a_stream_to_a_blocked_client_is_busy_and_can_be_closed():
 
 async def test_a_stream_ends_with_its_client_or_its_listener():
     outlets = []
-    async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
+    async with serving(routes(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
         async with client(server) as http, http.stream("GET", "/stream"):
             assert outlets[0].is_open
         await until(lambda: not outlets[0].is_open)

@@ -1,0 +1,35 @@
+"""The endpoints of tokens by path, for the listeners of Wirekey's own endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.identity.token_endpoint import KEYS_PATH, TOKEN_PATH
+from wirekey.identity.token_request import TokenRequest
+from wirekey.local_response import LocalResponse, local_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wirekey.endpoints.local_request import LocalRequest
+    from wirekey.endpoints.reply import LocalHandler
+    from wirekey.identity.token_endpoint import TokenEndpoint
+
+
+def token_routes(endpoint: Callable[[], TokenEndpoint | None]) -> dict[str, LocalHandler]:
+    """Return path → handler. `endpoint` returns None if another issuer issues the tokens."""
+
+    def token(request: LocalRequest) -> LocalResponse:
+        asked = TokenRequest(request.method, request.headers, request.body or b"", request.address)
+        return tokens.respond(asked) if (tokens := endpoint()) else elsewhere()
+
+    def keys(request: LocalRequest) -> LocalResponse:
+        return tokens.keys(request.method) if (tokens := endpoint()) else elsewhere()
+
+    return {TOKEN_PATH: token, KEYS_PATH: keys}
+
+
+def elsewhere() -> LocalResponse:
+    """Return the error if another issuer issues the tokens."""
+    message = "Wirekey issues no tokens here: identity.jwt.jwks_url names another issuer. Use that one."
+    return local_error(404, "not_found", message)

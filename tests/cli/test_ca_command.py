@@ -8,7 +8,7 @@ from cryptography import x509
 
 from wirekey.ca.authority import ensure, load
 from wirekey.cli.main import group
-from wirekey.egress.hosts import provider_hosts
+from wirekey.providers.hosts import provider_hosts
 
 
 @pytest.fixture

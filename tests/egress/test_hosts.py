@@ -11,16 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from wirekey.ca.certificates import issue, make_certificates, read_certificates
 from wirekey.egress.hosts import (
-    FIXED_HOSTS,
     SERVICES,
     bedrock_host,
     bedrock_hosts,
     partition_of,
     partitions,
-    provider_hosts,
     region_of,
-    usual_hosts,
 )
+from wirekey.providers.hosts import FIXED_HOSTS, provider_hosts, usual_hosts
 
 REGIONS = sorted(region for partition in partitions() for region in partition.regions)
 

@@ -14,7 +14,7 @@ import pytest
 from tests.end_to_end.own_simulator import simulator
 from tests.running import PATIENCE, wirekey_behind
 from wirekey.ca import authority
-from wirekey.egress.hosts import provider_hosts
+from wirekey.providers.hosts import provider_hosts
 
 __all__ = ["simulator"]
 

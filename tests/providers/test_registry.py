@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wirekey
-from wirekey.egress.hosts import FIXED_HOSTS
 from wirekey.errors import Fault, Refusal
 from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS, protocol
@@ -122,10 +121,6 @@ def test_no_reader_raises_on_any_response(provider):
                         reader.feed(data)
                     reader.end()
                     reader.end()
-
-
-def test_the_hosts_of_providers_are_the_allowed_hosts():
-    assert {provider.host: name for name, provider in PROVIDERS.items() if provider.host} == FIXED_HOSTS
 
 
 NAME = f"""["'](?:{"|".join(PROVIDERS)})["']"""

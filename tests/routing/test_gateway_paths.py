@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.egress.hosts import provider_hosts
 from wirekey.providers import PROVIDERS, owner_of_model
+from wirekey.providers.hosts import provider_hosts
 from wirekey.routing.gateway_paths import Direction, bedrock_host_of, direction_of
 
 PATHS = [

@@ -188,7 +188,7 @@ class Gateway(Addon):
     def host_of(self, direction: Direction) -> str:
         """Return the host that a path of the gateway leads to. Raises Refusal if its location is not allowed."""
         provider, hosts = PROVIDERS[direction.provider], self.services.settings.hosts
-        wanted = provider.host_of(direction.path) or provider.host
+        wanted = provider.host_of(direction.path) or provider.hosts.own
         if not wanted:
             return next(host for host, name in hosts.items() if name == direction.provider)
         if wanted not in hosts:

@@ -218,7 +218,7 @@ def list_origins(settings: Settings) -> dict[str, str]:
 
 def host_of(provider: str, settings: Settings) -> str:
     """Return the provider's own host that lists models; for Bedrock, the host of the first region."""
-    if host := PROVIDERS[provider].host:
+    if host := PROVIDERS[provider].hosts.own:
         return host
     region = next(found.region for name in settings.hosts if (found := region_of(name)))
     found_host = bedrock_host_of("GET", PROVIDERS[provider].model_list_targets[0], region, settings.hosts)

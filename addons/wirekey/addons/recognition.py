@@ -288,7 +288,7 @@ class Recognition(Addon):
         parameters = read_query(target.decode("latin-1").partition("?")[2])
         PROVIDERS[provider].check_head(operation, parameters, request.headers)
         request.data.path, call.path = target, path
-        call.provider, call.operation, state.host = provider, operation, PROVIDERS[provider].host
+        call.provider, call.operation, state.host = provider, operation, PROVIDERS[provider].hosts.own
         # A credential that the client supplied for one provider is never sent to another.
         state.client_credential = None
 

@@ -35,7 +35,7 @@ def provider_host(settings: Settings, state: CallState, candidate: Candidate) ->
         return provider.host_in(candidate.location)
     if candidate.provider == state.call.provider:
         return host_of_message(settings, state, provider) or state.host
-    return provider.host or next((host for host, name in settings.hosts.items() if name == candidate.provider), "")
+    return provider.hosts.own or next((host for host, name in settings.hosts.items() if name == candidate.provider), "")
 
 
 def host_of_message(settings: Settings, state: CallState, provider: Provider) -> str | None:

@@ -14,7 +14,6 @@ from wirekey.calls.key_checks import KeyChecker
 from wirekey.config import configured_proxy, environment_proxy, provider_hosts
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
-from wirekey.egress.model_hosts import reason_to_refuse_tunnel
 from wirekey.egress.names import pattern_of
 from wirekey.feature import NO_VALUES
 from wirekey.google.code_assist.configured import backends_from
@@ -23,6 +22,7 @@ from wirekey.metering.cost import use_price_lists
 from wirekey.metering.own_prices import OwnPrices, read_own_prices
 from wirekey.model_name import BACKENDS
 from wirekey.providers import PROVIDERS, family_of, register_custom
+from wirekey.providers.model_hosts import reason_to_refuse_tunnel
 from wirekey.quotas.configured import quotas_of
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import (

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from wirekey.body import Body
 from wirekey.call import Outcome
-from wirekey.egress.model_hosts import model_service
 from wirekey.identity.proof import NO_PROOF, Proof
 from wirekey.operation import Kind, Operation
+from wirekey.providers.model_hosts import model_service
 from wirekey.wire.connection_handler import connection_handlers
 from wirekey.wire.tunnel import TunnelTraffic
 from wirekey.wire.upstream_connection import ADDRESS_REFUSED

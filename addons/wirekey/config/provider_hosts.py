@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.egress import hosts
+from wirekey.egress.hosts import CODE_ASSIST_HOSTS, vertex_host
+from wirekey.providers import hosts
 
 if TYPE_CHECKING:
     from wirekey.config.models import Config
@@ -24,7 +25,7 @@ def configured_hosts(config: Config) -> dict[str, str]:
     """Return host → name of Vertex AI and Code Assist, if they are configured, and of the custom providers."""
     vertex = config.providers.vertex
     locations = vertex.locations if vertex else ()
-    found = {host: "vertex" for location in locations if (host := hosts.vertex_host(location))}
+    found = {host: "vertex" for location in locations if (host := vertex_host(location))}
     if config.providers.code_assist:
-        found |= dict.fromkeys(hosts.CODE_ASSIST_HOSTS, "code_assist")
+        found |= dict.fromkeys(CODE_ASSIST_HOSTS, "code_assist")
     return found | {host: provider.name for provider in config.providers.custom for host in provider.hosts}

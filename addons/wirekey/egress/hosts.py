@@ -1,4 +1,4 @@
-"""The host names of the providers: a fixed table, and Bedrock's, built from botocore's table of AWS partitions.
+"""The host names of Bedrock, built from botocore's table of AWS partitions, and those of Google Cloud.
 
 Bedrock consists of three services, each with up to four names in a region: the default one, FIPS, dual-stack (IPv6),
 and both. A host belongs to Bedrock only if it is exactly one of these names.
@@ -15,13 +15,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-FIXED_HOSTS = {
-    "api.openai.com": "openai",
-    "generativelanguage.googleapis.com": "gemini",
-    "api.anthropic.com": "anthropic",
-}
 DEFAULT_REGION = "us-east-1"
 RUNTIME = "bedrock-runtime"
 SERVICES = (RUNTIME, "bedrock", "bedrock-agent-runtime")
@@ -139,13 +134,3 @@ def vertex_location(host: str) -> str | None:
     area = host.removeprefix("aiplatform.").removesuffix(".rep.googleapis.com")
     region = host.removesuffix(f"-{VERTEX_GLOBAL}")
     return next((name for name in ("global", area, region) if vertex_host(name) == host), None)
-
-
-def provider_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:
-    """Return host → provider, with all Bedrock hosts in each of `regions`."""
-    return FIXED_HOSTS | {host: "bedrock" for region in regions for host in bedrock_hosts(region)}
-
-
-def usual_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:
-    """Return the subset of `provider_hosts` that nearly all calls go to, for display and for `doctor`."""
-    return FIXED_HOSTS | {bedrock_host(region): "bedrock" for region in regions}

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderHosts:
+    """The hosts of a provider. In `elsewhere` and `if_configured`, a name may have `*` for any characters."""
+
+    own: str
+    """The host that is always decrypted; "" if it has one for each region or location."""
+    elsewhere: Mapping[str, str]
+    """Hosts that are never decrypted, and take the provider's key or a login of its users → the service there."""
+    if_configured: Mapping[str, str] = MappingProxyType({})
+    """Hosts that are decrypted if the configuration has the provider → the service there."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderVariables:
     """The environment variables of programs that call a provider, and of Wirekey."""
 

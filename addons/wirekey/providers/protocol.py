@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.errors import Refusal
     from wirekey.operation import Facts, Operation, ResponseReader
-    from wirekey.providers.description import ProviderVariables
+    from wirekey.providers.description import ProviderHosts, ProviderVariables
     from wirekey.providers.model_list import Document, ListedModel
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
     from wirekey.realtime.messages import RealtimeProtocol
@@ -30,6 +30,7 @@ class Provider(Protocol):
     """Headers, in lower case, in which it looks for an API key; `authorization` holds it after `Bearer`."""
     otel_name: str
     """`gen_ai.provider.name` of OpenTelemetry's semantic conventions."""
+    hosts: ProviderHosts
     variables: ProviderVariables
     price_list: str
     """Its name in the price list of genai-prices."""
@@ -38,8 +39,6 @@ class Provider(Protocol):
 
     # Attributes that most providers share.
 
-    host: str = ""
-    """The provider's own host; "" if it has one for each region."""
     family: str = ""
     """The provider whose format and paths a custom provider has; "" for the others."""
     path_prefix: str = ""

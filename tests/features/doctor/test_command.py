@@ -19,8 +19,8 @@ from wirekey.ca.authority import ensure
 from wirekey.cli.main import group
 from wirekey.config import HostPort
 from wirekey.config.loading import KEY_VARIABLES
-from wirekey.egress.hosts import provider_hosts
 from wirekey.features.doctor.connectivity import ask_upstream, writing_trouble
+from wirekey.providers.hosts import provider_hosts
 from wirekey.server.runtime import RunningProxy
 from wirekey_simulator.certificate import prepare_certificate
 

@@ -9,8 +9,8 @@ from tests.end_to_end.own_simulator import simulator
 from tests.running import wirekey_behind
 
 from wirekey.ca import authority
-from wirekey.egress.hosts import provider_hosts
 from wirekey.features.doctor.command import command as doctor
+from wirekey.providers.hosts import provider_hosts
 
 __all__ = ["simulator"]
 

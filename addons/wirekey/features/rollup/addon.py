@@ -243,7 +243,7 @@ class Rollup(Addon):
         backend = services.settings.default_backend
         request = summary_request(settings.model, settings.prompt, conversation, backend)
         regions = services.settings.regions or ("us-east-1",)
-        host = PROVIDERS[request.provider].host or bedrock_host(regions[0])
+        host = PROVIDERS[request.provider].hosts.own or bedrock_host(regions[0])
         own = OwnRequest(SUMMARY, host, request.path, request.body, request.headers, settings.timeout)
         async with self.summaries:
             response = await self.own_calls.send(own, found.behalf)

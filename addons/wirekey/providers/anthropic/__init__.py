@@ -8,14 +8,22 @@ from wirekey.providers.anthropic.errors import AnthropicErrors
 from wirekey.providers.anthropic.models import AnthropicModels
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.anthropic.responses import AnthropicResponses
-from wirekey.providers.description import ProviderVariables
+from wirekey.providers.description import ProviderHosts, ProviderVariables
 from wirekey.providers.protocol import Provider
 
 
 class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, AnthropicModels, Provider):
     """The protocol of Anthropic's API."""
 
-    host = "api.anthropic.com"
+    hosts = ProviderHosts(
+        own="api.anthropic.com",
+        elsewhere=MappingProxyType(
+            {
+                "claude.ai": "Claude, signed in with an Anthropic account",
+                "*.claude.ai": "Claude, signed in with an Anthropic account",
+            }
+        ),
+    )
     key_setting = "ANTHROPIC_API_KEY"
     variables = ProviderVariables(
         usual=("ANTHROPIC_API_KEY",),

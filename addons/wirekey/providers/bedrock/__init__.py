@@ -13,13 +13,16 @@ from wirekey.providers.bedrock.realtime import TwoWayEvents
 from wirekey.providers.bedrock.requests import BedrockRequests
 from wirekey.providers.bedrock.responses import BedrockResponses
 from wirekey.providers.bedrock.services import ACTIONS
-from wirekey.providers.description import ProviderVariables
+from wirekey.providers.description import ProviderHosts, ProviderVariables
 from wirekey.providers.protocol import Provider
 
 
 class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, Provider):
     """The protocol of Amazon Bedrock."""
 
+    hosts = ProviderHosts(
+        own="", elsewhere=MappingProxyType({"bedrock-mantle.*.api.aws": "Bedrock, with OpenAI's format"})
+    )
     key_setting = "AWS_BEARER_TOKEN_BEDROCK"
     variables = ProviderVariables(
         usual=("AWS_BEARER_TOKEN_BEDROCK",),

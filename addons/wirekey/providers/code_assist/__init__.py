@@ -5,10 +5,12 @@ Its API is not published; the source of Gemini CLI shows it.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from wirekey.egress.hosts import CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
 from wirekey.providers.code_assist.requests import PREFIX, TOKEN_PATHS, CodeAssistRequests
 from wirekey.providers.code_assist.responses import CodeAssistResponses
-from wirekey.providers.description import NO_VARIABLES
+from wirekey.providers.description import NO_VARIABLES, ProviderHosts
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
@@ -18,6 +20,16 @@ class CodeAssistApi(CodeAssistRequests, CodeAssistResponses, GeminiErrors, Gemin
     """Code Assist, and the token server at which its programs renew their logins."""
 
     model_list_targets = ()
+    hosts = ProviderHosts(
+        own="",
+        elsewhere=MappingProxyType(
+            {
+                "*-cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
+                "cloudcode-pa.mtls.googleapis.com": "Gemini CLI, signed in with a Google account",
+            }
+        ),
+        if_configured=MappingProxyType({CODE_ASSIST_HOST: "Gemini CLI, signed in with a Google account"}),
+    )
     key_setting = "GOOGLE_CLOUD_ACCESS_TOKEN"
     variables = NO_VARIABLES
     key_headers = ("authorization",)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.operation import Facts, Kind
 from wirekey.providers.anthropic import Anthropic
-from wirekey.providers.description import NO_VARIABLES, ProviderVariables
+from wirekey.providers.description import NO_VARIABLES, ProviderHosts, ProviderVariables
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
 from wirekey.providers.other_models import others
@@ -61,13 +62,15 @@ class CustomProvider(Provider):
     gateway_paths: tuple[str, ...]
     key_setting: str
     key_headers: tuple[str, ...]
+    hosts: ProviderHosts
     variables: ProviderVariables
 
     def __init__(self, traits: CustomTraits) -> None:
         self.traits = traits
         self.family = self.name
         self.name = self.otel_name = traits.name
-        self.host, self.path_prefix, self.price_list = traits.hosts[0], traits.path, traits.prices
+        self.hosts = ProviderHosts(traits.hosts[0], MappingProxyType({}))
+        self.path_prefix, self.price_list = traits.path, traits.prices
         self.speaks = (traits.speaks, *(form for form in self.speaks if form != traits.speaks))
         if traits.speaks == "openai.chat":
             self.speaks = ("openai.chat",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.providers.description import ProviderVariables
+from wirekey.providers.description import ProviderHosts, ProviderVariables
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.facts import as_gemini
 from wirekey.providers.gemini.live import GeminiLive, GeminiLiveRequests
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Provider):
     """Google's Gemini API, and its OpenAI-compatible API."""
 
-    host = "generativelanguage.googleapis.com"
+    hosts = ProviderHosts(
+        own="generativelanguage.googleapis.com",
+        elsewhere=MappingProxyType(
+            {
+                "generativelanguage.mtls.googleapis.com": "Gemini, with a client certificate",
+                "firebasevertexai.googleapis.com": "Firebase AI Logic",
+            }
+        ),
+    )
     serves_google_models = True
     key_setting = "GEMINI_API_KEY"
     variables = ProviderVariables(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from wirekey.providers.description import ProviderVariables
+from wirekey.providers.description import ProviderHosts, ProviderVariables
 from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.openai.models import OpenAiModels
 from wirekey.providers.openai.realtime import OpenAiRealtime
@@ -17,7 +17,17 @@ from wirekey.providers.protocol import Provider
 class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provider):
     """The protocol of OpenAI, which many other servers speak too."""
 
-    host = "api.openai.com"
+    hosts = ProviderHosts(
+        own="api.openai.com",
+        elsewhere=MappingProxyType(
+            {
+                # Codex sends its API key there, to ask for the list of models.
+                "chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
+                "*.chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
+                "*.api.openai.com": "OpenAI, regional",
+            }
+        ),
+    )
     key_setting = "OPENAI_API_KEY"
     variables = ProviderVariables(
         usual=("OPENAI_API_KEY",),

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.body import Body
-from wirekey.egress.hosts import vertex_host, vertex_location
-from wirekey.providers.description import NO_VARIABLES
+from wirekey.egress.hosts import VERTEX_GLOBAL, vertex_host, vertex_location
+from wirekey.providers.description import NO_VARIABLES, ProviderHosts
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
 from wirekey.providers.vertex import live
@@ -37,6 +37,18 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     """Vertex AI: Google's own format, Anthropic's for Claude, and OpenAI's."""
 
     model_list_targets = ()
+    hosts = ProviderHosts(
+        own="",
+        elsewhere=MappingProxyType(
+            {
+                "aiplatform.mtls.googleapis.com": "Vertex AI, with a client certificate",
+                "*-aiplatform.mtls.googleapis.com": "Vertex AI, with a client certificate",
+            }
+        ),
+        if_configured=MappingProxyType(
+            dict.fromkeys((VERTEX_GLOBAL, f"*-{VERTEX_GLOBAL}", "*.rep.googleapis.com"), "Vertex AI")
+        ),
+    )
     key_setting = "GOOGLE_APPLICATION_CREDENTIALS"
     variables = NO_VARIABLES
     key_headers = ("authorization",)

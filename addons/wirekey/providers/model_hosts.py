@@ -9,38 +9,8 @@ import re
 from fnmatch import translate
 
 from wirekey.egress.hosts import region_of
+from wirekey.providers import PROVIDERS
 
-OF_PROVIDERS = {
-    "openai": {
-        # Codex sends its API key there, to ask for the list of models.
-        "chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
-        "*.chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
-        "*.api.openai.com": "OpenAI, regional",
-    },
-    "anthropic": {
-        "claude.ai": "Claude, signed in with an Anthropic account",
-        "*.claude.ai": "Claude, signed in with an Anthropic account",
-    },
-    "gemini": {
-        "generativelanguage.mtls.googleapis.com": "Gemini, with a client certificate",
-        "firebasevertexai.googleapis.com": "Firebase AI Logic",
-    },
-    "code_assist": {
-        "cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
-        "*-cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
-        "cloudcode-pa.mtls.googleapis.com": "Gemini CLI, signed in with a Google account",
-    },
-    "vertex": {
-        "aiplatform.googleapis.com": "Vertex AI",
-        "*-aiplatform.googleapis.com": "Vertex AI",
-        "*.rep.googleapis.com": "Vertex AI",
-        "aiplatform.mtls.googleapis.com": "Vertex AI, with a client certificate",
-        "*-aiplatform.mtls.googleapis.com": "Vertex AI, with a client certificate",
-    },
-    "bedrock": {"bedrock-mantle.*.api.aws": "Bedrock, with OpenAI's format"},
-}
-"""Provider → its other hosts, by name with `*` for any characters → the service there. They take the provider's key or
-a login of its users."""
 OF_OTHERS = {
     "*.openai.azure.com": "Azure OpenAI",
     "*.services.ai.azure.com": "Azure AI Foundry",
@@ -85,15 +55,17 @@ OF_OTHERS = {
     "ollama.com": "Ollama",
     "*.cursor.sh": "Cursor",
 }
-"""The same for providers that Wirekey does not know."""
-MODEL_HOSTS = {host: service for hosts in (*OF_PROVIDERS.values(), OF_OTHERS) for host, service in hosts.items()}
-SERVED_BY = {
-    "cloudcode-pa.googleapis.com": "providers.code_assist",
-    "aiplatform.googleapis.com": "providers.vertex",
-    "*-aiplatform.googleapis.com": "providers.vertex",
-    "*.rep.googleapis.com": "providers.vertex",
-}
+"""Hosts of other companies, by name with `*` for any characters → the service there."""
+SERVED_BY = {host: f"providers.{name}" for name, provider in PROVIDERS.items() for host in provider.hosts.if_configured}
 """The hosts whose calls Wirekey can decide and record → the setting for that."""
+_OWN = {provider.hosts.own for provider in PROVIDERS.values()}
+MODEL_HOSTS = {
+    host: service
+    for provider in PROVIDERS.values()
+    for hosts in (provider.hosts.elsewhere, provider.hosts.if_configured)
+    for host, service in hosts.items()
+} | {host: service for host, service in OF_OTHERS.items() if host not in _OWN}
+"""The hosts, by name with `*` for any characters → the service there."""
 
 
 _EXACT = frozenset(host for host in MODEL_HOSTS if "*" not in host)

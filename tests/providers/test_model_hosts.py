@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.egress.hosts import FIXED_HOSTS
-from wirekey.egress.model_hosts import MODEL_HOSTS, SERVED_BY, model_service, reason_to_refuse_tunnel
 from wirekey.egress.names import pattern_of
+from wirekey.providers.hosts import FIXED_HOSTS
+from wirekey.providers.model_hosts import MODEL_HOSTS, SERVED_BY, model_service, reason_to_refuse_tunnel
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,6 @@
 """
 
 from wirekey.calls.services import Services
-from wirekey.server.bundle import addons_in_order, as_registered
+from wirekey.server.bundle import addons_in_order
 
-addons = as_registered(addons_in_order(Services()))
+addons = addons_in_order(Services())

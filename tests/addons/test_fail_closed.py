@@ -167,9 +167,9 @@ async def wirekey(folder, *onlookers):
     services = Services()
     master = ServeMaster(options.Options(confdir=str(folder / "certs")))
     ours = bundle.addons_in_order(services, load(folder / "wirekey.yaml", KEY_ENVIRONMENT))
-    builtin, registered = list(master.addons.chain), bundle.as_registered(ours)
-    master.addons.add(*registered)
-    master.addons.chain[:] = [*registered, *builtin]
+    builtin = list(master.addons.chain)
+    master.addons.add(*ours)
+    master.addons.chain[:] = [*ours, *builtin]
     master.addons.add(*onlookers)
     ours[0].configure(set())
     running = asyncio.create_task(master.run())

@@ -123,9 +123,9 @@ async def running_inside(folder: Path, simulator, monkeypatch, **configuration) 
     services = Services()
     master = ServeMaster(options.Options(confdir=str(folder / "certs")))
     ours = bundle.addons_in_order(services, load(folder / "wirekey.yaml", KEY_ENVIRONMENT))
-    builtin, registered = list(master.addons.chain), bundle.as_registered(ours)
-    master.addons.add(*registered)
-    master.addons.chain[:] = [*registered, *builtin]
+    builtin = list(master.addons.chain)
+    master.addons.add(*ours)
+    master.addons.chain[:] = [*ours, *builtin]
     ours[0].configure(set())
     running = asyncio.create_task(master.run())
     try:

@@ -213,15 +213,14 @@ def make_master(
 
     from wirekey.calls.kept_responses import KEEP_RESPONSES
     from wirekey.calls.services import Services
-    from wirekey.server.bundle import addons_in_order, as_registered
-    from wirekey.server.master import IndexedAddonManager, ServeMaster
+    from wirekey.server.bundle import addons_in_order
+    from wirekey.server.master import ServeMaster
 
     options = Options(confdir=str(config.certs.folder))
     services = Services()
     master: Master
     if page is None:
         master = ServeMaster(options)
-        assert isinstance(master.addons, IndexedAddonManager)
     else:
         from mitmproxy.tools.web.master import WebMaster
 
@@ -232,10 +231,10 @@ def make_master(
         master.addons.add(*(part.make(services, master.view) for part in parts(PageAddon)))
         options.update(web_port=page.port, web_open_browser=False)
     ours = addons_in_order(services, config, simulator, worker)
-    builtin, registered = list(master.addons.chain), as_registered(ours)
-    master.addons.add(*registered)
+    builtin = list(master.addons.chain)
+    master.addons.add(*ours)
     # First in the chain, as scripts are: no other addon sees a request with the client's credentials.
-    master.addons.chain[:] = [*registered, *builtin]
+    master.addons.chain[:] = [*ours, *builtin]
     if page and page.keeps_responses:
         options.update(**{KEEP_RESPONSES: True})  # mitmproxy then calls `configure`, which starts Wirekey
     ours[0].configure(set())

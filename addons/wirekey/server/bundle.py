@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wirekey.addons.audit import Audit
-from wirekey.addons.base import Addon
 from wirekey.addons.call_log import CallLog
-from wirekey.addons.chain import Chain
 from wirekey.addons.connections import Connections
 from wirekey.addons.credentials import Credentials
 from wirekey.addons.draining import Draining
@@ -31,8 +28,6 @@ from wirekey.server.endpoints import Endpoints
 from wirekey.server.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from wirekey.calls.services import Services
     from wirekey.config import Config
     from wirekey.server.worker import Worker
@@ -76,13 +71,3 @@ def addons_in_order(
     )
     add_with_features(core, services, order)
     return lifecycle, *order.addons[1:]
-
-
-def as_registered(addons: Iterable[object]) -> list[object]:
-    """Return what is registered with mitmproxy: consecutive addons that a call passes are one chain."""
-    registered: list[object] = []
-    members: list[Any]
-    for in_chain, group in groupby(addons, lambda addon: isinstance(addon, Addon)):
-        members = list(group)
-        registered += [Chain(members)] if in_chain else members
-    return registered

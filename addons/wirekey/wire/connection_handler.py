@@ -28,7 +28,7 @@ from wirekey.tracebacks import safe_traceback
 from wirekey.wire.cleanup import release_layers
 from wirekey.wire.client_socket import ClientProtocol
 from wirekey.wire.connecting import open_tcp_connection
-from wirekey.wire.hooks import run_handlers
+from wirekey.wire.hooks import index_of
 from wirekey.wire.pooled_connection import PooledConnection
 from wirekey.wire.pooled_tls import OpenPooledConnection, run_pooled_connection
 
@@ -80,6 +80,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.is_dispatching = False
         self.pending_writes: dict[Connection, list[bytes]] = {}
         """Bytes that the layers send while they handle events. Head and body are written together, afterwards."""
+        self.hook_index = index_of(self.master.addons)
         self.running_hooks: set[asyncio.Task[None]] = set()
         self.tunnel_layer: layer.Layer | None = None
         self.http_layer: WireLayer | None = None
@@ -344,11 +345,26 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     await transport.writer.drain()
         await super().wakeup(request)
 
+    def begin_hook(self, hook: commands.StartHook) -> Awaitable[None] | None:
+        """Run the handlers of a hook until one of them waits. Return what remains to be awaited, or None."""
+        if not self.hook_index.is_of(self.master.addons):
+            self.hook_index = index_of(self.master.addons)
+        try:
+            return self.hook_index.start(hook)
+        except Exception as error:
+            return fail(error)
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """Run a hook to its end."""
+        waiting = self.begin_hook(hook)
+        if waiting is not None:
+            await self.wait_for_hook(waiting)
+
     def run_hook(self, hook: commands.StartHook) -> bool:
         """Run a hook. Returns whether it has completed; otherwise the layers are notified when it has."""
         # A context of its own: what an addon sets in it, such as the call that log lines belong to, ends with the hook.
         context = contextvars.copy_context()
-        waiting = context.run(run_handlers, self, hook)
+        waiting = context.run(self.begin_hook, hook)
         if waiting is None:
             return True
         loop = asyncio.get_running_loop()
@@ -389,6 +405,11 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             self.dispatch(events.HookCompleted(hook))
         if self.client_disconnected and not (self.running_hooks or self.is_dispatching or self.is_released):
             self.release()
+
+
+async def fail(error: Exception) -> None:
+    """Raise the exception of a hook in the task that waits for the hook."""
+    raise error
 
 
 async def do_nothing() -> None:

@@ -10,6 +10,7 @@ from wirekey.calls.two_way_turns import turns_of
 from wirekey.errors import Refusal
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.wire.delegate import RequestRefused
+from wirekey.wire.websocket_session import DecideMessageHook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from wirekey.calls.calls import Calls
     from wirekey.calls.state import CallState
     from wirekey.signing.event_signatures import EventResigner
-    from wirekey.wire.websocket_session import PendingDecision
 
 UNRESERVED_BYTES = 64 * 1024
 """Bytes of an unfinished event up to which no memory is reserved."""
@@ -27,7 +27,7 @@ UNRESERVED_BYTES = 64 * 1024
 
 def events_to_send(
     calls: Calls, flow: http.HTTPFlow, state: CallState, data: bytes
-) -> Iterator[bytes | PendingDecision]:
+) -> Iterator[bytes | DecideMessageHook]:
     """Yield the events that end in a part of the request, signed for the provider; b"" stands for the end.
 
     A decision must be waited for before the next event is taken. Raises RequestRefused at an event that does not
@@ -44,7 +44,7 @@ def events_to_send(
         turns = turns_of(calls, flow, state)
         for event in resigner.feed(data, time.time()):
             if pending := turns.decide(resigner.payload):
-                yield pending
+                yield DecideMessageHook(pending)
                 turns.carry_out(pending)
             yield event
         hold_unfinished(calls, flow, state, resigner)

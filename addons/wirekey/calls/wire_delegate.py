@@ -9,48 +9,44 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from wirekey.body import WEBSOCKETS, Body, Spool
+from wirekey.body import WEBSOCKETS, Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import STOPPING, refusal_if_revoked
-from wirekey.calls.extension_calls import head_of
 from wirekey.calls.guard import guard
 from wirekey.calls.message_copy import with_fields
-from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
-from wirekey.calls.responses_session import ResponsesSession
 from wirekey.calls.translated import AT_ONCE
 from wirekey.calls.two_way import is_between_turns, is_two_way
 from wirekey.calls.two_way_events import events_to_send
+from wirekey.calls.websocket_call import OpenedCalls
 from wirekey.calls.wire_request import wire_request
-from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.endpoints.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
-from wirekey.header_fields import by_name
-from wirekey.operation import HTTP_INSTEAD
 from wirekey.providers import PROVIDERS
-from wirekey.realtime.closing import GOING_AWAY, INTERNAL, close_code
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
+from wirekey.wire.websocket_opening import WebSocketOpening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mitmproxy import http
     from mitmproxy.connection import Server
+    from mitmproxy.proxy.commands import StartHook
 
     from wirekey.body import RequestBody
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
-    from wirekey.realtime.messages import RequestProtocol
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireLimits
-    from wirekey.wire.websocket_session import PendingDecision
+    from wirekey.wire.stream import WireStream
+    from wirekey.wire.takeover import StreamTakeover
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +60,7 @@ class CallDelegate:
         self.services = services
         self.calls = services.calls
         self.states = services.calls.states
+        self.opened_calls = OpenedCalls(services)
 
     def refuse_internal_error(self, flow: http.HTTPFlow, *_: object) -> None:
         """Refuse a call that could not be prepared."""
@@ -168,7 +165,7 @@ class CallDelegate:
         state = self.states.get(flow.id)
         return state is not None and is_two_way(state.call.operation)
 
-    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterator[bytes | PendingDecision]:
+    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterator[bytes | StartHook]:
         """Yield the verified events of a part of a two-way request, and what to wait for. Raises RequestRefused."""
         state = self.states.get(flow.id)
         if state is None:
@@ -208,48 +205,15 @@ class CallDelegate:
         call = self.states[flow.id].call
         return call.operation is not None and may_be_resent(call.operation, call.method, kept=True)
 
-    # WebSockets.
+    # Other protocols.
 
-    @guard(on_error=lambda *_: False)
-    def is_upgrade(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a call opens a WebSocket."""
-        state = self.states.get(flow.id)
+    def takeover(self, stream: WireStream) -> StreamTakeover | None:
+        """Return what opens the WebSocket that a call asks for; None for any other call."""
+        state = self.states.get(stream.flow.id)
         operation = state.call.operation if state else None
-        return operation is not None and operation.body in WEBSOCKETS
-
-    @guard(on_error=lambda *_: None)
-    def key_to_accept(self, flow: http.HTTPFlow) -> str | None:
-        """Return the Sec-WebSocket-Key of a call that is decided by its first message; None of any other call."""
-        state = self.states.get(flow.id)
-        operation = state.call.operation if state else None
-        if operation is None or operation.body is not Body.MESSAGE:
+        if operation is None or operation.body not in WEBSOCKETS:
             return None
-        key: str = self.calls.request(flow).headers["sec-websocket-key"]
-        return key
-
-    @guard(on_error=lambda *_: (INTERNAL, INTERNAL_ERROR.code))
-    def closing(self, flow: http.HTTPFlow) -> tuple[int, str]:
-        """Return the close code and reason of a WebSocket whose call was refused."""
-        call = self.states[flow.id].call
-        if call.refusal_code is None:
-            refusing = "The provider" if call.attempts else "An extension of Wirekey"
-            return close_code(call.status or 502), f"{refusing} refused the WebSocket: HTTP status {call.status}."
-        code = GOING_AWAY if call.refusal_code == STOPPING.code else close_code(call.status or 500)
-        return code, text_without_tokens(call.policy_reason or call.refusal_code)
-
-    @guard(on_error=lambda *_: None)
-    def websocket_session(self, flow: http.HTTPFlow) -> RealtimeSession | None:
-        """Return the session of a connection that was opened."""
-        state = self.states[flow.id]
-        assert state.call.provider
-        assert state.call.operation
-        protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]
-        request = self.calls.request(flow)
-        headers = by_name(request.headers.fields)
-        if state.call.operation.name in HTTP_INSTEAD:
-            head = head_of(request, state.host)
-            return ResponsesSession(self.services, state, cast("RequestProtocol", protocol), headers, head)
-        return RealtimeSession(self.services, state, protocol, headers)
+        return WebSocketOpening(stream, self.opened_calls)
 
     # The response.
 

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
     from mitmproxy.connection import Server
+    from mitmproxy.proxy.commands import StartHook
 
     from wirekey.body import RequestBody, Spool
     from wirekey.call import Outcome
     from wirekey.errors import Refusal
     from wirekey.wire.connection_pool import ConnectionPool
-    from wirekey.wire.websocket_session import PendingDecision, WebSocketSession
+    from wirekey.wire.stream import WireStream
+    from wirekey.wire.takeover import StreamTakeover
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,10 @@ class WireDelegate(Protocol):
     def is_two_way(self, flow: http.HTTPFlow) -> bool:
         """Return whether the request of a call streams while its response does, and has no end of its own."""
 
-    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterable[bytes | PendingDecision]:
+    def request_parts(self, flow: http.HTTPFlow, data: bytes) -> Iterable[bytes | StartHook]:
         """Yield what the provider gets of a part of a two-way request; b"" stands for the end.
 
-        A decision must be waited for before the next part is taken. Raises RequestRefused.
+        A hook must have run before the next part is taken. Raises RequestRefused.
         """
 
     def release_body(self, flow: http.HTTPFlow) -> None:
@@ -131,19 +133,8 @@ class WireDelegate(Protocol):
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
         """Return why a running call must end, or None if its agent was not revoked. Called while the call runs."""
 
-    # WebSockets.
-
-    def is_upgrade(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a call opens a WebSocket."""
-
-    def key_to_accept(self, flow: http.HTTPFlow) -> str | None:
-        """Return the Sec-WebSocket-Key of a call that is decided by its first message; None of any other call."""
-
-    def closing(self, flow: http.HTTPFlow) -> tuple[int, str]:
-        """Return the close code and reason of a WebSocket whose call was refused. No hook has seen its end."""
-
-    def websocket_session(self, flow: http.HTTPFlow) -> WebSocketSession | None:
-        """Return what judges the messages of a WebSocket that was opened, or None if that failed."""
+    def takeover(self, stream: WireStream) -> StreamTakeover | None:
+        """Return what takes a stream over whose request asks for another protocol; None for any other stream."""
 
     # The response.
 

@@ -26,7 +26,6 @@ from wirekey.wire.cleanup import StreamTable
 from wirekey.wire.connection_handler import connection_handlers, unwritten_bytes
 from wirekey.wire.direct_layer import DirectHttpLayer
 from wirekey.wire.direct_path import DirectPath, find_path
-from wirekey.wire.first_message import ClosingHandshake
 from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
 from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged, FramesWaiting, RequestsRead
 from wirekey.wire.http2_goaway import WireHttp2Client
@@ -34,7 +33,6 @@ from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.pooled_tls import PooledTlsClient, pooled_tls_server
 from wirekey.wire.stream import Tick, UpstreamWindowChanged, WireStream
 from wirekey.wire.upstream_connection import GetUpstreamConnection
-from wirekey.wire.websocket import WebSocketRelay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -201,8 +199,8 @@ class WireLayer(DirectHttpLayer):
             stream
             for stream in self.streams.values()
             if isinstance(stream, WireStream)
-            and (stream.child_layer is None or isinstance(stream.child_layer, (WebSocketRelay, ClosingHandshake)))
-            and (stream.sent_at or stream.is_receiving_body or stream.is_reading_first_message)
+            and (stream.child_layer is None or stream.takeover is not None)
+            and (stream.sent_at or stream.is_receiving_body or stream.awaits_client)
         ]
 
     def unpaused[Stream: HttpStream](self, streams: Iterable[Stream]) -> list[Stream]:

@@ -4,7 +4,7 @@ mitmproxy's `HttpStream` has two states: `client_state` follows the request, `se
 adds states to both, and replaces most of the transitions between them:
 
     client_state   wait_for_request_headers -> consume_request_body | stream_request_body -> done
-                   A WebSocket whose first message is the request is opened for the client in between: `FirstMessage`.
+                   A `StreamTakeover` may open the client's side in between, and read the rest of the request there.
                    stream_request_body of a two-way call: each part passes the delegate while the response streams.
                    discard_request: the response was sent before the request had ended; the rest is read and dropped.
     server_state   wait_for_response_headers -> stream_response_body -> done
@@ -48,7 +48,7 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 from wirekey.call import FailureKind, Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
 from wirekey.tracebacks import forget_frames, safe_traceback
-from wirekey.wire import protocol_errors, websocket_opening
+from wirekey.wire import protocol_errors
 from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes
 from wirekey.wire.delegate import RequestRefused, ResponseRefused
@@ -57,7 +57,6 @@ from wirekey.wire.http2_goaway import UNPROCESSED
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
     CANNOT_SEND,
-    NOTHING_ASKED,
     UPSTREAM_RESET,
     UPSTREAM_UNREADABLE,
     body_too_slow,
@@ -66,8 +65,8 @@ from wirekey.wire.refusals import (
 )
 from wirekey.wire.request_buffer import RequestBuffer
 from wirekey.wire.retry_hooks import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt
+from wirekey.wire.takeover import SWITCHING_PROTOCOLS, as_disconnection
 from wirekey.wire.upstream_connection import GetUpstreamConnection, connect_refusal
-from wirekey.wire.websocket_session import DecideMessageHook, PendingDecision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,10 +76,9 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator, Layer
 
     from wirekey.body import RequestBody
-    from wirekey.realtime.handshake import Compression
     from wirekey.wire.delegate import WireDelegate
-    from wirekey.wire.first_message import FirstMessage
     from wirekey.wire.layer import WireLayer
+    from wirekey.wire.takeover import StreamTakeover
 
 logger = logging.getLogger(__name__)
 
@@ -142,12 +140,8 @@ class WireStream(HttpStream):
     retried_on_new_connection = False
     unprocessed_count = 0
     """How often the provider did not process the request."""
-    deflate: Compression | None = None
-    """The compression of a WebSocket."""
-    first_message: FirstMessage | None = None
-    """The reader of a WebSocket that is open for the client, until frames are relayed."""
-    early_frames = b""
-    """Frames of a WebSocket that came with the head of the response."""
+    takeover: StreamTakeover | None = None
+    """What takes the stream over once the provider has switched protocols, if the request asks for that."""
     discarded_bytes = 0
     drained_bytes = 0
     drain_started_at = 0.0
@@ -166,12 +160,12 @@ class WireStream(HttpStream):
 
     def handle_event(self, event: events.Event) -> CommandGenerator[None]:
         """Handle an event, or queue it while a hook or a connection is waited for."""
-        if self.first_message is not None and self._paused is not None:
-            # A WebSocket's bytes come although the request is complete. Other clients of HTTP/1.1 are not read by then.
+        if self.takeover is not None and self.takeover.is_open and self._paused is not None:
+            # Its bytes come although the request is complete. Other clients of HTTP/1.1 are not read by then.
             if isinstance(event, RequestData):
-                self.first_message.hold(event.data)
+                self.takeover.hold(event.data)
                 return iter(())  # type: ignore[return-value]  # nothing is to be done
-            event = websocket_opening.as_disconnection(event)
+            event = as_disconnection(event)
         if self.failed_attempt is not None and isinstance(event, RequestProtocolError):
             # The error is queued until the hook has ended. The hook learns at once that it need not wait.
             self.failed_attempt.client_left.set()
@@ -183,10 +177,10 @@ class WireStream(HttpStream):
             return
         if type(event) is ResponseTrailers:
             return  # no addon uses them, and they could carry what a head may not
-        if self.first_message is not None:
-            event = websocket_opening.as_disconnection(event)
+        if self.takeover is not None and self.takeover.is_open:
+            event = as_disconnection(event)
             if isinstance(event, RequestData):
-                yield from websocket_opening.receive(self, self.first_message, event.data)
+                yield from self.takeover.receive(event.data)
                 return
         if type(event) is RequestData:
             self.rate_bytes += len(event.data)
@@ -230,8 +224,8 @@ class WireStream(HttpStream):
         """Check the time limits, and whether the agent was revoked."""
         now = time.monotonic()
         yield from self.check_body_rate(now)
-        if self.is_reading_first_message:
-            yield from websocket_opening.check_time(self, now)
+        if self.takeover is not None and self.takeover.awaits_client:
+            yield from self.takeover.on_tick(now)
             return
         if not self.sent_at:
             return
@@ -270,9 +264,9 @@ class WireStream(HttpStream):
         return self.client_state in receiving
 
     @property
-    def is_reading_first_message(self) -> bool:
-        """Return whether the client's WebSocket is open, and its first message is not complete."""
-        return self.first_message is not None and not self.first_message.is_complete
+    def awaits_client(self) -> bool:
+        """Return whether the client's side is taken over, and the request waits for more of it."""
+        return self.takeover is not None and self.takeover.awaits_client
 
     @property
     def is_streaming_request(self) -> bool:
@@ -285,7 +279,7 @@ class WireStream(HttpStream):
         return self.server_state in (self.state_stream_response_body, self.state_consume_response_body)
 
     def end_by_client(self) -> CommandGenerator[None]:
-        """End the call, as the client has closed its WebSocket before the provider's was opened."""
+        """End the call, as the client has closed its side before the provider's was opened."""
         yield from self._handle_event(RequestEndOfMessage(self.stream_id))
 
     # The request, from the client.
@@ -316,14 +310,10 @@ class WireStream(HttpStream):
             except Exception as error:
                 yield from self.refuse_body(error)
         elif isinstance(event, RequestEndOfMessage):
-            if self.flow.response is None and (key := self.delegate.key_to_accept(self.flow)) is not None:
-                yield from websocket_opening.open_for_client(self, key)
-            else:
+            if self.flow.response is None:
+                self.takeover = self.delegate.takeover(self)
+            if self.takeover is None or not (yield from self.takeover.begin()):
                 yield from self.complete_request()
-
-    def state_read_first_message(self, event: events.Event) -> CommandGenerator[None]:
-        """Ignore events of the request. `websocket_opening.receive` gets the bytes of the client."""
-        yield from ()
 
     def complete_request(self) -> CommandGenerator[None]:
         """Send a request that was read whole, unless an addon responds."""
@@ -359,10 +349,10 @@ class WireStream(HttpStream):
             data = event.data if isinstance(event, RequestData) else b""
             if data or isinstance(event, RequestEndOfMessage):
                 for part in self.delegate.request_parts(self.flow, data):
-                    if isinstance(part, PendingDecision):
-                        yield DecideMessageHook(part)
-                    else:
+                    if isinstance(part, bytes):
                         yield SendHttp(RequestData(self.stream_id, part), self.context.server)
+                    else:
+                        yield part
             if isinstance(event, RequestData):
                 return
         yield from super().state_stream_request_body(event)
@@ -418,9 +408,8 @@ class WireStream(HttpStream):
             return
         assert self.wire_head
         body, self.wire_body = self.wire_body, b""
-        if self.first_message is not None:
-            self.first_message.prepare(body)
-            body = b""
+        if self.takeover is not None:
+            body = self.takeover.prepare(body)
         yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
         if isinstance(body, bytes):
             yield from self.buffer.send_all(body, self.context.server)
@@ -580,9 +569,9 @@ class WireStream(HttpStream):
             yield from self.cancel_upstream("the response was refused")
             yield from self.refuse(refusal)
             return
-        if self.delegate.is_upgrade(self.flow):
-            if response.status_code == websocket_opening.SWITCHING_PROTOCOLS:
-                yield from websocket_opening.check_upgrade(self, response)
+        if self.takeover is not None:
+            if response.status_code == SWITCHING_PROTOCOLS:
+                yield from self.takeover.accept(response)
                 return
             response.headers["connection"] = "close"  # what the client has sent already would be read as a request
         if self.delegate.is_retryable_status(response.status_code):
@@ -596,20 +585,13 @@ class WireStream(HttpStream):
             if self.client_state == self.state_errored:
                 return
             self.server_state = self.state_wait_for_response_headers
-        if self.first_message is not None:
-            yield from websocket_opening.end_unopened(self, response)
+        if self.takeover is not None and self.takeover.is_open:
+            yield from self.takeover.end_unopened(response)
             return
         yield from super().state_wait_for_response_headers(event)
 
-    def state_upgrade(self, event: events.Event) -> CommandGenerator[None]:
-        """Relay the frames of a WebSocket from now on. The response hook runs when the connection ends."""
-        if isinstance(event, ResponseData):
-            self.early_frames += event.data  # they came with the head, and `BoundedHttp1Client` reports its end last
-        elif isinstance(event, ResponseEndOfMessage):
-            yield from websocket_opening.relay(self)
-
     def hand_over(self, layer: Layer) -> None:
-        """Pass the events of this stream to a layer of a WebSocket from now on."""
+        """Pass the events of this stream to a layer from now on."""
         self.child_layer = layer
         self._handle_event = self.passthrough  # type: ignore[method-assign]  # as mitmproxy does
 
@@ -734,8 +716,8 @@ class WireStream(HttpStream):
         self.discard_body()
         if isinstance(event, RequestProtocolError):
             if not is_over:
-                is_unasked = self.first_message is not None and not self.first_message.is_complete
-                self.delegate.report_end(self.flow, Outcome.CLIENT_CANCELLED, NOTHING_ASKED if is_unasked else None)
+                reason = self.takeover.reason_if_left if self.takeover is not None else None
+                self.delegate.report_end(self.flow, Outcome.CLIENT_CANCELLED, reason)
         elif not is_over and self.client_state != self.state_errored and not self.flow.error:
             if self.server_state == self.state_drain:
                 yield from self.send_request()
@@ -748,8 +730,8 @@ class WireStream(HttpStream):
                 return
             self.delegate.report_end(self.flow, Outcome.UPSTREAM_RESET)
         yield from super().handle_protocol_error(event)
-        if self.first_message is not None and isinstance(event, RequestProtocolError):
-            # The client's side of a WebSocket is not closed by its HTTP layer.
+        if self.takeover is not None and self.takeover.is_open and isinstance(event, RequestProtocolError):
+            # The client's side is not closed by its HTTP layer.
             yield SendHttp(
                 ResponseProtocolError(self.stream_id, "EOF", ErrorCode.PASSTHROUGH_CLOSE), self.context.client
             )
@@ -811,8 +793,8 @@ class WireStream(HttpStream):
 
     def respond(self, response: http.Response) -> CommandGenerator[None]:
         """Send a response that Wirekey made. The rest of the request is dropped as it arrives."""
-        if self.first_message is not None:
-            yield from websocket_opening.close_for_client(self, response)
+        if self.takeover is not None and self.takeover.is_open:
+            yield from self.takeover.close(response)
             return
         self.flow.response = response
         response.timestamp_start = response.timestamp_start or time.time()

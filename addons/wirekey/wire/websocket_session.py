@@ -13,6 +13,8 @@ from wirekey.call import Outcome
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from mitmproxy import http
+
 
 @dataclass(frozen=True, slots=True)
 class WebSocketLimits:
@@ -98,3 +100,16 @@ class WebSocketSession(Protocol):
 
     def end(self, outcome: Outcome, reason: str | None, received: int, sent: int) -> None:
         """Note the end of the connection. `received` and `sent`: bytes of the client and to it."""
+
+
+class WebSocketCall(Protocol):
+    """The call that opens a WebSocket. No method raises."""
+
+    def key_to_accept(self, flow: http.HTTPFlow) -> str | None:
+        """Return the client's Sec-WebSocket-Key if the call is decided by its first message; else None."""
+
+    def closing(self, flow: http.HTTPFlow) -> tuple[int, str]:
+        """Return the close code and reason of a WebSocket whose call was refused. No hook has seen its end."""
+
+    def session(self, flow: http.HTTPFlow) -> WebSocketSession | None:
+        """Return what judges the messages of a WebSocket that was opened, or None if that failed."""

@@ -1,0 +1,64 @@
+"""The call that opens a WebSocket, as the wire layer sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from wirekey.body import Body
+from wirekey.calls.agent_check import STOPPING
+from wirekey.calls.extension_calls import head_of
+from wirekey.calls.guard import guard
+from wirekey.calls.realtime import RealtimeSession
+from wirekey.calls.responses_session import ResponsesSession
+from wirekey.credentials.agent_tokens import text_without_tokens
+from wirekey.errors import INTERNAL_ERROR
+from wirekey.header_fields import by_name
+from wirekey.operation import HTTP_INSTEAD
+from wirekey.providers import PROVIDERS
+from wirekey.realtime.closing import GOING_AWAY, INTERNAL, close_code
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.calls.services import Services
+    from wirekey.realtime.messages import RequestProtocol
+
+
+class OpenedCalls:
+    """Implements `wirekey.wire.websocket_session.WebSocketCall` for all calls of a process."""
+
+    def __init__(self, services: Services) -> None:
+        self.services, self.calls, self.states = services, services.calls, services.calls.states
+
+    @guard(on_error=lambda *_: None)
+    def key_to_accept(self, flow: http.HTTPFlow) -> str | None:
+        """Return the client's Sec-WebSocket-Key if the call is decided by its first message; else None."""
+        operation = self.states[flow.id].call.operation
+        if operation is None or operation.body is not Body.MESSAGE:
+            return None
+        key: str = self.calls.request(flow).headers["sec-websocket-key"]
+        return key
+
+    @guard(on_error=lambda *_: (INTERNAL, INTERNAL_ERROR.code))
+    def closing(self, flow: http.HTTPFlow) -> tuple[int, str]:
+        """Return the close code and reason of a WebSocket whose call was refused."""
+        call = self.states[flow.id].call
+        if call.refusal_code is None:
+            refusing = "The provider" if call.attempts else "An extension of Wirekey"
+            return close_code(call.status or 502), f"{refusing} refused the WebSocket: HTTP status {call.status}."
+        code = GOING_AWAY if call.refusal_code == STOPPING.code else close_code(call.status or 500)
+        return code, text_without_tokens(call.policy_reason or call.refusal_code)
+
+    @guard(on_error=lambda *_: None)
+    def session(self, flow: http.HTTPFlow) -> RealtimeSession | None:
+        """Return the session of a connection that was opened."""
+        state = self.states[flow.id]
+        assert state.call.provider
+        assert state.call.operation
+        protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]
+        request = self.calls.request(flow)
+        headers = by_name(request.headers.fields)
+        if state.call.operation.name in HTTP_INSTEAD:
+            head = head_of(request, state.host)
+            return ResponsesSession(self.services, state, cast("RequestProtocol", protocol), headers, head)
+        return RealtimeSession(self.services, state, protocol, headers)

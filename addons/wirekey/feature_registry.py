@@ -19,7 +19,8 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "body_log": ("log.bodies",),
         "flow_views": (),
         "traces": (),
-        "metrics": (),
+        "metrics": ("console.metrics_from",),
+        "console": ("console.sign_in", "console.remote"),
         "doctor": (),
         "demo": (),
     }

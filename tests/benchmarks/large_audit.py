@@ -25,7 +25,7 @@ from wirekey.audit.postgres_rollup import roll_up
 from wirekey.audit.postgres_schema import make_partitions, migrate
 from wirekey.audit.reading import Filters, latest
 from wirekey.audit.totals import totals
-from wirekey.console.recorded import Recorded
+from wirekey.features.console.recorded import Recorded
 from wirekey.secret import Secret
 
 MOST_SECONDS = 1.0

@@ -24,13 +24,13 @@ from tests.benchmarks.load import Target
 from tests.running import EVERYTHING, SimulatorThread, wirekey_behind
 from wirekey.call import Agent, Call, Outcome
 from wirekey.config import HostPort
-from wirekey.config.console import ConsoleConfig
-from wirekey.console import operator_token
-from wirekey.console.feed import LINGERS, Feed
-from wirekey.console.live import LivePage
-from wirekey.console.recorded import Recorded
-from wirekey.console.sessions import SignInSessions
 from wirekey.endpoints.server import Server
+from wirekey.features.console import operator_token
+from wirekey.features.console.config import PageAccess
+from wirekey.features.console.feed import LINGERS, Feed
+from wirekey.features.console.live import LivePage
+from wirekey.features.console.recorded import Recorded
+from wirekey.features.console.sessions import SignInSessions
 
 PAGES = 20
 REQUESTS = 6000
@@ -105,8 +105,8 @@ def through_a_proxy(rounds: int) -> None:
 class Bare:
     """The services that the page shows."""
 
-    def settings(self) -> ConsoleConfig:
-        return ConsoleConfig(sign_in="loopback")
+    def access(self) -> PageAccess:
+        return PageAccess(sign_in="loopback")
 
     async def state(self) -> dict:
         return {}

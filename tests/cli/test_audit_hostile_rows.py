@@ -20,7 +20,7 @@ from wirekey.audit.event import FIELDS
 from wirekey.audit.postgres_rollup import roll_up_all
 from wirekey.audit.reading import first_id_at
 from wirekey.cli.main import group
-from wirekey.console.recorded import Recorded
+from wirekey.features.console.recorded import Recorded
 
 __all__ = ["database", "postgres"]
 

@@ -153,7 +153,7 @@ def test_totals_are_the_same(both, by):
 
 
 def test_the_page_of_the_console_reads_the_same(both):
-    from wirekey.console.recorded import Recorded
+    from wirekey.features.console.recorded import Recorded
     from wirekey.server.audit_store import audit_address
 
     async def read(name):

@@ -49,6 +49,7 @@ def test_calls_are_sent_and_recorded_without_a_feature(removed, tmp_path):
         with httpx.Client(verify=trusted, trust_env=False, timeout=PATIENCE) as client:
             url = f"https://{wirekey.running.gateway}/v1/chat/completions"
             response = client.post(url, json=REQUEST, headers=headers)
+            assert client.get(f"http://{wirekey.running.console}/ready").status_code == 200
         assert response.status_code == 200, response.text
         assert response.json()["choices"]
         assert wirekey.finished_event()["outcome"] == "completed"
@@ -56,6 +57,17 @@ def test_calls_are_sent_and_recorded_without_a_feature(removed, tmp_path):
         status = wirekey.stop()
     assert status == 0
     assert "Traceback" not in wirekey.output.read_text()
+
+
+def test_metrics_are_served_without_the_live_page(tmp_path):
+    packages = copy_without(tmp_path, "console")
+    wirekey = Wirekey(tmp_path / "wirekey", {"listen": LISTEN}, "--simulator", environ={"PYTHONPATH": str(packages)})
+    try:
+        with httpx.Client(base_url=f"http://{wirekey.running.console}", trust_env=False, timeout=PATIENCE) as client:
+            found = {path: client.get(path).status_code for path in ("/", "/console/state", "/metrics", "/health")}
+    finally:
+        wirekey.stop()
+    assert found == {"/": 404, "/console/state": 404, "/metrics": 200, "/health": 200}
 
 
 def using(setting: str) -> dict:

@@ -24,7 +24,6 @@ COMMANDS = {
     "audit": "Show, export and verify recorded calls.",
     "prices": "Show prices of models, and models without one.",
     "usage": "Show what is spent of each budget, and by each agent.",
-    "console": "Print a link to the live page.",
     "policy": "Check and evaluate policies, and replay recorded calls.",
     "ca": "Show and renew the CA.",
     "config": "Check and show the configuration.",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.server.lifecycle import Lifecycle
+    from wirekey.server.runtime import RunningProxy
     from wirekey.server.worker import Worker
     from wirekey.server.worker_count import WorkerCount
 
@@ -272,9 +273,18 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
         f"Run a program through Wirekey: {COMMAND} exec -- python my_program.py",
         f"Create a token for an agent:   {COMMAND} agents add alice",
         f"Show the calls:                {COMMAND} audit tail",
-        *([f"Open the live page:            {COMMAND} console"] if lifecycle.running_proxy.console else []),
+        *next_commands(lifecycle.running_proxy),
     ]
     return "\n".join(lines)
+
+
+def next_commands(running: RunningProxy) -> list[str]:
+    """Return the lines of features with a command for people."""
+    from wirekey.feature_registry import parts
+    from wirekey.server.feature_parts import NextCommand
+
+    shown = [part for part in parts(NextCommand) if getattr(running, part.listener)]
+    return [f"{f'{part.purpose}:':<30} {COMMAND} {part.command}" for part in shown]
 
 
 def endpoint_lines(lifecycle: Lifecycle) -> list[str]:

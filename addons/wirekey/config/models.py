@@ -67,7 +67,7 @@ class Config(ConfigGroup):
     """
 
     listen: ListenConfig = Field(default=ListenConfig(), description="Addresses that Wirekey listens on.")
-    console: ConsoleConfig = Field(default=ConsoleConfig(), description="Access to the live page.")
+    console: ConsoleConfig = Field(default=ConsoleConfig(), description="Access to the live page and to `/metrics`.")
     state: AbsolutePath = Field(
         default=Path("state"), description="Folder of the data that Wirekey keeps: agents, audit."
     )

@@ -13,7 +13,6 @@ from wirekey.identity.token_routes import token_routes
 from wirekey.local_response import local_json
 from wirekey.routing.gateway_paths import PREFIXES
 from wirekey.server.listeners import gateway_address, listen_error
-from wirekey.server.page import live_page
 from wirekey.server.readiness import Readiness
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from wirekey.calls.services import Services
     from wirekey.config import Config
-    from wirekey.console.live import LivePage
     from wirekey.endpoints.local_request import LocalRequest
     from wirekey.endpoints.reply import LocalHandler, LocalReply
     from wirekey.server.lifecycle import Lifecycle
@@ -47,7 +45,6 @@ class Endpoints:
         """Path → handler of the gateway's own endpoints."""
         self.more = more
         self.servers: dict[str, Server] = {}
-        self.page: LivePage | None = None
 
     async def running(self) -> None:
         """Open the console and announce the addresses, if the other listeners are open."""
@@ -63,8 +60,6 @@ class Endpoints:
     async def done(self) -> None:
         """Close the console."""
         await self.readiness.end()
-        if self.page:
-            self.page.feed.close()
         servers, self.servers = self.servers, {}
         for server in servers.values():
             await server.close()
@@ -84,15 +79,10 @@ class Endpoints:
         if config.listen.console is None:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
-        routes = {**self.routes("console"), **self.more(), **self.console_pages(config)}
+        routes = {**self.routes("console"), **self.more()}
         server = Server(config.listen.console, routes, bounds, config.listen.proxy_protocol)
         if self._open_server(server, "console", config):
             self.servers["console"] = server
-
-    def console_pages(self, config: Config) -> dict[str, LocalHandler]:
-        """Build the live page, and return path → handler of what only the console serves."""
-        self.page = live_page(self.services, self.lifecycle, config.state, self.readiness)
-        return dict(self.page.routes())
 
     def routes(self, listener: str) -> dict[str, LocalHandler]:
         """Return path → handler of what the console and the gateway serve. Google logins need the listener's port."""

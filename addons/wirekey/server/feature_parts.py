@@ -49,6 +49,18 @@ class Notices:
 
 
 @dataclass(frozen=True, slots=True)
+class NextCommand:
+    """The part of a feature that is a line at the end of the startup banner: a purpose, and the command for it.
+
+    It is shown if the listener of this name is open.
+    """
+
+    purpose: str
+    command: str
+    listener: str
+
+
+@dataclass(frozen=True, slots=True)
 class PageAddon:
     """The part of a feature that is an addon of mitmweb's page, in `wirekey serve --web`."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from ipaddress import ip_network
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
 
-from wirekey.config.console import ConsoleConfig
 from wirekey.endpoints.local_request import parse_local_request
 from wirekey.features.metrics import scrape
+from wirekey.features.metrics.config import Readers
 from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
 
 OWN = (("host", "127.0.0.1:8090"),)
@@ -124,7 +125,7 @@ async def test_a_scrape_from_this_machine_is_allowed(registry, address, host):
     assert (await Scrape(registry, lambda: None).respond(asked(address, headers))).status == 200
 
 
-SCRAPERS = ConsoleConfig(metrics_from=["10.1.0.0/16", "fd00::/8"], names=["wirekey.corp.example"])
+SCRAPERS = Readers((ip_network("10.1.0.0/16"), ip_network("fd00::/8")), ("wirekey.corp.example",))
 
 
 @pytest.mark.parametrize(

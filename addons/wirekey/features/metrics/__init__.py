@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 def parts() -> tuple[object, ...]:
     """Return what metrics add to the core."""
     from wirekey.addons.order import AddedAddon
+    from wirekey.config.feature_settings import AddedSettings
+    from wirekey.features.metrics.config import MetricsSetting
 
-    return (AddedAddon("Audit", make_addon),)
+    return AddedSettings({"console": MetricsSetting}), AddedAddon("Audit", make_addon)
 
 
 def make_addon(services: Services, order: AddonOrder) -> Addon:

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from wirekey import __version__
 from wirekey.addons.base import Addon
-from wirekey.config import Config
 from wirekey.features.metrics.call_metrics import CallMetrics, streams
 from wirekey.features.metrics.condition import Condition, ConditionCollector, key_counts
+from wirekey.features.metrics.config import Readers, readers
 from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
 from wirekey.features.metrics.session_metrics import SessionMetrics
 from wirekey.google.code_assist.health import counts
@@ -38,17 +38,22 @@ class Metrics(Addon):
     def __init__(self, services: Services, order: AddonOrder) -> None:
         super().__init__(services)
         self.order = order
-        lifecycle = self.lifecycle = order.get(Lifecycle)
+        self.lifecycle = order.get(Lifecycle)
         self.registry = CollectorRegistry(auto_describe=False)
         self.call_metrics = CallMetrics(self.registry)
         self.collector = ConditionCollector()
         self.registry.register(self.collector)
         ProcessCollector(registry=self.registry)
-        self.scrape = Scrape(self.registry, self.look, lambda: (lifecycle.config or Config()).console)
+        self.scrape = Scrape(self.registry, self.look, self.readers)
         self.pages = {METRICS_PATH: self.scrape.respond}
         self.build = (__version__, version("mitmproxy"), platform.python_version())
         self.measuring: asyncio.Task[None] | None = None
         services.events.observers += [self.call_metrics, SessionMetrics(self.registry)]
+
+    def readers(self) -> Readers:
+        """Return who may read the metrics, by the configuration in use."""
+        assert self.lifecycle.config
+        return readers(self.lifecycle.config.console)
 
     async def running(self) -> None:
         """Start to measure."""

@@ -10,13 +10,14 @@ import asyncio
 import copy
 import time
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from wirekey.egress.addresses import is_address, is_loopback, is_own_name
 from wirekey.endpoints.routes import wrong_method
+from wirekey.features.metrics.config import Readers
 from wirekey.features.metrics.merging import Merged, report_of
 from wirekey.local_response import LocalResponse, local_error
 
@@ -32,18 +33,6 @@ if TYPE_CHECKING:
     from wirekey.features.metrics.merging import Report
 
 
-class Readers(Protocol):
-    """The settings of who may read the metrics."""
-
-    @property
-    def metrics_from(self) -> Collection[IPv4Network | IPv6Network]:
-        """The networks of machines that may."""
-
-    @property
-    def names(self) -> Collection[str]:
-        """The host names by which they may."""
-
-
 METRICS_PATH = "/metrics"
 AT_ONCE = 100
 """Lines that are written between two pauses: 1 ms."""
@@ -57,16 +46,16 @@ REUSE_FACTOR = 5
 class Scrape:
     """Serves the metrics of a registry. For one event loop.
 
-    `look` is called on it before each text is made. `settings` returns who may read them; without it, only programs of
+    `look` is called on it before each text is made. `readers` returns who may read them; without it, only programs of
     this machine.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, look: Callable[[], None], settings: Callable[[], Readers] | None = None
+        self, registry: CollectorRegistry, look: Callable[[], None], readers: Callable[[], Readers] | None = None
     ) -> None:
         self._registry = registry
         self._look = look
-        self._settings = settings
+        self._readers = readers
         self.others: Callable[[], Awaitable[list[Report]]] | None = None
         """Returns the metrics of the other workers, if there are any."""
         self._text = b""
@@ -78,10 +67,7 @@ class Scrape:
         return wrong_method(request) or self._refused(request) or self._response()
 
     def _refused(self, request: LocalRequest) -> LocalResponse | None:
-        if self._settings is None:
-            return refused(request)
-        settings = self._settings()
-        return refused(request, settings.metrics_from, settings.names)
+        return refused(request, self._readers() if self._readers else Readers())
 
     def _response(self) -> Awaitable[LocalResponse]:
         if self._making is None and time.monotonic() >= self._fresh_until:
@@ -144,20 +130,19 @@ def pieces_of(registry: Collector) -> Iterator[bytes]:
             yield text.split(b"\n", 2)[2] if start else text
 
 
-def refused(
-    request: LocalRequest, networks: Collection[IPv4Network | IPv6Network] = (), names: Collection[str] = ()
-) -> LocalResponse | None:
-    """Return a refusal, or None for programs of this machine and for clients in these networks.
+def refused(request: LocalRequest, readers: Readers) -> LocalResponse | None:
+    """Return a refusal, or None for programs of this machine and for those that may read the metrics from others.
 
     The Host header must name this machine, too. Otherwise a page in a browser there whose own name points to this
-    machine (DNS rebinding) could read who calls which model and what it costs. `names`: names of this machine, beside
-    addresses, for clients in the networks.
+    machine (DNS rebinding) could read who calls which model and what it costs.
     """
     if not request.is_forwarded:
         host = request.host
         if is_loopback(request.address) and (not request.values("host") or is_own_name(host)):
             return None
-        if is_within(request.address, networks) and (is_own_name(host) or is_address(host) or host in names):
+        if is_within(request.address, readers.networks) and (
+            is_own_name(host) or is_address(host) or host in readers.names
+        ):
             return None
     message = (
         "Metrics are served only on the machine itself, at 127.0.0.1, [::1] or localhost. Run a collector there, such "

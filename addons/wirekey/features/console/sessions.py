@@ -10,13 +10,13 @@ import time
 from typing import TYPE_CHECKING
 
 from wirekey.command_name import COMMAND
-from wirekey.console.operator_token import OperatorTokenError, verify_link_code
+from wirekey.features.console.operator_token import OperatorTokenError, verify_link_code
 from wirekey.identity.throttle import Throttle, neighbourhood
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey.console.operator_token import ReloadedToken
+    from wirekey.features.console.operator_token import ReloadedToken
     from wirekey.secret import Secret
 
 LIFETIME = 12 * 3600.0

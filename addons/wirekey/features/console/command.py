@@ -26,7 +26,7 @@ def command(config: Config, *, rotate: bool, as_json: bool) -> None:
     The link is made from the operator token in the file console-token of the state folder. If you cannot open a link,
     paste the token itself into the page.
     """
-    from wirekey.console import operator_token
+    from wirekey.features.console import operator_token
     from wirekey.server.runtime import THIS_MACHINE, RunningProxy
 
     running = RunningProxy.read(config.state)

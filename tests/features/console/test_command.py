@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from wirekey.cli.main import group
 from wirekey.command_name import COMMAND, SERVE_COMMAND
-from wirekey.console import operator_token
+from wirekey.features.console import operator_token
 from wirekey.server.runtime import RunningProxy
 
 

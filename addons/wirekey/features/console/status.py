@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.audit.store import MAX_QUEUE
 from wirekey.command_name import COMMAND
-from wirekey.config.models import Config
 from wirekey.egress.addresses import is_loopback
 from wirekey.feature_registry import parts
+from wirekey.features.console.config import page_access
 from wirekey.google.code_assist.health import AccountState, health_of, trouble
 from wirekey.identity.agents_file import AgentsFileError
 from wirekey.observing.open_sessions import joined
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.calls.services import Services
-    from wirekey.config.console import ConsoleConfig
-    from wirekey.console.feed import Feed
     from wirekey.credentials.pool import KeyPool
+    from wirekey.features.console.config import PageAccess
+    from wirekey.features.console.feed import Feed
     from wirekey.identity.agents_format import AgentRecord
     from wirekey.observing.open_sessions import Report
     from wirekey.server.lifecycle import Lifecycle
@@ -56,9 +56,10 @@ class Status:
         self._used: Counter[str] = Counter()
         """The calls of each key, of all workers."""
 
-    def settings(self) -> ConsoleConfig:
-        """Return the configuration of the console."""
-        return (self._lifecycle.config or Config()).console
+    def access(self) -> PageAccess:
+        """Return who may see the page, by the configuration in use."""
+        assert self._lifecycle.config
+        return page_access(self._lifecycle.config.console)
 
     async def state(self) -> dict[str, Any]:
         """Return what the page shows, as JSON values."""

@@ -22,22 +22,22 @@ import msgspec
 
 from wirekey.audit.event import FIELDS
 from wirekey.command_name import COMMAND
-from wirekey.console import gate
-from wirekey.console.recorded import PERIODS, Recorded
-from wirekey.console.sessions import LIFETIME, SignInError
 from wirekey.egress.addresses import is_loopback
 from wirekey.endpoints.reply import Streamed
 from wirekey.endpoints.routes import wrong_method
+from wirekey.features.console import gate
+from wirekey.features.console.recorded import PERIODS, Recorded
+from wirekey.features.console.sessions import LIFETIME, SignInError
 from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from wirekey.config.console import ConsoleConfig
-    from wirekey.console.feed import Feed
-    from wirekey.console.sessions import SignInSessions
     from wirekey.endpoints.local_request import LocalRequest
     from wirekey.endpoints.reply import LocalHandler, LocalReply
+    from wirekey.features.console.config import PageAccess
+    from wirekey.features.console.feed import Feed
+    from wirekey.features.console.sessions import SignInSessions
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 TYPES = {
@@ -67,10 +67,10 @@ _sign_in_decoder = msgspec.json.Decoder(SignIn)
 
 
 class ConsoleState(Protocol):
-    """Provides the settings of the page and the state that it shows."""
+    """Provides who may see the page, and the state that it shows."""
 
-    def settings(self) -> ConsoleConfig:
-        """Return the current settings of the page."""
+    def access(self) -> PageAccess:
+        """Return who may see the page at present."""
 
     async def state(self) -> dict[str, Any]:
         """Return the content of /console/state."""
@@ -105,11 +105,11 @@ class LivePage:
     # Access.
 
     def _refusal(self, request: LocalRequest) -> LocalResponse | None:
-        settings = self._console.settings()
-        return gate.refusal(request, settings.names, remote=settings.remote)
+        access = self._console.access()
+        return gate.refusal(request, access.names, remote=access.remote)
 
     def _is_signed_in(self, request: LocalRequest) -> bool:
-        if self._console.settings().sign_in == "loopback" and is_from_this_machine(request):
+        if self._console.access().sign_in == "loopback" and is_from_this_machine(request):
             return True
         return self._sessions.holds(gate.cookie_of(request, cookie_name(request)))
 

@@ -9,8 +9,8 @@ from wirekey.audit.event import outcome_values, request_values
 
 if TYPE_CHECKING:
     from wirekey.call import Call
-    from wirekey.console.feed import Feed
-    from wirekey.console.sessions import SignInSessions
+    from wirekey.features.console.feed import Feed
+    from wirekey.features.console.sessions import SignInSessions
     from wirekey.observing.open_sessions import OpenSessions
     from wirekey.server.worker import Worker
 

@@ -6,9 +6,9 @@ import stat
 
 import pytest
 
-from wirekey.console import operator_token
-from wirekey.console.operator_token import LINK_LIFETIME, OperatorTokenError, ReloadedToken, link_code
-from wirekey.console.sessions import IDLE, LIFETIME, MAX_SESSIONS, SignInError, SignInSessions
+from wirekey.features.console import operator_token
+from wirekey.features.console.operator_token import LINK_LIFETIME, OperatorTokenError, ReloadedToken, link_code
+from wirekey.features.console.sessions import IDLE, LIFETIME, MAX_SESSIONS, SignInError, SignInSessions
 from wirekey.identity.throttle import FREE
 
 NOW = 1_800_000_000.0

@@ -11,8 +11,8 @@ import pytest
 from tests.support.local_endpoints import PATIENCE
 from wirekey.audit.event import NAMES
 from wirekey.call import Agent, Call, Outcome
-from wirekey.console import feed as feeding
-from wirekey.console.feed import Feed
+from wirekey.features.console import feed as feeding
+from wirekey.features.console.feed import Feed
 
 
 class Paper:

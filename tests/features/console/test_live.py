@@ -15,14 +15,14 @@ from tests.support.local_endpoints import PATIENCE, asked, client, reply, servin
 from wirekey.audit.event import NAMES
 from wirekey.audit.store import AuditStore
 from wirekey.call import Agent, Call, Outcome
-from wirekey.config.console import ConsoleConfig
-from wirekey.console import gate, operator_token
-from wirekey.console.feed import Feed
-from wirekey.console.live import LivePage
-from wirekey.console.recorded import Recorded
-from wirekey.console.sessions import SignInSessions
 from wirekey.endpoints.readiness import ReadinessReport
 from wirekey.endpoints.routes import health_routes
+from wirekey.features.console import gate, operator_token
+from wirekey.features.console.config import PageAccess
+from wirekey.features.console.feed import Feed
+from wirekey.features.console.live import LivePage
+from wirekey.features.console.recorded import Recorded
+from wirekey.features.console.sessions import SignInSessions
 
 ASKED_FOR = ["/console/state", "/console/calls", "/console/totals", "/console/events"]
 FILES = ["/", "/console/page.css", "/console/main.js", "/console/mark.svg"]
@@ -33,11 +33,11 @@ class PageFixture:
 
     def __init__(self, folder) -> None:
         self.token = operator_token.ensure(folder).reveal()
-        self.settings = ConsoleConfig()
+        self.access = PageAccess()
         self.feed = Feed()
         self.audit = folder / "audit.db"
         sessions = SignInSessions(operator_token.ReloadedToken(folder))
-        services = SimpleNamespace(settings=lambda: self.settings, state=self.state)
+        services = SimpleNamespace(access=lambda: self.access, state=self.state)
         self.page = LivePage(services, self.feed, sessions, Recorded(self.audit))
         self.routes = {**health_routes(ReadinessReport), **self.page.routes()}
 
@@ -163,7 +163,7 @@ HOSTS = [
 @pytest.mark.parametrize(("host", "ours"), HOSTS)
 @pytest.mark.parametrize("path", [*ASKED_FOR, *FILES])
 def test_an_unknown_host_name_is_refused(live_page, path, host, ours):
-    live_page.settings = ConsoleConfig(names=("ops.corp.example",))
+    live_page.access = PageAccess(names=("ops.corp.example",))
     response = reply(live_page.routes, asked("GET", path, {"host": host}))
     assert getattr(response, "status", None) == (421 if not ours else 401 if path in ASKED_FOR else 200)
 
@@ -191,7 +191,7 @@ def from_elsewhere(path, address="192.0.2.7", host="192.0.2.1:8090", **headers):
     ],
 )
 def test_other_machines_see_the_page_only_if_the_configuration_allows_it(live_page, remote, host, status):
-    live_page.settings = ConsoleConfig(remote=remote)
+    live_page.access = PageAccess(remote=remote)
     assert reply(live_page.routes, from_elsewhere("/", host=host)).status == status
 
 
@@ -212,7 +212,7 @@ def test_other_machines_see_the_page_only_if_the_configuration_allows_it(live_pa
     ],
 )
 def test_this_machine_needs_no_sign_in_if_the_configuration_says_so(live_page, address, headers, is_in):
-    live_page.settings = ConsoleConfig(sign_in="loopback", remote=True)
+    live_page.access = PageAccess(sign_in="loopback", remote=True)
     response = reply(live_page.routes, from_elsewhere("/console/events", address, **headers))
     assert (getattr(response, "status", 200) == 200) == is_in
 
@@ -252,7 +252,7 @@ async def test_the_files_of_the_page_have_their_type_and_security_headers(live_p
 def test_the_page_requests_only_wirekey_and_has_no_inline_code():
     import re
 
-    from wirekey.console.live import PAGE_FOLDER
+    from wirekey.features.console.live import PAGE_FOLDER
 
     html = (PAGE_FOLDER / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=\"/console/)|<style|\sstyle=|\son\w+=", html)
@@ -322,7 +322,7 @@ async def test_unknown_totals_are_refused(live_page, query):
 
 
 async def test_the_feed_is_an_event_stream_that_ends_at_sign_out(live_page, monkeypatch):
-    from wirekey.console import feed as feeding
+    from wirekey.features.console import feed as feeding
 
     monkeypatch.setattr(feeding, "HEARTBEAT", 0.05)
     monkeypatch.setattr(feeding, "TICK", 0.01)
@@ -344,7 +344,7 @@ async def test_the_feed_is_an_event_stream_that_ends_at_sign_out(live_page, monk
 
 
 async def test_pages_above_the_limit_are_refused(live_page, monkeypatch):
-    from wirekey.console import feed as feeding
+    from wirekey.features.console import feed as feeding
 
     monkeypatch.setattr(feeding, "PAGES", 1)
     async with signed_in(live_page) as http, http.stream("GET", "/console/events"):

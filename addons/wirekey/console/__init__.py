@@ -1,1 +1,0 @@
-"""The live page: calls, keys, agents and what needs attention, for operators."""

@@ -30,7 +30,7 @@ def read_other_models(body: JsonObject, tools: Iterable[JsonObject], model: str 
     """Return the models that a request names in addition to `model`, each once, in its order.
 
     A word in place of a list of fallbacks (`default`) counts as a name: the provider chooses then. Raises
-    Refusal(400) if something is no name of a model, or if there are more than MOST_OTHER_MODELS.
+    Refusal(400) if something is no name of a model, or if a list or the request has more than MOST_OTHER_MODELS.
     """
     return others(chain(_of_request(body), (name for tool in tools for name in _of_tool(tool))), model)
 
@@ -77,6 +77,8 @@ def _listed(parent: JsonObject, key: str) -> Iterator[str | None]:
         yield read_model(parent, key)
         return
     for index, raw in enumerate(parent.items(key)):
+        if index == MOST_OTHER_MODELS:
+            raise malformed(f"{parent.where(key)} has more than {MOST_OTHER_MODELS} items")
         where = f"{parent.where(key)}[{index}]"
         if bytes(memoryview(raw)[:1]) == b'"':
             yield _text(bytes(raw), where)

@@ -160,6 +160,7 @@ def _read_message_request(body: JsonObject) -> tuple[Facts, Tools]:
     offered = first_tools(chain(body.children("tools"), tools_in_messages(body)))
     tools = message_tools(body, offered)
     model = read_model(body)
+    other_models = read_other_models(body, offered, model)  # bounds the number of fallbacks that are read below
     # A fallback may have a limit of its own.
     limits = (limited.integer("max_tokens") for limited in chain((body,), objects(body, "fallbacks")))
     facts = Facts(
@@ -171,7 +172,7 @@ def _read_message_request(body: JsonObject) -> tuple[Facts, Tools]:
         tool_count=tools.count,
         max_tokens=max((limit for limit in limits if limit is not None), default=None),
         tools=tools.names,
-        other_models=read_other_models(body, offered, model),
+        other_models=other_models,
         reads_elsewhere=reads_elsewhere(body, offered),
         modifiers=message_modifiers(body),
         paid_tools=paid_tools(offered),

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.features.console.test_endpoints import configured, wirekey
+from tests.endpoints.test_endpoints import configured, wirekey
 from wirekey.config import ConfigError
 from wirekey.config.loading import load
 from wirekey.egress.upstream_proxy import no_proxy_for

@@ -7,7 +7,7 @@ import threading
 import pytest
 from mitmproxy import exceptions
 
-from tests.features.console.test_endpoints import Running, configured, wirekey
+from tests.endpoints.test_endpoints import Running, configured, wirekey
 from tests.server.test_reload import LISTS, children, policy  # noqa: F401  # a fixture
 
 GOOD = "good"

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.features.console.test_endpoints import PATIENCE, configured, wirekey
+from tests.endpoints.test_endpoints import PATIENCE, configured, wirekey
 from tests.policy.policies import WHOLE, write
 from wirekey.config import ConfigError
 from wirekey.identity.installation_keys import REASONING_STATE

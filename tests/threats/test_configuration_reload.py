@@ -9,7 +9,7 @@ import sqlite3
 
 import pytest
 
-from tests.features.console.test_endpoints import configured, wirekey
+from tests.endpoints.test_endpoints import configured, wirekey
 from tests.running import wait_for
 from wirekey.config import ConfigError
 from wirekey.config.file_identity import FileIdentity, change

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "rollup": ("rollup", "routes.rollup"),
+        "quotas": ("quotas",),  # behind rollup, so that the shortened body counts
         "body_log": ("log.bodies",),
         "flow_views": (),
         "traces": (),

@@ -10,12 +10,14 @@ import sys
 import time
 from types import SimpleNamespace
 
-from tests.quotas.making import GIVEN
-from wirekey.addons.quotas import Quotas
-from wirekey.quotas.definition import Quota
-from wirekey.quotas.enforcement import QuotaEnforcer
-from wirekey.quotas.estimate import Use
-from wirekey.quotas.hold import Hold
+from tests.features.quotas.making import GIVEN
+from wirekey.feature import NO_VALUES, FeatureData
+from wirekey.features.quotas.addon import Quotas
+from wirekey.features.quotas.definition import Quota
+from wirekey.features.quotas.enforcement import QuotaEnforcer
+from wirekey.features.quotas.estimate import Use
+from wirekey.features.quotas.hold import Hold
+from wirekey.features.quotas.usage_limits import QuotaLimits
 from wirekey.shared_state import MemoryState
 
 CALLS = 5000
@@ -30,17 +32,22 @@ ROWS = {
 
 
 def without_quotas() -> float:
-    """Return the microseconds of the addon for a call when no quota is configured."""
-    call = SimpleNamespace(reads_body=True)
-    services = SimpleNamespace(
-        settings=SimpleNamespace(quotas=()), calls=SimpleNamespace(of=lambda _: call, local_requests={})
-    )
+    """Return the microseconds of a call when no quota is configured."""
+    state = SimpleNamespace(call=SimpleNamespace(reads_body=True), features=FeatureData())
+    flow = SimpleNamespace(id="1")
+    calls = SimpleNamespace(states={flow.id: state}, state=lambda _: state, local_requests={})
+    services = SimpleNamespace(settings=SimpleNamespace(features=NO_VALUES), calls=calls, shared_state=MemoryState())
+    limits = services.usage_limits = QuotaLimits(services)
     addon = Quotas(services)
     handlers = [getattr(Quotas, name).__wrapped__ for name in ("requestheaders", "request")]
     began = time.process_time()
     for _ in range(CALLS):
+        limits.note_limits(state, {})
         for handler in handlers:
-            handler(addon, None)
+            handler(addon, flow)
+        limits.note_sent(state)
+        limits.response_headers(state, {})
+        limits.settle(state)
     return (time.process_time() - began) / CALLS * 1e6
 
 

@@ -24,7 +24,7 @@ from tests.deliveries.paths import DELIVERIES
 from tests.end_to_end.sdk_calls import CALLS, Way, anthropic_client, bedrock_client, openai_client
 from tests.endurance.serving import wirekey
 from tests.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, Wirekey, behind, wait_for
-from wirekey.quotas.ledger import totals_in
+from wirekey.features.quotas.ledger import totals_in
 
 POLICY = """
 package wirekey.authz

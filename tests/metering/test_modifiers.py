@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from wirekey.metering.cost import cost_usd, current_prices, price_lists
+from wirekey.metering.cost import cost_usd, price_lists
 from wirekey.metering.modifiers import factor_of, largest_factor, tier_of
 from wirekey.metering.price_table import FEES, ROWS
-from wirekey.metering.reserved import reserved_prices
 from wirekey.operation import LONG_CACHE, Facts, Usage
 from wirekey.providers import PROVIDERS
 
@@ -58,7 +57,6 @@ def test_a_modifier_without_a_known_price_makes_the_cost_unknown(provider, model
     assert cost_usd(PROVIDERS[provider], model, Usage(**TOKENS)) is not None
     assert cost_usd(PROVIDERS[provider], model, Usage(**TOKENS, modifiers=(modifier,))) is None
     assert cost_usd(PROVIDERS[provider], model, Usage(**TOKENS), Facts(modifiers=(modifier,))) is None
-    assert reserved_prices(current_prices(PROVIDERS[provider], model), Facts(modifiers=(modifier,))) is None
 
 
 def test_the_response_decides_where_it_differs_from_the_request():
@@ -104,8 +102,6 @@ def test_tokens_that_stay_cached_for_an_hour_cost_twice_the_input():
     usage.long_cache_write_tokens = None
     asked = Facts(modifiers=(LONG_CACHE,))
     assert cost_usd(anthropic, "claude-opus-5", usage, asked) == pytest.approx((100 * 5 + 900 * 10) / 1e6)
-    reserved = reserved_prices(current_prices(anthropic, "claude-opus-5"), asked)
-    assert reserved.cache_write.base == pytest.approx(10 * 1.1)
 
 
 @pytest.mark.parametrize(
@@ -134,13 +130,6 @@ def test_uses_that_were_not_counted_and_tools_without_a_known_fee_make_the_cost_
     assert cost_usd(PROVIDERS["openai"], "gpt-5.5", uncounted) is None
     unknown = Facts(paid_tools=(("teleport", 1),))
     assert cost_usd(PROVIDERS["openai"], "gpt-5.5", Usage(**TOKENS), unknown) is None
-    assert reserved_prices(current_prices(PROVIDERS["openai"], "gpt-5.5"), unknown) is None
-
-
-def test_a_request_reserves_the_fees_of_the_tools_that_it_offers():
-    prices = current_prices(PROVIDERS["anthropic"], "claude-opus-5")
-    assert reserved_prices(prices, Facts(paid_tools=(("web_search", 4),))).per_request == pytest.approx(0.04)
-    assert reserved_prices(prices, Facts(paid_tools=(("web_search", None),))).per_request == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

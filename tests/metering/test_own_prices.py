@@ -6,7 +6,6 @@ from wirekey.config.prices import PriceConfig, TokenPrices
 from wirekey.metering import cost, own_prices
 from wirekey.metering.cost import cost_usd, current_prices, has_default_price
 from wirekey.metering.own_prices import OwnPrices, read_own_prices, use_own_prices
-from wirekey.metering.reserved import reserved_prices
 from wirekey.operation import Facts, Usage
 from wirekey.providers import PROVIDERS
 
@@ -77,11 +76,10 @@ def test_a_price_of_requests_alone_makes_tokens_free(use):
     assert cost_usd(OPENAI, "m", MILLION) == 0.25
 
 
-def test_own_factors_count_for_prices_and_reservations(use):
+def test_own_factors_count_for_prices(use):
     use({"match": "m", "input": 1, "output": 1, "factors": {"priority": 3}})
     tier = (("service_tier", "priority"),)
     assert cost_usd(OPENAI, "m", MILLION, Facts(modifiers=tier)) == pytest.approx(6)
-    assert reserved_prices(current_prices(OPENAI, "m"), Facts()).input.base == pytest.approx(3)
     assert cost_usd(OPENAI, "m", MILLION, Facts(modifiers=(("service_tier", "scale"),))) is None
 
 

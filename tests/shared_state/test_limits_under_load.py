@@ -15,10 +15,10 @@ import pytest
 
 from tests.redis_server import RedisServer
 from wirekey.errors import Refusal
-from wirekey.quotas.definition import NANODOLLARS, Applied, Quota
-from wirekey.quotas.enforcement import QuotaEnforcer
-from wirekey.quotas.estimate import Use
-from wirekey.quotas.hold import Hold
+from wirekey.features.quotas.definition import NANODOLLARS, Applied, Quota
+from wirekey.features.quotas.enforcement import QuotaEnforcer
+from wirekey.features.quotas.estimate import Use
+from wirekey.features.quotas.hold import Hold
 from wirekey.secret import Secret
 from wirekey.shared_state.redis import RedisState
 

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from tests.quotas.making import usd
+from tests.features.quotas.making import usd
 from tests.redis_server import RedisServer
 from wirekey.errors import Refusal
-from wirekey.quotas.definition import Applied, Quota
-from wirekey.quotas.enforcement import QuotaEnforcer
-from wirekey.quotas.estimate import Use
-from wirekey.quotas.hold import Hold
-from wirekey.quotas.ledger import Ledger
+from wirekey.features.quotas.definition import Applied, Quota
+from wirekey.features.quotas.enforcement import QuotaEnforcer
+from wirekey.features.quotas.estimate import Use
+from wirekey.features.quotas.hold import Hold
+from wirekey.features.quotas.ledger import Ledger
 from wirekey.secret import Secret
 from wirekey.shared_state import Budget, MemoryState, Rate, redis_scripts
 from wirekey.shared_state.redis import RedisState

@@ -17,7 +17,7 @@ from google import genai
 from google.genai import types
 
 from tests.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
-from wirekey.quotas.ledger import totals_in
+from wirekey.features.quotas.ledger import totals_in
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 QUOTAS = [{"name": "spent", "per": "agent", "usd_per_day": 1000}]

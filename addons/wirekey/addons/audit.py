@@ -8,7 +8,6 @@ from wirekey.addons.base import AdmittingAddon
 from wirekey.audit.store import AuditUnavailable
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import check_agent
-from wirekey.calls.quota_holds import settle_hold
 from wirekey.calls.tunnels import TUNNEL, Tunnel
 from wirekey.errors import Fault, Refusal
 
@@ -122,8 +121,8 @@ class Audit(AdmittingAddon):
             )
         if state and state.reserved:
             state.reserved.release()
-        if state and state.hold:
-            settle_hold(self.services.quotas, state)
+        if state:
+            self.services.usage_limits.settle(state)
         if state and state.verified and self.services.signatures.settle(state.verified, state.call.status):
             self.services.sharing.release_signature(state.verified)
         return state.call if state and not state.is_withdrawn else None

@@ -26,7 +26,6 @@ from wirekey.providers import PROVIDERS
 from wirekey.providers.openai.usage_filter import UsageEventFilter
 from wirekey.providers.places import place_of
 from wirekey.providers.price_facts import header_modifiers
-from wirekey.quotas.headers import limit_headers
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -104,8 +103,10 @@ class Metering(Addon):
             unframe(flow)
         for copy in state.response_copies:
             copy.content_type = response.headers.get("content-type", "")
-        if state.hold and response.status_code < FIRST_ERROR_STATUS:
-            response.headers.update(limit_headers(state.hold, call.provider, response.headers, time.time()))
+        if response.status_code < FIRST_ERROR_STATUS and (
+            left := self.services.usage_limits.response_headers(state, response.headers)
+        ):
+            response.headers.update(left)
         response.stream = state.tap
 
     def make_envelope(self, state: CallState, response: http.Response) -> EnvelopeRemoval | None:

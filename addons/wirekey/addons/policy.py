@@ -11,13 +11,13 @@ from wirekey.calls.two_way import is_two_way
 from wirekey.errors import COMPANION_DECLINED
 from wirekey.header_fields import by_name
 from wirekey.operation import Kind
-from wirekey.policy.input import HEADER_FIELDS, QUOTA_FIELDS, build_input
+from wirekey.policy.input import HEADER_FIELDS, build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits, uncapped
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable
 
     from mitmproxy import http
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.policy.decision import Decision
     from wirekey.policy.input import Input
-    from wirekey.quotas.definition import Quota
 
 
 class Policy(AdmittingAddon):
@@ -48,25 +47,18 @@ class Policy(AdmittingAddon):
         """Decide on a call, and fulfil the obligations of the policy."""
         if call.agent is not None or self.services.settings.identity_required:
             check_permission(call)
-        body = self.calls.state(flow).body
+        state = self.calls.state(flow)
+        body = state.body
         if not isinstance(body, bytes):
             # It was read just now, and the decision may take a while.
             body.release_pages()
         given = build_input(call, by_name(self.calls.request(flow).headers.fields, HEADER_FIELDS))
-        if quotas := self.services.settings.quotas:
-            self.note_quotas(flow, given, quotas)
+        self.services.usage_limits.note_limits(state, given)
         decision = self.services.policy.decide_at_once(given)
         if decision is None:
             return self.decide_later(flow, call, given)
         self.fulfil(flow, call, self.obeyed(call, decision))
         return None
-
-    def note_quotas(self, flow: http.HTTPFlow, given: Input, quotas: Sequence[Quota]) -> None:
-        """Note which quotas apply to a call, and show the policy what is left of them."""
-        service, state = self.services.quotas, self.calls.state(flow)
-        state.quotas = service.applied(quotas, given)
-        if state.quotas and self.services.policy.reads(*QUOTA_FIELDS):
-            given["spend"], given["remaining"] = service.view.for_policy(state.quotas)
 
     async def decide_later(self, flow: http.HTTPFlow, call: Call, given: Input) -> None:
         """Decide on a call by a policy that takes a while."""

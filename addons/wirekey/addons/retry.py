@@ -14,7 +14,6 @@ from wirekey.audit.event import attempt_record
 from wirekey.audit.store import AuditUnavailable
 from wirekey.calls.attempt import prepare_attempt, use_attempt
 from wirekey.calls.code_assist import ErrorReader
-from wirekey.calls.quota_holds import hold_next_attempt
 from wirekey.errors import Refusal
 from wirekey.routing.plan import Failure
 
@@ -57,7 +56,8 @@ class Retry(Addon):
             return
         failed, previous = failed_attempt(state.call, failure), state.attempt
         try:
-            if waiting := hold_next_attempt(self.services, state, next_attempt.candidate, failure):
+            candidate = next_attempt.candidate
+            if waiting := self.services.usage_limits.reserve_next_attempt(state, candidate, failure):
                 await waiting
             if waiting := prepare_attempt(self.services, attempt.flow, next_attempt):
                 await waiting

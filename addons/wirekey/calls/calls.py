@@ -20,7 +20,6 @@ from wirekey.body import WEBSOCKETS
 from wirekey.call import Call, Outcome, under_way
 from wirekey.calls.guard import guard
 from wirekey.calls.held_bytes import Reservation
-from wirekey.calls.quota_holds import settle_hold
 from wirekey.calls.redaction import redact_head, redacted_headers, redacted_request, removed_values
 from wirekey.calls.refusals import Refusals
 from wirekey.calls.state import CallState
@@ -174,8 +173,7 @@ class Calls:
             if call.operation is None:
                 continue  # a CONNECT, or a head that was just refused
             call.outcome = call.outcome or Outcome.INTERRUPTED
-            if state.hold:
-                settle_hold(self.services.quotas, state)
+            self.services.usage_limits.settle(state)
             self.record(call)
         self.states.clear()
         self.tunnels.end_all()

@@ -18,7 +18,6 @@ from wirekey.body import Body
 from wirekey.call import Call, Outcome
 from wirekey.calls.agent_check import refusal_if_revoked
 from wirekey.calls.calls import elapsed_ms
-from wirekey.calls.quota_holds import settle_hold
 from wirekey.calls.realtime_calls import (
     MOST_OPEN,
     OTHER_MODEL,
@@ -29,7 +28,6 @@ from wirekey.calls.realtime_calls import (
     RealtimeResponse,
     check_policy,
     record_intent,
-    reserve,
 )
 from wirekey.calls.realtime_input import SessionInput
 from wirekey.calls.state import CallState
@@ -178,7 +176,8 @@ class RealtimeSession:
             sent = payload if cap is None or has_limit else self.protocol.with_limit(payload, message, cap)
             if is_response:
                 self.check_open()
-                await reserve(self.services, state, len(payload), cap, self.input.tokens)
+                if waiting := self.services.usage_limits.reserve_response(state, len(payload), cap, self.input.tokens):
+                    await waiting
                 await record_intent(self.services, state.call)
         except Exception as error:
             return self.refused_by(error, state, message)
@@ -258,9 +257,7 @@ class RealtimeSession:
         """Record a refusal, and return it as the message for the client, or close the connection with it."""
         call = state.call
         self.refusal = refusal
-        if state.hold:
-            state.hold.sent = False
-            settle_hold(self.services.quotas, state)
+        self.services.usage_limits.release(state)
         call.attempts = 0
         call.policy_result, call.outcome = "deny", Outcome.DENIED
         call.status, call.refusal_code = refusal.status, refusal.code
@@ -308,7 +305,8 @@ class RealtimeSession:
         state = response.state
         try:
             await self.admit(state)
-            await reserve(self.services, state, 0, None, self.input.tokens)
+            if waiting := self.services.usage_limits.reserve_response(state, 0, None, self.input.tokens):
+                await waiting
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
             forget_frames(error)
@@ -380,8 +378,7 @@ class RealtimeSession:
             )
         if response.included is not None and (call.usage is None or call.usage.output_tokens is None):
             self.input.lose()
-        if state.hold:
-            settle_hold(self.services.quotas, state)
+        self.services.usage_limits.settle(state)
         self.services.calls.states.pop(call.id, None)
         self.services.calls.record(call)
 

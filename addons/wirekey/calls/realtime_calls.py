@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING
 from wirekey.audit.store import AuditUnavailable
 from wirekey.body import Body
 from wirekey.calls.agent_check import refusal_if_revoked
-from wirekey.calls.quota_holds import dearest_use
 from wirekey.errors import Fault, Refusal
 from wirekey.operation import Kind, Operation
-from wirekey.policy.input import QUOTA_FIELDS, build_input
+from wirekey.policy.input import build_input
 from wirekey.policy.permissions import check_permission
-from wirekey.providers import PROVIDERS
-from wirekey.providers.places import place_of
-from wirekey.quotas.estimate import EstimatedRequest
-from wirekey.quotas.hold import Hold
 
 if TYPE_CHECKING:
     import asyncio
@@ -73,35 +68,12 @@ async def check_policy(services: Services, parent: CallState, headers: Mapping[s
     if call.agent is not None or services.settings.identity_required:
         check_permission(call)
     given = build_input(call, headers)
-    if quotas := services.settings.quotas:
-        state.quotas = services.quotas.applied(quotas, given)
-        if state.quotas and services.policy.reads(*QUOTA_FIELDS):
-            given["spend"], given["remaining"] = services.quotas.view.for_policy(state.quotas)
+    services.usage_limits.note_limits(state, given)
     decision = services.policy.decide_at_once(given) or await services.policy.decide(given)
     call.policy_revision = decision.revision
     if not decision.allow:
         raise decision.refusal()
     return decision
-
-
-async def reserve(services: Services, state: CallState, known: int, cap: int | None, context: int = 0) -> None:
-    """Hold the largest use of a response in its quotas. Raises Refusal.
-
-    `known`: bytes of its own input. `context`: tokens of the conversation before, at most.
-    """
-    call = state.call
-    if not state.quotas:
-        return
-    assert call.operation
-    assert call.provider
-    request = EstimatedRequest(call.operation, call.facts, call.model, known, cap, context)
-    provider = PROVIDERS[call.upstream_provider or call.provider]
-    use = dearest_use(request, provider, place_of(provider, call.upstream))
-    hold = Hold(f"{call.id}/1", state.quotas, call.model, use)
-    if waiting := services.quotas.acquire(hold):
-        await waiting
-    hold.sent = True
-    state.hold = hold
 
 
 async def record_intent(services: Services, call: Call) -> None:

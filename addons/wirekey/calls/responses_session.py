@@ -23,7 +23,6 @@ from wirekey.calls.realtime_calls import (
     RealtimeResponse,
     check_policy,
     record_intent,
-    reserve,
 )
 from wirekey.errors import Refusal
 from wirekey.extension import ExtensionError
@@ -146,7 +145,8 @@ class ResponsesSession(RealtimeSession):
                 return FORWARD
             sent, cap = await self.admit_request(state, payload, message, reading)
             self.check_open()
-            await reserve(self.services, state, len(sent), cap)
+            if waiting := self.services.usage_limits.reserve_response(state, len(sent), cap):
+                await waiting
             await record_intent(self.services, state.call)
         except Exception as error:
             return self.refused_by(error, state, message)

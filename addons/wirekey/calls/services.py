@@ -16,13 +16,13 @@ from wirekey.calls.http_conversations import HttpConversations
 from wirekey.calls.settings import Settings
 from wirekey.calls.signatures import Signatures
 from wirekey.calls.state_sharing import StateSharing
+from wirekey.calls.usage_limits import UsageLimits, limits_of_features
 from wirekey.credentials.uploads import Uploads
 from wirekey.feature import NO_VALUES
 from wirekey.google.logins import GoogleLogins
 from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
 from wirekey.observing.open_sessions import OpenSessions
-from wirekey.quotas.enforcement import QuotaEnforcer
 from wirekey.shared_state import MemoryState
 from wirekey.wire.connection_pool import ConnectionPool
 
@@ -75,7 +75,7 @@ class Services:
         self.shared_state: SharedState = MemoryState()
         self.sharing = StateSharing(self)
         self.account_limits = AccountLimits(self)
-        self.quotas = QuotaEnforcer(lambda: self.shared_state)
+        self.usage_limits: UsageLimits = limits_of_features(self)
         self.upstream_connections = ConnectionPool()
         self.client_connections = ClientConnections()
         self.held_bytes = HeldBytes()

@@ -23,7 +23,6 @@ from wirekey.metering.own_prices import OwnPrices, read_own_prices
 from wirekey.model_name import BACKENDS
 from wirekey.providers import PROVIDERS, family_of, register_custom
 from wirekey.providers.model_hosts import reason_to_refuse_tunnel
-from wirekey.quotas.configured import quotas_of
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import (
     custom_traits,
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
     from wirekey.extension_running import ModelChoice, RequestHook
     from wirekey.feature import FeatureValues
     from wirekey.google.code_assist.backend import CodeAssist
-    from wirekey.quotas.definition import Quota
 
 
 def no_routes() -> Routes:
@@ -129,8 +127,6 @@ class Settings:
     """The operator's extensions that run around each call, in order."""
     prices: OwnPrices = field(default_factory=OwnPrices)
     """The operator's own prices. `use_own_prices` puts them in force."""
-    quotas: tuple[Quota, ...] = ()
-    """Rate limits and budgets."""
     features: FeatureValues = NO_VALUES
     """The values that features have made of their own settings."""
     simulated: bool = False
@@ -259,7 +255,6 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         key_checker=key_checker(config, previous.key_checker if previous else None),
         request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
         prices=read_own_prices(config.own_prices, config.prices.default),
-        quotas=quotas_of(config),
         features=values_of_features(config),
     )
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from wirekey.credentials.client_supplied import ClientCredential
     from wirekey.errors import Refusal
     from wirekey.identity.jwt_tokens import TokenReference
-    from wirekey.quotas.definition import Applied
-    from wirekey.quotas.hold import Hold
     from wirekey.routing.plan import RetryPlan
     from wirekey.signing.event_signatures import EventResigner
     from wirekey.signing.request import RequestHead
@@ -75,10 +73,6 @@ class CallState:
     """The model that the policy wants instead of the requested one."""
     cap: int | None = None
     """The most output tokens that the policy allows."""
-    quotas: tuple[Applied, ...] = ()
-    """The quotas that apply to the call."""
-    hold: Hold | None = None
-    """The amounts that the current attempt has taken from them."""
     plan: RetryPlan | None = None
     attempt: AttemptState | None = None
     """The attempt that is under way or was the last; None before the first."""

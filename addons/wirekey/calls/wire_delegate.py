@@ -155,8 +155,7 @@ class CallDelegate:
             raise refusal
         request = wire_request(state, server, self.services.signatures, keep=keep)
         state.was_sent = True
-        if state.hold:
-            state.hold.sent = True
+        self.services.usage_limits.note_sent(state)
         return request
 
     @guard(on_error=lambda *_: True)  # then nothing is sent that was not verified

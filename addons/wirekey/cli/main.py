@@ -23,7 +23,6 @@ COMMANDS = {
     "accounts": "Log in to Google, and list, change and remove accounts.",
     "audit": "Show, export and verify recorded calls.",
     "prices": "Show prices of models, and models without one.",
-    "usage": "Show what is spent of each budget, and by each agent.",
     "policy": "Check and evaluate policies, and replay recorded calls.",
     "ca": "Show and renew the CA.",
     "config": "Check and show the configuration.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from wirekey.config.audit import AuditConfig
 from wirekey.config.backends import BackendsConfig
@@ -27,7 +27,6 @@ from wirekey.config.policy import SHIPPED_POLICIES, PolicyConfig
 from wirekey.config.prices import PriceConfig, PricesConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
-from wirekey.config.quotas import QuotaConfig
 from wirekey.config.routes import FailoverConfig, ModelOverride, ProviderName, RouteConfig, SessionAffinityConfig
 from wirekey.config.secrets import SecretRef, resolve, split_keys
 from wirekey.config.sources import ConfigSources
@@ -175,18 +174,6 @@ class Config(ConfigGroup):
         "that comes with Wirekey if there is no such folder.",
         examples=[{"path": "policies/"}],
     )
-    quotas: tuple[QuotaConfig, ...] = Field(
-        default=(),
-        description="Rate limits and budgets. All that match a call apply to it, and the first that is exhausted "
-        "refuses it.",
-        examples=[
-            [
-                {"name": "per-agent", "per": "agent", "requests_per_minute": 600, "concurrent": 32},
-                {"name": "seniors", "per": "agent", "match": {"role": "senior", "model": "gpt-5*"}, "usd_per_day": 50},
-                {"name": "company", "per": "all", "usd_per_month": 20000},
-            ]
-        ],
-    )
     prices: PricesConfig = Field(default=PricesConfig(), description="Own prices of models.")
     agents: AgentsConfig = Field(default=AgentsConfig(), description="The store of the agents.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The audit log, which records each call.")
@@ -216,18 +203,6 @@ class Config(ConfigGroup):
         beside = (self.source.parent if self.source else Path.cwd()) / "policies"
         path = beside if beside.is_dir() else SHIPPED_POLICIES
         return (self.policy or PolicyConfig()).model_copy(update={"path": path})
-
-    @field_validator("quotas")
-    @classmethod
-    def check_quota_names(cls, value: tuple[QuotaConfig, ...]) -> tuple[QuotaConfig, ...]:
-        """Refuse two quotas of the same name, which would share their use. Raises ValueError."""
-        names = [quota.name for quota in value]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise ValueError(
-                    f"quotas[{names.index(name)}] and quotas[{index}] have the same name. Each needs its own"
-                )
-        return value
 
     @model_validator(mode="after")
     def check_model_override(self) -> Self:

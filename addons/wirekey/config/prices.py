@@ -8,8 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.quotas import money
-from wirekey.config.values import AbsolutePath, Patterns, ValueFormat
+from wirekey.config.values import AbsolutePath, Patterns, ValueFormat, money
 
 PRICES = ("input", "cached_input", "cache_write", "cache_write_1h", "output", "audio_input", "audio_output")
 WITHOUT_PRICE = "has no price. Add input and output, or per_request"

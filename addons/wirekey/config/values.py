@@ -121,6 +121,13 @@ def network(value: Any) -> IPv4Network | IPv6Network:
         raise ValueError("must be a network such as 10.1.0.0/16, or an address") from None
 
 
+def money(value: Any) -> Any:
+    """Refuse what is not a number of dollars. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number of US dollars, such as 50 or 0.5")  # noqa: TRY004  # pydantic collects ValueErrors
+    return value
+
+
 REFERENCES = ("env:", "file:", "keyring:")
 POSTGRESQL = ("postgresql://", "postgres://")
 STATE_SCHEMES = tuple(scheme + way for scheme in ("redis", "rediss") for way in ("", "+sentinel", "+cluster"))

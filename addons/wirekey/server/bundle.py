@@ -16,7 +16,6 @@ from wirekey.addons.metering import Metering
 from wirekey.addons.models import Models
 from wirekey.addons.order import AddonOrder, add_with_features
 from wirekey.addons.policy import Policy
-from wirekey.addons.quotas import Quotas
 from wirekey.addons.realtime import Realtime
 from wirekey.addons.recognition import Recognition
 from wirekey.addons.request_hooks import RequestHooks
@@ -59,7 +58,6 @@ def addons_in_order(
         Policy(services),  # does the policy allow it
         Models(services),  # which models may this agent call, for lists of the gateway's own
         Routing(services),  # which models and upstreams are tried, in which order
-        Quotas(services),  # do its quotas allow the call; what may it use of them, at the price of the model sent
         Credentials(services),  # which key goes with the first attempt
         ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed

@@ -172,7 +172,6 @@ class Lifecycle:
         logins = self.services.google_logins = google_logins(config, self.proxy_for)
         open_backends(first.backends, logins, config, roots(config), self.proxy_for)
         self.services.account_limits.watch(first.backends)
-        self.services.quotas.restore(first.quotas)
         if "bedrock" in config.providers.model_fields_set:
             self.services.signatures.load()
         start_warnings.warn_of_uncovered_hosts(self.authority, first.hosts)
@@ -335,11 +334,11 @@ class Lifecycle:
         self.services.body_reader.end()
         await self.services.google_logins.end()
         await self.services.store.close()
-        await self.services.quotas.finish()
+        await self.services.usage_limits.finish()
         await self.bridge.close()
         await self.services.sharing.close()
         await self.services.shared_state.close()
-        await asyncio.to_thread(self.services.quotas.close)
+        await asyncio.to_thread(self.services.usage_limits.close)
         await asyncio.to_thread(self.services_of_features.close)
         await self.services.upstream_connections.close()
         if self.simulator:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.identity.installation_keys import REASONING_STATE
 from wirekey.identity.jwks_fetching import https_fetch
-from wirekey.quotas.ledger import FILE as LEDGER_FILE
-from wirekey.quotas.ledger import Ledger
 from wirekey.server.audit_store import audit_store
 from wirekey.server.feature_parts import open_services_of_features
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
@@ -67,12 +65,10 @@ def open_services(
     opened.token_service.open(services)
     services.shared_state = shared_state(config, is_worker=worker is not None)
     services.sharing.refuses = config.shared_state_failure == "refuse"
-    services.quotas.on_failure = config.shared_state_failure
     services.policy = policy_engine(config, proxy_for)
     undo.callback(services.policy.close)
-    undo.callback(services.quotas.close)
-    if config.quotas:
-        services.quotas.ledger = Ledger(config.state / LEDGER_FILE)
+    undo.callback(services.usage_limits.close)
+    services.usage_limits.open(config)
     undo.callback(opened.of_features.close)
     services.opened = open_services_of_features(config, opened.of_features)
     checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))

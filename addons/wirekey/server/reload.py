@@ -14,8 +14,6 @@ from wirekey.errors import user_message
 from wirekey.google.code_assist.opening import open_backends
 from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.metering.own_prices import use_own_prices
-from wirekey.quotas.ledger import FILE as LEDGER_FILE
-from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_files
 from wirekey.server.google_logins import google_logins, roots
@@ -85,7 +83,7 @@ class Reloader:
         checks = (self._reload_agents, self._reload_configuration)
         self.tasks = [asyncio.create_task(self._repeat(check)) for check in checks]
         self.tasks.append(asyncio.create_task(memory.return_free_memory()))
-        self.tasks.append(asyncio.create_task(self.services.quotas.maintain()))
+        self.tasks.append(asyncio.create_task(self.services.usage_limits.maintain()))
         self.tasks.append(asyncio.create_task(self._repeat(self._check_google_logins)))
         if self.lifecycle.revocations:
             self.tasks.append(asyncio.create_task(self.lifecycle.revocations.follow()))
@@ -132,8 +130,7 @@ class Reloader:
                 self._build, config, services.settings, lifecycle.token_service
             )
             logins = await asyncio.to_thread(google_logins, config, lifecycle.proxy_for, services.google_logins)
-            if built.quotas and services.quotas.ledger is None:
-                services.quotas.ledger = await asyncio.to_thread(Ledger, lifecycle.started_with.state / LEDGER_FILE)
+            await services.usage_limits.prepare_reload(config)
             if lifecycle.simulator:
                 built = settings.simulated(built, lifecycle.simulator.port, lifecycle.simulator_keys)
             undo.pop_all()

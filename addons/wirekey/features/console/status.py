@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from wirekey.google.code_assist.health import AccountState, health_of, trouble
 from wirekey.identity.agents_file import AgentsFileError
 from wirekey.observing.open_sessions import joined
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
-from wirekey.quotas.definition import NANODOLLARS
 from wirekey.server.feature_parts import Notices
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ CA_EXPIRES_SOON = timedelta(days=30)
 AUDIT_SLOW = MAX_QUEUE // 20
 """Rows waiting for the audit's writer. On a healthy disk there are fewer."""
 MAX_AGENTS = 200
-MAX_QUOTA_ROWS = 50
 
 TROUBLES = {AccountState.NEEDS_LOGIN: "needs a login", AccountState.INVALID: "not served by Google"}
 
@@ -85,7 +82,7 @@ class Status:
             "providers": list(self._providers()),
             "agents": [agent_row(record) for record in active[:MAX_AGENTS]],
             "agent_count": len(active),
-            "quotas": quota_rows(self._services),
+            "quotas": list(self._services.usage_limits.rows()),
             "policy": self._policy(),
             "attention": [*self._attention(agents_trouble), *self._advice(active)],
         }
@@ -244,25 +241,6 @@ def note(level: str, what: str, fix: str) -> Note:
     `level` is `bad` (calls fail), `warn` (calls will fail, or might) or `note`.
     """
     return {"level": level, "what": what, "fix": fix}
-
-
-def quota_rows(services: Services) -> list[dict[str, Any]]:
-    """Return what the page shows of the quotas: the limits of which the least is left. Money is in US dollars."""
-    rows = heapq.nsmallest(
-        MAX_QUOTA_ROWS, services.quotas.view.rows(services.settings.quotas), key=lambda row: row.ratio
-    )
-    return [
-        {
-            "quota": row.quota,
-            "subject": row.subject,
-            "limit": row.limit,
-            "allowed": row.allowed / (NANODOLLARS if row.is_money else 1),
-            "used": row.used / (NANODOLLARS if row.is_money else 1),
-            "ratio": row.ratio,
-            "ends": row.ends,
-        }
-        for row in rows
-    ]
 
 
 def agent_row(record: AgentRecord) -> dict[str, Any]:

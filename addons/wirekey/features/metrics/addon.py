@@ -101,7 +101,7 @@ class Metrics(Addon):
             audit_queue=store.waiting,
             audit_lost=store.lost,
             log_lost=lost_lines(),
-            quotas=services.quotas.view.ratios(services.settings.quotas),
+            quotas=services.usage_limits.ratios(),
             ca_ends=authority.expires.timestamp() if authority else None,
             simulated=services.settings.simulated,
         )

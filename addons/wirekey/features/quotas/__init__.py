@@ -1,0 +1,54 @@
+"""Quotas: how many requests, tokens and dollars the calls of an agent, a role, a model or everybody may use.
+
+`definition` has a quota, which `configured` makes of its entry in `config`. `usage_limits` is what the core calls at
+each step of a call. It estimates the largest use of an attempt (`holds`, `estimate`), which `enforcement` reserves in
+the shared state and settles when the attempt has ended. `ledger` keeps what this machine has spent. If the shared state
+has lost budgets, `restoring` restores them. `usage` is what policies, the live page and metrics see.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.feature import AddedCommand, Feature
+
+if TYPE_CHECKING:
+    from wirekey.addons.base import Addon
+    from wirekey.addons.order import AddonOrder
+    from wirekey.calls.services import Services
+    from wirekey.calls.usage_limits import UsageLimits
+
+
+def parts() -> tuple[object, ...]:
+    """Return what quotas add to the core."""
+    from wirekey.addons.order import AddedAddon
+    from wirekey.calls.feature_values import ConfiguredValue
+    from wirekey.calls.usage_limits import AddedUsageLimits
+    from wirekey.config.feature_settings import TOP, AddedSettings
+    from wirekey.features.quotas.config import QuotasSetting
+    from wirekey.features.quotas.configured import configured_quotas
+
+    return (
+        AddedSettings({TOP: QuotasSetting}),
+        ConfiguredValue(configured_quotas),
+        AddedUsageLimits(make_limits),
+        AddedAddon("Routing", make_addon),
+    )
+
+
+def make_limits(services: Services) -> UsageLimits:
+    """Return the limits of what calls use."""
+    from wirekey.features.quotas.usage_limits import QuotaLimits
+
+    return QuotaLimits(services)
+
+
+def make_addon(services: Services, _: AddonOrder) -> Addon:
+    """Return the addon: do its quotas allow the call; what may it use of them, at the price of the model sent."""
+    from wirekey.features.quotas.addon import Quotas
+
+    return Quotas(services)
+
+
+HELP = "Show what is spent of each budget, and by each agent."
+FEATURE = Feature("quotas", parts, (AddedCommand("usage", HELP, f"{__name__}.command"),))

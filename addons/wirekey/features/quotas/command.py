@@ -1,0 +1,212 @@
+"""wirekey usage: what is spent of each budget, and what calls cost by agent, model or provider."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from wirekey.cli.audit_file import reading_errors
+from wirekey.cli.moments import moment
+from wirekey.cli.options import with_config
+from wirekey.cli.table import money, table, word
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wirekey.audit.totals import CallCounts, GroupBy
+    from wirekey.config import Config
+    from wirekey.features.quotas.definition import Quota
+    from wirekey.features.quotas.usage import Row
+
+    type Spend = list[tuple[str | None, CallCounts]]
+    """The name of an agent, a model, …, and the sums of its calls."""
+
+PERIODS = {"usd_per_day": "day", "usd_per_month": "month"}
+QUOTA_HEAD = ("QUOTA", "PER", "OF", "PERIOD", "SPENT $", "OF $", "LEFT", "UNTIL")
+SPEND_HEAD = ("CALLS", "DENIED", "IN", "OUT", "COST $")
+RATES = ("requests_per_minute", "tokens_per_minute", "concurrent")
+MOST_GROUPS = 1000
+ALL_TIME = 10**10
+"""Seconds: a period that contains all calls."""
+
+
+@click.command("usage")
+@with_config
+@click.option(
+    "--per",
+    type=click.Choice(["agent", "role", "type", "model", "provider", "all"]),
+    default="agent",
+    show_default=True,
+    help="Whose calls are added up.",
+)
+@click.option(
+    "--since",
+    callback=moment,
+    default=None,
+    help="Only calls since: 15m, 2h, 7d (ago) or a date. Default: the beginning of this month in UTC.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(config: Config, per: GroupBy | Literal["all"], since: float | None, *, as_json: bool) -> None:
+    """Show what is spent of each budget, and the cost of all calls by agent, role, type, model or provider."""
+    from wirekey.features.quotas.configured import quotas_of
+
+    month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    begin = month if since is None else datetime.fromtimestamp(since, UTC)
+    quotas = quotas_of(config)
+    rows = budget_rows(config, quotas)
+    spend = spend_since(config, per, begin)
+    if as_json:
+        click.echo(json.dumps(usage_json(quotas, rows, spend, per=per, begin=begin), indent=2))
+        return
+    click.echo(budget_table(quotas, rows))
+    click.echo(f"\nSince {begin:%Y-%m-%d %H:%M} UTC:\n{spend_table(per, spend)}")
+
+
+def budget_rows(config: Config, quotas: Sequence[Quota]) -> list[Row]:
+    """Return what is spent of each budget in its present period, the fullest first. Raises LedgerError, ConfigError.
+
+    With `shared_state`, it is what all machines have spent, or this one alone if the server does not respond.
+    """
+    from wirekey.features.quotas.ledger import FILE, Spent, totals_in
+    from wirekey.features.quotas.usage import UsageView
+
+    totals = totals_in(config.state / FILE)
+    for key, amount in shared_totals(config).items() if quotas and config.shared_state else ():
+        # A server that was restarted empty lacks what a machine adds with its next call.
+        known = totals.get(key, Spent(0, 0.0))
+        totals[key] = Spent(max(amount, known.amount), known.ends)
+    view = UsageView(time.time)
+    view.restore(quotas, totals)
+    return sorted(view.rows(quotas), key=lambda row: (row.ratio, row.quota, row.subject, row.limit))
+
+
+def shared_totals(config: Config) -> dict[str, int]:
+    """Return what all machines have spent of each budget, by key. Empty, with a warning, without the server."""
+    from wirekey.server.shared_state import shared_state
+    from wirekey.shared_state import SharedStateUnavailableError
+    from wirekey.shared_state.redis import RedisState
+
+    async def read() -> dict[str, int]:
+        state = shared_state(config, is_worker=False)
+        assert isinstance(state, RedisState)
+        try:
+            return await state.totals()
+        finally:
+            await state.close()
+
+    try:
+        return asyncio.run(read())
+    except SharedStateUnavailableError as error:
+        click.echo(f"wirekey: {error}. The budgets show only what this machine has spent.", err=True)
+        return {}
+
+
+def spend_since(config: Config, per: GroupBy | Literal["all"], begin: datetime) -> Spend:
+    """Return the sums of the recorded calls by agent, model, …, those that cost most first."""
+    from wirekey.audit.totals import totals
+    from wirekey.server.audit_store import audit_address
+
+    record = audit_address(config)
+    if isinstance(record, Path) and not record.exists():
+        return []
+    with reading_errors():
+        found = totals(
+            record,
+            since=begin,
+            until=datetime.now(UTC) + timedelta(days=1),
+            bucket_seconds=ALL_TIME,
+            by=None if per == "all" else per,
+            max_groups=MOST_GROUPS,
+        )
+    if per == "all":
+        return [("all", found.all.counts)]
+    named: Spend = [(group.name, group.sums.counts) for group in found.groups]
+    if found.other:
+        named.append(("(others)", found.other.sums.counts))
+    return sorted(named, key=lambda entry: -(entry[1].cost_usd or 0))
+
+
+def usage_json(
+    quotas: Sequence[Quota], rows: Sequence[Row], spend: Spend, *, per: str, begin: datetime
+) -> dict[str, Any]:
+    """Return quotas, budgets and the sums of calls as JSON values, amounts in US dollars."""
+    return {
+        "quotas": [
+            {"name": quota.name, "per": quota.per}
+            | {name: limit for name in RATES if (limit := getattr(quota, name)) is not None}
+            | {name: in_dollars(limit) for name in PERIODS if (limit := getattr(quota, name)) is not None}
+            for quota in quotas
+        ],
+        "budgets": [
+            {
+                "quota": row.quota,
+                "per": row.per,
+                "subject": row.subject,
+                "limit": row.limit,
+                "allowed_usd": in_dollars(row.allowed),
+                "spent_usd": in_dollars(row.used),
+                "remaining_usd": in_dollars(row.remaining),
+                "until": moment_text(row.ends),
+            }
+            for row in rows
+        ],
+        "per": per,
+        "since": f"{begin:%Y-%m-%dT%H:%M:%SZ}",
+        "spend": [{"name": name} | asdict(counts) for name, counts in spend],
+    }
+
+
+def budget_table(quotas: Sequence[Quota], rows: Sequence[Row]) -> str:
+    """Return the budgets as a table."""
+    if not quotas:
+        return "There are no quotas. Set them in the configuration: quotas."
+    if not rows:
+        return "Nothing is spent of any budget."
+    cells = [
+        (
+            row.quota,
+            row.per,
+            row.subject,
+            PERIODS[row.limit],
+            money(in_dollars(row.used)),
+            money(in_dollars(row.allowed)),
+            f"{row.ratio:.0%}",
+            moment_text(row.ends) or "",
+        )
+        for row in rows
+    ]
+    return table(QUOTA_HEAD, cells, right=(4, 5, 6))
+
+
+def spend_table(per: str, spend: Spend) -> str:
+    """Return the sums of calls as a table."""
+    if not spend:
+        return "No calls."
+    cells = [
+        (
+            word(name),
+            *map(word, (counts.calls, counts.denials, counts.input_tokens, counts.output_tokens)),
+            money(counts.cost_usd),
+        )
+        for name, counts in spend
+    ]
+    return table((per.upper(), *SPEND_HEAD), cells, right=range(1, len(SPEND_HEAD) + 1))
+
+
+def in_dollars(amount: int) -> float:
+    """Return an amount in billionths of a dollar in dollars."""
+    from wirekey.features.quotas.definition import NANODOLLARS
+
+    return amount / NANODOLLARS
+
+
+def moment_text(timestamp: float | None) -> str | None:
+    """Return Unix seconds as RFC 3339 in UTC."""
+    return None if timestamp is None else f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,159 @@
+"""A quota as configured, and which calls it applies to. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any, Literal
+
+from wirekey.features.quotas.periods import UTC_CALENDAR, Calendar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+type Per = Literal["agent", "role", "type", "model", "provider", "all"]
+type LimitName = Literal["requests_per_minute", "tokens_per_minute", "concurrent", "usd_per_day", "usd_per_month"]
+
+NANODOLLARS = 1_000_000_000
+"""Amounts of money are whole billionths of a dollar, so that sums are exact."""
+NOBODY = "_NONE"
+"""The subject of calls without an agent, a role or a model."""
+ALL = "_ALL"
+"""The one subject of a quota per `all`."""
+SUBJECT_FIELDS = {
+    "agent": "agent_id",
+    "role": "agent_role",
+    "type": "agent_type",
+    "model": "requested_model",
+    "provider": "provider",
+}
+"""`per` → the field of the policy's input that names the subject."""
+ALIASES = {"agent": "agent_id", "role": "agent_role", "type": "agent_type"}
+"""Short names of fields in `match`."""
+MATCHED = (
+    *ALIASES,
+    *("agent.id", "agent.role", "agent.type", "agent.permissions", "agent_id", "agent_role", "agent_type", "client"),
+    *("provider", "backend", "operation", "kind", "method", "path", "mcp_server", "tool_name", "action", "target"),
+    *("upstream",),
+    *("requested_model", "model", "other_models", "stream", "message_count", "has_system", "has_tools", "tool_count"),
+    *("tools", "max_tokens", "service_tier", "price_modifiers"),
+)
+"""The fields of the policy's input that `match` may name, and those below `HEADERS`."""
+HEADERS = "headers."
+"""In `match`, the name of a request header follows it: `headers.user-agent`. Only headers that policies see."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchCondition:
+    """A field of the policy's input, and the pattern that one of its values must match."""
+
+    field: str
+    pattern: re.Pattern[str]
+
+    @classmethod
+    def of(cls, field: str, globs: Sequence[str]) -> MatchCondition:
+        """Return the condition for a field and the patterns of which one must match."""
+        return cls(ALIASES.get(field, field), re.compile("|".join(map(translate, globs))))
+
+    def holds(self, given: Mapping[str, Any]) -> bool:
+        """Return whether a call satisfies the condition. A field that the call lacks never does."""
+        return any(self.pattern.match(text) for text in texts_of(value_at(given, self.field)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quota:
+    """One entry of the setting `quotas`. A limit of None does not exist. Money is in `NANODOLLARS`."""
+
+    name: str
+    per: Per
+    conditions: tuple[MatchCondition, ...] = ()
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent: int | None = None
+    usd_per_day: int | None = None
+    usd_per_month: int | None = None
+    warn_at: float = 0.8
+    calendar: Calendar = UTC_CALENDAR
+    refuses_unknown_price: bool = True
+    burst: float = 0.02
+    """The share of a limit per minute that may be used at once."""
+
+    def applies(self, given: Mapping[str, Any]) -> bool:
+        """Return whether the quota applies to a call. `given`: the policy's input for the call."""
+        return all(condition.holds(given) for condition in self.conditions)
+
+    def subject(self, given: Mapping[str, Any]) -> str:
+        """Return the agent, role, … whose use a call counts towards."""
+        if self.per == "all":
+            return ALL
+        found = given.get(SUBJECT_FIELDS[self.per])
+        return NOBODY if found is None else str(found)
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the quota limits dollars."""
+        return self.usd_per_day is not None or self.usd_per_month is not None
+
+    def burst_of(self, limit: int) -> int:
+        """Return how much of a limit per minute may be used at once."""
+        return max(1, round(limit * self.burst))
+
+
+@dataclass(slots=True, eq=False)
+class Applied:
+    """A quota that applies to a call, and the subject whose use the call counts towards.
+
+    It is made once for each subject, and keeps what is the same for all calls.
+    """
+
+    quota: Quota
+    subject: str
+    keys: dict[str, str] = field(default_factory=dict, repr=False)
+    """The keys of its limits per minute and of its calls at the same time, by the name of the limit."""
+    budget_keys: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    """By the name of the budget, the label of the present period and the key."""
+
+    @property
+    def words(self) -> str:
+        """The subject in words for a message, such as ` for the agent alice`. Empty for a quota per `all`."""
+        if self.quota.per == "all":
+            return ""
+        if self.subject == NOBODY:
+            return f" for calls without {'an' if self.quota.per == 'agent' else 'a'} {self.quota.per}"
+        return f" for the {self.quota.per} {self.subject}"
+
+    def key(self, limit: str) -> str:
+        """Return the key of a limit without a period in the shared state."""
+        found = self.keys.get(limit)
+        if found is None:
+            found = self.keys[limit] = f"quota:{self.quota.name}:{limit}:{self.subject}"
+        return found
+
+    def budget_key(self, limit: str, label: str) -> str:
+        """Return the key of a budget in the shared state. `label`: that of the period."""
+        found = self.budget_keys.get(limit)
+        if found is None or found[0] != label:
+            found = self.budget_keys[limit] = label, f"quota:{self.quota.name}:{limit}:{label}:{self.subject}"
+        return found[1]
+
+
+def value_at(given: Mapping[str, Any], field: str) -> Any:
+    """Return a field of the policy's input, such as `agent.role` or `headers.user-agent`; None if it is absent."""
+    found = given.get(field)
+    if found is None and "." in field:
+        group, _, name = field.partition(".")
+        inner = given.get(group)
+        return inner.get(name) if isinstance(inner, dict) else None
+    return found
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield the texts that a pattern is compared with: the value, or the items of a list."""
+    if isinstance(value, bool):
+        yield "true" if value else "false"
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from texts_of(item)
+    elif isinstance(value, str | int | float):
+        yield str(value)

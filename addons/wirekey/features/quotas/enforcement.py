@@ -1,0 +1,324 @@
+"""Enforces quotas: takes and reserves before a call is sent, and settles when it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from itertools import count
+from typing import TYPE_CHECKING
+
+from wirekey.features.quotas.limits import budget_limits, rate_limits
+from wirekey.features.quotas.refusals import over_budget, over_rate, unavailable, unpriced
+from wirekey.features.quotas.restoring import LEASE, PERIOD_MARGIN
+from wirekey.features.quotas.subjects import QuotaSubjects
+from wirekey.features.quotas.totals import SharedTotals
+from wirekey.features.quotas.usage import UsageView
+from wirekey.shared_state import MemoryState, SharedStateUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from wirekey.features.quotas.definition import Applied, Quota
+    from wirekey.features.quotas.estimate import Use
+    from wirekey.features.quotas.hold import Hold
+    from wirekey.features.quotas.ledger import Ledger
+    from wirekey.features.quotas.limits import BudgetLimit
+    from wirekey.shared_state import Rate, Reserved, SharedState
+
+logger = logging.getLogger(__name__)
+
+WATCHED_EVERY = 0.25
+"""Seconds after which it is checked again that the shared state has lost no budgets."""
+SETTLED_EVERY = 4
+"""Amounts that the shared state did not take are sent again, and the processes are counted, each so many times."""
+RENEWED_EVERY = 80
+"""Reservations are renewed each so many times."""
+COUNTED_FOR = 10.0
+"""Seconds for which a process is counted that no longer responds."""
+MOST_WARNED = 10_000
+
+
+class QuotaEnforcer:
+    """The quotas of one process. `state` returns the shared state, `ledger` what was spent.
+
+    Without a ledger, budgets begin with nothing spent. `clock` is in Unix seconds, and tells the day and the month.
+    `monotonic` is in seconds that never jump: all that lasts for a while is measured with it.
+    """
+
+    def __init__(
+        self,
+        state: Callable[[], SharedState],
+        ledger: Ledger | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
+        self.on_failure: str | None = None
+        """`refuse` or `local`: what happens to calls while the shared state does not respond. None: calls with a budget
+        are refused, and each process enforces its share of the other limits."""
+        self._totals = SharedTotals()
+        self._totals.ledger = ledger
+        self._clock = clock
+        self.view = UsageView(clock, monotonic)
+        self._open: dict[str, Hold] = {}
+        """The holds with reservations, which have to be renewed if other processes share the state."""
+        self._local = MemoryState(monotonic)
+        """Enforces this process's share of the limits while the shared state does not respond."""
+        self._totals.restoring.held = self._held
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subjects = QuotaSubjects()
+        self._warned: dict[str, float] = {}
+        """The budgets whose warning was logged, with the end of their period."""
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger, once it is open."""
+        return self._totals.ledger
+
+    @ledger.setter
+    def ledger(self, ledger: Ledger) -> None:
+        self._totals.ledger = ledger
+
+    # Before a call is sent.
+
+    def applied(self, quotas: Iterable[Quota], given: Mapping[str, Any]) -> tuple[Applied, ...]:
+        """Return the quotas that apply to a call, in their order. `given`: the policy's input for the call."""
+        return self._subjects.applied(quotas, given)
+
+    def acquire(self, hold: Hold) -> Awaitable[None] | None:
+        """Reserve the use of an attempt in all its quotas, or in none of them if one is exhausted.
+
+        Return None, or what remains to be awaited if other processes share the state. Raises Refusal.
+        """
+        return self._run(self._acquire(hold))
+
+    async def _acquire(self, hold: Hold) -> None:
+        if hold.use.cost is None:
+            for applied in hold.quotas:
+                if applied.quota.has_budget and applied.quota.refuses_unknown_price:
+                    raise unpriced(applied, hold.model)
+        await self._reserve(hold)
+        try:
+            await self._take(hold)
+        except BaseException:
+            await self._return_reservation(hold)
+            raise
+
+    async def _reserve(self, hold: Hold) -> None:
+        now = self._clock()
+        limits = tuple(budget_limits(hold.quotas, hold.use, now))
+        if not limits:
+            return
+        state = self._state()
+        try:
+            found = await self._reserve_in(state, hold.id, limits, now)
+        except SharedStateUnavailableError as error:
+            if self._refuses(is_budget=any(limit.period for limit in limits)):
+                raise unavailable() from error
+            state = self._local
+            limits = tuple(budget_limits(hold.quotas, hold.use, now, processes=self._totals.processes.known))
+            found = await self._reserve_in(state, hold.id, limits, now)
+        self.view.note_budgets(limits, found.levels)
+        if found.exhausted:
+            first = found.exhausted[0]
+            raise over_budget(limits[first], found.levels[first])
+        hold.budgets, hold.reserved_in = limits, state
+        self._open[hold.id] = hold
+
+    async def _reserve_in(
+        self, state: SharedState, reservation: str, limits: Sequence[BudgetLimit], now: float
+    ) -> Reserved:
+        budgets = [limit.budget for limit in limits]
+        ttls = [kept_for(limit, now) for limit in limits]
+        return await self._totals.reserve(state, reservation, budgets, LEASE, ttls)
+
+    def _refuses(self, *, is_budget: bool) -> bool:
+        """Return whether calls are refused while the shared state does not respond."""
+        return is_budget if self.on_failure is None else self.on_failure == "refuse"
+
+    async def _take(self, hold: Hold) -> None:
+        limits = tuple(rate_limits(hold.quotas, hold.use.tokens, int(hold.number == 1)))
+        if not limits:
+            return
+        rates = [limit.rate for limit in limits]
+        state = self._state()
+        try:
+            taken = await state.take(rates)
+        except SharedStateUnavailableError as error:
+            if self._refuses(is_budget=False):
+                raise unavailable() from error
+            state = self._local
+            requests = int(hold.number == 1)
+            limits = tuple(rate_limits(hold.quotas, hold.use.tokens, requests, processes=self._totals.processes.known))
+            taken = await state.take([limit.rate for limit in limits])
+        self.view.note_rates(limits, taken.levels)
+        if not taken.allowed:
+            refused, level = next(
+                (limit, level) for limit, level in zip(limits, taken.levels, strict=True) if level.retry_after > 0
+            )
+            raise over_rate(refused, level.retry_after)
+        hold.rates, hold.levels, hold.taken_from = limits, taken.levels, state
+
+    # At the end of an attempt.
+
+    def settle(self, hold: Hold, used: Use | None) -> None:
+        """Settle an attempt. `used`: what it used; None if it was never sent, so that it gives back everything."""
+        waiting = self._run(self._settle(hold, *self._end(hold, used)))
+        if waiting:
+            self._later(waiting)
+
+    def exchange(self, failed: Hold, used: Use | None, following: Hold) -> Awaitable[None] | None:
+        """Settle an attempt that failed, and take and reserve the use of the next one, as `acquire` does."""
+        return self._run(self._exchange(failed, used, following))
+
+    async def _exchange(self, failed: Hold, used: Use | None, following: Hold) -> None:
+        await self._settle(failed, *self._end(failed, used))
+        await self._acquire(following)
+
+    def _end(self, hold: Hold, used: Use | None) -> tuple[dict[str, int], list[Rate]]:
+        """Note the end of an attempt. Return what it spent, by key, and what its rates get or give back."""
+        amounts: dict[str, int] = {}
+        for limit in hold.budgets:
+            if limit.period and used is not None and used.cost:
+                key = limit.budget.key
+                amounts[key] = used.cost
+                if self.ledger:
+                    self.ledger.add(key, used.cost, limit.period.end)
+        if hold.reserved_in and not self._state().is_local:
+            self._totals.note_unsettled(hold.id, amounts)
+        self.view.note_settled(hold.budgets, amounts)
+        self._warn(hold.budgets)
+        self._open.pop(hold.id, None)
+        tokens = (used.tokens if used else 0) - hold.use.tokens
+        requests = 0 if used else -1
+        changed = [
+            limit.rate._replace(amount=amount)
+            for limit in hold.rates
+            if (amount := requests if limit.name == "requests_per_minute" else tokens)
+        ]
+        self.view.note_charged(changed)
+        return amounts, changed
+
+    async def _settle(self, hold: Hold, amounts: dict[str, int], changed: Sequence[Rate]) -> None:
+        state, reserved_in, hold.reserved_in = self._state(), hold.reserved_in, None
+        if reserved_in is self._local:
+            await self._local.settle(hold.id, amounts)
+        if reserved_in is not None and (amounts or reserved_in is not self._local):
+            await self._totals.settle(state, hold.id, amounts)
+        if changed and hold.taken_from:
+            try:
+                await hold.taken_from.charge(changed)
+            except SharedStateUnavailableError as error:
+                logger.debug("unused tokens are not given back: %s", error)
+
+    async def _return_reservation(self, hold: Hold) -> None:
+        if hold.reserved_in:
+            self._open.pop(hold.id, None)
+            self.view.note_settled(hold.budgets, {})
+            await self._settle(hold, {}, ())
+
+    def _warn(self, limits: Sequence[BudgetLimit]) -> None:
+        for limit in limits:
+            if limit.period is None or limit.budget.key in self._warned:
+                continue
+            spent = self.view.spent(limit.budget.key)
+            quota = limit.applied.quota
+            if spent >= limit.limit * quota.warn_at:
+                self._warned[limit.budget.key] = limit.period.end
+                logger.warning(
+                    "%d %% of the quota %s is spent: %s %s%s",
+                    spent * 100 // limit.limit,
+                    quota.name,
+                    limit.name,
+                    limit.period.label,
+                    limit.applied.words,
+                )
+        if len(self._warned) > MOST_WARNED:
+            now = self._clock()
+            self._warned = {key: end for key, end in self._warned.items() if end > now}
+
+    # Between calls.
+
+    async def maintain(self) -> None:
+        """Watch the budgets and renew the reservations of calls under way, again and again, until it is cancelled."""
+        for tick in count():
+            await self._totals.restoring.watch(self._state())
+            if tick % SETTLED_EVERY == 0:
+                await self._totals.settle_rest(self._state())
+                await self.count_processes()
+            if tick % RENEWED_EVERY == RENEWED_EVERY - 1:
+                await self.renew()
+                if self.ledger:
+                    self.ledger.forget_ended()
+            await asyncio.sleep(WATCHED_EVERY)
+
+    def _held(self) -> dict[str, dict[str, int]]:
+        """Return the amounts of each reservation of a call under way that other processes have to know of."""
+        return {
+            hold.id: {limit.budget.key: limit.budget.amount for limit in hold.budgets}
+            for hold in self._open.values()
+            if hold.reserved_in and hold.reserved_in is not self._local
+        }
+
+    async def count_processes(self) -> None:
+        """Learn how many processes share the state, and be one of them."""
+        await self._totals.processes.update(self._state(), COUNTED_FOR)
+
+    async def renew(self) -> None:
+        """Renew the reservations of calls under way."""
+        for hold in tuple(self._open.values()):
+            if hold.reserved_in is None:
+                continue
+            try:
+                await hold.reserved_in.renew(hold.id, LEASE)
+            except SharedStateUnavailableError:
+                return
+
+    async def finish(self) -> None:
+        """Wait until all calls that have ended are settled."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._totals.restoring.finish()
+        await self._totals.settle_rest(self._state())
+        await self._totals.processes.leave(self._state())
+
+    def restore(self, quotas: Sequence[Quota]) -> None:
+        """Note what was spent before a start, so that it is shown before the first call."""
+        if self.ledger:
+            self.view.restore(quotas, self.ledger.totals)
+
+    @property
+    def under_way(self) -> int:
+        """The number of attempts that have reserved something."""
+        return len(self._open)
+
+    def close(self) -> None:
+        """Write what was spent. Blocks for a moment."""
+        if self.ledger:
+            self.ledger.close()
+
+    # State that other processes share.
+
+    def _run(self, work: Coroutine[Any, None, None]) -> Awaitable[None] | None:
+        """Do the work at once if no other process shares the state. Otherwise return what remains to be awaited."""
+        if not self._state().is_local:
+            return work
+        try:
+            work.send(None)
+        except StopIteration:
+            return None
+        raise AssertionError("the state of one process has waited")
+
+    def _later(self, waiting: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(waiting)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def kept_for(limit: BudgetLimit, now: float) -> float:
+    """Return the seconds for which a total is kept: until its period ends, and for calls that end later."""
+    if limit.period is None:
+        return PERIOD_MARGIN
+    return limit.period.end - now + PERIOD_MARGIN

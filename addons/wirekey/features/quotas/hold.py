@@ -1,0 +1,46 @@
+"""The amounts that an attempt of a call holds of its quotas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wirekey.features.quotas.estimate import NOTHING, Use
+
+if TYPE_CHECKING:
+    from wirekey.features.quotas.definition import Applied
+    from wirekey.features.quotas.limits import BudgetLimit, RateLimit
+    from wirekey.shared_state import RateLevel, SharedState
+
+
+@dataclass(slots=True)
+class Hold:
+    """The amounts that the current attempt of a call has taken from its quotas. The call keeps it until it ends."""
+
+    id: str
+    """Identifies the reservation in the shared state."""
+    quotas: tuple[Applied, ...]
+    model: str | None = None
+    """The model that is sent."""
+    use: Use = NOTHING
+    """The largest use of the attempt."""
+    budgets: tuple[BudgetLimit, ...] = ()
+    rates: tuple[RateLimit, ...] = ()
+    levels: tuple[RateLevel, ...] = ()
+    """The levels of `rates` after they were taken."""
+    number: int = 1
+    """The number of the attempt. Only the first one counts as a request."""
+    reserved_in: SharedState | None = None
+    """The state in which `budgets` are reserved; None if they are not."""
+    taken_from: SharedState | None = None
+    """The state from which `rates` were taken."""
+    sent: bool = False
+    """Whether the attempt is on its way to the provider."""
+
+
+@dataclass(slots=True)
+class CallQuotas:
+    """The quotas that apply to a call, at least one, and what its current attempt holds of them."""
+
+    applied: tuple[Applied, ...]
+    hold: Hold | None = None

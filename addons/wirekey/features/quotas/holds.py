@@ -1,0 +1,77 @@
+"""The largest use of an attempt of a call, and of a response of an open connection, to be held in its quotas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from wirekey.calls.account_defaults import known_defaults
+from wirekey.features.quotas.estimate import EstimatedRequest, Use, dearest, largest_use
+from wirekey.features.quotas.hold import Hold
+from wirekey.features.quotas.reserved import carried_facts, reserved_prices
+from wirekey.metering.cost import current_prices
+from wirekey.metering.modifiers import NO_DEFAULTS
+from wirekey.providers import PROVIDERS
+from wirekey.providers.other_models import priced_models
+from wirekey.providers.places import place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from wirekey.calls.state import CallState
+    from wirekey.features.quotas.definition import Applied
+    from wirekey.providers.protocol import Provider
+    from wirekey.routing.candidate import Candidate
+
+
+def hold_of_attempt(state: CallState, quotas: tuple[Applied, ...], candidate: Candidate, number: int) -> Hold:
+    """Return the hold of an attempt, with its largest use. `number`: 1 for the first."""
+    call = state.call
+    assert call.operation
+    model, cap = call.facts.model if call.facts else None, state.cap
+    if candidate.model:
+        model = candidate.model.name
+        limits = [int(value) for name, value in candidate.model.parameters if name == "max_tokens"]
+        cap = min([*limits, *([] if cap is None else [cap])], default=None)
+    request = EstimatedRequest(call.operation, call.facts, model, len(state.body), cap)
+    translated = candidate.speaks is not None
+    provider = PROVIDERS[candidate.provider]
+    place = candidate.region or candidate.location or place_of(provider, state.host)
+    use = dearest_use(request, provider, place, known_defaults(candidate.pool), translated=translated)
+    if candidate.code_assist and not candidate.code_assist.settings.is_billed:
+        use = replace(use, cost=0)
+    return Hold(f"{call.id}/{number}", quotas, model, use, number=number)
+
+
+def hold_of_response(state: CallState, quotas: tuple[Applied, ...], known: int, cap: int | None, context: int) -> Hold:
+    """Return the hold of a response of an open connection, with its largest use. See `UsageLimits.reserve_response`."""
+    call = state.call
+    assert call.operation
+    assert call.provider
+    request = EstimatedRequest(call.operation, call.facts, call.model, known, cap, context)
+    provider = PROVIDERS[call.upstream_provider or call.provider]
+    use = dearest_use(request, provider, place_of(provider, call.upstream))
+    return Hold(f"{call.id}/1", quotas, call.model, use)
+
+
+def dearest_use(
+    request: EstimatedRequest,
+    provider: Provider,
+    place: str,
+    defaults: Mapping[str, Collection[str]] = NO_DEFAULTS,
+    *,
+    translated: bool = False,
+) -> Use:
+    """Return the largest use of a request by the dearest model that it names, at the dearest prices that it allows.
+
+    The cost is None if one of these models has no known price. `place`: the provider's region or location.
+    `translated`: whether the request will be translated, which leaves out what the upstream does not have, such as
+    other models. `defaults`: what the account is known to give to requests that leave a modifier open.
+    """
+    others = priced_models(request.facts.other_models) if request.facts and not translated else ()
+    uses = []
+    for model in (request.model, *others):
+        prices = current_prices(provider, model, place)
+        facts = carried_facts(request.facts, prices) if translated else request.facts
+        uses.append(largest_use(replace(request, model=model), reserved_prices(prices, facts, defaults)))
+    return uses[0] if len(uses) == 1 else dearest(uses)

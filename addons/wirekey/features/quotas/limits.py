@@ -1,0 +1,93 @@
+"""The limits of the quotas that apply to a call, as rates and budgets of the shared state. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from wirekey.shared_state import Budget, Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wirekey.features.quotas.definition import Applied, LimitName
+    from wirekey.features.quotas.estimate import Use
+    from wirekey.features.quotas.periods import Period
+
+
+class RateLimit(NamedTuple):
+    """One limit per minute of a quota, and what a call takes of it."""
+
+    applied: Applied
+    name: LimitName
+    rate: Rate
+
+
+class BudgetLimit(NamedTuple):
+    """One budget of a quota, or its number of calls at the same time, and what a call reserves of it."""
+
+    applied: Applied
+    name: LimitName
+    limit: int
+    budget: Budget
+    period: Period | None = None
+    """None for a number of calls."""
+
+
+def rate_limits(
+    quotas: Iterable[Applied], tokens: int, requests: int = 1, *, processes: int = 1
+) -> Iterator[RateLimit]:
+    """Yield the limits per minute of a call that takes so many tokens and requests.
+
+    `processes`: how many share the limits without knowing what the others take. Here and below, each gets its share.
+    """
+    for applied in quotas:
+        quota = applied.quota
+        if quota.requests_per_minute is not None and requests:
+            yield rate_limit(applied, "requests_per_minute", share_of(quota.requests_per_minute, processes), requests)
+        if quota.tokens_per_minute is not None:
+            yield rate_limit(applied, "tokens_per_minute", share_of(quota.tokens_per_minute, processes), tokens)
+
+
+def share_of(limit: int, processes: int) -> int:
+    """Return the part of a limit that one of several processes may use: at least 1."""
+    return max(1, limit // processes)
+
+
+def rate_limit(applied: Applied, name: LimitName, limit: int, amount: int) -> RateLimit:
+    """Return one limit per minute."""
+    return RateLimit(applied, name, Rate(applied.key(name), amount, limit, 60.0, applied.quota.burst_of(limit)))
+
+
+def budget_limits(quotas: Iterable[Applied], use: Use, now: float, *, processes: int = 1) -> Iterator[BudgetLimit]:
+    """Yield the budgets of a call, and its limits of calls at the same time. `now`: Unix seconds.
+
+    A call is allowed as long as a budget is not used up, even if less is left than the call may cost. Otherwise the
+    last dollars of a budget would be out of reach for calls without `max_tokens`. So the state gets a limit that is
+    larger by the call's own reservation. A call that costs nothing needs no budget.
+    """
+    for applied in quotas:
+        quota = applied.quota
+        if quota.concurrent is not None:
+            most = share_of(quota.concurrent, processes)
+            budget = Budget(applied.key("concurrent"), 1, most, counts_total=False)
+            yield BudgetLimit(applied, "concurrent", quota.concurrent, budget)
+        if use.cost == 0:
+            continue
+        for name, period in budgets_of(applied, now):
+            most, cost = getattr(quota, name), use.cost or 0
+            budget = Budget(budget_key(applied, name, period), cost, share_of(most, processes) + cost - 1)
+            yield BudgetLimit(applied, name, most, budget, period)
+
+
+def budgets_of(applied: Applied, now: float) -> Iterator[tuple[LimitName, Period]]:
+    """Yield the limits of dollars of a quota, each with its period of this moment."""
+    quota = applied.quota
+    if quota.usd_per_day is not None:
+        yield "usd_per_day", quota.calendar.day(now)
+    if quota.usd_per_month is not None:
+        yield "usd_per_month", quota.calendar.month(now)
+
+
+def budget_key(applied: Applied, name: LimitName, period: Period) -> str:
+    """Return the key of a budget. Each day and each month has its own."""
+    return applied.budget_key(name, period.label)

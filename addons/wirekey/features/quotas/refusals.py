@@ -1,0 +1,88 @@
+"""The refusals of calls for which a quota is exhausted. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from wirekey.errors import Fault, Refusal
+from wirekey.features.quotas.definition import NANODOLLARS
+
+if TYPE_CHECKING:
+    from wirekey.features.quotas.definition import Applied
+    from wirekey.features.quotas.limits import BudgetLimit, RateLimit
+    from wirekey.shared_state import BudgetLevel
+
+BUSY_SECONDS = 1
+"""Retry-After of a refusal that ends when a call under way ends."""
+UNITS = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
+PERIODS = {"usd_per_day": "day", "usd_per_month": "month"}
+
+
+def over_rate(limit: RateLimit, retry_after: float) -> Refusal:
+    """Return the refusal of a call that a limit per minute does not allow now."""
+    seconds = max(1, math.ceil(retry_after))
+    return Refusal(
+        429,
+        "rate_limit_exceeded",
+        f"The quota {limit.applied.quota.name} allows {limit.rate.limit} {UNITS[limit.name]} a minute"
+        f"{limit.applied.words}. Retry in {seconds} s.",
+        retry_after=seconds,
+    )
+
+
+def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
+    """Return the refusal of a call for which a budget, or a number of calls at the same time, has no room."""
+    applied = limit.applied
+    name = f"The quota {applied.quota.name}"
+    if limit.period is None:
+        return Refusal(
+            429,
+            "rate_limit_exceeded",
+            f"{name} allows {limit.limit} calls at the same time{applied.words}. Retry when one has ended.",
+            retry_after=BUSY_SECONDS,
+        )
+    allowance = f"{dollars(limit.limit)} a {PERIODS[limit.name]}{applied.words}"
+    if level.spent < limit.limit:
+        return Refusal(
+            429,
+            "rate_limit_exceeded",
+            f"{name} allows {allowance}, and calls under way have reserved what is left. Retry when they have ended, "
+            "or set a lower limit of output tokens, which is what a call reserves.",
+            retry_after=BUSY_SECONDS,
+        )
+    ends = applied.quota.calendar.local_time(limit.period.end)
+    return Refusal(
+        429,
+        "insufficient_quota",
+        f"{name} is used up: {allowance}. The next {PERIODS[limit.name]} begins at {ends}. Ask the operator for more.",
+    )
+
+
+def unpriced(applied: Applied, model: str | None) -> Refusal:
+    """Return the refusal of a call whose cost cannot be known."""
+    which = f"The model {model[:64]!r}" if model else "This call"
+    return Refusal(
+        403,
+        "unknown_price",
+        f"{which} has no list price, or the request names another model, a tier or a tool without one. The quota "
+        f"{applied.quota.name} limits dollars. The operator allows such calls with on_unknown_price: allow in it.",
+        Fault.OPERATOR,
+    )
+
+
+def unavailable() -> Refusal:
+    """Return the refusal of a call whose budget cannot be checked."""
+    return Refusal(
+        503,
+        "quota_unavailable",
+        "The budget of this call could not be checked, so it was not sent. Retry later.",
+        Fault.WIREKEY,
+        retry_after=BUSY_SECONDS,
+    )
+
+
+def dollars(amount: int) -> str:
+    """Return an amount in billionths of a dollar as text, such as `$0.50`."""
+    value = amount / NANODOLLARS
+    return f"${value:.2f}" if value >= 0.01 else f"${value:.9f}".rstrip("0")

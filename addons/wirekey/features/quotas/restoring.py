@@ -1,0 +1,120 @@
+"""Restores the budgets that the shared state has lost, once at a time, while calls wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.features.quotas.shares import UNIT
+from wirekey.shared_state import BudgetsLostError, KnownBudgets, SharedStateUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wirekey.features.quotas.ledger import Spent
+    from wirekey.features.quotas.totals import SharedTotals
+    from wirekey.shared_state import SharedState
+
+logger = logging.getLogger(__name__)
+
+WAITED_AT_MOST = 1.0
+"""Seconds for which a call waits until lost budgets are restored."""
+LEASE = 60.0
+"""Seconds for which a reservation stays without being renewed: until those of a process that died return."""
+PERIOD_MARGIN = 86400.0
+"""Seconds after the end of its period for which a total is kept, for calls that end later."""
+
+
+class Restoring:
+    """The restoration of the budgets of one process. `totals`: what it has to add."""
+
+    def __init__(self, totals: SharedTotals) -> None:
+        self._totals = totals
+        self._task: asyncio.Task[None] | None = None
+        self.number = 0
+        """How often this process has added what it knows."""
+        self.held: Callable[[], Mapping[str, Mapping[str, int]]] = dict
+        """Returns the amounts of each reservation of a call under way."""
+
+    def begin(self, state: SharedState) -> asyncio.Task[None]:
+        """Begin to restore the budgets, unless this process does so already. Return what ends with it."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._restore(state))
+            self._task.add_done_callback(read_error)
+        return self._task
+
+    async def wait(self, state: SharedState, deadline: float) -> None:
+        """Wait until the budgets are restored, or until `deadline`. Raises SharedStateUnavailableError."""
+        task = self.begin(state)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await asyncio.shield(task)
+        except TimeoutError as error:
+            raise SharedStateUnavailableError("lost budgets are being restored") from error
+
+    async def finish(self) -> None:
+        """Wait for a restoration that is under way, as this process stops. One that takes too long is ended."""
+        if self._task and not self._task.done():
+            await asyncio.wait([self._task], timeout=WAITED_AT_MOST)
+            if self._task.cancel():
+                await asyncio.wait([self._task])
+
+    async def watch(self, state: SharedState) -> None:
+        """Notice lost budgets and restore them, and keep the totals that have changed."""
+        losses, ledger = state.losses, self._totals.ledger
+        if losses is None:
+            return
+        try:
+            changed = await losses.watch()
+        except BudgetsLostError:
+            self.begin(state)
+        except SharedStateUnavailableError:
+            return
+        else:
+            if ledger:
+                ledger.note_seen(changed, losses.seen)
+
+    async def _restore(self, state: SharedState) -> None:
+        losses, ledger = state.losses, self._totals.ledger
+        assert losses
+        if not losses.epoch and ledger:
+            losses.remember(ledger.seen)
+        if is_loss := bool(losses.epoch):
+            self._totals.processes.keep()
+        of_machine: Mapping[str, Spent] = {}
+        if ledger:
+            # Without the file, this process adds what it knows itself.
+            with contextlib.suppress(sqlite3.Error, OSError):
+                of_machine = await asyncio.to_thread(ledger.read_all)
+        await losses.restore(lambda: self._known(of_machine))
+        if is_loss:
+            logger.warning("The shared state had lost budgets. They are restored.")
+        await self._totals.settle_rest(state)
+
+    def _known(self, of_machine: Mapping[str, Spent]) -> KnownBudgets:
+        """Return what this process knows. `of_machine`: what all its processes have written to the ledger."""
+        self.number += 1
+        ledger = self._totals.ledger
+        parts: dict[str, tuple[int, float]] = {}
+        if ledger:
+            now = ledger.now()
+            for key, total in (*of_machine.items(), *ledger.totals.items()):
+                amount = max(total.amount, parts.get(key, (0, 0.0))[0])
+                parts[key] = amount, total.ends - now + PERIOD_MARGIN
+        for amounts in self._totals.unsettled.values():
+            for key, amount in amounts.items():
+                if key in parts:
+                    parts[key] = parts[key][0] - amount, parts[key][1]
+        count = self._totals.processes
+        held = {count.id: {UNIT.key: UNIT.amount}, **self.held(), **self._totals.unsettled}
+        return KnownBudgets(count.id, count.known, ledger.id if ledger else count.id, parts, held, LEASE)
+
+
+def read_error(task: asyncio.Task[None]) -> None:
+    """Read the error of a restoration that no call waits for. It is tried again."""
+    if not task.cancelled() and not isinstance(task.exception(), SharedStateUnavailableError | None):
+        logger.error("budgets could not be restored: %s", type(task.exception()).__name__)

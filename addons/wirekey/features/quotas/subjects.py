@@ -1,0 +1,59 @@
+"""Finds the quotas that apply to a call, and whose use the call counts towards in each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.features.quotas.definition import NOBODY, Applied
+from wirekey.metering.cost import current_prices
+from wirekey.providers import PROVIDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from wirekey.features.quotas.definition import Quota
+
+MOST_APPLIED = 10_000
+"""Subjects of quotas whose keys are remembered."""
+MOST_UNPRICED = 256
+"""Models without a list price that are counted by name. Clients choose these names."""
+OTHER = "_OTHER"
+
+
+class QuotaSubjects:
+    """The subjects of the quotas of one process. It remembers a limited number, as clients choose some of the names."""
+
+    def __init__(self) -> None:
+        self._applied: dict[tuple[Quota, str], Applied] = {}
+        self._models: set[str] = set()
+        """Models without a list price that have a budget or a limit of their own."""
+
+    def applied(self, quotas: Iterable[Quota], given: Mapping[str, Any]) -> tuple[Applied, ...]:
+        """Return the quotas that apply to a call, in their order. `given`: the policy's input for the call."""
+        found = []
+        for quota in quotas:
+            if quota.conditions and not quota.applies(given):
+                continue
+            key = quota, self._subject(quota, given)
+            applied = self._applied.get(key)
+            if applied is None:
+                if len(self._applied) >= MOST_APPLIED:
+                    self._applied.clear()
+                applied = self._applied[key] = Applied(*key)
+            found.append(applied)
+        return tuple(found)
+
+    def _subject(self, quota: Quota, given: Mapping[str, Any]) -> str:
+        """Return whose use a call counts towards. Models have the names of the price list, which are limited."""
+        subject = quota.subject(given)
+        if quota.per != "model" or subject in self._models or subject == NOBODY:
+            return subject
+        provider = PROVIDERS.get(given.get("provider", ""))
+        prices = current_prices(provider, subject) if provider else None
+        if prices and prices.model:
+            return prices.model
+        if len(self._models) >= MOST_UNPRICED:
+            return OTHER
+        self._models.add(subject)
+        return subject

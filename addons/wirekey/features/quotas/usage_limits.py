@@ -1,0 +1,186 @@
+"""Holds the use of each attempt of a call in its quotas, and settles it when the attempt ends."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from typing import TYPE_CHECKING, Any
+
+from wirekey.call import FailureKind
+from wirekey.calls.usage_limits import NO_HEADERS, UsageLimits
+from wirekey.features.quotas.configured import NO_QUOTAS, ConfiguredQuotas, configured_quotas
+from wirekey.features.quotas.definition import NANODOLLARS
+from wirekey.features.quotas.enforcement import QuotaEnforcer
+from wirekey.features.quotas.estimate import NOTHING, real_use
+from wirekey.features.quotas.headers import limit_headers
+from wirekey.features.quotas.hold import CallQuotas
+from wirekey.features.quotas.holds import hold_of_attempt, hold_of_response
+from wirekey.features.quotas.ledger import FILE, Ledger
+from wirekey.policy.input import QUOTA_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+    from pathlib import Path
+
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
+    from wirekey.config import Config
+    from wirekey.policy.input import Input
+    from wirekey.routing.candidate import Candidate
+    from wirekey.routing.plan import Failure
+
+NOT_PROCESSED = frozenset({FailureKind.STATUS, FailureKind.STALE, FailureKind.UNPROCESSED})
+"""Failures after which a provider charges nothing."""
+MOST_ROWS = 50
+
+
+class QuotaLimits(UsageLimits):
+    """The quotas as the `UsageLimits` of the core. Its `QuotaEnforcer` reserves and settles the use of calls."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.enforcer = QuotaEnforcer(lambda: services.shared_state)
+        self.ledger_file: Path | None = None
+
+    @property
+    def configured(self) -> ConfiguredQuotas:
+        """The quotas that are configured now."""
+        return self.services.settings.features.find(ConfiguredQuotas) or NO_QUOTAS
+
+    # Of each call.
+
+    def note_limits(self, state: CallState, given: Input) -> None:
+        """Note which quotas apply to a call, and show the policy what is left of them."""
+        configured = self.services.settings.features.find(ConfiguredQuotas)
+        if configured is None:
+            return
+        applied = self.enforcer.applied(configured.quotas, given)
+        if not applied:
+            return
+        state.features.put(CallQuotas(applied))
+        if self.services.policy.reads(*QUOTA_FIELDS):
+            given["spend"], given["remaining"] = self.enforcer.view.for_policy(applied)
+
+    def reserve_first_attempt(
+        self, state: CallState, found: CallQuotas, candidate: Candidate
+    ) -> Awaitable[None] | None:
+        """Hold the largest use of the first attempt of a call in its quotas.
+
+        Return None, or what remains to be awaited if other processes share the state. Raises Refusal if one is
+        exhausted.
+        """
+        found.hold = hold_of_attempt(state, found.applied, candidate, 1)
+        return self.enforcer.acquire(found.hold)
+
+    def reserve_next_attempt(self, state: CallState, candidate: Candidate, failure: Failure) -> Awaitable[None] | None:
+        """Settle the attempt of a call that failed, and hold the largest use of the next one in its quotas."""
+        found = state.features.find(CallQuotas)
+        if found is None or found.hold is None:
+            return None
+        failed = found.hold
+        found.hold = hold_of_attempt(state, found.applied, candidate, failed.number + 1)
+        used = NOTHING if failure.kind in NOT_PROCESSED else failed.use
+        return self.enforcer.exchange(failed, used if failed.sent else None, found.hold)
+
+    def reserve_response(
+        self, state: CallState, known: int, cap: int | None, context: int = 0
+    ) -> Awaitable[None] | None:
+        """Hold the largest use of a response of an open connection in its quotas."""
+        found = state.features.find(CallQuotas)
+        return None if found is None else self._reserve_response(state, found, known, cap, context)
+
+    async def _reserve_response(
+        self, state: CallState, found: CallQuotas, known: int, cap: int | None, context: int
+    ) -> None:
+        hold = hold_of_response(state, found.applied, known, cap, context)
+        if waiting := self.enforcer.acquire(hold):
+            await waiting
+        hold.sent = True
+        found.hold = hold
+
+    def note_sent(self, state: CallState) -> None:
+        """Note that the attempt of a call is sent, so that its use counts."""
+        found = state.features.find(CallQuotas)
+        if found and found.hold:
+            found.hold.sent = True
+
+    def settle(self, state: CallState) -> None:
+        """Settle the last attempt of a call that has ended, once."""
+        found = state.features.find(CallQuotas)
+        if found is None or found.hold is None:
+            return
+        hold, found.hold = found.hold, None
+        if not hold.sent:
+            self.enforcer.settle(hold, None)
+            return
+        call = state.call
+        assert call.operation
+        status = None if call.refusal_code else call.status
+        used = real_use(hold.use, call.operation, status, call.usage, call.cost_usd, is_final=state.has_all_counts)
+        self.enforcer.settle(hold, used)
+
+    def release(self, state: CallState) -> None:
+        """Release all that a call holds, because it was not sent."""
+        found = state.features.find(CallQuotas)
+        if found and found.hold:
+            found.hold.sent = False
+            self.settle(state)
+
+    def response_headers(self, state: CallState, sent: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the headers that say what is left of limits per minute, by the names of the client's format."""
+        found = state.features.find(CallQuotas)
+        if found is None or found.hold is None:
+            return NO_HEADERS
+        assert state.call.provider
+        return limit_headers(found.hold, state.call.provider, sent, time.time())
+
+    # For operators.
+
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """Return the limits of which the least is left. Money is in US dollars."""
+        seen = self.enforcer.view.rows(self.configured.quotas)
+        return [
+            {
+                "quota": row.quota,
+                "subject": row.subject,
+                "limit": row.limit,
+                "allowed": row.allowed / (NANODOLLARS if row.is_money else 1),
+                "used": row.used / (NANODOLLARS if row.is_money else 1),
+                "ratio": row.ratio,
+                "ends": row.ends,
+            }
+            for row in heapq.nsmallest(MOST_ROWS, seen, key=lambda row: row.ratio)
+        ]
+
+    def ratios(self) -> Mapping[str, float]:
+        """Return quota → the share that is left of it."""
+        return self.enforcer.view.ratios(self.configured.quotas)
+
+    # Of the process.
+
+    def open(self, config: Config) -> None:
+        """Open the ledger if there are quotas. Raises LedgerError."""
+        self.enforcer.on_failure = config.shared_state_failure
+        self.ledger_file = config.state / FILE
+        if configured := configured_quotas(config):
+            self.enforcer.ledger = Ledger(self.ledger_file)
+            self.enforcer.restore(configured.quotas)
+
+    async def prepare_reload(self, config: Config) -> None:
+        """Open the ledger if the changed configuration is the first with quotas. Raises LedgerError."""
+        if self.enforcer.ledger is None and configured_quotas(config):
+            assert self.ledger_file
+            self.enforcer.ledger = await asyncio.to_thread(Ledger, self.ledger_file)
+
+    async def maintain(self) -> None:
+        """Watch the budgets and renew the reservations of calls under way, again and again, until it is cancelled."""
+        await self.enforcer.maintain()
+
+    async def finish(self) -> None:
+        """Wait until all calls that have ended are settled."""
+        await self.enforcer.finish()
+
+    def close(self) -> None:
+        """Write what was spent. Blocks for a moment."""
+        self.enforcer.close()

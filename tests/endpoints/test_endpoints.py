@@ -50,10 +50,9 @@ class Running:
         self.folder = folder
         self.master = ServeMaster(options.Options(confdir=str(folder / "certs")))
         self.services = Services()
-        self.addons = [one for one in bundle.addons_in_order(self.services, config) if not isinstance(one, Endpoints)]
-        self.lifecycle = self.addons[0]
-        self.endpoints = Endpoints(self.services, self.lifecycle)
-        ours = [*self.addons, self.endpoints]
+        ours = bundle.addons_in_order(self.services, config)
+        self.lifecycle = ours[0]
+        self.endpoints = next(addon for addon in ours if isinstance(addon, Endpoints))
         builtin = list(self.master.addons.chain)
         self.master.addons.add(*ours)
         self.master.addons.chain[:] = [*ours, *builtin]

@@ -24,6 +24,8 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "console": ("console.sign_in", "console.remote"),
         "doctor": (),
         "demo": (),
+        "extensions": (),
+        "jwt": ("identity.jwt",),
     }
 )
 """Each feature, in the order in which the core asks them, with its settings in `wirekey.yaml`.

@@ -16,13 +16,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tests.identity.jwt_making import ec_key, jwk, jwks, rsa_key, token
-from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
+from tests.features.jwt.jwt_making import ec_key, jwk, jwks, rsa_key, token
+from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
+from wirekey.features.jwt.issuers import TokenIssuer, own_issuer
+from wirekey.features.jwt.jwk import key_set
+from wirekey.features.jwt.signing_keys import JwtSigningKeys
+from wirekey.features.jwt.tokens import JwtTokens
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.jwk import key_set
-from wirekey.identity.jwt_issuers import TokenIssuer, own_issuer
-from wirekey.identity.jwt_keys import JwtSigningKeys
-from wirekey.identity.jwt_tokens import JwtTokens
 from wirekey.identity.tokens import token_digest
 
 MOST = 20.0

@@ -36,7 +36,6 @@ def clock(monkeypatch):
 def services(tmp_path, clock):
     services = Services()
     services.agents = AgentStore(tmp_path / "agents.json", clock)
-    services.jwts = None
     return services
 
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.audit.checkpoints import KEY_USE
-from wirekey.config.jwt import JWTConfig
+from wirekey.features.jwt.config import JWTConfig
+from wirekey.features.jwt.derived_keys import DerivedSigningKeys
+from wirekey.features.jwt.tokens import signing_keys
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.agents_format import AgentRecords
 from wirekey.identity.clients import is_secret_of
-from wirekey.identity.derived_jwt_keys import DerivedSigningKeys
 from wirekey.identity.import_file import ImportRefusedError, read_entries
 from wirekey.identity.installation_keys import AWS_PAIRS, IMPORTED, JWT, REASONING_STATE, MasterSecret
-from wirekey.identity.jwt_tokens import signing_keys
 from wirekey.identity.master_file import load_master
 from wirekey.identity.stored_agents import MASTER_FILE
 from wirekey.secret import Secret

@@ -12,8 +12,9 @@ import pytest
 from tests.endpoints.test_endpoints import PATIENCE, configured, wirekey
 from tests.policy.policies import WHOLE, write
 from wirekey.config import ConfigError
+from wirekey.features.jwt.issuers import IssuerError
+from wirekey.features.jwt.service import TokenService
 from wirekey.identity.installation_keys import REASONING_STATE
-from wirekey.identity.jwt_issuers import IssuerError
 from wirekey.metering.cost import current_prices
 from wirekey.metering.own_prices import OwnPrices, use_own_prices
 from wirekey.policy import worker
@@ -61,10 +62,8 @@ def in_use(running):
     return (
         services.settings,
         services.policy,
-        services.jwts,
-        services.token_endpoint,
+        services.opened,
         lifecycle.config,
-        lifecycle.token_service,
     )
 
 
@@ -126,7 +125,7 @@ async def test_a_changed_master_secret_is_reported_and_not_used_before_a_restart
     settings = {"secrets": {"master": f"file:{secret(folder, 'master', first)}"}, "state": str(folder / "shared")}
     async with without_reloader(folder, configured(folder, **settings)) as running:
         keys = running.services.agents.derived_keys(REASONING_STATE)
-        endpoint = running.services.token_endpoint
+        endpoint = running.services.opened.find(TokenService).endpoint
         await running.lifecycle.reloader.reload()
         assert "after a restart" not in caplog.text
         before = running.lifecycle.config.fingerprint()
@@ -137,7 +136,7 @@ async def test_a_changed_master_secret_is_reported_and_not_used_before_a_restart
         assert first not in caplog.text
         assert second not in caplog.text
         assert running.services.agents.derived_keys(REASONING_STATE) == keys
-        assert running.services.token_endpoint is endpoint
+        assert running.services.opened.find(TokenService).endpoint is endpoint
 
 
 async def test_the_previous_policy_still_decides_pending_calls(folder, children):

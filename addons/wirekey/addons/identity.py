@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.calls.agent_check import IDENTITY_ENDED
+from wirekey.calls.credential_kinds import TokenKind
 from wirekey.calls.credential_removal import key_headers, strip
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
 from wirekey.calls.key_checks import check_keys, keys_to_check, may_ask
@@ -17,9 +18,9 @@ from wirekey.credentials.client_supplied import client_credential_fields, client
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
 from wirekey.errors import Refusal
+from wirekey.feature_registry import parts
 from wirekey.header_fields import by_name
 from wirekey.identity.client_tokens import is_wirekey_token, presented_values, proxy_credentials
-from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
 from wirekey.identity.refusals import (
     FOREIGN_PAIR,
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.calls.imported_tokens import ImportedTokens
     from wirekey.calls.key_checks import PresentedKey
+    from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
-    from wirekey.identity.jwt_tokens import TokenReference
+    from wirekey.identity.proof import TokenReference
     from wirekey.signing.request import RequestHead
 
 
@@ -53,6 +55,10 @@ class Identity(Addon):
     It removes every credential of the client from the flow. It leaves the agent in the call, and in the state what
     proves it, so that it can be looked up again. All identities of a request must be of one agent.
     """
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.token_kinds = tuple(parts(TokenKind))
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Find the agent of a tunnel; ask for credentials with 407 if it has none."""
@@ -100,13 +106,11 @@ class Identity(Addon):
         return None
 
     async def hold(self, token: str) -> TokenReference:
-        """Return what is kept of a token. Raises Refusal if it is a JWT that is not valid."""
-        if not looks_like_jwt(token):
-            return token_digest(token)
-        try:
-            return await self.services.jwts.identify(token)
-        except RefusedTokenError as error:
-            raise Refusal(401, "refused_token", f"The JWT {error}.") from error
+        """Return what is kept of a token. Raises Refusal if it is of a feature's kind and not valid."""
+        for kind in self.token_kinds:
+            if kind.fits(token):
+                return await kind.identify(self.services, token)
+        return token_digest(token)
 
     def accept(self, state: CallState, proof: Proof) -> None:
         """Make the agent that a proof identifies the agent of the call."""
@@ -207,8 +211,8 @@ class Identity(Addon):
             )
         if self.services.settings.takes_client_keys:
             state.client_credential_fields = client_credential_fields(fields)
-        if any(looks_like_jwt(token) for _, token in tokens):
-            return self.identify_by_jwt(flow, state, tokens, imported, head, bodiless=bodiless)
+        if tokens and any(kind.fits(token) for kind in self.token_kinds for _, token in tokens):
+            return self.identify_by_kind(flow, state, tokens, imported, head, bodiless=bodiless)
         held = [(name, token_digest(token)) for name, token in tokens]
         self.identify(flow, state, [*held, *imported.claims])
         if call.provider and PROVIDERS[call.provider].has_upload_ids and self.services.sharing.is_needed:
@@ -240,7 +244,7 @@ class Identity(Addon):
             return None
         return self.services.sharing.admit_signature(state.verified, state.call.client or "")
 
-    async def identify_by_jwt(
+    async def identify_by_kind(
         self,
         flow: http.HTTPFlow,
         state: CallState,
@@ -250,7 +254,7 @@ class Identity(Addon):
         *,
         bodiless: bool,
     ) -> None:
-        """Find the agent of a request with a JWT, whose key may have to be fetched. Raises Refusal."""
+        """Find the agent of a request with a token of a feature's kind, which may have to wait. Raises Refusal."""
         held = [(name, await self.hold(token)) for name, token in tokens]
         self.identify(flow, state, [*held, *imported.claims])
         call = state.call

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client
 
     from wirekey.calls.services import Services
-    from wirekey.identity.jwt_tokens import TokenReference
+    from wirekey.identity.proof import TokenReference
 
 WORD = re.compile(rb"[!#-+./0-:<>-~-]{%d,}" % SHORTEST)
 

@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from wirekey.calls.key_checks import PresentedKey
     from wirekey.feature import FeatureValues
     from wirekey.identity.agents import AgentStore
-    from wirekey.identity.jwt_tokens import JwtTokens, TokenReference
-    from wirekey.identity.proof import Proof
-    from wirekey.identity.token_endpoint import TokenEndpoint
+    from wirekey.identity.proof import Proof, TokenReference
     from wirekey.policy.engine import PolicyEngine
     from wirekey.shared_state import SharedState
     from wirekey.translation.state import StateReader
@@ -55,7 +53,6 @@ class Services:
     agents: AgentStore
     store: AuditStore
     policy: PolicyEngine
-    jwts: JwtTokens
     reasoning_states: StateReader
     """Signs and verifies the reasoning state that travels through clients of another format."""
     spool_folder: Path
@@ -63,8 +60,6 @@ class Services:
     gateway_certificate: ConfiguredCertificate | IssuedCertificate | None = None
     opened: FeatureValues = NO_VALUES
     """The services that features have opened at the start."""
-    token_endpoint: TokenEndpoint | None = None
-    """None if no tokens are issued here."""
 
     def __init__(self) -> None:
         self.settings = Settings(hosts={}, pools={}, other_hosts="deny")
@@ -104,4 +99,4 @@ class Services:
 
     def agent_of(self, proof: Proof, now: float) -> Agent | None:
         """Return the agent that a proof identifies; None if any part of it is not valid at `now` (Unix seconds)."""
-        return proven_agent(proof, self.agents, self.jwts, now)
+        return proven_agent(proof, self.agents, now)

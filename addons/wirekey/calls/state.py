@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wirekey.calls.two_way_turns import TwoWayTurns
     from wirekey.credentials.client_supplied import ClientCredential
     from wirekey.errors import Refusal
-    from wirekey.identity.jwt_tokens import TokenReference
+    from wirekey.identity.proof import TokenReference
     from wirekey.routing.plan import RetryPlan
     from wirekey.signing.event_signatures import EventResigner
     from wirekey.signing.request import RequestHead

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.call import Agent
+from wirekey.calls.credential_kinds import credential_kinds
 from wirekey.calls.signatures import refusal_of
 from wirekey.credentials.pool import MAX_COOL_DOWN
 from wirekey.credentials.uploads import MAX_UPLOAD_AGE
 from wirekey.credentials.uploads import digest as upload_digest
 from wirekey.errors import Fault, Refusal
-from wirekey.identity.checked_keys import CheckedKey
-from wirekey.identity.jwt_tokens import VerifiedToken
 from wirekey.metering.json_response import DECODE_ERRORS
 from wirekey.shared_state import SharedStateUnavailableError
 from wirekey.signing.refusal import invalid
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.services import Services
     from wirekey.credentials.pool import KeyPool, ProviderKey
-    from wirekey.identity.jwt_tokens import TokenReference
+    from wirekey.identity.proof import TokenReference
     from wirekey.signing.verify import VerifiedSignature
 
 logger = logging.getLogger(__name__)
@@ -61,6 +59,7 @@ class StateSharing:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.refuses = False
+        self.kinds = credential_kinds()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -179,12 +178,9 @@ class StateSharing:
             return bytes.fromhex(values)
         if values is None:
             return None
-        if isinstance(values, dict):
-            return msgspec.convert(values, CheckedKey)
-        issuer, ends, thumbprint, agent, client_id = values
-        known = self.services.jwts.issuer(issuer)
-        owner = msgspec.convert(agent, Agent)
-        return VerifiedToken(known, ends, thumbprint, owner, client_id) if known else None
+        name, kept = values
+        kind = self.kinds.get(name)
+        return kind.restore(kept, self.services.opened) if kind else None
 
     # Sessions.
 
@@ -261,8 +257,4 @@ def token_values(token: TokenReference | None) -> Any:
     """Return the reference to a token as JSON values."""
     if token is None:
         return None
-    if isinstance(token, bytes):
-        return token.hex()
-    if isinstance(token, CheckedKey):
-        return token
-    return [token.issuer.name, token.ends, token.thumbprint, token.agent, token.client_id]
+    return token.hex() if isinstance(token, bytes) else [token.kind, token.values()]

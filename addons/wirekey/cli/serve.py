@@ -290,11 +290,13 @@ def next_commands(running: RunningProxy) -> list[str]:
 def endpoint_lines(lifecycle: Lifecycle) -> list[str]:
     """Return one line for each listener of Wirekey's own endpoints, with their paths."""
     from wirekey.endpoints.routes import HEALTH_PATH, READY_PATH
-    from wirekey.identity.token_endpoint import TOKEN_PATH
+    from wirekey.feature_registry import parts
+    from wirekey.server.feature_parts import AddedEndpoints
 
     running = lifecycle.running_proxy
     assert running
-    paths = ", ".join([HEALTH_PATH, READY_PATH, *([TOKEN_PATH] if lifecycle.services.token_endpoint else [])])
+    added = [path for part in parts(AddedEndpoints) for path in part.listed(lifecycle.services)]
+    paths = ", ".join([HEALTH_PATH, READY_PATH, *added])
     found = []
     if running.console:
         found.append(f"  console    http://{running.console} ({paths})")

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ByteSize
 
 from wirekey.config.addresses import HostPort, UpstreamURL
 from wirekey.config.group import settings_of
-from wirekey.config.jwt import ClaimPath
 from wirekey.config.secrets import SecretRef
 from wirekey.config.upstream_proxy import ProxyURL
+from wirekey.config.values import OwnNotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +53,8 @@ def yaml_value(value: Any) -> Any:
         return size_text(value)
     if isinstance(value, Path | SecretRef | HostPort | UpstreamURL | ProxyURL):
         return str(value)
-    if isinstance(value, ClaimPath):
-        return value.names[0] if len(value.names) == 1 else list(value.names)
+    if isinstance(value, OwnNotation):
+        return value.in_yaml()
     if isinstance(value, tuple):
         return [yaml_value(item) for item in value]
     if isinstance(value, float) and value.is_integer():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.jwt import JWTConfig
 from wirekey.config.values import AgentsURL, Flag, PythonFunction
 
 
@@ -17,7 +16,6 @@ class IdentityConfig(ConfigGroup):
         description="Refuse calls without an agent token. If false, such calls have no agent and no role, and have "
         "the permissions `web:read` and `web:write`.",
     )
-    jwt: JWTConfig = Field(default=JWTConfig(), description="JSON Web Tokens of agents.")
     check: PythonFunction | None = Field(
         default=None,
         description="Your own function that returns the agent of a key, or refuses it. It is asked about keys that are "

@@ -28,6 +28,15 @@ class ValueFormat:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class OwnNotation:
+    """The base of values with a notation of their own in YAML."""
+
+    def in_yaml(self) -> Any:
+        """Return the value in the form that it has in YAML."""
+        raise NotImplementedError
+
+
 def region_name(value: str) -> str:
     """Check the name of an AWS region of any partition. Raises ValueError."""
     if partition_of(value) is None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from wirekey.credential_headers import query_values
 
 if TYPE_CHECKING:
-    from wirekey.identity.jwt_tokens import TokenReference
+    from wirekey.identity.proof import TokenReference
 
 MAX_UPLOADS = 10_000
 MAX_UPLOAD_AGE = 24 * 3600.0

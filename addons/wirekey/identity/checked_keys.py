@@ -9,15 +9,18 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
 
 from wirekey.call import Agent
-from wirekey.identity.jwt_issuers import AGENT_ID, LABEL
+from wirekey.identity.external_agents import AGENT_ID, LABEL
 from wirekey.permissions import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wirekey.feature import FeatureValues
     from wirekey.identity.agents import AgentStore
     from wirekey.secret import Secret
 
@@ -30,6 +33,9 @@ REFUSED_FOR = 5.0
 LONGEST_USE = 3600.0
 """Seconds for which an accepted key identifies what it began, such as an upload whose later requests have no key."""
 
+CHECKED_KEY = "checked_key"
+"""The kind of credential."""
+
 type Owner = str | Agent
 """The name of an agent that was added to Wirekey, or an agent that only the function knows."""
 
@@ -38,6 +44,7 @@ type Owner = str | Agent
 class CheckedKey:
     """Identifies a key that was accepted, without its secret. `ends`: Unix seconds."""
 
+    kind: ClassVar[str] = CHECKED_KEY
     owner: Owner
     ends: float
 
@@ -51,6 +58,15 @@ class CheckedKey:
         if isinstance(self.owner, str):
             return agents.find_name(self.owner)
         return None if agents.has(self.owner.id) else self.owner
+
+    def values(self) -> Any:
+        """Return it as JSON values, for other processes."""
+        return [self.owner, self.ends]
+
+
+def restored_key(values: Any, _: FeatureValues) -> CheckedKey:
+    """Return a key of its JSON values."""
+    return CheckedKey(*msgspec.convert(values, tuple[Owner, float]))
 
 
 def owner_of(result: object) -> Owner | None:

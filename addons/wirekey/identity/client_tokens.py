@@ -11,8 +11,7 @@ import binascii
 from typing import TYPE_CHECKING
 
 from wirekey.credential_headers import query_values
-from wirekey.identity.jwt_reading import looks_like_jwt
-from wirekey.identity.tokens import PREFIX
+from wirekey.identity.tokens import PREFIX, looks_like_jwt
 from wirekey.realtime.handshake import PROTOCOLS, keys_in
 
 if TYPE_CHECKING:

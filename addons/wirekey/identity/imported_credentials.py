@@ -14,8 +14,7 @@ import re
 
 from wirekey.command_name import COMMAND
 from wirekey.identity.clients import ID_PREFIX
-from wirekey.identity.jwt_reading import looks_like_jwt
-from wirekey.identity.tokens import PREFIX
+from wirekey.identity.tokens import PREFIX, looks_like_jwt
 
 SHORTEST = 16
 LONGEST = 1024

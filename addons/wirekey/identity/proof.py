@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from wirekey.identity.checked_keys import CheckedKey
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from wirekey.call import Agent
     from wirekey.identity.agents import AgentStore
-    from wirekey.identity.jwt_tokens import JwtTokens, TokenReference
+
+
+class KeptCredential(Protocol):
+    """The data that a feature keeps of a credential of its own kind. It has no secret, so a tunnel may keep it."""
+
+    kind: ClassVar[str]
+    """The name of its kind, by which other processes restore it."""
+
+    def find_agent(self, agents: AgentStore, now: float) -> Agent | None:
+        """Return the agent that it identifies, or None if it is no longer valid at `now` (Unix seconds)."""
+
+    def values(self) -> Any:
+        """Return it as JSON values, for other processes."""
+
+
+type TokenReference = bytes | KeptCredential
+"""Identifies a token without its secret: the hash of an agent token or an imported token, or what a feature keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +45,21 @@ class Proof:
 NO_PROOF = Proof()
 
 
-def agent_of_token(token: TokenReference, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
+def agent_of_token(token: TokenReference, agents: AgentStore, now: float) -> Agent | None:
     """Return the agent that a token identifies, or None if the token was revoked or expired by `now`."""
     if isinstance(token, bytes):
         return agents.find_hash(token, now)
-    if isinstance(token, CheckedKey):
-        return token.find_agent(agents, now)
-    return jwts.find_agent(token, now)
+    return token.find_agent(agents, now)
 
 
-def proven_agent(proof: Proof, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
+def proven_agent(proof: Proof, agents: AgentStore, now: float) -> Agent | None:
     """Return the agent that a proof identifies, or None if any part of it is no longer valid at `now`.
 
     Pass the time of acceptance as `now` to ignore expiry and check only what was revoked since.
     """
     if len(proof.tokens) == 1 and not proof.access_key:
-        return agent_of_token(proof.tokens[0], agents, jwts, now)
-    found_agents = [agent_of_token(token, agents, jwts, now) for token in proof.tokens]
+        return agent_of_token(proof.tokens[0], agents, now)
+    found_agents = [agent_of_token(token, agents, now) for token in proof.tokens]
     if proof.access_key:
         found = agents.find_pair(proof.access_key, now)
         found_agents.append(found[0] if found else None)

@@ -32,3 +32,12 @@ def token_digest(token: str) -> bytes:
 def token_id(token: str) -> str:
     """Return the short name that identifies a token without revealing it: 12 hex digits of its hash."""
     return token_digest(token).hex()[:12]
+
+
+def looks_like_jwt(value: str) -> bool:
+    """Return whether a credential has the form of a JWT or a JWE, valid or not.
+
+    Wirekey takes such a value for a token of an agent, even if the feature that verifies JWTs is not installed. Then it
+    is unknown.
+    """
+    return value.startswith("eyJ") and value.count(".") in (2, 4)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from wirekey.endpoints.routes import health_routes, wrong_method
 from wirekey.endpoints.server import Server, ServerLimits
 from wirekey.errors import user_message
+from wirekey.feature_registry import parts
 from wirekey.google.auth_endpoints import AuthEndpoints
-from wirekey.identity.token_routes import token_routes
 from wirekey.local_response import local_json
 from wirekey.routing.gateway_paths import PREFIXES
+from wirekey.server.feature_parts import AddedEndpoints
 from wirekey.server.listeners import gateway_address, listen_error
 from wirekey.server.readiness import Readiness
 
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Endpoints:
-    """The addon that opens the console, and responds to /health, /ready and requests for tokens.
+    """The addon that opens the console, and responds to /health and /ready.
 
     Its place in the list of addons is after `Lifecycle`. So it starts last and announces the addresses, and it stops
     last: /ready returns 503 while the others stop.
@@ -92,8 +93,10 @@ class Endpoints:
             return int(address.rpartition(":")[2]) if address else None
 
         logins = AuthEndpoints(lambda: self.services.google_logins, port)
-        tokens = token_routes(lambda: self.services.token_endpoint)
-        return {**health_routes(self.readiness.report), **tokens, **logins.routes()}
+        routes = {**health_routes(self.readiness.report), **logins.routes()}
+        for part in parts(AddedEndpoints):
+            routes |= part.routes(self.services)
+        return routes
 
     def _open_server(self, server: Server, name: str, config: Config) -> bool:
         worker = self.lifecycle.worker

@@ -10,13 +10,16 @@ from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from mitmproxy.addons.view import View
 
     from wirekey.addons.base import Addon
     from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.endpoints.reply import LocalHandler
+    from wirekey.identity.agents import AgentStore
 
 
 class Closable(Protocol):
@@ -34,6 +37,56 @@ class OpenedService:
     """
 
     open: Callable[[Config], Closable | None]
+
+
+class ReplacedService(Protocol):
+    """A service of one version of the configuration."""
+
+    def begin(self) -> None:
+        """Apply the settings. Raises nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStart:
+    """The values of which a service is made at the start, and again at each reload.
+
+    `started_with`: the configuration at the start, whose settings that need a restart are in force. `previous`: the
+    services until now.
+    """
+
+    config: Config
+    started_with: Config
+    agents: AgentStore
+    proxy_for: Callable[[str, int], UpstreamProxy | None]
+    previous: FeatureValues
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadedService:
+    """The part of a feature that each reload of the configuration replaces. It is in `Services.opened`, by its type.
+
+    `prepare` does everything that can fail, and may block. `begin` of the service then puts it in force.
+    """
+
+    prepare: Callable[[ServiceStart], ReplacedService]
+
+
+@dataclass(frozen=True, slots=True)
+class RegularCheck:
+    """The part of a feature that runs twice a second, within the event loop. `run` never blocks or raises."""
+
+    run: Callable[[Services], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AddedEndpoints:
+    """The part of a feature with endpoints of Wirekey's own, on the gateway and the console.
+
+    `routes` returns path → handler. `listed` returns the paths that the startup banner names.
+    """
+
+    routes: Callable[[Services], Mapping[str, LocalHandler]]
+    listed: Callable[[Services], Iterable[str]] = lambda _: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +129,15 @@ def open_services_of_features(config: Config, closing: contextlib.ExitStack) -> 
             closing.callback(service.close)
             opened.append(service)
     return FeatureValues.of(opened)
+
+
+def prepare_services(start: ServiceStart) -> list[ReplacedService]:
+    """Prepare the services of features that follow the configuration. Blocks. Raises UserError, OSError."""
+    return [part.prepare(start) for part in parts(ReloadedService)]
+
+
+def begin_services(services: Services, prepared: Iterable[ReplacedService]) -> None:
+    """Use prepared services. Raises nothing."""
+    for service in prepared:
+        services.opened = services.opened.plus(service)
+        service.begin()

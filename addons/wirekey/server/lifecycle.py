@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from wirekey.server.agents_following import AgentsFollower
     from wirekey.server.retention import Retention
     from wirekey.server.revocations import Revocations
-    from wirekey.server.token_service import TokenService
     from wirekey.server.worker import Worker
     from wirekey_simulator.server import Simulator
 
@@ -94,7 +93,6 @@ class Lifecycle:
         self.simulator_keys: dict[str, str] = {}
         self.lock: StateLock | SupervisorLock | None = None
         self.authority: Authority | None = None
-        self.token_service: TokenService | None = None
         self.bridge = Bridge()
         """The listener through which local programs handle calls, if the configuration enables that."""
         self.reloader = Reloader(self)
@@ -164,8 +162,11 @@ class Lifecycle:
         options.enforce(str(config.certs.folder))  # after our CA exists: mitmproxy would create one of its own
         self.set_options(config, self.authority)
         opened = open_services(self.services, config, self.worker, self.proxy_for, undo)
-        self.token_service, self.agents_follower = opened.token_service, opened.agents_follower
-        self.revocations, self.retention = opened.revocations, opened.retention
+        self.agents_follower, self.revocations, self.retention = (
+            opened.agents_follower,
+            opened.revocations,
+            opened.retention,
+        )
         self.services_of_features = opened.of_features
         self.services.settings, self.lock = first, lock
         use_own_prices(first.prices)

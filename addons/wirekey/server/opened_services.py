@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.identity.installation_keys import REASONING_STATE
-from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.server.audit_store import audit_store
-from wirekey.server.feature_parts import open_services_of_features
+from wirekey.server.feature_parts import ServiceStart, begin_services, open_services_of_features, prepare_services
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.retention import Retention
 from wirekey.server.revocations import Revocations
 from wirekey.server.shared_state import shared_state
-from wirekey.server.token_service import TokenService
 from wirekey.translation.state import StateReader
 
 if TYPE_CHECKING:
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 class OpenedServices:
     """The services that the lifecycle itself starts, replaces and ends. The others are in `Services`."""
 
-    token_service: TokenService
     agents_follower: AgentsFollower | None = None
     """Copies the agents of `agents.store`."""
     revocations: Revocations | None = None
@@ -60,9 +57,7 @@ def open_services(
     copy_agents(services.agents)
     key, *earlier = services.agents.derived_keys(REASONING_STATE)
     services.reasoning_states = StateReader(key, tuple(earlier), names_key=bool(services.agents.masters))
-    fetch = https_fetch(config.upstream_ca_file, proxy_for)
-    opened = OpenedServices(TokenService.prepare(config.identity.jwt, services.agents, config.state, fetch))
-    opened.token_service.open(services)
+    opened = OpenedServices()
     services.shared_state = shared_state(config, is_worker=worker is not None)
     services.sharing.refuses = config.shared_state_failure == "refuse"
     services.policy = policy_engine(config, proxy_for)
@@ -71,6 +66,9 @@ def open_services(
     services.usage_limits.open(config)
     undo.callback(opened.of_features.close)
     services.opened = open_services_of_features(config, opened.of_features)
+    begin_services(
+        services, prepare_services(ServiceStart(config, config, services.agents, proxy_for, services.opened))
+    )
     checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))
     store = audit_store(config, checkpoints, worker.start.interrupted if worker else ("",))
     if worker is None or worker.start.number == 1:

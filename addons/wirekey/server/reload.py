@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 from wirekey import config as configuration
 from wirekey.calls import settings
 from wirekey.errors import user_message
+from wirekey.feature_registry import parts
 from wirekey.google.code_assist.opening import open_backends
-from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.metering.own_prices import use_own_prices
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_files
+from wirekey.server.feature_parts import RegularCheck, ServiceStart, begin_services, prepare_services
 from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.installation import master_secrets
 from wirekey.server.local_programs import with_local_programs
 from wirekey.server.moved_upstreams import destinations, moved_upstreams
 from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.start_warnings import warn_of_uncovered_hosts
-from wirekey.server.token_service import TokenService
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.config.file_identity import Identities
     from wirekey.identity.installation_keys import MasterSecret
+    from wirekey.server.feature_parts import ReplacedService
     from wirekey.server.lifecycle import Lifecycle
     from wirekey.server.moved_upstreams import Destinations, MovedUpstream
 
@@ -73,6 +74,7 @@ class Reloader:
         self.began_with: Destinations = {}
         """The destinations of calls at the start."""
         self.tasks: list[asyncio.Task[None]] = []
+        self.regular_checks = [part.run for part in parts(RegularCheck)]
         self._reloading = asyncio.Lock()
         """Keeps two reloads from overtaking each other."""
 
@@ -115,7 +117,6 @@ class Reloader:
         lifecycle, services = self.lifecycle, self.services
         assert lifecycle.config
         assert lifecycle.started_with
-        assert lifecycle.token_service
         previous, was_required = lifecycle.config, services.settings.identity_required
         config, fingerprint = await asyncio.to_thread(read, previous.source)
         await asyncio.to_thread(check_files, config, self.identities)
@@ -126,9 +127,7 @@ class Reloader:
                 policy = await start_policy_engine(config, lifecycle.proxy_for)
                 undo.callback(policy.close)
             # After the slowest step, as the new settings take over which keys cool down.
-            built, token_service = await asyncio.to_thread(
-                self._build, config, services.settings, lifecycle.token_service
-            )
+            built, prepared = await asyncio.to_thread(self._build, config, services.settings)
             logins = await asyncio.to_thread(google_logins, config, lifecycle.proxy_for, services.google_logins)
             await services.usage_limits.prepare_reload(config)
             if lifecycle.simulator:
@@ -143,8 +142,8 @@ class Reloader:
         open_backends(built.backends, logins, config, roots(config), lifecycle.proxy_for)
         services.account_limits.watch(built.backends)
         services.upstream_connections.drain()  # their addresses may no longer be allowed
-        token_service.open(services)
-        lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint
+        begin_services(services, prepared)
+        lifecycle.config, self.fingerprint = config, fingerprint
         if policy is not before:
             before.close()
         self._log_reload(config, built, masters)
@@ -152,12 +151,14 @@ class Reloader:
         if was_required:
             listeners.warn_if_open(config)
 
-    def _build(self, config: Config, previous: Settings, token_service: TokenService) -> tuple[Settings, TokenService]:
+    def _build(self, config: Config, previous: Settings) -> tuple[Settings, list[ReplacedService]]:
         start = self.lifecycle.started_with
         assert start
         built = with_local_programs(settings.build(config, previous), config, self.lifecycle.bridge)
-        fetch = https_fetch(start.upstream_ca_file, self.lifecycle.proxy_for)
-        return built, TokenService.prepare(config.identity.jwt, self.services.agents, start.state, fetch, token_service)
+        services = self.services
+        return built, prepare_services(
+            ServiceStart(config, start, services.agents, self.lifecycle.proxy_for, services.opened)
+        )
 
     def _log_reload(self, config: Config, built: Settings, masters: tuple[MasterSecret, ...]) -> None:
         lifecycle = self.lifecycle
@@ -195,7 +196,8 @@ class Reloader:
 
     async def _reload_agents(self) -> None:
         self.services.agents.refresh()
-        self.services.jwts.keep_fresh()
+        for check in self.regular_checks:
+            check(self.services)
         self.services.calls.tunnels.end_withdrawn()
 
     async def _check_google_logins(self) -> None:

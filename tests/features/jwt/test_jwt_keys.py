@@ -10,7 +10,7 @@ import stat
 import jwt
 import pytest
 
-from wirekey.identity.jwt_keys import SIGNS_FOR, SPARE, JwtSigningKeys, JwtSigningKeysError
+from wirekey.features.jwt.signing_keys import SIGNS_FOR, SPARE, JwtSigningKeys, JwtSigningKeysError
 
 NOW = 1_800_000_000.0
 LIFETIME = 3600.0
@@ -60,7 +60,7 @@ def test_only_the_owner_reads_the_file_and_the_document_has_only_public_parts(ke
 
 
 def test_the_key_id_is_the_thumbprint_of_RFC_8037():
-    from wirekey.identity.jwk import thumbprint
+    from wirekey.features.jwt.jwk import thumbprint
 
     example = {"crv": "Ed25519", "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     assert thumbprint(example) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"

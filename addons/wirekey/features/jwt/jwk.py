@@ -23,7 +23,7 @@ from jwt import PyJWK
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import PyJWTError
 
-from wirekey.identity.jwt_reading import each_once
+from wirekey.features.jwt.reading import each_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

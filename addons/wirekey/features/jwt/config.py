@@ -8,17 +8,21 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import HTTPSURL, AbsolutePath, Flag, Seconds, Text, ValueFormat
+from wirekey.config.values import HTTPSURL, AbsolutePath, Flag, OwnNotation, Seconds, Text, ValueFormat
 from wirekey.permissions import normalized
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimPath:
+class ClaimPath(OwnNotation):
     """The path of a claim: its name, or the names of the objects around it and then its name."""
 
     names: tuple[str, ...]
+
+    def in_yaml(self) -> str | list[str]:
+        """Return the name, or the list of names."""
+        return self.names[0] if len(self.names) == 1 else list(self.names)
 
 
 def parse_claim_path(value: Any) -> ClaimPath:
@@ -140,3 +144,9 @@ class JWTConfig(ConfigGroup):
     def issues_tokens(self) -> bool:
         """Whether Wirekey issues tokens itself, as `issuer`."""
         return self.jwks_url is None
+
+
+class JWTSetting(ConfigGroup):
+    """The part of the setting `identity` that JWTs add."""
+
+    jwt: JWTConfig = Field(default=JWTConfig(), description="JSON Web Tokens of agents.")

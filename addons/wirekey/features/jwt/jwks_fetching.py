@@ -19,7 +19,7 @@ from wirekey.daemon_thread import in_daemon_thread
 from wirekey.egress.addresses import is_address, is_loopback, is_own_name
 from wirekey.egress.http_client import HttpError, HttpRequest, HttpServer, checked, fetch, resolve
 from wirekey.egress.upstream_proxy import no_proxy_for
-from wirekey.identity.jwk import KeySet, KeySetError, VerificationKey, key_set
+from wirekey.features.jwt.jwk import KeySet, KeySetError, VerificationKey, key_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from wirekey.call import Agent
-from wirekey.identity.derived_jwt_keys import DerivedSigningKeys
-from wirekey.identity.jwks_fetching import FetchedKeys
-from wirekey.identity.jwt_issuers import LEEWAY, TokenIssuer, external_agent, external_issuer, own_issuer
-from wirekey.identity.jwt_keys import JwtSigningKeys, SigningKeys
-from wirekey.identity.jwt_reading import RefusedTokenError, UnverifiedToken, read
+from wirekey.features.jwt.derived_keys import DerivedSigningKeys
+from wirekey.features.jwt.issuers import LEEWAY, TokenIssuer, external_agent, external_issuer, own_issuer
+from wirekey.features.jwt.jwks_fetching import FetchedKeys
+from wirekey.features.jwt.reading import RefusedTokenError, UnverifiedToken, read
+from wirekey.features.jwt.signing_keys import JwtSigningKeys, SigningKeys
 from wirekey.identity.tokens import token_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from wirekey.config.jwt import JWTConfig
+    from wirekey.features.jwt.config import JWTConfig
+    from wirekey.features.jwt.jwk import VerificationKey
+    from wirekey.features.jwt.jwks_fetching import Fetch
     from wirekey.identity.agents import AgentStore
-    from wirekey.identity.checked_keys import CheckedKey
     from wirekey.identity.installation_keys import MasterSecret
-    from wirekey.identity.jwk import VerificationKey
-    from wirekey.identity.jwks_fetching import Fetch
 
 MAX_REMEMBERED = 10_000
 """Verified tokens that are kept. Beyond this, the oldest has to be verified again."""
 KEYS_FILE = "jwt-keys.json"
+JWT = "jwt"
+"""The kind of credential."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,27 +38,44 @@ class VerifiedToken:
     `agent` is the agent that the token names. For Wirekey's own tokens, `client_id` finds the agent in the AgentStore.
     """
 
+    kind: ClassVar[str] = JWT
     issuer: TokenIssuer
     ends: float
     thumbprint: str
     agent: Agent
-    client_id: str | None = None
+    client_id: str | None
+    trust: Trust
+
+    def find_agent(self, agents: AgentStore, now: float) -> Agent | None:
+        """Return the agent that it identifies, or None if it is no longer valid at `now` (Unix seconds)."""
+        return self.trust.jwts.find_agent(self, now)
+
+    def values(self) -> Any:
+        """Return it as JSON values, for other processes."""
+        return [self.issuer.name, self.ends, self.thumbprint, self.agent, self.client_id]
 
 
-type TokenReference = bytes | VerifiedToken | CheckedKey
-"""Identifies a token without its secret: the hash of an agent token, the content of a verified JWT, or the owner of a
-key that the operator's function has accepted."""
+@dataclass(slots=True, eq=False)
+class Trust:
+    """The issuers that are trusted now. A reload of the configuration replaces `jwts`."""
+
+    jwts: JwtTokens
 
 
 class JwtTokens:
     """The trusted issuers and the verified tokens. For the event loop's thread."""
 
     def __init__(
-        self, issuers: Iterable[TokenIssuer], agents: AgentStore, verified: dict[bytes, VerifiedToken] | None = None
+        self,
+        issuers: Iterable[TokenIssuer],
+        agents: AgentStore,
+        verified: dict[bytes, VerifiedToken] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
         self._agents = agents
         self.remembered = {} if verified is None else verified
+        self.trust = trust or Trust(self)
 
     def issuer(self, name: str) -> TokenIssuer | None:
         """Return the trusted issuer of a name, or None."""
@@ -86,7 +104,13 @@ class JwtTokens:
                 else None
             )
             issuers.append(same or own)
-        return cls(issuers, agents, previous.remembered if previous else None)
+        if previous is None:
+            return cls(issuers, agents)
+        return cls(issuers, agents, previous.remembered, previous.trust)
+
+    def trust_these(self) -> None:
+        """Trust these issuers instead of those of the configuration before."""
+        self.trust.jwts = self
 
     @property
     def issuers(self) -> tuple[TokenIssuer, ...]:
@@ -154,12 +178,13 @@ class JwtTokens:
         issuer.check_type(token.type)
         ends = issuer.check_claims(token.claims, time.time() if now is None else now)
         if issuer.settings:
-            return VerifiedToken(issuer, ends, key.thumbprint, external_agent(token.claims, issuer.settings))
+            agent = external_agent(token.claims, issuer.settings)
+            return VerifiedToken(issuer, ends, key.thumbprint, agent, None, self.trust)
         client_id, granted = token.claims.get("client_id"), token.claims.get("permissions")
         if not isinstance(client_id, str) or not isinstance(granted, list):
             raise RefusedTokenError("does not name the client that it was issued to")
         agent = Agent(token.claims["sub"], permissions=tuple(granted))
-        return VerifiedToken(issuer, ends, key.thumbprint, agent, client_id)
+        return VerifiedToken(issuer, ends, key.thumbprint, agent, client_id, self.trust)
 
     async def _key(self, issuer: TokenIssuer, token: UnverifiedToken) -> VerificationKey:
         key = issuer.keys.find(token.kid, token.algorithm)

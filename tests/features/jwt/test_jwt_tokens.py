@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, pem, rsa_key, token
 
+from tests.features.jwt.jwt_making import ec_key, ed_key, jwk, jwks, pem, rsa_key, token
 from wirekey.call import Agent
-from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
-from wirekey.identity import jwt_tokens
+from wirekey.features.jwt import tokens as tokens_module
+from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
+from wirekey.features.jwt.issuers import TokenIssuer
+from wirekey.features.jwt.jwk import VerificationKey, key_of_pem, key_set
+from wirekey.features.jwt.reading import RefusedTokenError
+from wirekey.features.jwt.signing_keys import JwtSigningKeys
+from wirekey.features.jwt.tokens import JwtTokens, signing_keys
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.jwk import VerificationKey, key_of_pem, key_set
-from wirekey.identity.jwt_issuers import TokenIssuer
-from wirekey.identity.jwt_keys import JwtSigningKeys
-from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
-from wirekey.identity.jwt_tokens import JwtTokens, signing_keys
-from wirekey.identity.tokens import token_digest
+from wirekey.identity.tokens import looks_like_jwt, token_digest
 
 NOW = 1_800_000_000
 KEY = ed_key()
@@ -124,7 +124,7 @@ async def test_a_token_is_verified_once(agents, monkeypatch):
 
 
 async def test_the_cache_of_verified_tokens_is_bounded(agents, monkeypatch):
-    monkeypatch.setattr(jwt_tokens, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(tokens_module, "MAX_REMEMBERED", 3)
     tokens = JwtTokens([issuer()], agents)
     texts = [token(HEADER, {**CLAIMS, "jti": str(n)}, KEY) for n in range(5)]
     for text in texts:

@@ -40,11 +40,6 @@ class UnverifiedToken:
     signature: bytes
 
 
-def looks_like_jwt(value: str) -> bool:
-    """Return whether a credential has the form of a JWT or a JWE, valid or not."""
-    return value.startswith("eyJ") and value.count(".") in (2, 4)
-
-
 def read(token: str) -> UnverifiedToken:
     """Parse a token. Raises RefusedTokenError if it cannot be parsed in exactly one way."""
     if len(token) > MAX_TOKEN:

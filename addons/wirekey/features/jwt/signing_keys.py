@@ -20,8 +20,8 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from wirekey.errors import UserError
+from wirekey.features.jwt.jwk import KeySet, VerificationKey, public_jwk, thumbprint
 from wirekey.identity import private_file
-from wirekey.identity.jwk import KeySet, VerificationKey, public_jwk, thumbprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.identity.token_endpoint import KEYS_PATH, TOKEN_PATH
-from wirekey.identity.token_request import TokenRequest
+from wirekey.features.jwt.token_endpoint import KEYS_PATH, TOKEN_PATH
+from wirekey.features.jwt.token_request import TokenRequest
 from wirekey.local_response import LocalResponse, local_error
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from wirekey.endpoints.local_request import LocalRequest
     from wirekey.endpoints.reply import LocalHandler
-    from wirekey.identity.token_endpoint import TokenEndpoint
+    from wirekey.features.jwt.token_endpoint import TokenEndpoint
 
 
 def token_routes(endpoint: Callable[[], TokenEndpoint | None]) -> dict[str, LocalHandler]:

@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.company_proxy import company_proxy
-from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, rsa_key, token
 
-from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
+from tests.company_proxy import company_proxy
+from tests.features.jwt.jwt_making import ec_key, ed_key, jwk, jwks, rsa_key, token
 from wirekey.egress.http_client import HttpError, HttpResponse
 from wirekey.egress.upstream_proxy import UpstreamProxy
-from wirekey.identity import jwks_fetching
+from wirekey.features.jwt import jwks_fetching
+from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
+from wirekey.features.jwt.jwks_fetching import BETWEEN_FETCHES, GOOD_FOR, FetchedKeys, https_fetch
+from wirekey.features.jwt.reading import RefusedTokenError
+from wirekey.features.jwt.tokens import JwtTokens
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.jwks_fetching import BETWEEN_FETCHES, GOOD_FOR, FetchedKeys, https_fetch
-from wirekey.identity.jwt_reading import RefusedTokenError
-from wirekey.identity.jwt_tokens import JwtTokens
 from wirekey_simulator.certificate import prepare_certificate
 
 NOW = 1_800_000_000

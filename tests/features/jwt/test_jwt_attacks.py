@@ -10,18 +10,18 @@ import zlib
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.identity.jwt_making import b64, ec_key, ed_key, jwk, jwks, pem, rsa_key, token
 
-from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
+from tests.features.jwt.jwt_making import b64, ec_key, ed_key, jwk, jwks, pem, rsa_key, token
+from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
+from wirekey.features.jwt.issuers import StaticKey, TokenIssuer, external_issuer, own_issuer
+from wirekey.features.jwt.jwk import key_of_pem, key_set
+from wirekey.features.jwt.reading import MAX_TOKEN, RefusedTokenError
+from wirekey.features.jwt.signing_keys import JwtSigningKeys
+from wirekey.features.jwt.token_endpoint import TokenEndpoint
+from wirekey.features.jwt.token_request import TokenRequest
+from wirekey.features.jwt.tokens import JwtTokens
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.jwk import key_of_pem, key_set
-from wirekey.identity.jwt_issuers import StaticKey, TokenIssuer, external_issuer, own_issuer
-from wirekey.identity.jwt_keys import JwtSigningKeys
-from wirekey.identity.jwt_reading import MAX_TOKEN, RefusedTokenError, looks_like_jwt
-from wirekey.identity.jwt_tokens import JwtTokens
-from wirekey.identity.token_endpoint import TokenEndpoint
-from wirekey.identity.token_request import TokenRequest
-from wirekey.identity.tokens import token_digest
+from wirekey.identity.tokens import looks_like_jwt, token_digest
 
 NOW = 1_800_000_000
 RSA, EC, ED = rsa_key(), ec_key(), ed_key()
@@ -451,7 +451,7 @@ async def test_J9_permissions_that_were_taken_back_are_gone_from_tokens_too(serv
 
 
 def test_an_unusable_key_file_is_reported(tmp_path):
-    from wirekey.identity.jwt_issuers import IssuerError
+    from wirekey.features.jwt.issuers import IssuerError
 
     path = tmp_path / "id.pem"
     for content, reason in [

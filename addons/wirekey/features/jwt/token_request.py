@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote_plus
 
-from wirekey.identity.jwt_reading import each_once
+from wirekey.features.jwt.reading import each_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wirekey.call import Agent
 from wirekey.errors import UserError
-from wirekey.identity.jwk import KeySet, KeySetError, VerificationKey, key_of_pem
-from wirekey.identity.jwks_fetching import FetchedKeys
-from wirekey.identity.jwt_keys import ALGORITHM, TYPE
-from wirekey.identity.jwt_reading import RefusedTokenError
+from wirekey.features.jwt.jwk import KeySet, KeySetError, VerificationKey, key_of_pem
+from wirekey.features.jwt.jwks_fetching import FetchedKeys
+from wirekey.features.jwt.reading import RefusedTokenError
+from wirekey.features.jwt.signing_keys import ALGORITHM, TYPE
+from wirekey.identity.external_agents import AGENT_ID, LABEL
 from wirekey.permissions import MAX_PERMISSIONS, PERMISSION
 
 if TYPE_CHECKING:
-    from wirekey.config.jwt import JWTClaimsConfig, JWTConfig, JWTIssuerConfig
-    from wirekey.identity.jwks_fetching import Fetch
-    from wirekey.identity.jwt_keys import SigningKeys
+    from wirekey.features.jwt.config import JWTClaimsConfig, JWTConfig, JWTIssuerConfig
+    from wirekey.features.jwt.jwks_fetching import Fetch
+    from wirekey.features.jwt.signing_keys import SigningKeys
 
 LEEWAY = 30
 """Seconds by which clocks may differ."""
 MOST_AUDIENCES = 32
 
-AGENT_ID = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
-LABEL = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
 PLAIN_TYPES = (None, "jwt", "at+jwt")
 """Types of tokens that identify a caller. Others, such as logout+jwt and dpop+jwt, have another purpose."""
 

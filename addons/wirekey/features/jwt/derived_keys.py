@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from wirekey.features.jwt.signing_keys import SigningKeys
 from wirekey.identity.installation_keys import JWT
-from wirekey.identity.jwt_keys import SigningKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 import msgspec
 
 from wirekey.call import Agent
-from wirekey.credential_headers import is_credential_header
 from wirekey.errors import Refusal
+from wirekey.providers.credential_headers import is_credential_header
 from wirekey.secret import Secret
 
 if TYPE_CHECKING:

@@ -30,12 +30,11 @@ BACKENDS = (
 PREFIX = r"[a-z][a-z0-9]{0,31}(?:-[a-z0-9]{1,31}){0,7}"
 """Pattern of what may be the name of a provider or a backend. `is_prefix` returns whether it is one."""
 
-_OWN_PREFIXES = frozenset({"openai", "gemini", "anthropic", "bedrock", "vertex"})
-_custom_prefixes: set[str] = set()
+_prefixes: set[str] = set()
 _BACKEND = re.compile(r"gemini-(?:oauth|cli)(?:-[a-z]{1,16}){1,3}")
 _PREFIX = re.compile(rf"({PREFIX}):(?=.)")
 _VENDOR = re.compile(r"(google)/(?=.)")
-_VENDOR_AFTER = frozenset({"gemini", "vertex"})
+_vendor_after: set[str] = set()
 """The providers after whose names a vendor may stand, as it may after any backend."""
 _CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 _ALIASES = {"max_output_tokens": "max_tokens", "max_completion_tokens": "max_tokens", "effort": "reasoning_effort"}
@@ -43,12 +42,13 @@ _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 _WHOLE = re.compile(r"-?\d{1,15}")
 
 
-def register_prefixes(names: Iterable[str]) -> None:
-    """Allow the names of custom providers in front of models.
+def register_prefixes(names: Iterable[str], vendor_after: Iterable[str] = ()) -> None:
+    """Allow the names of providers in front of models. `vendor_after`: those after which a vendor may stand.
 
     A name stays a prefix when the configuration no longer has its provider, so that calls with it are refused.
     """
-    _custom_prefixes.update(names)
+    _prefixes.update(names)
+    _vendor_after.update(vendor_after)
 
 
 def is_prefix(name: str) -> bool:
@@ -56,7 +56,7 @@ def is_prefix(name: str) -> bool:
 
     A name that looks like a backend is one, so that it is refused if unknown.
     """
-    return name in _OWN_PREFIXES or name in _custom_prefixes or _BACKEND.fullmatch(name) is not None
+    return name in _prefixes or _BACKEND.fullmatch(name) is not None
 
 
 def has_unknown_prefix(text: str) -> bool:
@@ -145,7 +145,7 @@ class ModelName:
         prefix = _prefix_of(name)
         bare = name[len(prefix) + 1 :] if prefix else name
         is_backend = prefix is not None and _BACKEND.fullmatch(prefix) is not None
-        vendor = _VENDOR.match(bare) if is_backend or prefix in _VENDOR_AFTER else None
+        vendor = _VENDOR.match(bare) if is_backend or prefix in _vendor_after else None
         bare = bare[vendor.end() :] if vendor else bare
         if not bare:
             raise ModelNameError("has parameters and no name before them")

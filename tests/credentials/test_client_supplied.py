@@ -2,9 +2,9 @@
 
 import pytest
 
-from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.client_supplied import ClientCredential, client_supplied_credential, missing_credential
 from wirekey.errors import Refusal
+from wirekey.providers.credential_headers import is_credential_header
 from wirekey.secret import Secret
 from wirekey.signing.request import SigV4Credentials
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.client_supplied_aws import ClientAwsCredentials, client_aws_credentials
 from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import key_pair
+from wirekey.providers.credential_headers import is_credential_header
 from wirekey.secret import Secret
 from wirekey.signing.request import SigV4Credentials
 

@@ -5,7 +5,6 @@ import pytest
 from wirekey.body import Body
 from wirekey.operation import Kind
 from wirekey.providers import PROVIDERS
-from wirekey.providers.companions import companion_operation
 
 KNOWN = [
     ("anthropic", "GET", "/api/claude_code/settings", "settings"),
@@ -40,14 +39,14 @@ UNKNOWN = [
 
 @pytest.mark.parametrize(("provider", "method", "path", "what"), KNOWN)
 def test_a_known_request_is_a_companion_operation(provider, method, path, what):
-    operation = companion_operation(provider, method, path)
+    operation = PROVIDERS[provider].companions.find(method, path)
     assert (operation.name, operation.kind) == (f"companion.{what}", Kind.COMPANION)
     assert operation.body is (Body.OPAQUE if method == "POST" else Body.NONE)
 
 
 @pytest.mark.parametrize(("provider", "method", "path"), UNKNOWN)
 def test_anything_else_is_not(provider, method, path):
-    assert companion_operation(provider, method, path) is None
+    assert PROVIDERS[provider].companions.find(method, path) is None
 
 
 @pytest.mark.parametrize(("provider", "method", "path", "_what"), KNOWN)

@@ -16,7 +16,6 @@ from wirekey.model_name import ModelName, ModelNameError, is_plain, provider_of_
 from wirekey.operation import HTTP_INSTEAD, TRANSLATED, Facts, Kind
 from wirekey.providers import PROVIDERS, answered_as, family_of, owner_of_model
 from wirekey.providers.bedrock.services import service_of
-from wirekey.providers.companions import companion_operation
 from wirekey.providers.price_facts import header_modifiers, with_modifiers
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
@@ -60,7 +59,7 @@ class Recognition(Addon):
         check_location(PROVIDERS[call.provider], path, self.calls.state(flow).host)
         operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
         if operation is None or operation.kind is Kind.OTHER:
-            operation = companion_operation(call.provider, request.method, path) or operation
+            operation = PROVIDERS[call.provider].companions.find(request.method, path) or operation
         if "upgrade" in request.headers and (operation is None or operation.body not in WEBSOCKETS):
             raise UPGRADE_REFUSED
         if operation is None:

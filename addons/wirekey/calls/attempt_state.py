@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.scrub import SHORTEST_SECRET
 from wirekey.feature import NO_VALUES, FeatureValues
+from wirekey.providers.credential_headers import is_credential_header
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody

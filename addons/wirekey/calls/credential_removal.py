@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from wirekey.credential_headers import credential_fields, strip_query
 from wirekey.credentials.agent_tokens import may_hold_tokens, without_tokens
 from wirekey.credentials.scrub import masked, plain_spans
 from wirekey.header_names import NameRule
 from wirekey.identity.client_tokens import is_key_header
+from wirekey.providers.credential_headers import credential_fields, strip_query
 from wirekey.realtime.handshake import PROTOCOLS, without_protocol_keys
 
 if TYPE_CHECKING:

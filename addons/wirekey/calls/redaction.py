@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wirekey.calls.message_copy import copy_of_message
 from wirekey.credentials.agent_tokens import RECORDED, may_hold_tokens, text_without_tokens, without_tokens
 from wirekey.header_names import NameRule
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,14 +30,16 @@ SHOWN = frozenset(
         b"user-agent", b"accept", b"accept-encoding", b"accept-language",
         b"proxy-authenticate",
         # Versions, limits and numbers, none of them a capability.
-        b"anthropic-version", b"anthropic-beta", b"openai-beta", b"openai-version", b"openai-model",
-        b"openai-processing-ms", b"x-goog-api-client", b"x-goog-upload-command", b"x-goog-upload-offset",
-        b"x-goog-upload-protocol", b"x-goog-upload-status", b"x-goog-upload-chunk-granularity",
-        b"retry-after", b"x-should-retry", b"request-id", b"x-request-id", b"x-amzn-requestid", b"x-amzn-errortype",
+        *(name.encode() for each in PROVIDERS.values() for name in each.headers.shown),
+        b"retry-after", b"x-should-retry", b"request-id", b"x-request-id",
         b"x-simulator",
     }
 )  # fmt: skip
-SHOWN_FAMILIES = (b"x-stainless-", b"x-ratelimit-", b"anthropic-ratelimit-", b"x-amzn-bedrock-", b"x-wirekey-")
+SHOWN_FAMILIES = (
+    b"x-stainless-",
+    b"x-wirekey-",
+    *(family.encode() for each in PROVIDERS.values() for family in each.headers.shown_families),
+)
 
 Fields = tuple[tuple[bytes, bytes], ...]
 

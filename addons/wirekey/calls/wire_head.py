@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.calls.code_assist import code_assist_fields
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.translated import translated_fields
-from wirekey.credential_headers import connection_fields, hop_by_hop_names
+from wirekey.providers.credential_headers import connection_fields, hop_by_hop_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

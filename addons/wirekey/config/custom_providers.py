@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -14,24 +14,27 @@ from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import PYTHON_NAME, ConfiguredUpstream, Flag, Reference, Text, ValueFormat, is_python
 from wirekey.egress.hosts import CODE_ASSIST_HOSTS, VERTEX_GLOBAL, region_of
 from wirekey.egress.names import is_canonical
+from wirekey.providers import OWN_PROVIDERS
+from wirekey.providers.custom import FORMS
 from wirekey.providers.hosts import FIXED_HOSTS
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 LONGEST_NAME = 32
-RESERVED = ("auth", "custom", "google", "vertex", "wirekey")
+RESERVED = ("auth", "custom", "google", "wirekey", *OWN_PROVIDERS)
 """Names with another meaning in a path of the gateway or in the configuration."""
 AUTHS = ("bearer", "api-key", "x-api-key", "x-goog-api-key", "none")
 
-
-FORMAT_FAMILIES = {"openai.chat": "openai", "openai.responses": "openai", "gemini": "gemini", "anthropic": "anthropic"}
-"""Format → the provider whose paths it has."""
+if TYPE_CHECKING:
+    CustomFormat = str
+else:
+    CustomFormat = Literal[*FORMS]
 
 
 def custom_name(value: str) -> str:
     """Check the name of a custom provider. Raises ValueError."""
     if not NAME.fullmatch(value) or len(value) > LONGEST_NAME:
         raise ValueError("must be a word of lower-case letters, digits and hyphens, such as azure-eu")
-    if value in RESERVED or value in {*FIXED_HOSTS.values(), "bedrock"} or value.startswith("gemini-"):
+    if value in RESERVED or value.startswith("gemini-"):
         raise ValueError("is a name that Wirekey uses itself. Choose another one")
     return value
 
@@ -81,8 +84,8 @@ class CustomProviderConfig(ConfigGroup):
         description="Hosts of the provider, which the CA may then sign. Calls through the gateway go to the first.",
         examples=[["corp.openai.azure.com"]],
     )
-    speaks: Literal["openai.chat", "openai.responses", "gemini", "anthropic"] = Field(
-        default="openai.chat",
+    speaks: CustomFormat = Field(
+        default=next(iter(FORMS)),
         description="Format of the provider. With one of OpenAI's formats it has all paths of OpenAI, and calls that "
         "are translated for it use this one.",
     )
@@ -138,6 +141,6 @@ class CustomProviderConfig(ConfigGroup):
     @model_validator(mode="after")
     def check_deployments(self) -> Self:
         """Refuse paths of deployments in a format that has none. Raises ValueError."""
-        if self.deployments and not self.speaks.startswith("openai."):
+        if self.deployments and not FORMS[self.speaks].has_deployments:
             raise ValueError("deployments needs speaks: openai.chat or openai.responses")
         return self

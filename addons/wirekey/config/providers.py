@@ -1,8 +1,8 @@
 """The settings of the providers."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from wirekey.config.aws import AwsConfig
 from wirekey.config.code_assist import CodeAssistConfig
@@ -13,13 +13,14 @@ from wirekey.config.secrets import SecretRef
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import ConfiguredUpstream, Reference, Regions
 from wirekey.config.vertex import VertexConfig
-from wirekey.egress import hosts
+from wirekey.egress.hosts import DEFAULT_REGION, partition_of
+from wirekey.providers import hosts
 
 KeySource = Literal["inject", "client", "passthrough"]
 
 
 class ProviderConfig(ConfigGroup):
-    """The settings of OpenAI, Gemini or Anthropic."""
+    """The settings of a provider that has one host, and keys."""
 
     keys: tuple[Reference, ...] = Field(
         default=(),
@@ -69,7 +70,7 @@ class BedrockConfig(ConfigGroup):
         "headers. passthrough: the client's own Bedrock API key is forwarded unchanged.",
     )
     regions: Regions = Field(
-        default=(hosts.DEFAULT_REGION,),
+        default=(DEFAULT_REGION,),
         min_length=1,
         description="AWS regions that may be called, of any partition. The first is the default. `*`: all regions of "
         "AWS's usual partition; the CA then has some 400 names. `role_arn` is "
@@ -94,7 +95,7 @@ class BedrockConfig(ConfigGroup):
         """Refuse a role of another AWS partition than the regions. Raises ValueError."""
         role = self.aws.role_arn if self.aws else None
         for region in self.regions if role else ():
-            partition = hosts.partition_of(region)
+            partition = partition_of(region)
             if partition and role and role.split(":")[1] != partition.name:
                 raise ValueError(
                     f"aws.role_arn is in another AWS partition than {region}. Roles there begin with "
@@ -112,12 +113,22 @@ class BedrockConfig(ConfigGroup):
 type OwnProviderConfig = ProviderConfig | BedrockConfig | VertexConfig | CodeAssistConfig
 
 
-class ProvidersConfig(ConfigGroup):
+if TYPE_CHECKING:
+    ProvidersWithOneHost = ConfigGroup
+else:
+    ProvidersWithOneHost = create_model(
+        "ProvidersWithOneHost",
+        __base__=ConfigGroup,
+        **{
+            name: (ProviderConfig, Field(default=ProviderConfig(), description=host))
+            for host, name in hosts.FIXED_HOSTS.items()
+        },
+    )
+
+
+class ProvidersConfig(ProvidersWithOneHost):
     """The setting `providers`."""
 
-    openai: ProviderConfig = Field(default=ProviderConfig(), description="api.openai.com")
-    gemini: ProviderConfig = Field(default=ProviderConfig(), description="generativelanguage.googleapis.com")
-    anthropic: ProviderConfig = Field(default=ProviderConfig(), description="api.anthropic.com")
     bedrock: BedrockConfig = Field(default=BedrockConfig(), description="bedrock-runtime.REGION.amazonaws.com")
     vertex: VertexConfig | None = Field(
         default=None,

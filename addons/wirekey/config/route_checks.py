@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wirekey.config.custom_providers import FORMAT_FAMILIES, CustomProviderConfig
+from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.values import is_python
 from wirekey.config.vertex import VertexConfig
 from wirekey.extension import ExtensionError
@@ -13,6 +13,7 @@ from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestH
 from wirekey.model_name import BACKENDS, ModelName
 from wirekey.operation import FORMATS
 from wirekey.providers import OWN_PROVIDERS, PROVIDERS, accepts_format
+from wirekey.providers.custom import FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,7 +112,9 @@ def _sigv4_conflicts(config: Config, sources: ConfigSources) -> Iterator[Problem
         if route.auth == "sigv4" and not signs and not route.aws:
             message = "sigv4 needs AWS credentials, and providers.bedrock.aws has none. Set a profile there"
             yield sources.problem(f"routes[{index}].auth", message)
-        elif route.auth == "sigv4" and not route.upstream_url and route.named_provider not in (None, "bedrock"):
+        elif (
+            route.auth == "sigv4" and not route.upstream_url and route.named_provider and not route.leads_to("uses_aws")
+        ):
             message = f"sigv4 is for AWS, and {route.named_provider} does not accept it. Remove it, or set upstream_url"
             yield sources.problem(f"routes[{index}].auth", message)
 
@@ -123,10 +126,10 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
             other = matching(config, name.name)
             target = name.destination or (config.routes[other].named_provider if other is not None else None)
             own = route.named_provider
-            families = {provider.name: FORMAT_FAMILIES[provider.speaks] for provider in config.providers.custom}
+            families = {provider.name: FORMS[provider.speaks].name for provider in config.providers.custom}
             own_family, target_family = families.get(own or "", own), families.get(target or "", target)
             # Vertex AI accepts calls in every format.
-            known = {own_family, target_family} <= {*OWN_PROVIDERS} - {"vertex"}
+            known = {own_family, target_family} <= {name for name in OWN_PROVIDERS if not PROVIDERS[name].has_locations}
             if own_family and target_family and known and not accepts_format(target_family, own_family):
                 message = (
                     f"falls back to {text}, which goes to {target}. It does not accept calls in the format of {own}. "
@@ -152,7 +155,7 @@ def _shadowed(config: Config, sources: ConfigSources) -> Iterator[Problem]:
 def _keyless(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
         provider = route.named_provider
-        if not provider or provider in {"bedrock", *BACKENDS} or route.keys or route.upstream_url:
+        if not provider or provider in BACKENDS or route.leads_to("uses_aws") or route.keys or route.upstream_url:
             continue
         takes_key = route.auth in (None, "bearer", "x-api-key", "x-goog-api-key")
         settings = config.providers.of(provider)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -25,11 +25,11 @@ from wirekey.config.values import (
     is_python,
 )
 from wirekey.config.vertex import Location
-from wirekey.credential_headers import is_credential_header
 from wirekey.model_name import BACKENDS, ModelName, ModelNameError
 from wirekey.operation import FORMATS
+from wirekey.providers import OWN_PROVIDERS, PROVIDERS
+from wirekey.providers.credential_headers import is_credential_header
 
-OWN_PROVIDERS = ("openai", "gemini", "anthropic", "bedrock", "vertex", "code_assist")
 ProviderName = Annotated[
     str,
     Field(min_length=1),
@@ -125,7 +125,10 @@ class RouteTimeoutsConfig(ConfigGroup):
     total: Seconds | None = Field(default=None, description="Time for a whole attempt. null: no limit.")
 
 
-FormatName = Literal["openai.chat", "openai.responses", "gemini", "anthropic", "converse", "invoke"]
+if TYPE_CHECKING:
+    FormatName = str
+else:
+    FormatName = Literal[*FORMATS]
 
 
 class RouteTranslationConfig(ConfigGroup):
@@ -281,7 +284,7 @@ class RouteConfig(ConfigGroup):
     def check_aws(self) -> Self:
         """Refuse AWS settings of a route that does not go to Bedrock, or that never uses them. Raises ValueError."""
         for name in ("aws", "region"):
-            if getattr(self, name) and self.named_provider != "bedrock":
+            if getattr(self, name) and not self.leads_to("uses_aws"):
                 raise ValueError(f"{name} needs provider: bedrock")
         if self.aws and (self.keys or self.auth not in (None, "sigv4")):
             raise ValueError(f"aws is never used with {'keys' if self.keys else f'auth: {self.auth}'}. Remove one")
@@ -292,7 +295,7 @@ class RouteConfig(ConfigGroup):
     @model_validator(mode="after")
     def check_location(self) -> Self:
         """Refuse a location of a route that does not go to Vertex AI. Raises ValueError."""
-        if self.location and self.named_provider != "vertex":
+        if self.location and not self.leads_to("has_locations"):
             raise ValueError("location needs provider: vertex")
         return self
 
@@ -306,6 +309,11 @@ class RouteConfig(ConfigGroup):
         if sent in self.fallback:
             raise ValueError(f"falls back to {sent}, the model that has just failed. Remove it from fallback")
         return self
+
+    def leads_to(self, trait: Literal["uses_aws", "has_locations"]) -> bool:
+        """Return whether the route names a provider that has a trait."""
+        provider = PROVIDERS.get(self.named_provider or "")
+        return provider is not None and getattr(provider, trait)
 
     @property
     def named_provider(self) -> ProviderName | None:

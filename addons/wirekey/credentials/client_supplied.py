@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.credential_headers import query_values
 from wirekey.credentials.client_supplied_aws import NAMES, client_aws_credentials
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
 from wirekey.identity.client_tokens import is_wirekey_token
 from wirekey.providers import PROVIDERS
+from wirekey.providers.credential_headers import query_values
 from wirekey.secret import Secret
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.credential_headers import hop_by_hop_names
 from wirekey.credentials.scrub import MASK, plain_spans, scrub
+from wirekey.providers.credential_headers import hop_by_hop_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from wirekey.credential_headers import query_values
+from wirekey.providers.credential_headers import query_values
 
 if TYPE_CHECKING:
     from wirekey.identity.proof import TokenReference

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wirekey.credential_headers import fold
 from wirekey.forwarding_headers import is_forwarding_header
 from wirekey.local_response import LocalResponse, local_error
+from wirekey.providers.credential_headers import fold
 
 BODY_BYTES = 64 * 1024
 HEAD_BYTES = 16 * 1024

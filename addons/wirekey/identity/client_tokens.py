@@ -10,8 +10,8 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
-from wirekey.credential_headers import query_values
 from wirekey.identity.tokens import PREFIX, looks_like_jwt
+from wirekey.providers.credential_headers import query_values
 from wirekey.realtime.handshake import PROTOCOLS, keys_in
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wirekey.errors import UserError
 from wirekey.metering.modifiers import factor_of, fees_of, merged
 from wirekey.metering.own_prices import DEFAULT, default_prices, has_own_prices, own_prices
-from wirekey.metering.price import Price, Prices
+from wirekey.metering.price import Price, Prices, price_lists_in_use
 from wirekey.operation import LONG_CACHE
 from wirekey.package_imports import import_on_demand
 
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from wirekey.operation import Facts, Usage
     from wirekey.providers.protocol import Provider
 
-KEPT = ("openai", "google", "anthropic", "aws")
-"""The price lists of the providers that Wirekey knows."""
-kept = set(KEPT)
-"""The price lists that are loaded: also those of the custom providers of the configuration."""
 HOUR = 3600
 LONG_WRITE = 2
 """How much more than input the tokens cost that stay in the cache for an hour, where the list has no price for them."""
@@ -188,7 +184,7 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
 def use_price_lists(names: Iterable[str]) -> None:
     """Load the price lists of custom providers. Raises UserError if the package has no list of a name."""
     wanted = set(names)
-    if wanted <= kept:
+    if wanted <= price_lists_in_use:
         return
     from genai_prices import data
 
@@ -197,7 +193,7 @@ def use_price_lists(names: Iterable[str]) -> None:
         close = difflib.get_close_matches(unknown[0], known, 1)
         hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}"
         raise UserError(f"providers.custom: genai-prices has no price list {unknown[0]}. {hint}")
-    kept.update(wanted)
+    price_lists_in_use.update(wanted)
     price_lists.cache_clear()
     prices_of.cache_clear()
 
@@ -207,7 +203,7 @@ def price_lists() -> DataSnapshot:
     """Return the price lists of the providers in use. The package's others are not kept in memory."""
     from genai_prices import data
 
-    wanted = [listed for listed in data.providers if listed.id in kept]
+    wanted = [listed for listed in data.providers if listed.id in price_lists_in_use]
     del sys.modules[data.__name__], sys.modules[data.__package__].data
     return DataSnapshot(providers=wanted, from_auto_update=False)
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PER = 1_000_000
+price_lists_in_use: set[str] = set()
+"""The names of the price lists that are loaded: those of the providers, which add them here."""
 
 
 @dataclass(frozen=True, slots=True)

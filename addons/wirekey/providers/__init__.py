@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.metering.price import price_lists_in_use
 from wirekey.model_name import register_prefixes
 from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.bedrock import Bedrock
@@ -30,6 +31,12 @@ PROVIDERS: dict[str, Provider] = {
 }
 OWN_PROVIDERS = tuple(PROVIDERS)
 """The providers that Wirekey knows without configuration."""
+
+price_lists_in_use.update(provider.price_list for provider in PROVIDERS.values())
+register_prefixes(
+    (name for name, provider in PROVIDERS.items() if provider.speaks),
+    vendor_after=(name for name, provider in PROVIDERS.items() if provider.models_have_vendor),
+)
 
 
 def register_custom(providers: Iterable[CustomTraits]) -> None:

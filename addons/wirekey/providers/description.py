@@ -26,6 +26,25 @@ class ProviderHosts:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderHeaders:
+    """The headers that only a provider and its SDKs have, in lower case."""
+
+    account: tuple[str, ...]
+    """Those with the account or the quota that pays. The operator decides on it, so they are not forwarded."""
+    shown: tuple[str, ...]
+    """Those whose values a flow may show: versions, limits and numbers, none of them a capability."""
+    shown_families: tuple[str, ...] = ()
+    """Beginnings of the names of further ones."""
+    limits: str = "x-ratelimit-{value}-{counted}"
+    """Those of what is left of a limit: `value` is limit, remaining or reset, `counted` is requests or tokens."""
+    resets_at: bool = False
+    """Whether such a header has the moment at which the limit is full again, and not the time until then."""
+
+
+NO_HEADERS = ProviderHeaders(account=(), shown=())
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderVariables:
     """The environment variables of programs that call a provider, and of Wirekey."""
 

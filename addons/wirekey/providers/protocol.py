@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.errors import Refusal
     from wirekey.operation import Facts, Operation, ResponseReader
-    from wirekey.providers.description import ProviderHosts, ProviderVariables
+    from wirekey.providers.companions import CompanionPaths
+    from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
     from wirekey.providers.model_list import Document, ListedModel
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
     from wirekey.realtime.messages import RealtimeProtocol
@@ -31,6 +32,8 @@ class Provider(Protocol):
     otel_name: str
     """`gen_ai.provider.name` of OpenTelemetry's semantic conventions."""
     hosts: ProviderHosts
+    headers: ProviderHeaders
+    companions: CompanionPaths
     variables: ProviderVariables
     price_list: str
     """Its name in the price list of genai-prices."""
@@ -53,6 +56,8 @@ class Provider(Protocol):
     """Whether each path names a location, which has a host of its own. Requests of other providers are moved there."""
     serves_google_models: bool = False
     """Whether a request in OpenAI's format is read by a model of Google's."""
+    models_have_vendor: bool = False
+    """Whether the vendor of a model may stand before its name, as in `gemini:google/NAME`."""
     leads_by_model: bool = False
     """Whether a path of the gateway in its format may lead to another provider, depending on the model."""
     speaks: tuple[str, ...] = ()

@@ -15,7 +15,6 @@ from wirekey.egress.hosts import RUNTIME, bedrock_hosts
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import service_of
-from wirekey.providers.companions import AT_THE_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,8 +27,8 @@ _PREFIXED = re.compile(r"/api/v1/([a-z0-9_-]+)(/.*)", re.DOTALL)
 # A provider's paths are looked at before those of the providers above it in the registry; the first match wins.
 _AT_THE_ROOT = [
     (re.compile(pattern), provider)
-    for name, provider in reversed(PROVIDERS.items())
-    for pattern in (*provider.gateway_paths, *AT_THE_GATEWAY.get(name, ()))
+    for provider in reversed(PROVIDERS.values())
+    for pattern in (*provider.gateway_paths, *provider.companions.at_the_gateway)
 ]
 LONGEST_PATH = 256
 """Characters of a path that is remembered. Clients choose the paths, and could fill the memory with long ones."""

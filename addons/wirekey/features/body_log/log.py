@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.audit.event import rfc3339
-from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.agent_tokens import RECORDED, without_tokens
 from wirekey.credentials.scrub import encoded_end, encoded_spans, masked, with_other_forms
+from wirekey.providers.credential_headers import is_credential_header
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from wirekey.providers import PROVIDERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from wirekey.shared_state import RateLevel
 
 COUNTED = (("requests_per_minute", "requests"), ("tokens_per_minute", "tokens"))
-NAMES = {"anthropic": "anthropic-ratelimit-{counted}-{value}"}
-OTHER_NAMES = "x-ratelimit-{value}-{counted}"
 
 
 def limit_headers(hold: Hold, provider: str, sent: Mapping[str, str], now: float) -> dict[str, str]:
@@ -28,7 +28,8 @@ def limit_headers(hold: Hold, provider: str, sent: Mapping[str, str], now: float
     `provider`: whose format the client uses. `sent`: the headers that the response has already; the provider's own
     stand. `now`: Unix seconds.
     """
-    form = NAMES.get(provider, OTHER_NAMES)
+    headers = PROVIDERS[provider].headers
+    form = headers.limits
     found: dict[str, str] = {}
     for limit_name, counted in COUNTED:
         if any(form.format(counted=counted, value=value) in sent for value in ("limit", "remaining", "reset")):
@@ -41,7 +42,7 @@ def limit_headers(hold: Hold, provider: str, sent: Mapping[str, str], now: float
             form.format(counted=counted, value="limit"): str(limit.rate.limit),
             form.format(counted=counted, value="remaining"): str(level.remaining),
             form.format(counted=counted, value="reset"): moment(now + level.reset)
-            if provider in NAMES
+            if headers.resets_at
             else duration(level.reset),
         }
     return found

@@ -8,7 +8,8 @@ from wirekey.providers.anthropic.errors import AnthropicErrors
 from wirekey.providers.anthropic.models import AnthropicModels
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.anthropic.responses import AnthropicResponses
-from wirekey.providers.description import ProviderHosts, ProviderVariables
+from wirekey.providers.companions import CompanionPaths
+from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
 from wirekey.providers.protocol import Provider
 
 
@@ -25,6 +26,31 @@ class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, Anthropi
         ),
     )
     key_setting = "ANTHROPIC_API_KEY"
+    headers = ProviderHeaders(
+        account=("anthropic-workspace-id",),
+        shown=("anthropic-version", "anthropic-beta"),
+        shown_families=("anthropic-ratelimit-",),
+        limits="anthropic-ratelimit-{counted}-{value}",
+        resets_at=True,
+    )
+    companions = CompanionPaths(
+        (
+            ("GET|HEAD", r"/", "check"),
+            ("GET|HEAD", r"/api/hello", "check"),
+            ("GET", r"/api/claude_cli/[\w/-]+", "settings"),
+            ("GET", r"/api/claude_code(?:/[\w/-]+|_\w+)", "settings"),
+            ("POST", r"/api/claude_code/[\w/-]+", "telemetry"),
+            ("POST", r"/api/claude_cli_feedback", "telemetry"),
+            ("POST", r"/api/event_logging/[\w/-]+", "telemetry"),
+            ("POST", r"/api/eval/[\w-]+", "settings"),
+            ("GET", r"/api/directory/[\w/-]+", "registry"),
+            ("GET", r"/mcp-registry/[\w./-]+", "registry"),
+            ("GET", r"/v1/mcp_servers", "registry"),
+            ("GET|POST", r"/api/oauth/[\w/-]+", "account"),
+            ("GET", r"/api/organizations/[\w/-]+", "account"),
+        ),
+        at_the_gateway=(r"/api/(?:hello|claude_(?:cli|code)\w*|event_logging|eval|directory|oauth)(?:/.*)?",),
+    )
     variables = ProviderVariables(
         usual=("ANTHROPIC_API_KEY",),
         keys=("ANTHROPIC_API_KEY",),

@@ -13,7 +13,8 @@ from wirekey.providers.bedrock.realtime import TwoWayEvents
 from wirekey.providers.bedrock.requests import BedrockRequests
 from wirekey.providers.bedrock.responses import BedrockResponses
 from wirekey.providers.bedrock.services import ACTIONS
-from wirekey.providers.description import ProviderHosts, ProviderVariables
+from wirekey.providers.companions import ONLY_CHECKS
+from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
 from wirekey.providers.protocol import Provider
 
 
@@ -24,6 +25,10 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
         own="", elsewhere=MappingProxyType({"bedrock-mantle.*.api.aws": "Bedrock, with OpenAI's format"})
     )
     key_setting = "AWS_BEARER_TOKEN_BEDROCK"
+    headers = ProviderHeaders(
+        account=(), shown=("x-amzn-requestid", "x-amzn-errortype"), shown_families=("x-amzn-bedrock-",)
+    )
+    companions = ONLY_CHECKS
     variables = ProviderVariables(
         usual=("AWS_BEARER_TOKEN_BEDROCK",),
         keys=(),

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from wirekey.egress.hosts import CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
 from wirekey.providers.code_assist.requests import PREFIX, TOKEN_PATHS, CodeAssistRequests
 from wirekey.providers.code_assist.responses import CodeAssistResponses
-from wirekey.providers.description import NO_VARIABLES, ProviderHosts
+from wirekey.providers.companions import CompanionPaths
+from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHosts
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
@@ -31,6 +32,15 @@ class CodeAssistApi(CodeAssistRequests, CodeAssistResponses, GeminiErrors, Gemin
         if_configured=MappingProxyType({CODE_ASSIST_HOST: "Gemini CLI, signed in with a Google account"}),
     )
     key_setting = "GOOGLE_CLOUD_ACCESS_TOKEN"
+    headers = NO_HEADERS
+    companions = CompanionPaths(
+        (
+            ("GET|HEAD", r"/", "check"),
+            ("POST", r"/v1internal:(?:fetchAdminControls|setCodeAssistGlobalUserSetting)", "settings"),
+            ("GET", r"/v1internal:getCodeAssistGlobalUserSetting", "settings"),
+            ("POST", r"/v1internal:record\w+", "telemetry"),
+        )
+    )
     variables = NO_VARIABLES
     key_headers = ("authorization",)
     keyless = ("oauth.token", "oauth.tokeninfo")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.operation import Facts, Kind
 from wirekey.providers.anthropic import Anthropic
-from wirekey.providers.description import NO_VARIABLES, ProviderHosts, ProviderVariables
+from wirekey.providers.companions import NO_COMPANIONS, CompanionPaths
+from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHeaders, ProviderHosts, ProviderVariables
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
 from wirekey.providers.other_models import others
@@ -55,6 +56,9 @@ class CustomProvider(Provider):
     `family` is the provider of that format. Requests to another provider of the same family need no translation.
     """
 
+    has_deployments = False
+    """Whether its paths may name a deployment."""
+
     # Set by the class of the format, and for each provider.
     name: str
     otel_name: str
@@ -63,6 +67,8 @@ class CustomProvider(Provider):
     key_setting: str
     key_headers: tuple[str, ...]
     hosts: ProviderHosts
+    headers: ProviderHeaders
+    companions: CompanionPaths
     variables: ProviderVariables
 
     def __init__(self, traits: CustomTraits) -> None:
@@ -75,7 +81,7 @@ class CustomProvider(Provider):
         if traits.speaks == "openai.chat":
             self.speaks = ("openai.chat",)
         self.gateway_paths, self.compatible_providers, self.leads_by_model = (), (), False
-        self.variables = NO_VARIABLES
+        self.headers, self.companions, self.variables = NO_HEADERS, NO_COMPANIONS, NO_VARIABLES
         self.key_setting, self.client_key_header, self.sdk_header = "", "", ""
         self.key_headers = tuple(dict.fromkeys((traits.header, "authorization")))
 
@@ -128,6 +134,7 @@ class CustomProvider(Provider):
 class CustomOpenAi(CustomProvider, OpenAi):
     """A custom provider with OpenAI's format, perhaps with Azure's paths, in which a deployment is the model."""
 
+    has_deployments = True
     model_in_path = re.compile(rb"/(?:models|deployments)/([^/]+)")
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.providers.description import ProviderHosts, ProviderVariables
+from wirekey.providers.companions import ONLY_CHECKS
+from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.facts import as_gemini
 from wirekey.providers.gemini.live import GeminiLive, GeminiLiveRequests
@@ -30,8 +31,20 @@ class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Pr
             }
         ),
     )
-    serves_google_models = True
+    serves_google_models = models_have_vendor = True
     key_setting = "GEMINI_API_KEY"
+    headers = ProviderHeaders(
+        account=("x-goog-user-project", "x-goog-quota-user"),
+        shown=(
+            "x-goog-api-client",
+            "x-goog-upload-command",
+            "x-goog-upload-offset",
+            "x-goog-upload-protocol",
+            "x-goog-upload-status",
+            "x-goog-upload-chunk-granularity",
+        ),
+    )
+    companions = ONLY_CHECKS
     variables = ProviderVariables(
         usual=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         keys=("GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "LLM_GEMINI_KEY"),

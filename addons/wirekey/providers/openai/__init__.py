@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from wirekey.providers.description import ProviderHosts, ProviderVariables
+from wirekey.providers.companions import ONLY_CHECKS
+from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
 from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.openai.models import OpenAiModels
 from wirekey.providers.openai.realtime import OpenAiRealtime
@@ -29,6 +30,12 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
         ),
     )
     key_setting = "OPENAI_API_KEY"
+    headers = ProviderHeaders(
+        account=("openai-organization", "openai-project"),
+        shown=("openai-beta", "openai-version", "openai-model", "openai-processing-ms"),
+        shown_families=("x-ratelimit-",),
+    )
+    companions = ONLY_CHECKS
     variables = ProviderVariables(
         usual=("OPENAI_API_KEY",),
         keys=("OPENAI_API_KEY", "CODEX_API_KEY"),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.body import Body
 from wirekey.egress.hosts import VERTEX_GLOBAL, vertex_host, vertex_location
-from wirekey.providers.description import NO_VARIABLES, ProviderHosts
+from wirekey.providers.companions import NO_COMPANIONS
+from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHosts
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
 from wirekey.providers.vertex import live
@@ -50,10 +51,12 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
         ),
     )
     key_setting = "GOOGLE_APPLICATION_CREDENTIALS"
+    headers = NO_HEADERS
+    companions = NO_COMPANIONS
     variables = NO_VARIABLES
     key_headers = ("authorization",)
     uses_google_credentials = True
-    has_locations = True
+    has_locations = models_have_vendor = True
     speaks = ("gemini", "anthropic", "openai.chat")
     gateway_paths = (live.GATEWAY_PATH,)
     connections = MappingProxyType({live.OPERATION.name: live.VertexLive()})

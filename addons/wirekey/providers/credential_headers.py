@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from wirekey.forwarding_headers import is_forwarding_header
 from wirekey.header_names import NameRule
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,9 +42,7 @@ CREDENTIAL_HEADERS = frozenset(
         "x-goog-authenticated-user-id",
         "x-goog-authenticated-user-email",
         # Provider keys that a client holds itself, for `key_source: client`. Also all of x-aws-…
-        "x-openai-key",
-        "x-gemini-key",
-        "x-anthropic-key",
+        *(each.client_key_header.lower() for each in PROVIDERS.values() if each.client_key_header),
         # A browser's session with the provider is a credential, too.
         "cookie",
         "cookie2",
@@ -59,11 +58,7 @@ CREDENTIAL_HEADERS = frozenset(
         "x-amz-region-set",
         "x-amz-s3session-token",
         # The account and quota that pay: the operator decides.
-        "x-goog-user-project",
-        "x-goog-quota-user",
-        "openai-organization",
-        "openai-project",
-        "anthropic-workspace-id",
+        *(name for each in PROVIDERS.values() for name in each.headers.account),
         # A method other than the one that the policy checked.
         "x-http-method-override",
         "x-http-method",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wirekey.credential_headers import hop_by_hop_names, is_credential_header, query_values, strip_query
+from wirekey.providers.credential_headers import hop_by_hop_names, is_credential_header, query_values, strip_query
 
 TOKEN = "wk_" + "aB3" * 14 + "z"
 

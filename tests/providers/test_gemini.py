@@ -208,6 +208,8 @@ def test_facts_of_the_other_operations(path, body, facts):
         (b'{"contents":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "deep"),
         (b'{"contents":[],"contents":[]}', "contents"),
         (b'{"contents":[],"content\\u0073":[]}', "twice"),
+        # Without the limit of entries, a body of 300 KB took more than half a second of the loop that serves everyone.
+        (b'{"tools":[' + b",".join([b"{}"] * 1025) + b"]}", "more than 1024 tools"),
         (b'{"tools":[{"googleSearch":{},"googleSearch":{}}]}', "tools[0]"),
         (b'{"tools":[{"functionDeclarations":[{"name":"a","name":"b"}]}]}', "functionDeclarations[0]"),
         (b'{"generationConfig":{"maxOutputTokens":1,"max_output_tokens":9}}', "max_output_tokens"),

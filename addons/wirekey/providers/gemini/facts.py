@@ -18,7 +18,7 @@ from wirekey.providers.request_json import (
     read_object,
     refuse_lookalikes,
 )
-from wirekey.providers.tools import Named, collect, first_tools, names_of
+from wirekey.providers.tools import NAMES_LIMIT, Named, collect, first_tools, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -131,7 +131,9 @@ def tool_names(data: JsonObject, kinds: set[str]) -> Iterator[Named]:
 
     `kinds`: a set that gets the name of each member in camel case.
     """
-    for tool in objects_of(data, "tools"):
+    for position, tool in enumerate(objects_of(data, "tools")):
+        if position == NAMES_LIMIT:  # an empty one has no name to count
+            raise malformed(f"it offers more than {NAMES_LIMIT} tools")
         refuse_lookalikes(tool, KEYS)
         declarations = one_of(tool, "functionDeclarations", "function_declarations")
         servers = one_of(tool, "mcpServers", "mcp_servers")

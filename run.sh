@@ -89,8 +89,10 @@ PARALLEL="-n ${WIREKEY_TEST_WORKERS:-3} --dist loadfile --no-loadscope-reorder"
 DURATIONS="--durations=25 --durations-min=3"
 CORE=(tests/audit tests/ca tests/config tests/credentials tests/egress tests/identity tests/metering tests/policy
       tests/providers tests/rego tests/routing tests/signing)
-# Of these folders, the tests that start a PostgreSQL server or compare thousands of policies are left out.
-NOT_CORE=(--ignore tests/policy/test_differential.py -k "not postgres")
+# Of these folders, the tests that start a PostgreSQL server, compare thousands of policies, edit thousands of requests
+# or measure memory are left out.
+NOT_CORE=(--ignore tests/policy/test_differential.py --ignore tests/providers/test_model_edits_for_all_names.py
+          --ignore tests/providers/test_json_arrays.py -k "not postgres")
 
 # Tests marked `alone` load the machine themselves, or measure what a process needs. They stand in these folders only,
 # because collecting all tests a second time takes long.

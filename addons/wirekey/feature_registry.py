@@ -26,6 +26,9 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "demo": (),
         "extensions": (),
         "jwt": ("identity.jwt",),
+        "google_accounts": (),
+        "local_programs": (),
+        "vertex": (),
     }
 )
 """Each feature, in the order in which the core asks them, with its settings in `wirekey.yaml`.

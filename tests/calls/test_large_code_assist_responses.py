@@ -40,7 +40,7 @@ class Held:
         account = AccountCall(backend, SimpleNamespace(), None, None, "generateContent", as_array=False)
         self.response = self.sent.flow.response = http.Response.make(status, b"", {"content-type": "application/json"})
         self.metering = Metering(self.sent.services)
-        self.metering.make_envelope = lambda _, response: EnvelopeRemoval(account, response, None, limit)
+        self.metering.change_of = lambda _, response: EnvelopeRemoval(account, response, None, limit)
         self.metering.responseheaders(self.sent.flow)
         self.tap = self.response.stream
         for start in range(0, len(body), 16 * 1024):

@@ -86,10 +86,10 @@ async def test_a_process_that_starts_later_asks_once(pair):
     later = Process(pair[1])
     pool = later.backend.pool(PRO)
     assert later.limited() == []
-    await later.limits.learn([pool, None])
+    await later.limits.learn(pool)
     assert later.limited() == [f"{NAME}/a"]
     pool.keys[0].cooling_until = 0.0
-    await later.limits.learn([pool])
+    await later.limits.learn(pool)
     assert later.limited() == []
 
 
@@ -104,7 +104,7 @@ async def test_a_success_ends_the_rest_everywhere(pair):
     await first.settle()
     await until(lambda: not second.limited())
     third = Process(pair[1])
-    await third.limits.learn([third.backend.pool(PRO)])
+    await third.limits.learn(third.backend.pool(PRO))
     assert third.limited() == []
 
 
@@ -124,7 +124,7 @@ class Away:
 
 async def test_without_the_shared_state_each_process_decides_alone():
     process = Process(Away())
-    await process.limits.learn([process.backend.pool(PRO)])
+    await process.limits.learn(process.backend.pool(PRO))
     process.limit()
     await process.settle()
     assert process.limited() == [f"{NAME}/a"]
@@ -146,7 +146,7 @@ async def test_a_limit_that_cannot_be_read_changes_nothing(pair, stored):
     pool = process.backend.pool(PRO)
     for key in pool.keys:
         await pair[0].set(limit_key(key.label, PRO), stored, 60)
-    await process.limits.learn([pool])
+    await process.limits.learn(pool)
     assert process.limited() == []
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from http import HTTPStatus
 from http.client import responses
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
 from wirekey.addons.policy import may_fall_back
 from wirekey.calls.attempt import prepare_attempt
-from wirekey.calls.code_assist import check_account
 from wirekey.calls.message_copy import duplicate
 from wirekey.calls.response_checks import location_for_client
 from wirekey.credentials.pool import retry_after_seconds
@@ -19,6 +17,7 @@ from wirekey.credentials.response_head import client_fields, minimal_fields
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, with_gateway_base
 from wirekey.errors import Refusal
+from wirekey.routing.accounts import check_account
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -64,11 +63,11 @@ class Credentials(AdmittingAddon):
 
     async def admit_fallback(self, flow: http.HTTPFlow, call: Call, first: Attempt) -> None:
         """Prepare a first attempt with another model, as all accounts rest. Raises Refusal."""
-        model, backend = first.candidate.model, first.candidate.code_assist
+        model, accounts = first.candidate.model, first.candidate.accounts
         assert model
-        assert backend
+        assert accounts
         if not await may_fall_back(self.services, flow, call, model.name):
-            raise backend.all_limited(call.model or "")
+            raise accounts.all_limited(call.model or "")
         if waiting := prepare_attempt(self.services, flow, first):
             await waiting
 
@@ -142,13 +141,11 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     """
     wait = retry_after_seconds(headers.get("retry-after"), time.time())
     attempt = state.attempt
-    if attempt and attempt.account:
-        attempt.account.note_status(status, wait)
+    if attempt:
+        for steps in attempt.steps:
+            steps.note_status(services, attempt, status, wait)
     if attempt and attempt.key and attempt.pool:
         services.sharing.record_status(attempt.pool, attempt.key, status, wait, time.monotonic())
-    vertex = services.settings.vertex
-    if attempt and attempt.google_token and vertex and status == HTTPStatus.UNAUTHORIZED:
-        vertex.source.rejected(attempt.google_token)
     word = headers.get("x-amzn-errortype", "").partition(":")[0]
     aws = (attempt.planned.candidate.aws if attempt else None) or services.settings.aws
     if aws and attempt and attempt.aws and word in REFUSED_PAIR:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
 from wirekey.calls.account_defaults import note_defaults
-from wirekey.calls.code_assist import EnvelopeRemoval
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
 from wirekey.calls.translated import ResponseTranslation, failed_stream
 from wirekey.calls.two_way_turns import follow_turns
 from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
-from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.metering.cost import cost_usd, has_default_price
 from wirekey.metering.decoding import decoder, is_plain
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
+    from wirekey.calls.attempt_parts import ResponseChange
     from wirekey.calls.state import CallState
     from wirekey.operation import ResponseReader, Usage
 
@@ -74,7 +72,7 @@ class Metering(Addon):
             if self.services.settings.simulated:
                 response.headers["x-wirekey-simulated"] = "true"
             return
-        envelope = self.make_envelope(state, response)
+        change = self.change_of(state, response)
         content_type = response.headers.get("content-type", "")
         provider, operation, facts = call.provider, call.operation, call.facts or Facts()
         translated = state.attempt.translated if state.attempt else None
@@ -87,9 +85,9 @@ class Metering(Addon):
         if reader is not None:  # what the body says counts more
             reader.usage.modifiers = header_modifiers(PROVIDERS[provider].modifier_headers, response.headers)
         follow_turns(self.calls, flow, state, reader)
-        state.tap = self.make_tap(flow, state, reader)
-        if envelope:
-            state.tap.envelope = envelope
+        state.tap = self.make_tap(flow, state, reader, changes=change is not None)
+        if change:
+            state.tap.change = change
             unframe(flow)
         for copy in state.response_copies:
             copy.encoding = response.headers.get("content-encoding", "")
@@ -109,16 +107,19 @@ class Metering(Addon):
             response.headers.update(left)
         response.stream = state.tap
 
-    def make_envelope(self, state: CallState, response: http.Response) -> EnvelopeRemoval | None:
-        """Return what removes the envelope of a response of Code Assist; None for any other response."""
-        account = state.attempt.account if state.attempt else None
-        if account is None:
-            return None
-        wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
-        return EnvelopeRemoval(account, response, wait, self.services.settings.translated_answer)
+    def change_of(self, state: CallState, response: http.Response) -> ResponseChange | None:
+        """Return what changes the body of a response for a feature; None if nothing does."""
+        attempt, limit = state.attempt, self.services.settings.translated_answer
+        found = (steps.response_change(attempt, response, limit) for steps in attempt.steps) if attempt else ()
+        return next(filter(None, found), None)
 
-    def make_tap(self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> ResponseTap:
-        """Return the tap of a response, whose head is changed to fit what the tap removes from the body."""
+    def make_tap(
+        self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None, *, changes: bool
+    ) -> ResponseTap:
+        """Return the tap of a response, whose head is changed to fit what the tap removes from the body.
+
+        `changes`: whether a feature changes the body.
+        """
         response = flow.response
         assert response
         headers = response.headers
@@ -127,7 +128,7 @@ class Metering(Addon):
         attempt = state.attempt
         asked = attempt is not None and attempt.usage_requested and response.status_code < FIRST_ERROR_STATUS
         takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
-        translates = attempt is not None and (attempt.translated is not None or attempt.account is not None)
+        translates = changes or (attempt is not None and attempt.translated is not None)
         undo = None if is_plain(encoding) else decoder(encoding)
         if is_plain(encoding):
             tap = ResponseTap(self.calls, flow, Tap(reader))

@@ -13,12 +13,14 @@ from wirekey.addons.policy import may_fall_back
 from wirekey.audit.event import attempt_record
 from wirekey.audit.store import AuditUnavailable
 from wirekey.calls.attempt import prepare_attempt, use_attempt
-from wirekey.calls.code_assist import ErrorReader
 from wirekey.errors import Refusal
 from wirekey.routing.plan import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wirekey.call import AttemptRecord, Call
+    from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.state import CallState
     from wirekey.routing.plan import Attempt
     from wirekey.wire.retry_hooks import FailedAttempt
@@ -69,8 +71,7 @@ class Retry(Addon):
             logger.warning("the next attempt cannot be made: %s", reason)
             state.response_recorded = attempt.response is not None
             return
-        if previous.account and failure.status is not None:
-            attempt.read_body = ErrorReader(previous.account, failure.status, failure.retry_after)
+        attempt.read_body = error_reader(previous, failure)
         attempt.retry = True
 
     async def is_allowed(self, failed: FailedAttempt, call: Call, planned: Attempt) -> bool:
@@ -104,6 +105,14 @@ class Retry(Addon):
             return Failure(attempt.kind)
         status = attempt.response.status_code
         return Failure(attempt.kind, status, record_response(self.services, state, status, attempt.response.headers))
+
+
+def error_reader(failed: AttemptState, failure: Failure) -> Callable[[bytes], None] | None:
+    """Return what reads the body of a failed attempt's response for a feature; None if nothing does."""
+    if failure.status is None:
+        return None
+    found = (steps.error_reader(failed, failure.status, failure.retry_after) for steps in failed.steps)
+    return next(filter(None, found), None)
 
 
 async def client_leaves_within(seconds: float, attempt: FailedAttempt) -> bool:

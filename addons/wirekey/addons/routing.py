@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
 from wirekey.body import Body
-from wirekey.calls.code_assist import with_accounts
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.extension import ExtensionError
 from wirekey.operation import Kind
+from wirekey.routing.accounts import with_accounts
 from wirekey.routing.plan import RetryPlan, may_be_resent, one_attempt
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Routing(AdmittingAddon):
         plan = self.calls.state(flow).plan
         if plan is None or not self.services.sharing.is_needed:
             return None
-        if any(each.code_assist for each in plan.candidates):
+        if any(each.accounts for each in plan.candidates):
             return self.learn_accounts(plan)
         if plan.session is None:
             return None
@@ -55,9 +55,11 @@ class Routing(AdmittingAddon):
 
     async def learn_accounts(self, plan: RetryPlan) -> None:
         """Ask other processes which accounts of a planned call are limited, and which one its session uses."""
-        pools = [each.pool for each in plan.candidates if each.pool]
-        await self.services.account_limits.learn(pools)
+        for each in plan.candidates:
+            if each.accounts and each.pool:
+                await each.accounts.learn(each.pool)
         if plan.session is not None:
+            pools = [each.pool for each in plan.candidates if each.pool]
             await self.services.sharing.learn_session(plan.session, pools)
 
     async def choose_and_plan(self, flow: http.HTTPFlow, call: Call, choice: ModelChoice) -> None:

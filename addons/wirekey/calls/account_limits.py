@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.google.code_assist.limits import DAY
-from wirekey.google.code_assist.pool import AccountPool
 from wirekey.metering.json_response import DECODE_ERRORS
 from wirekey.shared_state import SharedStateUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from wirekey.calls.services import Services
-    from wirekey.credentials.pool import KeyPool, ProviderKey
+    from wirekey.credentials.pool import ProviderKey
     from wirekey.google.code_assist.backend import CodeAssist
+    from wirekey.google.code_assist.pool import AccountPool
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class AccountLimits:
     def watch(self, backends: Mapping[str, CodeAssist]) -> None:
         """Report the limits of these backends' accounts."""
         for backend in backends.values():
-            backend.on_limit = self.report
+            backend.shared_limits = self
 
     def report(self, pool: AccountPool, key: ProviderKey) -> None:
         """Report to the others until when an account is limited for the pool's model, or that it no longer is."""
@@ -62,18 +62,17 @@ class AccountLimits:
             await state.delete(name)
         await state.publish(LIMITS, message)
 
-    async def learn(self, pools: Iterable[KeyPool | None]) -> None:
+    async def learn(self, pool: AccountPool) -> None:
         """Ask once for each model which of its accounts are limited. Without the shared state, each is tried here."""
-        for pool in pools:
-            if not isinstance(pool, AccountPool) or pool.is_learned:
-                continue
-            pool.is_learned = True
-            try:
-                for key in pool.keys:
-                    if found := await self.services.shared_state.get(limit_key(key.label, pool.model)):
-                        self._receive(found)
-            except SharedStateUnavailableError as error:
-                logger.warning("The limits of accounts that other processes know are not known here: %s.", error)
+        if pool.is_learned:
+            return
+        pool.is_learned = True
+        try:
+            for key in pool.keys:
+                if found := await self.services.shared_state.get(limit_key(key.label, pool.model)):
+                    self._receive(found)
+        except SharedStateUnavailableError as error:
+            logger.warning("The limits of accounts that other processes know are not known here: %s.", error)
 
     def _receive(self, message: bytes) -> None:
         try:

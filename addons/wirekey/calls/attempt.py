@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from wirekey.calls.attempt_state import AttemptState
-from wirekey.calls.code_assist import with_account
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
-from wirekey.calls.local_program import NAME as LOCAL_PROGRAM
-from wirekey.calls.local_program import for_local_program
 from wirekey.calls.moved import is_moved, own_target, provider_host
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.translated import AT_ONCE, body_rewrite, record_translation
@@ -61,11 +58,11 @@ def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -
     state = services.calls.state(flow)
     attempt = new_attempt(services, state, planned)
     try:
-        if planned.candidate.backend == LOCAL_PROGRAM:
-            request, session = services.calls.request(flow), services.settings.session_header
-            attempt = for_local_program(state, attempt, request, session)
-        attempt = rewrite_request(services, state, attempt, services.calls.request(flow))
-        if rewrite := body_rewrite(services, state, attempt, services.calls.request(flow)):
+        request = services.calls.request(flow)
+        for steps in attempt.steps:
+            attempt = steps.begin(services, state, attempt, request)
+        attempt = rewrite_request(services, state, attempt, request)
+        if rewrite := body_rewrite(services, state, attempt, request):
             if len(attempt.body) > AT_ONCE:
                 return rewrite_and_prepare(services, flow, attempt, rewrite)
             attempt = rewrite()
@@ -130,8 +127,7 @@ def record_attempt(call: Call, attempt: AttemptState) -> None:
     call.route, call.upstream = attempt.route, attempt.planned.candidate.backend or attempt.upstream.host
     call.model, call.credential = attempt.model, attempt.credential
     call.upstream_provider = attempt.planned.candidate.provider
-    backend = attempt.planned.candidate.code_assist
-    call.is_billed = backend is None or backend.settings.is_billed
+    call.is_billed = attempt.planned.candidate.is_billed
     record_translation(call, attempt.translated)
 
 
@@ -154,6 +150,7 @@ def new_attempt(services: Services, state: CallState, planned: Attempt) -> Attem
         body=state.body,
         location=PROVIDERS[candidate.provider].location_of(host),
         signing_host=host if candidate.region else signing_host(state, upstream, settings),
+        steps=tuple(steps for steps in services.attempt_steps if steps.applies(candidate)),
     )
 
 
@@ -255,7 +252,7 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
     """
     candidate = attempt.planned.candidate
     assert state.call.provider
-    if candidate.code_assist:
+    if any(steps.makes_credential(services, attempt) for steps in attempt.steps):
         return None
     if PROVIDERS[state.call.provider].has_upload_ids and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
         # The upload_id is the credential; the request carries no other.
@@ -270,12 +267,6 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
     two_way = is_two_way(state.call.operation)
     if (key := attempt.planned.key) and not two_way:
         return structs.replace(attempt, key=key, pool=candidate.pool, credential=key.label)
-    if (
-        candidate.auth == "provider"
-        and PROVIDERS[candidate.provider].uses_google_credentials
-        and services.settings.vertex
-    ):
-        return None
     if candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws):
         aws = candidate.aws or services.settings.aws
         pair = aws.current(state.call.agent) if aws and isinstance(attempt.body, bytes) else None
@@ -286,8 +277,9 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
 async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:
     """Fetch or make the credential of an attempt that has no ready one. Raises Refusal if that fails."""
     state, candidate = services.calls.state(flow), attempt.planned.candidate
-    if candidate.code_assist:
-        return await with_account(state, attempt)
+    for steps in attempt.steps:
+        if steps.makes_credential(services, attempt):
+            return await steps.with_credential(services, state, attempt)
     if candidate.extension:
         headers = await headers_of_extension(services, flow, attempt, candidate.extension)
         return structs.replace(
@@ -295,8 +287,6 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
         )
     if candidate.auth in ("client", "passthrough"):
         attempt = with_client_credential(services, state, attempt)
-    elif PROVIDERS[candidate.provider].uses_google_credentials and services.settings.vertex:
-        return await services.settings.vertex.with_token(attempt)
     else:
         attempt = await with_aws_credentials(services, state, attempt)
     await make_digest(attempt.body)

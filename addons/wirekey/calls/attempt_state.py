@@ -12,10 +12,9 @@ from wirekey.providers.credential_headers import is_credential_header
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
-    from wirekey.calls.code_assist import AccountCall
+    from wirekey.calls.attempt_parts import AttemptSteps
     from wirekey.calls.translated import TranslatedAttempt
     from wirekey.credentials.pool import KeyPool, ProviderKey
-    from wirekey.google.tokens import UsableToken
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Attempt
     from wirekey.signing.request import SigV4Credentials
@@ -57,14 +56,10 @@ class AttemptState(Struct, frozen=True):
     """The AWS host that names the region and service of the signature."""
     signature: bytes = b""
     """The AWS signature that the request went out with."""
-    google_token: UsableToken | None = None
-    """The access token of Google that is the key."""
     added_headers: tuple[tuple[bytes, bytes], ...] = ()
     """The headers of a credential that an extension made, or of an account's token."""
-    account: AccountCall | None = None
-    """The account of a backend that the attempt is made with."""
-    backend_headers: tuple[tuple[bytes, bytes], ...] = ()
-    """The headers by which a backend of Wirekey's own learns of the call. They hold no credential."""
+    steps: tuple[AttemptSteps, ...] = ()
+    """The steps of features that apply to the attempt."""
     features: FeatureValues = NO_VALUES
     """The values that features add to the attempt."""
 

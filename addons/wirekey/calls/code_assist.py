@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from wirekey.calls.attempt_parts import AttemptSteps
+from wirekey.credentials.pool import retry_after_seconds
 from wirekey.errors import Fault, Refusal
+from wirekey.google.code_assist.backend import CodeAssist
 from wirekey.google.code_assist.envelope import COUNT, check_body, target_of, wrapped
 from wirekey.google.code_assist.errors import project_hint, write_error
 from wirekey.google.code_assist.unwrapping import StreamUnwrapper, WholeUnwrapper, unwrapped
-from wirekey.model_name import ModelName
 from wirekey.providers.request_head import read_query
 from wirekey.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mitmproxy import http
 
+    from wirekey.calls.attempt_parts import Fields, ResponseChange
     from wirekey.calls.attempt_state import AttemptState
+    from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.credentials.pool import ProviderKey
-    from wirekey.google.code_assist.backend import CodeAssist, PreparedAccount
+    from wirekey.google.code_assist.backend import PreparedAccount
     from wirekey.google.code_assist.pool import AccountPool
     from wirekey.routing.candidate import Candidate
-    from wirekey.routing.plan import Attempt
 
 UNREADABLE = Refusal(
     502, "upstream_unreadable", "The response of Code Assist is not the JSON object that was expected.", Fault.PROVIDER
@@ -65,45 +69,11 @@ class AccountCall:
 # The request.
 
 
-def with_accounts(candidates: Sequence[Candidate], asked: str | None, *, fixed: bool) -> tuple[Candidate, ...]:
-    """Return candidates whose backends have the accounts for their model, and the fallback of the first one.
-
-    `asked`: the requested model. `fixed`: the policy demands this model, so there is no fallback.
-    """
-    if all(each.code_assist is None for each in candidates):
-        return tuple(candidates)
-    found = [with_pool(each, each.model.name if each.model else asked or "") for each in candidates]
-    first, backend = candidates[0], candidates[0].code_assist
-    fallback = backend.settings.fallback if backend else None
-    named = {each.model.name if each.model else asked for each in candidates}
-    if fallback and fallback not in named and not fixed:
-        parameters = first.model.parameters if first.model else ()
-        found.append(
-            with_pool(replace(first, model=ModelName(fallback, parameters=parameters), if_limited=True), fallback)
-        )
-    return tuple(found)
-
-
-def with_pool(candidate: Candidate, model: str) -> Candidate:
-    """Return a candidate with the accounts of its backend for a model, if it has a backend."""
-    return replace(candidate, pool=candidate.code_assist.pool(model)) if candidate.code_assist else candidate
-
-
-def check_account(attempt: Attempt, asked: str | None) -> None:
-    """Raise Refusal if the first attempt at a backend has no account: 503 without any, 429 if all of them rest."""
-    candidate = attempt.candidate
-    if candidate.code_assist is None or attempt.key is not None:
-        return
-    if candidate.pool and candidate.pool.keys:
-        raise candidate.code_assist.all_limited(candidate.model.name if candidate.model else asked or "")
-    raise candidate.code_assist.no_account()
-
-
 async def with_account(state: CallState, attempt: AttemptState) -> AttemptState:
     """Return an attempt in its envelope, with the token of its account. Raises Refusal."""
     planned = attempt.planned
-    backend, pool, key = planned.candidate.code_assist, planned.candidate.pool, planned.key
-    assert backend
+    backend, pool, key = planned.candidate.accounts, planned.candidate.pool, planned.key
+    assert isinstance(backend, CodeAssist)
     if key is None:
         raise backend.no_account()
     operation = attempt.translated.operation if attempt.translated else state.call.operation
@@ -128,7 +98,7 @@ async def with_account(state: CallState, attempt: AttemptState) -> AttemptState:
         body=wrapped(operation.name, attempt.model or "", ready.project, state.call.id, attempt.body),
         credential=key.label,
         added_headers=tuple(fields),
-        account=account,
+        features=attempt.features.plus(account),
     )
 
 
@@ -194,7 +164,7 @@ class EnvelopeRemoval:
             raise ResponseRefused(TOO_LARGE)
         return []
 
-    def unwrap(self, rest: Sequence[bytes]) -> None:
+    def finish(self, rest: Sequence[bytes]) -> bool:
         """Remove the envelope of a whole response, of which `rest` was not fed yet, before the end.
 
         It needs nothing of the event loop, so a thread may do it. `unwrapped` stays None for an error, and for what the
@@ -207,6 +177,7 @@ class EnvelopeRemoval:
             self.unwrapped = held if self.account.operation == COUNT else unwrapped(held)
             if self.unwrapped is not None:
                 self.whole.clear()
+        return self.unwrapped is not None
 
     def end(self) -> list[bytes]:
         """Return the end of a stream, or the whole response. Raises ResponseRefused."""
@@ -233,3 +204,42 @@ class EnvelopeRemoval:
         if found is None:
             raise ResponseRefused(UNREADABLE)
         return found
+
+
+class CodeAssistSteps(AttemptSteps):
+    """The steps of each attempt at Code Assist."""
+
+    def applies(self, candidate: Candidate) -> bool:
+        """Return whether the accounts of a candidate are those of a backend of Code Assist."""
+        return candidate.accounts is not None and isinstance(candidate.accounts, CodeAssist)
+
+    def makes_credential(self, services: Services, attempt: AttemptState) -> bool:
+        """Return True: every attempt is made with the token of an account."""
+        return True
+
+    async def with_credential(self, services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
+        """Return an attempt in its envelope, with the token of its account. Raises Refusal."""
+        return await with_account(state, attempt)
+
+    def wire_fields(self, attempt: AttemptState, fields: Fields) -> Fields:
+        """Return the header fields of a request to Code Assist, with none of the client's own but Host."""
+        account = attempt.features.find(AccountCall)
+        return code_assist_fields(account, fields) if account else fields
+
+    def note_status(self, services: Services, attempt: AttemptState, status: int, wait: float | None) -> None:
+        """Set the rest of an account that Google has limited."""
+        if account := attempt.features.find(AccountCall):
+            account.note_status(status, wait)
+
+    def error_reader(self, attempt: AttemptState, status: int, wait: float | None) -> Callable[[bytes], None] | None:
+        """Return what learns from the body of an error how long the account rests."""
+        account = attempt.features.find(AccountCall)
+        return ErrorReader(account, status, wait) if account else None
+
+    def response_change(self, attempt: AttemptState, response: http.Response, limit: int) -> ResponseChange | None:
+        """Return what removes the envelope of a response."""
+        account = attempt.features.find(AccountCall)
+        if account is None:
+            return None
+        wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
+        return EnvelopeRemoval(account, response, wait, limit)

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from wirekey.calls.attempt_parts import AttemptSteps
 from wirekey.config import configured_proxy, environment_proxy
 from wirekey.credentials.pool import ProviderKey
 from wirekey.errors import Fault, Refusal
 from wirekey.google.default_credentials import FILE_VARIABLE, PROJECT_VARIABLE, CredentialSearch, DefaultCredentials
-from wirekey.google.tokens import NoTokenError
+from wirekey.google.tokens import NoTokenError, UsableToken
+from wirekey.providers import PROVIDERS
 from wirekey.providers.vertex import live
 from wirekey.providers.vertex.moving import in_project
 from wirekey.providers.vertex.requests import place_of
 
 if TYPE_CHECKING:
+    from wirekey.calls.attempt_parts import Fields
     from wirekey.calls.attempt_state import AttemptState
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
     from wirekey.config import Config
     from wirekey.egress.upstream_proxy import UpstreamProxy
-    from wirekey.google.tokens import TokenSource, UsableToken
+    from wirekey.google.tokens import TokenSource
+    from wirekey.routing.candidate import Candidate
 
 ROOTS_FILE = "upstream-roots.pem"
 """All trusted roots, in the state folder."""
@@ -54,7 +61,10 @@ class VertexAccess:
         attempt = self.in_project(attempt, token)
         label = f"vertex/{token.account_id}"
         return structs.replace(
-            attempt, key=ProviderKey(label, token.access_token), credential=label, google_token=token
+            attempt,
+            key=ProviderKey(label, token.access_token),
+            credential=label,
+            features=attempt.features.plus(token),
         )
 
     def in_project(self, attempt: AttemptState, token: UsableToken) -> AttemptState:
@@ -105,3 +115,33 @@ def vertex_access(config: Config, previous: VertexAccess | None) -> VertexAccess
     if previous and isinstance(previous.source, DefaultCredentials) and previous.source.search == search:
         source = previous.source
     return VertexAccess(source or DefaultCredentials(search), frozenset(settings.projects))
+
+
+class VertexSteps(AttemptSteps):
+    """The steps of each attempt at Vertex AI that is made with an access token of Wirekey's own."""
+
+    def applies(self, candidate: Candidate) -> bool:
+        """Return whether attempts at a candidate are made with an access token of Google's."""
+        return candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_google_credentials
+
+    def makes_credential(self, services: Services, attempt: AttemptState) -> bool:
+        """Return whether Wirekey has a source of tokens, and the route has no key."""
+        return services.settings.vertex is not None and attempt.planned.key is None
+
+    async def with_credential(self, services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
+        """Return an attempt with an access token. Raises Refusal."""
+        assert services.settings.vertex
+        return await services.settings.vertex.with_token(attempt)
+
+    def wire_fields(self, attempt: AttemptState, fields: Fields) -> Fields:
+        """Return the header fields with the project that pays for the use of the API, if the token has one."""
+        token = attempt.features.find(UsableToken)
+        if token is None or not token.quota_project:
+            return fields
+        return [*fields, (b"x-goog-user-project", token.quota_project.encode())]
+
+    def note_status(self, services: Services, attempt: AttemptState, status: int, wait: float | None) -> None:
+        """Report a token that Google rejected, so that it is replaced."""
+        token = attempt.features.find(UsableToken)
+        if token and services.settings.vertex and status == HTTPStatus.UNAUTHORIZED:
+            services.settings.vertex.source.rejected(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -10,15 +11,19 @@ from msgspec import structs
 
 from wirekey.acp.bridge import AGENT_HEADER, FOLDER_HEADER, MODEL, PREFIX_HEADER, SESSION_HEADER
 from wirekey.body import Body
+from wirekey.calls.attempt_parts import AttemptSteps
 from wirekey.errors import Refusal
 from wirekey.providers.json_edits import EditableBody
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
+    from wirekey.calls.attempt_parts import Fields
     from wirekey.calls.attempt_state import AttemptState
+    from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.providers.json_edits import EditableObject
+    from wirekey.routing.candidate import Candidate
 
 NAME = "gemini-cli-acp"
 BAD_MODEL = Refusal(
@@ -28,6 +33,13 @@ BAD_MODEL = Refusal(
 )
 MEMBERS = ("project_dir", "workspace_path", "cwd", "project")
 """Members of `extra_body` that name the project folder. SDKs add them to the request itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramHeaders:
+    """The headers by which the listener of local programs learns of a call. They hold no credential."""
+
+    fields: tuple[tuple[bytes, bytes], ...]
 
 
 def for_local_program(
@@ -55,7 +67,7 @@ def for_local_program(
         PREFIX_HEADER: quote(call.model_prefix),
     }
     headers = tuple((name.encode(), value.encode()) for name, value in values.items())
-    return structs.replace(attempt, backend_headers=headers)
+    return structs.replace(attempt, features=attempt.features.plus(ProgramHeaders(headers)))
 
 
 def taken_folder(root: EditableObject) -> str | None:
@@ -70,3 +82,22 @@ def taken_folder(root: EditableObject) -> str | None:
     if extra is not None and not extra.members.values:
         root.remove("extra_body")
     return next(filter(None, found), None)
+
+
+class LocalProgramSteps(AttemptSteps):
+    """The steps of each attempt at a local program."""
+
+    def applies(self, candidate: Candidate) -> bool:
+        """Return whether a local program answers the calls of a candidate."""
+        return candidate.backend == NAME
+
+    def begin(self, services: Services, state: CallState, attempt: AttemptState, request: http.Request) -> AttemptState:
+        """Move members that are not for the model into headers. Raises Refusal(400)."""
+        return for_local_program(state, attempt, request, services.settings.session_header)
+
+    def wire_fields(self, attempt: AttemptState, fields: Fields) -> Fields:
+        """Return the header fields with those for the listener, in place of any of the client's by their names."""
+        found = attempt.features.find(ProgramHeaders)
+        assert found
+        names = {name.lower() for name, _ in found.fields}
+        return [*(field for field in fields if field[0].lower() not in names), *found.fields]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
+    from wirekey.calls.attempt_parts import ResponseChange
     from wirekey.calls.calls import Calls
-    from wirekey.calls.code_assist import EnvelopeRemoval
     from wirekey.calls.response_copy import ResponseCopy
     from wirekey.calls.translated import ResponseTranslation
     from wirekey.metering.tap import Tap
@@ -91,8 +91,8 @@ class ResponseTap:
         self.tap = tap
         self.filter: Filter | None = None
         """Masks the key."""
-        self.envelope: EnvelopeRemoval | None = None
-        """Removes the envelope of Code Assist from what the filter lets pass. The usage is read from its output."""
+        self.change: ResponseChange | None = None
+        """Changes what the filter lets pass, for a feature. The usage is read from its output."""
         self.usage_filter: UsageEventFilter | None = None
         self.search: EncodedSearch | None = None
         self.decoder: StreamDecoder | None = None
@@ -130,7 +130,7 @@ class ResponseTap:
             )
             if self.search:
                 raise ResponseRefused(UNSEARCHABLE) from error
-            if self.translation or self.envelope:
+            if self.translation or self.change:
                 raise ResponseRefused(INTERNAL_ERROR) from error
             if not isinstance(self.filter, KeyScrubber):
                 return [data] if data else []
@@ -155,24 +155,23 @@ class ResponseTap:
         if self.search:
             return self.search.end()
         parts = self.filter.end() if self.filter else []
-        if self.envelope:
-            parts = [piece for part in parts for piece in self.envelope.feed(part)]
-            parts += self.envelope.end()
+        if self.change:
+            parts = [piece for part in parts for piece in self.change.feed(part)]
+            parts += self.change.end()
         for part in parts:
             self.read(part)
         return [*self.without_usage(parts), *self.usage_filter.end()] if self.usage_filter else parts
 
     async def finish_in_thread(self) -> None:
-        """Remove the envelope of a large response, and translate it, in a thread.
+        """Change a large response for a feature, and translate it, in a thread.
 
         The call with b"" that follows returns it. That call also raises what is refused at the end, and handles the
         error of an account.
         """
-        if self.envelope:
+        if self.change:
             rest = self.filter.end() if self.filter else []
             self.filter = None
-            await asyncio.to_thread(self.envelope.unwrap, rest)
-            if self.envelope.unwrapped is None:
+            if not await asyncio.to_thread(self.change.finish, rest):
                 return
         self.last_parts = self.end()
         if self.translation:
@@ -187,8 +186,8 @@ class ResponseTap:
     def filtered(self, data: bytes) -> list[bytes]:
         """Return what the filters let pass, and read it for usage."""
         parts = self.filter.feed(data) if self.filter else [data]
-        if self.envelope:
-            parts = [piece for part in parts for piece in self.envelope.feed(part)]
+        if self.change:
+            parts = [piece for part in parts for piece in self.change.feed(part)]
         for part in parts:
             self.read(part)
         return self.without_usage(parts)

@@ -247,7 +247,7 @@ class ResponsesSession(RealtimeSession):
                 return False
         return (
             candidate.speaks is None
-            and candidate.code_assist is None
+            and candidate.accounts is None
             and (candidate.provider, candidate.backend) == (opened.provider, opened.backend)
             and (candidate.upstream, candidate.auth) == (opened.upstream, opened.auth)
             and candidate.extension == opened.extension

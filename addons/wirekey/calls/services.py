@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from wirekey.body_reading.reader import BodyReader
 from wirekey.call_events import CallEvents
 from wirekey.calls.account_limits import AccountLimits
+from wirekey.calls.attempt_parts import AttemptSteps
 from wirekey.calls.calls import Calls
 from wirekey.calls.client_connections import ClientConnections
 from wirekey.calls.held_bytes import HeldBytes
@@ -19,6 +20,7 @@ from wirekey.calls.state_sharing import StateSharing
 from wirekey.calls.usage_limits import UsageLimits, limits_of_features
 from wirekey.credentials.uploads import Uploads
 from wirekey.feature import NO_VALUES
+from wirekey.feature_registry import parts
 from wirekey.google.logins import GoogleLogins
 from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
@@ -71,6 +73,7 @@ class Services:
         self.sharing = StateSharing(self)
         self.account_limits = AccountLimits(self)
         self.usage_limits: UsageLimits = limits_of_features(self)
+        self.attempt_steps = tuple(parts(AttemptSteps))
         self.upstream_connections = ConnectionPool()
         self.client_connections = ClientConnections()
         self.held_bytes = HeldBytes()

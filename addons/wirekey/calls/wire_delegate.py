@@ -252,12 +252,12 @@ class CallDelegate:
 
     @guard(on_error=lambda *_: False)
     def holds_response(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a response is read as a whole: it is translated, or its envelope is removed."""
+        """Return whether a response is read as a whole: it is translated, or a feature changes it."""
         state = self.states.get(flow.id)
         tap = state.tap if state else None
         if tap is None:
             return False
-        if tap.envelope is not None and tap.envelope.holds:
+        if tap.change is not None and tap.change.holds:
             return True
         return tap.translation is not None and not tap.translation.is_stream
 
@@ -266,7 +266,7 @@ class CallDelegate:
         """Return whether a response that is read as a whole is so large that a thread finishes it."""
         state = self.states.get(flow.id)
         tap = state.tap if state else None
-        return tap is not None and (tap.translation or tap.envelope) is not None and tap.received > AT_ONCE
+        return tap is not None and (tap.translation or tap.change) is not None and tap.received > AT_ONCE
 
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:

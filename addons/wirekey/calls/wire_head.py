@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.calls.code_assist import code_assist_fields
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.translated import translated_fields
 from wirekey.providers.credential_headers import connection_fields, hop_by_hop_names
@@ -32,10 +31,10 @@ def wire_head(request: http.Request, attempt: AttemptState, *, reads_body: bool)
         for name, value in fields
         if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
     ]
-    if attempt.account:
-        sent = code_assist_fields(attempt.account, sent)
-    elif attempt.translated:
+    if attempt.translated:
         sent = translated_fields(attempt, sent)
+    for steps in attempt.steps:
+        sent = steps.wire_fields(attempt, sent)
     wire = with_fields(request, sent)
     wire.data.path = attempt.target
     if wire.data.authority:

@@ -85,16 +85,14 @@ def upgrade_fields(fields: Fields, body: Body) -> Fields:
 def with_credential(
     fields: tuple[tuple[bytes, bytes], ...], attempt: AttemptState, target: bytes
 ) -> tuple[tuple[bytes, bytes], ...]:
-    """Return header fields with the headers that an extension made, those for a backend, and the key."""
-    for added in (attempt.added_headers, attempt.backend_headers):
+    """Return header fields with the headers that an extension or an account made, and the key."""
+    if added := attempt.added_headers:
         names = {name.lower() for name, _ in added}
-        fields = tuple(field for field in fields if field[0].lower() not in names) + added if added else fields
+        fields = tuple(field for field in fields if field[0].lower() not in names) + added
     if attempt.key:
         path = target[len(attempt.upstream.path) :].partition(b"?")[0].decode("latin-1")
         name, value = key_field(attempt, attempt.key, path)
         fields += ((name.encode(), value.encode()),)
-    if attempt.google_token and (project := attempt.google_token.quota_project):
-        fields += ((b"x-goog-user-project", project.encode()),)
     return fields
 
 

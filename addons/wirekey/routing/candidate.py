@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from wirekey.credentials.pool import KeyPool
     from wirekey.extension_running import Extension
     from wirekey.feature import FeatureValues
-    from wirekey.google.code_assist.backend import CodeAssist
     from wirekey.model_name import ModelName
+    from wirekey.routing.accounts import Accounts
     from wirekey.routing.plan import Failover
 
 Auth = Literal[
@@ -111,8 +111,12 @@ class Candidate:
     """Whether streams are asked for their token counts; None: as for every call."""
     features: FeatureValues = NO_VALUES
     """The settings that features have added to the route."""
-    code_assist: CodeAssist | None = None
-    """The backend of Code Assist that the call goes to. Its accounts are the keys of the pool."""
+    accounts: Accounts | None = None
+    """The accounts of a backend, which are the keys of the pool."""
+    operations: frozenset[str] | None = None
+    """The operations that a backend offers in its provider's format, and others only by translation; None: all."""
+    is_billed: bool = True
+    """Whether its calls are billed by the provider's prices."""
     if_limited: bool = False
     """Whether this is tried only when every account before it is limited."""
 

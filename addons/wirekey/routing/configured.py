@@ -54,7 +54,15 @@ def routes_from(
         raise ConfigError(problems)
     defaults = {name: _default(config, name, pools[name]) for name in config.providers.names}
     defaults |= {
-        name: Candidate("gemini", "account", backend.upstream, backend=name, code_assist=backend)
+        name: Candidate(
+            "gemini",
+            "account",
+            backend.upstream,
+            backend=name,
+            accounts=backend,
+            operations=backend.operations,
+            is_billed=backend.settings.is_billed,
+        )
         for name, backend in backends.items()
     }
     before = {route.label: route for route in previous.routes} if previous else {}

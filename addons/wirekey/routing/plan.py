@@ -127,12 +127,12 @@ class RetryPlan:
         """Return whether the attempt may be repeated with another token of the same credential."""
         candidate, choice = self.candidates[self.place], self.choice
         own_token = candidate.renews_token and candidate.auth == "provider" and (choice is None or choice.key is None)
-        return not self.has_new_token and (candidate.code_assist is not None or own_token)
+        return not self.has_new_token and (candidate.accounts is not None or own_token)
 
     def _may_go_on(self, failure: Failure, now: float) -> bool:
         if self.made >= self.failover.max_attempts or now - self.began >= self.failover.max_seconds:
             return False
-        retried = RETRIED_STATUSES | REFUSED_KEY | (LIMITED if self.candidates[self.place].code_assist else frozenset())
+        retried = RETRIED_STATUSES | REFUSED_KEY | (LIMITED if self.candidates[self.place].accounts else frozenset())
         return failure.kind is not FailureKind.STATUS or failure.status in retried
 
     def _pause(self, failure: Failure, now: float) -> float:
@@ -150,7 +150,7 @@ class RetryPlan:
     def _is_resting(self, place: int) -> bool:
         """Return whether a candidate has accounts, and none of them can be used now."""
         candidate = self.candidates[place]
-        return candidate.code_assist is not None and candidate.pool is not None and bool(candidate.pool.keys)
+        return candidate.accounts is not None and candidate.pool is not None and bool(candidate.pool.keys)
 
     def _next_place(self, now: float, *, limited: bool) -> int | None:
         """Find the next candidate that can be sent; one whose keys all cool down only if there is no other.
@@ -167,7 +167,7 @@ class RetryPlan:
                 return place
             if candidate.without_key and not candidate.pool.keys:
                 return place
-            if cooling is None and candidate.pool.keys and candidate.code_assist is None:
+            if cooling is None and candidate.pool.keys and candidate.accounts is None:
                 cooling = place
         return cooling
 

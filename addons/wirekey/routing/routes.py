@@ -232,11 +232,11 @@ class Routes:
         `model`: the one that is sent, unless the candidate has its own.
         """
         client = TRANSLATED.get(operation.name)
-        if candidate.code_assist:
-            if operation.name in candidate.code_assist.operations:
+        if candidate.operations is not None:
+            if operation.name in candidate.operations:
                 return candidate if candidate.speaks is None else replace(candidate, speaks=None)
             translates = self.translates and operation.name in CONVERSATIONS
-            return replace(candidate, speaks="gemini") if translates else None
+            return replace(candidate, speaks=PROVIDERS[candidate.provider].speaks[0]) if translates else None
         speaks = configured_format(candidate, operation)
         form = client or HTTP_INSTEAD.get(operation.name)
         keeps_format = speaks is None or form in {speaks, f"{speaks}.embeddings"}

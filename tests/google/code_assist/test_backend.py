@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 
 from wirekey.call import FailureKind
-from wirekey.calls.code_assist import check_account, with_accounts
 from wirekey.errors import Refusal
 from wirekey.google.accounts import GoogleAccount
 from wirekey.google.code_assist.backend import BackendSettings, CodeAssist
@@ -20,6 +19,7 @@ from wirekey.google.code_assist.projects import FoundProject, ProjectError
 from wirekey.google.code_assist.several_logins import SeveralLogins
 from wirekey.google.tokens import NoTokenError, UsableToken
 from wirekey.model_name import ModelName
+from wirekey.routing.accounts import check_account, with_accounts
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.plan import Failover, Failure, RetryPlan
 from wirekey.secret import Secret
@@ -83,7 +83,7 @@ def backend_of(*ids, selection="round-robin", fallback=None, error=None, lookup_
 
 
 def plan_of(backend, model=PRO, session=None, attempts=5):
-    candidate = Candidate("gemini", "account", backend.upstream, backend=backend.name, code_assist=backend)
+    candidate = Candidate("gemini", "account", backend.upstream, backend=backend.name, accounts=backend)
     return RetryPlan(with_accounts([candidate], model, fixed=False), Failover(attempts, 60.0, 0.0), session)
 
 
@@ -162,7 +162,7 @@ def test_the_fallback_is_not_for_other_failures(kind):
 
 def test_there_is_no_fallback_from_itself_nor_from_a_model_that_the_policy_demands():
     backend = backend_of("a", fallback=FLASH)
-    candidate = Candidate("gemini", "account", backend.upstream, code_assist=backend)
+    candidate = Candidate("gemini", "account", backend.upstream, accounts=backend)
     assert len(with_accounts([candidate], FLASH, fixed=False)) == 1
     assert len(with_accounts([candidate], PRO, fixed=True)) == 1
     assert with_accounts([candidate], PRO, fixed=False)[1].model == ModelName(FLASH)

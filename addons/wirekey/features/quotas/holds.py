@@ -38,7 +38,7 @@ def hold_of_attempt(state: CallState, quotas: tuple[Applied, ...], candidate: Ca
     provider = PROVIDERS[candidate.provider]
     place = candidate.region or candidate.location or place_of(provider, state.host)
     use = dearest_use(request, provider, place, known_defaults(candidate.pool), translated=translated)
-    if candidate.code_assist and not candidate.code_assist.settings.is_billed:
+    if not candidate.is_billed:
         use = replace(use, cost=0)
     return Hold(f"{call.id}/{number}", quotas, model, use, number=number)
 

@@ -21,9 +21,9 @@ from wirekey.secret import Secret
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from wirekey.credentials.pool import ProviderKey, Selection
+    from wirekey.credentials.pool import KeyPool, ProviderKey, Selection
     from wirekey.google.accounts import AccountStatus
     from wirekey.google.code_assist.lookup import ProjectClient
     from wirekey.google.tokens import TokenSource, UsableToken
@@ -67,6 +67,16 @@ class BackendAccounts(Protocol):
         """Return why no account is usable, and what to run, in sentences for the client and the operator."""
 
 
+class SharedLimits(Protocol):
+    """The limits of accounts that several processes share."""
+
+    def report(self, pool: AccountPool, key: ProviderKey) -> None:
+        """Report to the others that an account is limited for a model, or is free again."""
+
+    async def learn(self, pool: AccountPool) -> None:
+        """Ask the others, once, which accounts of a pool are limited."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackendSettings:
     """The settings of a backend, as far as calls need them.
@@ -107,8 +117,8 @@ class CodeAssist:
         self.settings = settings
         self.accounts: BackendAccounts | None = None
         self.projects: ProjectClient | None = None
-        self.on_limit: Callable[[AccountPool, ProviderKey], None] | None = None
-        """Called after an account is limited for a model, or no longer is."""
+        self.shared_limits: SharedLimits | None = None
+        """The limits that other processes know; None until they are watched."""
         self._sessions = SessionAffinity(settings.session_ttl, settings.session_entries)
         self._pools: OrderedDict[str, AccountPool] = OrderedDict()
         self._known: dict[tuple[str, int], str | None] = {}
@@ -128,6 +138,11 @@ class CodeAssist:
     def upstream(self) -> Upstream:
         """The address of Code Assist."""
         return self.settings.upstream
+
+    @property
+    def fallback(self) -> str | None:
+        """The model for calls whose accounts are all limited, or None."""
+        return self.settings.fallback
 
     def open(self, accounts: BackendAccounts, projects: ProjectClient | None) -> None:
         """Set the accounts, and who asks for their projects (None: each token has its project)."""
@@ -162,6 +177,11 @@ class CodeAssist:
     def _is_invalid(self, account_id: str, now: float) -> bool:
         failed = self._failed.get(account_id)
         return failed is not None and now - failed[0] < BETWEEN_LOOKUPS
+
+    async def learn(self, pool: KeyPool) -> None:
+        """Ask other processes, once for each model, which accounts of a pool are limited."""
+        if self.shared_limits and isinstance(pool, AccountPool):
+            await self.shared_limits.learn(pool)
 
     def no_account(self) -> Refusal:
         """Return the refusal of a call for which there is no account."""
@@ -259,8 +279,8 @@ class CodeAssist:
         elif status < 400:
             rested = key.cooling_until > 0
             pool.record_status(key, status, None, now)
-            if rested and self.on_limit:
-                self.on_limit(pool, key)
+            if rested and self.shared_limits:
+                self.shared_limits.report(pool, key)
 
     def note_error(self, pool: AccountPool, key: ProviderKey, status: int, wait: float | None, body: bytes) -> None:
         """Note the body of an error whose status was noted before."""
@@ -268,8 +288,8 @@ class CodeAssist:
         if rest := rest_after(error, wait, time.time()):
             now = time.monotonic()
             pool.correct_rest(key, rest, now)
-            if self.on_limit:
-                self.on_limit(pool, key)
+            if self.shared_limits:
+                self.shared_limits.report(pool, key)
             if self.accounts and status not in OVERLOADS:
                 reason = f"{error.reason or error.status or status} for {pool.model[:100]}"
                 self.accounts.note_limit(account_of(key), time.time() + key.cooling_until - now, reason)
@@ -284,7 +304,7 @@ class CodeAssist:
             pool.selection, pool.sessions = self.settings.selection, self._sessions
         self._sessions.kept = previous._sessions.kept
         self.accounts, self.projects = previous.accounts, previous.projects
-        self.on_limit = previous.on_limit
+        self.shared_limits = previous.shared_limits
 
 
 def account_of(key: ProviderKey) -> str:

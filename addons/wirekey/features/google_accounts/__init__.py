@@ -1,0 +1,15 @@
+"""Google logins and accounts, and Code Assist, which they pay for."""
+
+from __future__ import annotations
+
+from wirekey.feature import Feature
+
+
+def parts() -> tuple[object, ...]:
+    """Return what this feature adds to the core."""
+    from wirekey.calls.code_assist import CodeAssistSteps
+
+    return (CodeAssistSteps(),)
+
+
+FEATURE = Feature("google_accounts", parts)

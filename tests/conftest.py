@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 LONGEST_FIRST = (
     "clients/test_coding_agents.py",
     "clients",
-    "workers",
+    "features/workers",
     "policy/test_differential.py",
     "threats/test_denial_of_service.py",
     "endurance/test_fault_matrix.py",

@@ -21,6 +21,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "flow_views": (),
         "traces": (),
         "metrics": ("console.metrics_from",),
+        "workers": ("workers",),
         "console": ("console.sign_in", "console.remote"),
         "doctor": (),
         "demo": (),

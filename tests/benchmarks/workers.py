@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.benchmarks import load, proxies
-from wirekey.server.shared_listeners import SharedListener
+from wirekey.features.workers.listeners import SharedListener
 
 WORKERS = 2
 

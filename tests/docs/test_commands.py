@@ -20,7 +20,7 @@ import pytest
 
 from tests.docs.pages import CHECKOUT, Block, blocks_of, page_names
 from tests.running import PATIENCE, bare_environment, log_of, wait_for
-from wirekey.cli.serve import simulation
+from wirekey.cli.banner import simulation
 from wirekey.server.runtime import RunningProxy
 
 RUN = [

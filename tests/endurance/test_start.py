@@ -20,7 +20,7 @@ from tests.endurance.serving import (
 from tests.ports import free_port
 from tests.running import PATIENCE, bare_environment, wait_for
 from wirekey.calls.settings import Settings
-from wirekey.cli.serve import simulation
+from wirekey.cli.banner import simulation
 
 OWN = {"listen": dict.fromkeys(["forward", "gateway", "console"], "127.0.0.1:0")}
 TOKENS = "(/health, /ready, /api/v1/auth/token)"

@@ -101,7 +101,7 @@ def test_a_setting_of_a_missing_feature_is_refused_with_its_name(removed, tmp_pa
 
 
 def test_without_a_setting_of_a_missing_feature_the_configuration_is_valid(removed, tmp_path):
-    done = check(tmp_path, removed[1], {"workers": 1})
+    done = check(tmp_path, removed[1], {"state": "state"})
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -143,3 +143,14 @@ def test_the_command_of_a_missing_feature_does_not_exist(tmp_path):
     done = subprocess.run([*command, "demo"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "No such command 'demo'" in done.stderr
+
+
+def test_the_option_of_a_missing_feature_does_not_exist(tmp_path):
+    environment = bare_environment() | {"PYTHONPATH": str(copy_without(tmp_path, "workers"))}
+    command = [sys.executable, "-m", "wirekey", "serve"]
+    shown = subprocess.run([*command, "--help"], env=environment, capture_output=True, text=True, check=True).stdout
+    assert "--simulator" in shown
+    assert "--workers" not in shown
+    done = subprocess.run([*command, "--workers", "2"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "No such option" in done.stderr

@@ -17,8 +17,8 @@ from ruamel.yaml import YAML
 from tests.running import PATIENCE, Wirekey, bare_environment, log_of, wait_for
 from wirekey.cli.main import group
 from wirekey.config import Config
+from wirekey.features.workers.supervisor import END_LIMIT
 from wirekey.server.runtime import RunningProxy
-from wirekey.server.supervisor import END_LIMIT
 
 CHECKOUT = Path(__file__).parents[2]
 CONTAINERFILE = (CHECKOUT / "Containerfile").read_text()

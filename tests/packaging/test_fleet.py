@@ -26,8 +26,8 @@ from tests.postgres_server import PostgresServer
 from tests.raw_client import RawClient
 from tests.redis_server import RedisServer
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, bare_environment, behind, wait_for
-from tests.workers.balancer import Balancer, haproxy_program
-from tests.workers.steady_load import gateway_chat
+from tests.support.balancer import Balancer, haproxy_program
+from tests.support.steady_load import gateway_chat
 from wirekey.ca import authority
 from wirekey.cli.main import group
 from wirekey.config import Config, provider_hosts

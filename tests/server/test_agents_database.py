@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tests.postgres_server import fragile_postgres, own_postgres, postgres
 from tests.raw_client import RawClient
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
-from tests.workers.steady_load import gateway_chat
+from tests.support.steady_load import gateway_chat
 from wirekey.cli.main import group
 from wirekey.identity import agents_changes, agents_format
 from wirekey.identity.agents import AgentStore

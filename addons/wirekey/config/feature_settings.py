@@ -30,10 +30,12 @@ ROUTES = "routes"
 class AddedSettings:
     """The part of a feature with its settings: place → a group whose settings are added to the group there.
 
-    A place is TOP or the name of a group or a list of groups at the top, such as ROUTES.
+    A place is TOP or the name of a group or a list of groups at the top, such as ROUTES. `fixed_at_start`: settings at
+    the top that take effect only at a restart.
     """
 
     groups: Mapping[str, type[ConfigGroup]]
+    fixed_at_start: tuple[str, ...] = ()
 
 
 def added_at(place: str) -> list[type[ConfigGroup]]:

@@ -38,7 +38,6 @@ from wirekey.config.values import (
     PythonClass,
     SharedStateURL,
     Text,
-    Workers,
     is_python,
 )
 from wirekey.model_name import ModelName
@@ -73,12 +72,6 @@ class Config(ConfigGroup):
     certs: CertsSetting = Field(default=CertsConfig(), description="The CA.")
     secrets: SecretsConfig = Field(
         default=SecretsConfig(), description="The secret from which replicas derive their keys."
-    )
-    workers: Workers = Field(
-        default=1,
-        description="Processes that share the listeners, for more calls than one processor can handle. auto: as many "
-        "as the processors, the CPU quota and the memory of the process allow.",
-        examples=["auto"],
     )
     shared_state: SharedStateURL | None = Field(
         default=None,

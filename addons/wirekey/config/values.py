@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainValidator, ValidationInfo
@@ -223,9 +223,6 @@ Size = Annotated[
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(network), ValueFormat("network or address")]
 SharedStateURL = Annotated[
     str, PlainValidator(shared_state_url), ValueFormat("redis://…, rediss://… or a secret reference")
-]
-Workers = Annotated[
-    Annotated[int, Field(strict=True, ge=1, le=128)] | Literal["auto"], ValueFormat("whole number \\| auto")
 ]
 Count = Annotated[int, Field(strict=True, gt=0), ValueFormat("whole number")]
 AttemptCount = Annotated[int, Field(strict=True, ge=1, le=20), ValueFormat("whole number")]

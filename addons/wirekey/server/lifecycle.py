@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import resource
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ from wirekey.config.file_identity import identities
 from wirekey.errors import user_message
 from wirekey.google.code_assist.opening import open_backends
 from wirekey.metering.own_prices import use_own_prices
-from wirekey.providers import PROVIDERS
 from wirekey.server import listeners, memory, options, start_warnings
 from wirekey.server.config_checks import check_file_access
 from wirekey.server.draining import drain
@@ -35,10 +33,9 @@ from wirekey.server.opened_services import open_services
 from wirekey.server.proxied_connections import read_headers_from
 from wirekey.server.reload import Reloader
 from wirekey.server.runtime import RunningProxy
-from wirekey.server.shared_listeners import accept_from, shared_modes
+from wirekey.server.simulation import start_simulator, uses_simulator
 from wirekey.server.state_lock import StateLock
 from wirekey.server.upstream_roots import write_upstream_roots
-from wirekey.server.worker import RemoteSimulator, SupervisorLock
 from wirekey.shared_state import SharedStateUnavailableError
 from wirekey.wire.install import install
 
@@ -54,8 +51,7 @@ if TYPE_CHECKING:
     from wirekey.server.agents_following import AgentsFollower
     from wirekey.server.retention import Retention
     from wirekey.server.revocations import Revocations
-    from wirekey.server.worker import Worker
-    from wirekey_simulator.server import Simulator
+    from wirekey.server.worker import RunningSimulator, StateHold, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +85,9 @@ class Lifecycle:
         self.started_with: Config | None = None
         """The configuration at the start, with the settings that only a restart changes."""
         self.simulator_wanted = simulator
-        self.simulator: Simulator | RemoteSimulator | None = None
+        self.simulator: RunningSimulator | None = None
         self.simulator_keys: dict[str, str] = {}
-        self.lock: StateLock | SupervisorLock | None = None
+        self.lock: StateHold | None = None
         self.authority: Authority | None = None
         self.bridge = Bridge()
         """The listener through which local programs handle calls, if the configuration enables that."""
@@ -178,12 +174,11 @@ class Lifecycle:
         start_warnings.warn_of_uncovered_hosts(self.authority, first.hosts)
         self.fixed_options = options.fixed_at_start()
 
-    def _take_state(self, config: Config, undo: contextlib.ExitStack) -> StateLock | SupervisorLock:
-        """Lock the state folder and check the addresses, which the supervisor of a worker has done."""
+    def _take_state(self, config: Config, undo: contextlib.ExitStack) -> StateHold:
+        """Lock the state folder and check the addresses, which was done once for all workers."""
         if self.worker:
-            end_call_ids_with(self.worker.start.tag)
-            accept_from(self.worker.sockets)
-            return SupervisorLock()
+            end_call_ids_with(self.worker.tag)
+            return self.worker.take_state()
         lock = StateLock(config.state)
         undo.callback(lock.release)
         RunningProxy.remove(config.state)  # of a process that was killed
@@ -203,7 +198,7 @@ class Lifecycle:
         if config.listen.gateway:
             files = config.listen.gateway_tls
             self.services.gateway_certificate = ConfiguredCertificate(files) if files else IssuedCertificate(ca)
-        changes["mode"] = shared_modes(self.worker.sockets) if self.worker else listeners.modes(config)
+        changes["mode"] = self.worker.modes() if self.worker else listeners.modes(config)
         ctx.options.update(**changes)
 
     def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
@@ -227,11 +222,12 @@ class Lifecycle:
         assert self.started_with
         if self.worker:
             await self.worker.connect()
-            if simulator_address := self.worker.start.simulator:
-                self.use_simulator(RemoteSimulator(simulator_address), simulator_address.keys)
-        elif self.uses_simulator():
+            if shared := self.worker.simulator:
+                self.use_simulator(shared, shared.keys)
+        elif uses_simulator(self.started_with, self.simulator_wanted):
             # Before there are calls, as they would fail without a provider key.
-            simulator = await self.start_simulator(self.started_with.state)
+            simulator, keys = await start_simulator(self.started_with.state)
+            self.use_simulator(simulator, keys)
             write_upstream_roots(self.started_with, self.started_with.state, Path(simulator.ca_file))
         try:
             await self.services.shared_state.start()
@@ -260,25 +256,7 @@ class Lifecycle:
         if self.bridge.settings:
             self.bridge.open(config.limits.body_bytes)
 
-    def uses_simulator(self) -> bool:
-        """Return whether the embedded simulator replaces the providers."""
-        assert self.config
-        if self.simulator_wanted is not None:
-            return self.simulator_wanted
-        return not (self.config.has_file or self.config.has_any_key)
-
-    async def start_simulator(self, state: Path) -> Simulator:
-        """Start the embedded simulator, with new keys, and direct all calls to it."""
-        from wirekey_simulator.server import Simulator
-
-        keys = {name: f"sim-{secrets.token_hex(16)}" for name in PROVIDERS}
-        accepted = {name: [key] for name, key in keys.items()}
-        simulator = Simulator(certificate_folder=state / "simulator", keys=accepted)
-        await simulator.start()
-        self.use_simulator(simulator, keys)
-        return simulator
-
-    def use_simulator(self, simulator: Simulator | RemoteSimulator, keys: dict[str, str]) -> None:
+    def use_simulator(self, simulator: RunningSimulator, keys: dict[str, str]) -> None:
         """Direct all calls to a simulator that runs. `keys`: provider → the key that it accepts."""
         self.simulator, self.simulator_keys = simulator, keys
         self.services.settings = settings.simulated(self.services.settings, simulator.port, keys)
@@ -295,7 +273,7 @@ class Lifecycle:
         self.running_proxy = RunningProxy(os.getpid(), forward, simulated, gateway, console)
         if self.worker is None:
             self.running_proxy.write(self.started_with.state)
-        if self.worker is None or self.worker.start.is_first:
+        if self.worker is None or self.worker.is_first:
             start_warnings.warn_of_settings(self.config, self.services)
             self.on_started(self)
         if self.retention:

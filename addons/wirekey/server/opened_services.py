@@ -70,8 +70,8 @@ def open_services(
         services, prepare_services(ServiceStart(config, config, services.agents, proxy_for, services.opened))
     )
     checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))
-    store = audit_store(config, checkpoints, worker.start.interrupted if worker else ("",))
-    if worker is None or worker.start.number == 1:
+    store = audit_store(config, checkpoints, worker.interrupted if worker else ("",))
+    if worker is None or worker.does_shared_work:
         opened.agents_follower = agents_follower(config)
         if config.shared_state and opened.agents_follower is None:
             opened.revocations = Revocations(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wirekey import config as configuration
 from wirekey.calls import settings
+from wirekey.config.feature_settings import AddedSettings
 from wirekey.errors import user_message
 from wirekey.feature_registry import parts
 from wirekey.google.code_assist.opening import open_backends
@@ -45,7 +46,6 @@ FIXED_AT_START = (
     "listen",
     "state",
     "certs",
-    "workers",
     "shared_state",
     "log",
     "upstream_ca_file",
@@ -53,7 +53,10 @@ FIXED_AT_START = (
     "audit",
     "replica",
 )
-"""Settings that take effect only at a restart. So do `secrets`, whose values are compared and not their references."""
+"""Settings of the core that take effect only at a restart.
+
+So do `secrets`, whose values are compared and not their references.
+"""
 
 
 class Reloader:
@@ -222,7 +225,8 @@ class Reloader:
 
 def needs_restart(previous: Config, latest: Config) -> list[str]:
     """Return the names of the settings that differ and that a running process cannot change."""
-    return [name for name in FIXED_AT_START if getattr(previous, name) != getattr(latest, name)]
+    of_features = (name for part in parts(AddedSettings) for name in part.fixed_at_start)
+    return [name for name in (*FIXED_AT_START, *of_features) if getattr(previous, name) != getattr(latest, name)]
 
 
 def read(source: Path | None) -> tuple[Config, str]:

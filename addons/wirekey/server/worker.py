@@ -1,200 +1,77 @@
-"""A worker: one of several processes that share the listeners of one Wirekey. Its supervisor starts and replaces it.
-
-They talk over a pair of sockets, in lines of JSON. The worker gets the sockets that it accepts connections from, and
-reports when it does.
-"""
+"""One of several processes that share the listeners of one Wirekey, as the core sees it."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import socket
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
-
-from wirekey.tracebacks import safe_traceback
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-logger = logging.getLogger(__name__)
-
-LONGEST_LINE = 64 * 1024 * 1024
-"""Bytes. The metrics of a worker are one line."""
-ASK_LIMIT = 3.0
-"""Seconds to wait for the other workers."""
-
-type Message = dict[str, Any]
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatorAddress:
-    """The simulator that the supervisor runs: its port, its CA and the keys that it accepts."""
-
-    port: int
-    ca_file: str
-    keys: dict[str, str] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStart:
-    """The first line of the supervisor to a worker.
-
-    `tag`: two hexadecimal digits with which the ids of the worker's calls end. `sockets`: listener → descriptors of its
-    sockets. `interrupted`: tags of workers that have died. `is_first`: whether to print the banner.
-    """
-
-    number: int
-    tag: str
-    sockets: dict[str, list[int]]
-    interrupted: tuple[str, ...] = ()
-    simulator: SimulatorAddress | None = None
-    is_first: bool = False
-
-
-_start_decoder = msgspec.json.Decoder(WorkerStart)
-
-
-class SupervisorLock:
-    """Stands for the lock of the state folder, which the supervisor holds."""
+class StateHold(Protocol):
+    """The state folder, which only one Wirekey may use, until it is released."""
 
     def release(self) -> None:
-        """Do nothing: the supervisor releases the lock."""
+        """Leave the folder to others."""
 
 
-class RemoteSimulator:
-    """The simulator, which runs in the supervisor."""
+class RunningSimulator(Protocol):
+    """A simulator that runs, in this process or in another one."""
 
-    def __init__(self, address: SimulatorAddress) -> None:
-        self.port = address.port
-        self.ca_file = Path(address.ca_file)
-        self.keys = address.keys
+    port: int
 
     async def stop(self) -> None:
-        """Do nothing: the supervisor stops it."""
+        """Stop it, if it runs in this process."""
 
 
-class Worker:
-    """A worker's side of the connection to its supervisor. `start` is what the supervisor sent first."""
+class SharedSimulator(RunningSimulator, Protocol):
+    """A simulator that all workers use. `keys`: provider → the key that it accepts."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self.start = receive_start(connection)
-        self.sockets = {
-            name: [socket.socket(fileno=number) for number in numbers] for name, numbers in self.start.sockets.items()
-        }
-        """Listener → the sockets that all workers accept from."""
-        self.states: list[Message] = []
-        """The state of each worker, as the supervisor reported it last."""
-        self.on_drain: Callable[[float, bool], None] = lambda *_: None
-        """Called with the seconds for which to go on accepting connections, and whether others go on after that."""
-        self.on_stop: Callable[[], None] = lambda: None
-        self.collectors: dict[str, Callable[[], Any]] = {}
-        """Name of a report that other workers ask for → a function that returns it as JSON values or an awaitable."""
-        self.receivers: dict[str, Callable[[Any], None]] = {}
-        """Topic of a message of another worker → its receiver."""
-        self._writer: asyncio.StreamWriter | None = None
-        self._asked: dict[int, asyncio.Future[list[Any]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+    keys: dict[str, str]
+
+
+class Worker(Protocol):
+    """The process's connection to the others, by way of the one that starts them and opens the listeners.
+
+    `is_first`: whether this process reports the start. `does_shared_work`: whether it does what one process does for
+    all. `tag`: with which the ids of its calls end. `interrupted`: the tags of processes that have died. `sockets`:
+    listener → the sockets that all accept from. `modes`: the value of mitmproxy's option `mode` for these.
+    """
+
+    is_first: bool
+    does_shared_work: bool
+    tag: str
+    interrupted: tuple[str, ...]
+    simulator: SharedSimulator | None
+    sockets: Mapping[str, Sequence[socket.socket]]
+    states: list[dict[str, Any]]
+    """The state of each worker, for /ready and the live page."""
+    on_drain: Callable[[float, bool], None]
+    """Called with the seconds for which to go on accepting connections, and whether others go on after that."""
+    on_stop: Callable[[], None]
+    collectors: dict[str, Callable[[], Any]]
+    """Name of a report that other workers ask for → a function that returns it as JSON values or an awaitable."""
+    receivers: dict[str, Callable[[Any], None]]
+    """Topic of a message of another worker → its receiver."""
+
+    def take_state(self) -> StateHold:
+        """Have mitmproxy accept from the shared sockets, and share the state folder."""
+
+    def modes(self) -> list[str]:
+        """Return the value of mitmproxy's option `mode` for the sockets of the proxy and the gateway."""
 
     async def connect(self) -> None:
-        """Begin to receive messages of the supervisor."""
-        reader, self._writer = await asyncio.open_connection(sock=self._connection, limit=LONGEST_LINE)
-        self._run(self._read(reader))
+        """Begin to receive messages."""
 
     def report_listening(self) -> None:
         """Report that the worker accepts connections."""
-        self._send({"listening": True})
-
-    def report_trouble(self, trouble: str | None) -> None:
-        """Report why the worker is not ready, or None."""
-        self._send({"trouble": trouble})
 
     def tell(self, topic: str, message: Any, keep: str | None = None) -> None:
         """Send a message to the other workers. `keep`: workers that start later get the last one with this key, too."""
-        self._send({"tell": topic, "message": message, "keep": keep})
 
     async def ask(self, what: str) -> list[Any]:
         """Return what each of the other workers returns of `what`. Those that do not respond in time are left out."""
-        if self._writer is None:
-            return []
-        number = len(self._asked) and max(self._asked) + 1
-        found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._asked[number] = found
-        self._send({"ask": number, "what": what})
-        try:
-            async with asyncio.timeout(ASK_LIMIT):
-                return await found
-        except TimeoutError:
-            return []
-        finally:
-            del self._asked[number]
 
     def close(self) -> None:
         """Close the connection and the sockets."""
-        for task in self._tasks:
-            task.cancel()
-        if self._writer:
-            self._writer.close()
-        for sockets in self.sockets.values():
-            for one in sockets:
-                one.close()
-
-    def _run(self, coroutine: Any) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _send(self, message: Message) -> None:
-        if self._writer and not self._writer.is_closing():
-            self._writer.write(msgspec.json.encode(message) + b"\n")
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        try:
-            while line := await reader.readline():
-                self._receive(msgspec.json.decode(line))
-        except OSError:
-            pass  # as an end
-        except Exception as error:
-            logger.error("A message of the supervisor cannot be read: %s", safe_traceback(error))  # noqa: TRY400  # see there
-        logger.error("The supervisor has ended. This worker ends, too.")
-        self.on_drain(0.0, False)
-
-    def _receive(self, message: Message) -> None:
-        if "drain" in message:
-            self.on_drain(message["drain"], message["replaced"])
-        elif "stop" in message:
-            self.on_stop()
-        elif "states" in message:
-            self.states = message["states"]
-        elif "collect" in message:
-            self._run(self._collect(message["collect"], message["what"]))
-        elif "found" in message:
-            if (asked := self._asked.get(message["ask"])) and not asked.done():
-                asked.set_result(message["found"])
-        elif receive := self.receivers.get(message["tell"]):
-            receive(message["message"])
-
-    async def _collect(self, number: int, what: str) -> None:
-        found = None
-        try:
-            if collector := self.collectors.get(what):
-                found = collector()
-                if asyncio.iscoroutine(found):
-                    found = await found
-        finally:
-            self._send({"collected": number, "found": found})
-
-
-def receive_start(connection: socket.socket) -> WorkerStart:
-    """Return what the supervisor sends first. Raises ValueError, OSError."""
-    data = b""
-    while not data.endswith(b"\n"):
-        received = connection.recv(1)
-        if not received:
-            raise ValueError("the supervisor sent nothing")
-        data += received
-    return _start_decoder.decode(data)

@@ -55,7 +55,7 @@ class WorkerPages:
         self._feed.show_values(call_id, values)
 
     def _report_following(self, follows: bool) -> None:
-        tag = self._worker.start.tag
+        tag = self._worker.tag
         self._worker.tell("following", [tag, follows], f"following {tag}")
 
     def _note_following(self, message: Any) -> None:

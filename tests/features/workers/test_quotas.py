@@ -1,7 +1,7 @@
 """Workers of one machine, and replicas with one Redis, enforce a budget together.
 
 Few clients call replicas, with a small budget, as all of them share the processors of this machine. On a free machine:
-WIREKEY_QUOTA_CLIENTS=64 .venv/bin/pytest tests/workers/test_quotas.py
+WIREKEY_QUOTA_CLIENTS=64 .venv/bin/pytest tests/features/workers/test_quotas.py
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tests.fork_server import PATIENT_WITH_REDIS
 from tests.raw_client import RawClient, post
 from tests.redis_server import RedisServer
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
-from tests.workers.steady_load import gateway_chat
+from tests.support.steady_load import gateway_chat
 
 SECOND = PROVIDER_KEYS["openai"] + "-2"
 LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from wirekey.server.worker_count import MIB, Resources, fitting_count, resources, worker_count
+from wirekey.features.workers.count import MIB, Resources, fitting_count, resources, worker_count
 
 GIB = 1024 * MIB
 V1 = "4:memory:/kubepods/pod1/c1\n2:cpu,cpuacct:/kubepods/pod1/c1\n1:name=systemd:/kubepods/pod1/c1\n"

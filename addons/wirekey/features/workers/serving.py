@@ -1,4 +1,4 @@
-"""`wirekey serve` with several workers: what their supervisor does before and after they run."""
+"""`wirekey serve` with the option of workers, and what their supervisor does before and after they run."""
 
 from __future__ import annotations
 
@@ -7,22 +7,74 @@ import contextlib
 import logging
 import os
 import resource
-import secrets
 import signal
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any
 
-from wirekey.cli.serve import StartError, ignore_signals, start_logging
+import click
+
+from wirekey.cli.process import StartError, ignore_signals, serve, start_logging
+from wirekey.features.workers.config import MOST_WORKERS, WorkersSetting
+from wirekey.features.workers.count import counted, worker_count
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Mapping, Sequence
 
+    from wirekey.cli.serving import ServeRequest
     from wirekey.config import Config
-    from wirekey.server.supervisor import Supervisor
-    from wirekey.server.worker import SimulatorAddress
-    from wirekey.server.worker_count import WorkerCount
-    from wirekey_simulator.server import Simulator
+    from wirekey.features.workers.count import WorkerCount
+    from wirekey.features.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
+
+
+class WorkersOption(click.ParamType[int | str]):
+    """A number of workers, or `auto`."""
+
+    name = "n|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the number or the word. Fails with a message for people."""
+        if value == "auto" or isinstance(value, int):
+            return "auto" if value == "auto" else int(value)
+        if value.isascii() and value.isdigit() and 0 < int(value) <= MOST_WORKERS:
+            return int(value)
+        raise click.BadParameter(f"{value!r} is neither auto nor a number from 1 to {MOST_WORKERS}.", ctx, param)
+
+
+def options() -> Sequence[click.Parameter]:
+    """Return the options of the command: for people, and for the processes that the supervisor starts."""
+    return (
+        click.Option(
+            ["--workers"],
+            type=WorkersOption(),
+            default=None,
+            help="Processes that share the listeners: a number, or auto for as many as processors, CPU quota and "
+            "memory allow. Default: the setting `workers`.",
+        ),
+        click.Option(["--worker", "descriptor"], type=int, default=None, hidden=True),
+    )
+
+
+def run(request: ServeRequest, values: Mapping[str, Any]) -> int:
+    """Run the one process, the supervisor of several, or one of these. Return the exit code."""
+    if values["descriptor"] is not None:
+        from wirekey.features.workers.connection import SupervisedWorker
+
+        worker = SupervisedWorker(socket.socket(fileno=values["descriptor"]))
+        return asyncio.run(serve(request, worker=worker))
+    setting = request.config.part(WorkersSetting).workers if values["workers"] is None else values["workers"]
+    count = worker_count(setting)
+    if count.number == 1:
+        return asyncio.run(serve(request, reason=reason_of(count)))
+    if request.page:
+        raise click.UsageError("--web shows the flows of one process. Add --workers 1.")
+    return asyncio.run(supervise(request.config, count, simulator=request.simulator))
+
+
+def reason_of(count: WorkerCount) -> str | None:
+    """Return the line of the log that says why `auto` starts so many workers; None if a person has chosen them."""
+    return f"workers: auto starts {counted(count.number, 'process')}, as {count.reason}." if count.reason else None
 
 
 async def supervise(config: Config, count: WorkerCount, *, simulator: bool | None) -> int:
@@ -33,15 +85,17 @@ async def supervise(config: Config, count: WorkerCount, *, simulator: bool | Non
     from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
     from wirekey.ca import authority
     from wirekey.calls import settings
+    from wirekey.features.workers.connection import SimulatorAddress
+    from wirekey.features.workers.listeners import address_of, open_listeners
+    from wirekey.features.workers.supervisor import Supervisor, worker_command
     from wirekey.server.audit_store import audit_store
     from wirekey.server.config_checks import check_file_access
     from wirekey.server.installation import agent_store
     from wirekey.server.runtime import RunningProxy
-    from wirekey.server.shared_listeners import address_of, open_listeners
+    from wirekey.server.simulation import start_simulator, uses_simulator
     from wirekey.server.state_lock import StateLock
-    from wirekey.server.supervisor import Supervisor, worker_command
 
-    start_logging(config, count)
+    start_logging(config, reason_of(count))
     check_file_access(config)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
     first = settings.build(config)
@@ -59,9 +113,10 @@ async def supervise(config: Config, count: WorkerCount, *, simulator: bool | Non
         store.start()  # marks the calls that were in progress when all processes died
         await store.close()
         address = None
-        if simulator or (simulator is None and not (config.has_file or config.has_any_key)):
-            running, address = await start_simulator(config)
+        if uses_simulator(config, simulator):
+            running, keys = await start_simulator(config.state)
             stack.push_async_callback(running.stop)
+            address = SimulatorAddress(running.port, keys)
         places = {name: str(address_of(found[0])) for name, found in sockets.items()}
         proxy = RunningProxy(
             os.getpid(), places["forward"], address is not None, places.get("gateway"), places.get("console")
@@ -109,19 +164,6 @@ def replace(supervisor: Supervisor, config: Config) -> None:
         return
     supervisor.drain, supervisor.drain_delay = latest.timeouts.drain, latest.timeouts.drain_delay
     supervisor.replace()
-
-
-async def start_simulator(config: Config) -> tuple[Simulator, SimulatorAddress]:
-    """Start the simulator for all workers, with new keys."""
-    from wirekey.providers import PROVIDERS
-    from wirekey.server.worker import SimulatorAddress
-    from wirekey_simulator.server import Simulator
-
-    keys = {name: f"sim-{secrets.token_hex(16)}" for name in PROVIDERS}
-    accepted = {name: [key] for name, key in keys.items()}
-    simulator = Simulator(certificate_folder=config.state / "simulator", keys=accepted)
-    await simulator.start()
-    return simulator, SimulatorAddress(simulator.port, str(simulator.ca_file), keys)
 
 
 def close_all(sockets: dict[str, list[socket.socket]]) -> None:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.server.worker import LONGEST_LINE, SimulatorAddress, WorkerStart
+from wirekey.features.workers.connection import LONGEST_LINE, SimulatorAddress, WorkerStart
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from wirekey.server.worker import Message
+    from wirekey.features.workers.connection import Message
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import pytest
 from tests.postgres_server import fragile_postgres, own_postgres
 from tests.raw_client import RawClient
 from tests.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
-from tests.workers.balancer import LISTENERS, fleet_behind, haproxy_program
-from tests.workers.steady_load import SteadyLoad
+from tests.support.balancer import LISTENERS, fleet_behind, haproxy_program
+from tests.support.steady_load import SteadyLoad
 
 __all__ = ["fragile_postgres", "own_postgres"]
 

@@ -18,8 +18,8 @@ import pytest
 from tests.endurance.load import chat
 from tests.raw_client import RawClient, post
 from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
-from tests.workers.balancer import LISTENERS, Balancer, fleet_behind, haproxy_program
-from tests.workers.steady_load import SteadyLoad, gateway_chat
+from tests.support.balancer import LISTENERS, Balancer, fleet_behind, haproxy_program
+from tests.support.steady_load import SteadyLoad, gateway_chat
 
 ROOT = Path(__file__).parents[2]
 STREAMS = int(os.environ.get("WIREKEY_FLEET_STREAMS", "40"))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from wirekey.features.workers.config import MOST_WORKERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -20,7 +22,6 @@ WORKER_BYTES = 160 * MIB
 """A worker takes up to 130 MiB after load, and its connections take some more."""
 NO_LIMIT = 1 << 60
 """Version 1 has no word for "no limit". It shows the highest number of pages."""
-MOST_WORKERS = 128
 GROUPS = "proc/self/cgroup"
 MOUNT = "sys/fs/cgroup"
 

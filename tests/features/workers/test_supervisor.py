@@ -10,10 +10,10 @@ import textwrap
 import pytest
 
 from tests.running import PATIENCE
-from wirekey.server import supervisor as supervising
-from wirekey.server import worker as working
-from wirekey.server.supervisor import Supervisor
-from wirekey.server.worker import Worker
+from wirekey.features.workers import connection as working
+from wirekey.features.workers import supervisor as supervising
+from wirekey.features.workers.connection import SupervisedWorker
+from wirekey.features.workers.supervisor import Supervisor
 
 WORKER = textwrap.dedent("""
     import pathlib, socket, sys, time
@@ -69,7 +69,7 @@ async def test_a_worker_that_cannot_read_its_supervisor_ends_after_its_calls(sai
     ours, theirs = socket.socketpair()
     with ours:
         ours.sendall(b'{"number": 1, "tag": "00", "sockets": {}}\n')
-        worker = Worker(theirs)
+        worker = SupervisedWorker(theirs)
         drained = asyncio.get_running_loop().create_future()
         worker.on_drain = lambda accept_for, replaced: drained.set_result((accept_for, replaced))
         await worker.connect()

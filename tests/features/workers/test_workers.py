@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.running import wait_for
-from tests.workers.steady_load import SteadyLoad
+from tests.support.steady_load import SteadyLoad
 
 ROUNDS = int(os.environ.get("WIREKEY_FLEET_ROUNDS", "2"))
 CLIENTS = 16

@@ -191,6 +191,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
     model = candidate.model
     assert call.provider
     assert call.operation
+    provider = PROVIDERS[candidate.provider]
     translates, moves = candidate.speaks is not None, is_moved(state, candidate)
     edits = RequestEdits(
         model.name if model and not translates else None,
@@ -200,7 +201,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
         include_usage=not translates and wants_usage(services.settings, call, candidate),
         provider=call.provider if translates or moves else answered_as(call.provider, candidate.provider),
-        google_reads=PROVIDERS[candidate.provider].serves_google_models or moves,
+        google_reads=provider.serves_google_models or (moves and provider.has_locations),
     )
     content_type = request.headers.get("content-type", "")
     if candidate.provider != call.provider and not translates:

@@ -1,4 +1,4 @@
-"""Requests that keep their format at a provider that has it at paths of its own, such as Vertex AI."""
+"""Requests that keep their format at a provider that wants them changed, such as Vertex AI, with paths of its own."""
 
 from __future__ import annotations
 
@@ -65,17 +65,16 @@ def own_target(state: CallState, candidate: Candidate) -> bytes:
 
 
 def is_moved(state: CallState, candidate: Candidate) -> bool:
-    """Return whether a request keeps its format, and goes to a provider that wants it at a path of its own."""
+    """Return whether a request keeps its format, and goes to a provider that wants it changed."""
     elsewhere = candidate.provider != state.call.provider and candidate.speaks is None
-    return elsewhere and PROVIDERS[candidate.provider].has_locations
+    return elsewhere and PROVIDERS[candidate.provider].rewrites_requests
 
 
 def moved_attempt(state: CallState, attempt: AttemptState) -> AttemptState:
-    """Return an attempt whose request is where its provider wants it. Raises Refusal if it cannot stand there."""
-    call, location = state.call, attempt.location
+    """Return an attempt whose request is as its provider wants it. Raises Refusal if it cannot stand there."""
+    call, location = state.call, attempt.location or ""
     assert call.operation
     assert call.facts
-    assert location
     target, body = PROVIDERS[attempt.planned.candidate.provider].receive(
         call.operation, attempt.target, attempt.body, location, attempt.model or "", stream=call.facts.stream
     )
@@ -85,7 +84,7 @@ def moved_attempt(state: CallState, attempt: AttemptState) -> AttemptState:
 def moved_translation(
     provider: str, request: TranslatedRequest, model: str, location: str, *, stream: bool
 ) -> TranslatedRequest:
-    """Return a translated request where its provider wants it. Raises Refusal if it cannot stand there."""
+    """Return a translated request as its provider wants it. Raises Refusal if it cannot stand there."""
     form = str(request.context.upstream)
     owner = next(each for each in PROVIDERS.values() if form in each.speaks)
     operation = owner.match_operation("POST", request.path, {})

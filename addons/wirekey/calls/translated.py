@@ -152,8 +152,9 @@ def translate_attempt(state: CallState, attempt: AttemptState, settings: tuple[O
     options, states = settings
     body = attempt.body
     request = translated_request(call.operation.name, speaks, model, body, states, options, call.facts)
-    if attempt.location:
-        request = moved_translation(candidate.provider, request, model, attempt.location, stream=call.facts.stream)
+    if PROVIDERS[candidate.provider].rewrites_requests:
+        location = attempt.location or ""
+        request = moved_translation(candidate.provider, request, model, location, stream=call.facts.stream)
     client, upstream = request.context.client, request.context.upstream
     operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
     query = attempt.target.partition(b"?")[2].decode("latin-1")

@@ -128,8 +128,10 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
             own = route.named_provider
             families = {provider.name: FORMS[provider.speaks].name for provider in config.providers.custom}
             own_family, target_family = families.get(own or "", own), families.get(target or "", target)
-            # Vertex AI accepts calls in every format.
-            known = {own_family, target_family} <= {name for name in OWN_PROVIDERS if not PROVIDERS[name].has_locations}
+            # The others accept calls in the formats of several providers.
+            known = {own_family, target_family} <= {
+                name for name in OWN_PROVIDERS if not PROVIDERS[name].rewrites_requests
+            }
             if own_family and target_family and known and not accepts_format(target_family, own_family):
                 message = (
                     f"falls back to {text}, which goes to {target}. It does not accept calls in the format of {own}. "

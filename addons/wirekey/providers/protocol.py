@@ -53,7 +53,9 @@ class Provider(Protocol):
     keyless: tuple[str, ...] = ()
     """Operations whose requests may lack a key, as their body has the credential."""
     has_locations: bool = False
-    """Whether each path names a location, which has a host of its own. Requests of other providers are moved there."""
+    """Whether each path names a location, which has a host of its own."""
+    rewrites_requests: bool = False
+    """Whether it receives requests of other providers in their format, and wants them changed by `receive`."""
     serves_google_models: bool = False
     """Whether a request in OpenAI's format is read by a model of Google's."""
     models_have_vendor: bool = False

@@ -56,7 +56,7 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     variables = NO_VARIABLES
     key_headers = ("authorization",)
     uses_google_credentials = True
-    has_locations = models_have_vendor = True
+    has_locations = models_have_vendor = rewrites_requests = True
     speaks = ("gemini", "anthropic", "openai.chat")
     gateway_paths = (live.GATEWAY_PATH,)
     connections = MappingProxyType({live.OPERATION.name: live.VertexLive()})

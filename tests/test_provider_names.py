@@ -1,0 +1,70 @@
+"""Code outside of `providers/` names no provider, so that a new one needs only a folder and a line in the registry."""
+
+import ast
+from pathlib import Path
+
+import wirekey
+from wirekey.providers import OWN_PROVIDERS
+
+PACKAGE = Path(wirekey.__file__).parent
+OF_FORMATS = "its tables are by format, and a format has the name of its provider"
+EXCEPTIONS = {
+    "addons/models.py": "the backends of Google's accounts have Gemini's models",
+    "calls/attempt.py": "an attempt without a key of its own is signed with AWS credentials",
+    "calls/settings.py": "the backends of Google's accounts have Gemini's format",
+    "calls/signatures.py": "the name of AWS's service in a signature",
+    "config/local_program.py": "the name of a program",
+    "config/models.py": "the settings of AWS credentials",
+    "config/provider_hosts.py": "providers that are off until they are configured",
+    "egress/hosts.py": "the name of AWS's service in a host",
+    "feature_registry.py": "the names of features",
+    "features/demo/command.py": "the programs of the demo",
+    "features/demo/program.py": "the programs of the demo",
+    "features/doctor/clients.py": "the programs that doctor runs",
+    "features/rollup/answers.py": OF_FORMATS,
+    "features/rollup/history.py": OF_FORMATS,
+    "features/rollup/shortening.py": "makers of models on Bedrock",
+    "features/rollup/summary.py": OF_FORMATS,
+    "features/vertex": "the name of the feature",
+    "metering/price_table.py": "the names of the price lists",
+    "model_name.py": "the backends of Google's accounts have Gemini's format",
+    "operation.py": OF_FORMATS,
+    "policy/samples.py": "sample calls",
+    "routing/configured.py": "the backends of Google's accounts have Gemini's format",
+    "routing/routes.py": OF_FORMATS,
+    "routing/translated_routes.py": OF_FORMATS,
+    "server/lifecycle.py": "AWS credentials are loaded before the first call",
+    "server/local_programs.py": "a local program speaks Gemini's format",
+    "signing/request.py": "the name of AWS's service in a signature",
+    "translation": OF_FORMATS,
+}
+
+
+def shown(tree):
+    """Return the nodes that only a reader of the reference sees: descriptions and examples of settings."""
+    keywords = (node for node in ast.walk(tree) if isinstance(node, ast.keyword))
+    return {id(part) for each in keywords if each.arg in ("description", "examples") for part in ast.walk(each.value)}
+
+
+def names_in(file):
+    tree = ast.parse(file.read_text())
+    hidden = shown(tree)
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value in OWN_PROVIDERS and id(node) not in hidden
+    ]
+
+
+def naming():
+    places = (file.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py"))
+    found = [str(place) for place in places if place.parts[0] != "providers" and names_in(PACKAGE / place)]
+    return {next((known for known in EXCEPTIONS if place.startswith(f"{known}/")), place) for place in found}
+
+
+def test_only_the_listed_files_name_a_provider():
+    assert naming() - EXCEPTIONS.keys() == set()
+
+
+def test_each_exception_is_still_one():
+    assert EXCEPTIONS.keys() - naming() == set()

@@ -17,6 +17,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "rollup": ("rollup", "routes.rollup"),
         "quotas": ("quotas",),  # behind rollup, so that the shortened body counts
+        "realtime": (),
         "body_log": ("log.bodies",),
         "flow_views": (),
         "traces": (),

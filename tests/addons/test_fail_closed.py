@@ -392,10 +392,7 @@ METHODS = {
     "refusal_of_response": None,
     "is_two_way": None,
     "request_parts": None,
-    "is_upgrade": None,
-    "websocket_session": None,
-    "key_to_accept": None,
-    "closing": None,
+    "takeover": (503, "denied"),
     "open_spool": None,  # in tests/wire/test_large_requests.py
 }
 """Method called by the wire layer → status and outcome of a call in which it fails; None: tested below."""
@@ -430,23 +427,10 @@ def test_an_exception_in_the_events_of_a_request_sends_nothing_more(monkeypatch,
     def failing(*_):
         raise RuntimeError(QUOTED)
 
-    monkeypatch.setattr("wirekey.calls.wire_delegate.events_to_send", failing)
+    monkeypatch.setattr(delegate.services.conversations, "request_parts", failing)
     with pytest.raises(RequestRefused, match=INTERNAL_ERROR.code):
         list(delegate.request_parts(flow, b"anything"))
     assert QUOTED not in caplog.text
-
-
-def test_no_websocket_is_opened_whose_session_cannot_be_made():
-    delegate, flow = CallDelegate(Services()), tflow.tflow()
-    assert delegate.is_upgrade(flow) is False
-    assert delegate.websocket_session(flow) is None  # the wire layer then refuses the call
-
-
-def test_a_websocket_whose_call_is_lost_is_not_accepted_or_is_closed_with_an_internal_error(monkeypatch):
-    delegate, flow = CallDelegate(Services()), tflow.tflow()
-    assert delegate.closing(flow) == (1011, "wirekey_error")
-    break_method(monkeypatch, "key_to_accept")
-    assert delegate.key_to_accept(flow) is None  # the request then has no body, and is refused
 
 
 def test_an_exception_in_the_retry_check_means_no_retry(monkeypatch, caplog):

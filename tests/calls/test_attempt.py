@@ -87,7 +87,7 @@ class Sent:
         server = Server(address=(upstream.host, upstream.port))
         server.sni, server.timestamp_tls_setup = upstream.host, 1.0
         server.tls = True
-        return wire_request(self.state, server, self.services.signatures)
+        return wire_request(self.services, self.state, server)
 
 
 def fields(request):

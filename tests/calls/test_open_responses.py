@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from wirekey.call import Call, Outcome
+from wirekey.calls.http_conversations import HttpConversations
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.realtime_calls import MOST_OPEN, RealtimeResponse
 from wirekey.calls.responses_session import ResponsesSession
@@ -40,7 +41,9 @@ class Record:
     def session(self, kind=ResponsesSession):
         parent = CallState(Call(provider="openai"), original_target=b"/v1/responses")
         if kind is ResponsesSession:
-            return ResponsesSession(self.services, parent, OpenAiResponsesMessages(), {}, None)
+            return ResponsesSession(
+                self.services, parent, OpenAiResponsesMessages(), {}, None, by_http=HttpConversations()
+            )
         return RealtimeSession(self.services, parent, OpenAiRealtime(), {})
 
     def ask(self, session, model, lane=None):

@@ -154,3 +154,23 @@ def test_the_option_of_a_missing_feature_does_not_exist(tmp_path):
     done = subprocess.run([*command, "--workers", "2"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "No such option" in done.stderr
+
+
+def test_without_realtime_a_websocket_is_refused_with_the_reason(tmp_path):
+    packages = copy_without(tmp_path, "realtime")
+    settings = {"listen": LISTEN, "identity": {"required": True}}
+    wirekey = Wirekey(tmp_path / "wirekey", settings, "--simulator", environ={"PYTHONPATH": str(packages)})
+    try:
+        token = wirekey.add_agent()
+        trusted = ssl.create_default_context(cafile=wirekey.certs / "bundle.pem")
+        opening = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+        opening |= {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "authorization": f"Bearer {token}"}
+        with httpx.Client(verify=trusted, trust_env=False, timeout=PATIENCE) as client:
+            response = client.get(f"https://{wirekey.running.gateway}/v1/realtime?model=gpt-realtime", headers=opening)
+        assert response.status_code == 426
+        assert "the feature realtime is missing" in response.json()["error"]["message"]
+        event = wirekey.finished_event()
+        assert (event["outcome"], event["agent_id"]) == ("denied", "alice")
+        assert event["policy_reason"].startswith("websocket_refused")
+    finally:
+        wirekey.stop()

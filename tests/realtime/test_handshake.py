@@ -3,6 +3,8 @@
 import pytest
 
 from wirekey.body import Body
+from wirekey.calls.carried_conversations import CarriedConversations
+from wirekey.calls.services import Services
 from wirekey.errors import Refusal
 from wirekey.operation import Kind, Operation
 from wirekey.realtime.handshake import (
@@ -10,10 +12,8 @@ from wirekey.realtime.handshake import (
     accept_value,
     check_request,
     deflate_of,
-    keys_in,
-    refusal_of_upgrade,
-    without_protocol_keys,
 )
+from wirekey.subprotocol_keys import keys_in, without_protocol_keys
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HEADERS = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13", "sec-websocket-key": KEY}
@@ -106,12 +106,11 @@ CONNECT = Operation("responses.connect", Body.WEBSOCKET, Kind.INFERENCE)
         (CONNECT, 429, 429),
         (CONNECT, 401, 401),
         (Operation("realtime", Body.WEBSOCKET, Kind.INFERENCE), 403, 403),
-        (None, 403, 403),
     ],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_a_program_that_can_use_http_is_sent_there(operation, status, expected):
-    refusal = refusal_of_upgrade(operation, Refusal(status, "denied", "No."))
+    refusal = CarriedConversations(Services()).refusal_of(operation, Refusal(status, "denied", "No."))
     assert (refusal.status, refusal.code) == (expected, "denied")
     assert refusal.message == ("No. Use HTTP." if status != expected else "No.")
 

@@ -15,13 +15,13 @@ from mitmproxy.proxy.layers.tls import parse_client_hello
 
 from wirekey.addons.base import Addon
 from wirekey.addons.gateway import at_gateway
+from wirekey.calls.conversations import UPGRADE_REFUSED
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
 from wirekey.errors import Refusal
 from wirekey.header_fields import by_name
-from wirekey.realtime.handshake import UPGRADE_REFUSED, check_request, is_websocket
 from wirekey.wire.connection_handler import skip_outer_layers
 from wirekey.wire.happy_eyeballs import interleave_families
 from wirekey.wire.install import CloseConnectionLayer, choose_as_mitmproxy, replace_http_layers
@@ -163,9 +163,9 @@ class Egress(Addon):
             raise Refusal(431, "too_many_headers", "The request has more header lines than limits.headers allows.")
         if "upgrade" in request.headers:
             headers = by_name(request.headers.fields)
-            if not is_websocket(headers):
+            if headers["upgrade"].strip().lower() != "websocket":
                 raise UPGRADE_REFUSED
-            check_request(request.method, request.http_version, headers)
+            self.services.conversations.check_upgrade(request, headers)
         if CONTROL.search(b" ".join(value for _, value in request.headers.fields)):
             raise Refusal(400, "malformed", "A header value holds a control character.")
 

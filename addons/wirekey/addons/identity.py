@@ -13,7 +13,6 @@ from wirekey.calls.credential_removal import key_headers, strip
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
 from wirekey.calls.key_checks import check_keys, keys_to_check, may_ask
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
-from wirekey.calls.two_way import signs_events
 from wirekey.credentials.client_supplied import client_credential_fields, client_supplied_credential
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
@@ -33,6 +32,7 @@ from wirekey.identity.refusals import (
 )
 from wirekey.identity.tokens import token_digest
 from wirekey.providers import PROVIDERS
+from wirekey.signing.event_signatures import signs_events
 from wirekey.tracebacks import forget_frames
 
 if TYPE_CHECKING:

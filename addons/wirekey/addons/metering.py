@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
 from wirekey.calls.account_defaults import note_defaults
+from wirekey.calls.conversations import is_two_way
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
 from wirekey.calls.translated import ResponseTranslation, failed_stream
-from wirekey.calls.two_way_turns import follow_turns
 from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
 from wirekey.credentials.scrub import KeyScrubber
@@ -82,9 +82,10 @@ class Metering(Addon):
         reader = PROVIDERS[provider].response_reader(
             operation, facts, response.status_code, content_type, headers=response.headers
         )
+        if is_two_way(call.operation):
+            reader = self.services.conversations.reader(flow, state, content_type) or reader
         if reader is not None:  # what the body says counts more
             reader.usage.modifiers = header_modifiers(PROVIDERS[provider].modifier_headers, response.headers)
-        follow_turns(self.calls, flow, state, reader)
         state.tap = self.make_tap(flow, state, reader, changes=change is not None)
         if change:
             state.tap.change = change
@@ -180,8 +181,9 @@ class Metering(Addon):
         call = state.call
         if reader is not None and call.outcome is None:
             self.note_outcome(state, reader)
-        if state.turns:
-            state.turns.end(call.outcome or (Outcome.COMPLETED if succeeded(call) else Outcome.UPSTREAM_ERROR), reader)
+        if state.has_turns:
+            ended = Outcome.COMPLETED if succeeded(call) else Outcome.UPSTREAM_ERROR
+            self.services.conversations.end(state, call.outcome or ended, reader)
 
     def note_outcome(self, state: CallState, reader: ResponseReader) -> None:
         """Note how a whole response ended, if not well."""
@@ -200,8 +202,8 @@ class Metering(Addon):
         reader = self.account(state, broke_off=True)
         if state and state.tap and state.call.outcome in (None, Outcome.CLIENT_CANCELLED):
             self.note_break(flow, state, reader)
-        if state and state.turns:
-            state.turns.end(state.call.outcome or Outcome.CLIENT_CANCELLED, reader)
+        if state and state.has_turns:
+            self.services.conversations.end(state, state.call.outcome or Outcome.CLIENT_CANCELLED, reader)
 
     def note_break(self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> None:
         """Note how a response ended that broke off, if its client has all that matters of it."""
@@ -225,7 +227,7 @@ class Metering(Addon):
         call.response_bytes = tap.received
         tap.tap.end()
         reader = tap.tap.reader
-        if reader and state.turns is None:  # its turns have the usage
+        if reader and not state.has_turns:  # these have the usage
             call.usage = usage_of(state, reader)
             asked = asked_of(state)
             call.service_tier = tier_of(merged(asked.modifiers if asked else (), call.usage.modifiers))

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
+from wirekey.calls.conversations import is_two_way
 from wirekey.calls.tunnels import TUNNEL
-from wirekey.calls.two_way import is_two_way
 from wirekey.errors import COMPANION_DECLINED
 from wirekey.header_fields import by_name
 from wirekey.operation import Kind

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.body import READ_AS_JSON, WEBSOCKETS, Body
 from wirekey.body_reading.reading import ReadTask, check_values, is_costly
-from wirekey.calls.two_way import check_events
+from wirekey.calls.agent_check import OPEN_FOR_LONG
+from wirekey.calls.conversations import UPGRADE_REFUSED
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
 from wirekey.metering.modifiers import tier_of
 from wirekey.model_name import ModelName, ModelNameError, is_plain, provider_of_backend
-from wirekey.operation import HTTP_INSTEAD, TRANSLATED, Facts, Kind
+from wirekey.operation import TRANSLATED, Facts, Kind
 from wirekey.providers import PROVIDERS, answered_as, family_of, owner_of_model
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.price_facts import header_modifiers, with_modifiers
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
-from wirekey.realtime.handshake import HOOKS_NEED_HTTP, NO_WEBSOCKET, UPGRADE_REFUSED, route_needs_http
 from wirekey.routing.routes import not_enabled
+from wirekey.signing.event_signatures import EVENTS_PAYLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 
 READ_BODIES = (*READ_AS_JSON, Body.MULTIPART)
 STREAMED_BODIES = (Body.OPAQUE, Body.EVENTS)
+EVENTS_ELSEWHERE = Refusal(
+    403,
+    "signature_refused",
+    f"Only streams in both directions can be signed with x-amz-content-sha256: {EVENTS_PAYLOAD}. Sign the whole body.",
+    error_type="InvalidSignatureException",
+)
 
 
 class Recognition(Addon):
@@ -71,12 +78,10 @@ class Recognition(Addon):
             )
         if PROVIDERS[call.provider].uses_aws and operation.kind is not Kind.COMPANION:
             check_service(self.calls.state(flow).host, operation)
-        check_events(self.calls.state(flow), operation, request)
-        if operation.body in WEBSOCKETS:
-            if "upgrade" not in request.headers:
-                raise NO_WEBSOCKET
-            operation = PROVIDERS[call.provider].read_upgrade(operation, parameters)
-            self.check_connection(call, operation, request.headers)
+        if operation.body is not Body.EVENTS:
+            self.check_signed_body(flow)
+        if operation.body in OPEN_FOR_LONG:
+            operation = self.services.conversations.open(flow, self.calls.state(flow), operation, parameters)
         call.operation = operation
         PROVIDERS[call.provider].check_head(operation, parameters, request.headers)
         call.reads_body = operation.body in READ_BODIES
@@ -86,14 +91,11 @@ class Recognition(Addon):
             flow.request.stream = operation.body in STREAMED_BODIES
             self.admit(flow, call)
 
-    def check_connection(self, call: Call, operation: Operation, headers: http.Headers) -> None:
-        """Raise Refusal(426) if the requests that a connection would carry must come by HTTP."""
-        if operation.name not in HTTP_INSTEAD:
-            return
-        if any(hook.on_request is not None for hook in self.services.settings.request_hooks):
-            raise HOOKS_NEED_HTTP
-        if (model := self.services.http_conversations.model_of(call, headers)) is not None:
-            raise route_needs_http(model)
+    def check_signed_body(self, flow: http.HTTPFlow) -> None:
+        """Raise Refusal(403) if the client's signature covers events in place of the body."""
+        verified = self.calls.state(flow).verified
+        if verified is not None and verified.signs_events:
+            raise EVENTS_ELSEWHERE
 
     def check_body_head(self, flow: http.HTTPFlow) -> None:
         """Raise Refusal if the body is too long or compressed; reserve memory for a body of known length."""

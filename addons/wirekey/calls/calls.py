@@ -31,7 +31,6 @@ from wirekey.metering.eventstream import EventStreamReader
 from wirekey.metering.json_array import JsonArrayReader
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.proxy_protocol import forwarded_client
-from wirekey.realtime.handshake import refusal_of_upgrade
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -195,7 +194,8 @@ class Calls:
         """Note a refusal in the call's event, and set its response."""
         state = self.states.get(flow.id)
         call = state.call if state else self.open(flow)
-        refusal = refusal_of_upgrade(call.operation, refusal)
+        if call.operation and call.operation.body in WEBSOCKETS:
+            refusal = self.services.conversations.refusal_of(call.operation, refusal)
         call.outcome = call.outcome or (Outcome.DECLINED if refusal is COMPANION_DECLINED else Outcome.DENIED)
         call.policy_result = "deny"
         call.policy_reason = call.policy_reason or f"{refusal.code}: {refusal.message}"

@@ -10,7 +10,7 @@ from wirekey.credentials.scrub import masked, plain_spans
 from wirekey.header_names import NameRule
 from wirekey.identity.client_tokens import is_key_header
 from wirekey.providers.credential_headers import credential_fields, strip_query
-from wirekey.realtime.handshake import PROTOCOLS, without_protocol_keys
+from wirekey.subprotocol_keys import PROTOCOLS, without_protocol_keys
 
 if TYPE_CHECKING:
     from mitmproxy import http

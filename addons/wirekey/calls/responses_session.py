@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.body_reading.reading import Reading
     from wirekey.call import Call
+    from wirekey.calls.http_conversations import HttpConversations
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.extension import Head
@@ -83,8 +84,13 @@ class ResponsesSession(RealtimeSession):
         protocol: RequestProtocol,
         headers: Mapping[str, str],
         head: Head,
+        *,
+        by_http: HttpConversations,
     ) -> None:
-        """Set the connection's call, and its head as `headers` by lower-case name and as extensions see it."""
+        """Set the connection's call, and its head as `headers` by lower-case name and as extensions see it.
+
+        `by_http`: the conversations that are to use HTTP.
+        """
         super().__init__(services, parent, protocol, headers)
         self.requests = protocol
         assert parent.call.provider
@@ -93,7 +99,7 @@ class ResponsesSession(RealtimeSession):
         operation = PROVIDERS[self.provider].match_operation("POST", path, {})
         assert operation
         self.operation: Operation = operation
-        self.head = head
+        self.head, self.by_http = head, by_http
         self.over: OrderedDict[str, EndedResponse] = OrderedDict()
 
     @property
@@ -258,7 +264,7 @@ class ResponsesSession(RealtimeSession):
 
         So a program that can use HTTP instead does not try again and again.
         """
-        self.services.http_conversations.note(self.parent.call, self.headers, model)
+        self.by_http.note(self.parent.call, self.headers, model)
         return ELSEWHERE
 
     async def admit_steering(self, state: CallState, message: ClientMessage) -> None:

@@ -12,8 +12,8 @@ from wirekey.calls.account_limits import AccountLimits
 from wirekey.calls.attempt_parts import AttemptSteps
 from wirekey.calls.calls import Calls
 from wirekey.calls.client_connections import ClientConnections
+from wirekey.calls.conversations import conversations_of
 from wirekey.calls.held_bytes import HeldBytes
-from wirekey.calls.http_conversations import HttpConversations
 from wirekey.calls.settings import Settings
 from wirekey.calls.signatures import Signatures
 from wirekey.calls.state_sharing import StateSharing
@@ -78,7 +78,6 @@ class Services:
         self.client_connections = ClientConnections()
         self.held_bytes = HeldBytes()
         self.body_reader = BodyReader()
-        self.http_conversations = HttpConversations()
         self.uploads = Uploads()
         self.google_logins = GoogleLogins()
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
@@ -89,6 +88,7 @@ class Services:
         self.guesses: GuessLimit[Client] = GuessLimit()
         self.one_rewrite = asyncio.Lock()
         """Held while a large body is translated."""
+        self.conversations = conversations_of(self)
         self.is_draining = False
         """Whether the process is about to end, and only calls that have begun are finished."""
         self.drain_seen_at = 0.0

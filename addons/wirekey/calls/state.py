@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     from wirekey.calls.held_bytes import Reservation
     from wirekey.calls.response_copy import ResponseCopy
     from wirekey.calls.response_tap import ResponseTap
-    from wirekey.calls.two_way_turns import TwoWayTurns
     from wirekey.credentials.client_supplied import ClientCredential
     from wirekey.errors import Refusal
     from wirekey.identity.proof import TokenReference
     from wirekey.routing.plan import RetryPlan
-    from wirekey.signing.event_signatures import EventResigner
     from wirekey.signing.request import RequestHead
     from wirekey.signing.verify import VerifiedSignature
 
@@ -59,10 +57,8 @@ class CallState:
     signed: RequestHead | None = field(default=None, repr=False)
     """The head that an agent's AWS key pair signed, until the signature is verified with the body."""
     verified: VerifiedSignature | None = None
-    event_resigner: EventResigner | None = field(default=None, repr=False)
-    """Passes on the events of a request that streams while its response does, once its head was sent."""
-    turns: TwoWayTurns | None = None
-    """The turns of such a stream."""
+    has_turns: bool = False
+    """Whether the call has turns, each of which is recorded as a call with its own usage."""
     signs_payload: bool = False
     """Whether the client sends the hash of its body in a header."""
     refuses_losses: bool = False

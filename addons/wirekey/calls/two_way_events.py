@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.calls.two_way import NOT_SIGNED
+from wirekey.calls.conversations import NOT_SIGNED
 from wirekey.calls.two_way_turns import turns_of
 from wirekey.errors import Refusal
+from wirekey.signing.event_signatures import EventResigner
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.wire.delegate import RequestRefused
 from wirekey.wire.websocket_session import DecideMessageHook
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from wirekey.calls.calls import Calls
     from wirekey.calls.state import CallState
-    from wirekey.signing.event_signatures import EventResigner
 
 UNRESERVED_BYTES = 64 * 1024
 """Bytes of an unfinished event up to which no memory is reserved."""
@@ -33,7 +33,7 @@ def events_to_send(
     A decision must be waited for before the next event is taken. Raises RequestRefused at an event that does not
     verify, for which there is no memory, or that may not begin a turn.
     """
-    resigner = state.event_resigner
+    resigner = state.features.find(EventResigner)
     if resigner is None:
         raise RequestRefused(NOT_SIGNED)
     try:

@@ -96,16 +96,13 @@ class TwoWayTurns:
 
 def turns_of(calls: Calls, flow: http.HTTPFlow, state: CallState) -> TwoWayTurns:
     """Return the turns of a stream in two directions, made when they are first needed."""
-    if state.turns is None:
+    turns = state.features.find(TwoWayTurns)
+    if turns is None:
         headers = by_name(calls.request(flow).headers.fields)
         assert state.call.provider
         assert state.call.operation
         protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]
-        state.turns = TwoWayTurns(RealtimeSession(calls.services, state, protocol, headers))
-    return state.turns
-
-
-def follow_turns(calls: Calls, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> None:
-    """Record the turns that the reader of a response learns of, if it is of a stream in two directions."""
-    if isinstance(reader, TwoWayStream):
-        reader.report = turns_of(calls, flow, state).observe
+        turns = TwoWayTurns(RealtimeSession(calls.services, state, protocol, headers))
+        state.features.put(turns)
+        state.has_turns = True
+    return turns

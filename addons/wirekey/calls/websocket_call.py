@@ -20,6 +20,7 @@ from wirekey.realtime.closing import GOING_AWAY, INTERNAL, close_code
 if TYPE_CHECKING:
     from mitmproxy import http
 
+    from wirekey.calls.http_conversations import HttpConversations
     from wirekey.calls.services import Services
     from wirekey.realtime.messages import RequestProtocol
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 class OpenedCalls:
     """Implements `wirekey.wire.websocket_session.WebSocketCall` for all calls of a process."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, by_http: HttpConversations) -> None:
         self.services, self.calls, self.states = services, services.calls, services.calls.states
+        self.by_http = by_http
 
     @guard(on_error=lambda *_: None)
     def key_to_accept(self, flow: http.HTTPFlow) -> str | None:
@@ -60,5 +62,6 @@ class OpenedCalls:
         headers = by_name(request.headers.fields)
         if state.call.operation.name in HTTP_INSTEAD:
             head = head_of(request, state.host)
-            return ResponsesSession(self.services, state, cast("RequestProtocol", protocol), headers, head)
+            requests = cast("RequestProtocol", protocol)
+            return ResponsesSession(self.services, state, requests, headers, head, by_http=self.by_http)
         return RealtimeSession(self.services, state, protocol, headers)

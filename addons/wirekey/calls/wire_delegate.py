@@ -16,14 +16,12 @@ from msgspec import structs
 from wirekey.body import WEBSOCKETS, Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import STOPPING, refusal_if_revoked
+from wirekey.calls.conversations import is_two_way
 from wirekey.calls.guard import guard
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
 from wirekey.calls.translated import AT_ONCE
-from wirekey.calls.two_way import is_between_turns, is_two_way
-from wirekey.calls.two_way_events import events_to_send
-from wirekey.calls.websocket_call import OpenedCalls
 from wirekey.calls.wire_request import wire_request
 from wirekey.endpoints.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
@@ -31,7 +29,6 @@ from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
-from wirekey.wire.websocket_opening import WebSocketOpening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +57,6 @@ class CallDelegate:
         self.services = services
         self.calls = services.calls
         self.states = services.calls.states
-        self.opened_calls = OpenedCalls(services)
 
     def refuse_internal_error(self, flow: http.HTTPFlow, *_: object) -> None:
         """Refuse a call that could not be prepared."""
@@ -153,7 +149,7 @@ class CallDelegate:
         if refusal := refusal_if_revoked(self.services, state):
             state.call.outcome = Outcome.INTERRUPTED
             raise refusal
-        request = wire_request(state, server, self.services.signatures, keep=keep)
+        request = wire_request(self.services, state, server, keep=keep)
         state.was_sent = True
         self.services.usage_limits.note_sent(state)
         return request
@@ -170,7 +166,7 @@ class CallDelegate:
         if state is None:
             return  # the call has ended
         try:
-            yield from events_to_send(self.calls, flow, state, data)
+            yield from self.services.conversations.request_parts(flow, state, data)
         except RequestRefused:
             raise
         except Exception as error:
@@ -206,13 +202,14 @@ class CallDelegate:
 
     # Other protocols.
 
-    def takeover(self, stream: WireStream) -> StreamTakeover | None:
+    @guard(on_error=refuse_internal_error)
+    def takeover(self, flow: http.HTTPFlow, stream: WireStream) -> StreamTakeover | None:
         """Return what opens the WebSocket that a call asks for; None for any other call."""
-        state = self.states.get(stream.flow.id)
+        state = self.states.get(flow.id)
         operation = state.call.operation if state else None
         if operation is None or operation.body not in WEBSOCKETS:
             return None
-        return WebSocketOpening(stream, self.opened_calls)
+        return self.services.conversations.takeover(stream)
 
     # The response.
 
@@ -220,9 +217,9 @@ class CallDelegate:
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
         """Return the refusal that ends a running call: of its agent or its last turn, or because the process ends."""
         state = self.states.get(flow.id)
-        if state and (self.services.ends_calls or (self.services.is_draining and is_between_turns(state))):
+        if state and self.services.ends_calls:
             return STOPPING
-        if state and state.turns and (refusal := state.turns.due()):
+        if state and is_two_way(state.call.operation) and (refusal := self.services.conversations.due(state)):
             return refusal
         return refusal_if_revoked(self.services, state) if state else None
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from wirekey.body import WEBSOCKETS, Body
-from wirekey.calls.two_way import check_upstream, is_two_way
+from wirekey.body import WEBSOCKETS
+from wirekey.calls.conversations import is_two_way
 from wirekey.calls.wire_head import wire_head
 from wirekey.errors import Fault, Refusal
 from wirekey.providers import PROVIDERS
@@ -19,17 +19,13 @@ if TYPE_CHECKING:
 
     from wirekey.body import RequestBody
     from wirekey.calls.attempt_state import AttemptState
-    from wirekey.calls.signatures import Signatures
+    from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.credentials.pool import ProviderKey
 
-type Fields = tuple[tuple[bytes, bytes], ...]
-
-NOT_FOR_MESSAGES = frozenset({b"sec-websocket-extensions", b"sec-websocket-protocol", b"content-length"})
-
 
 def wire_request(
-    state: CallState, server: Server, signatures: Signatures, *, keep: bool = False
+    services: Services, state: CallState, server: Server, *, keep: bool = False
 ) -> tuple[http.Request, RequestBody]:
     """Return the request of an attempt as it goes on the wire, and its body.
 
@@ -52,34 +48,24 @@ def wire_request(
     assert state.request
     two_way = is_two_way(state.call.operation)
     if two_way:
-        check_upstream(state, server)
+        services.conversations.check_upstream(state, server)
     wire = wire_head(state.request, attempt, reads_body=state.call.reads_body)
     headers = wire.data.headers
     if state.call.operation and state.call.operation.body in WEBSOCKETS:
-        headers.fields = upgrade_fields(headers.fields, state.call.operation.body)
+        headers.fields = services.conversations.fields_to_send(state.call.operation, headers.fields)
     headers.fields = with_credential(headers.fields, attempt, wire.data.path)
     if attempt.aws:
         body = None if two_way else attempt.body
-        signed = signatures.sign(wire, body, attempt.aws, attempt.signing_host, payload_header=state.signs_payload)
+        signed = services.signatures.sign(
+            wire, body, attempt.aws, attempt.signing_host, payload_header=state.signs_payload
+        )
         state.attempt = structs.replace(attempt, signature=signed[-1][1].rpartition(b"Signature=")[2])
         if two_way:
-            signature = state.attempt.signature.decode()
-            state.event_resigner = signatures.resigner(state.verified, attempt.aws, attempt.signing_host, signature)
+            services.conversations.sign_events(state, state.attempt)
         headers.fields += tuple(signed)
     if not keep:
         state.release_body_unless_planned()
     return wire, attempt.body
-
-
-def upgrade_fields(fields: Fields, body: Body) -> Fields:
-    """Return the header fields of a request that opens a WebSocket.
-
-    If its first message was read, the client was told that there are no extensions and no subprotocol, and the message
-    is sent after the head.
-    """
-    if body is Body.MESSAGE:
-        fields = tuple(field for field in fields if field[0].lower() not in NOT_FOR_MESSAGES)
-    return (*fields, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
 
 
 def with_credential(

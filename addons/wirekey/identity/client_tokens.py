@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.identity.tokens import PREFIX, looks_like_jwt
 from wirekey.providers.credential_headers import query_values
-from wirekey.realtime.handshake import PROTOCOLS, keys_in
+from wirekey.subprotocol_keys import PROTOCOLS, keys_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,8 +1,6 @@
 """The opening of a WebSocket (RFC 6455, section 4): what a request must have, and what a response may say.
 
-The client's key and offers pass unchanged, so that the two ends agree on compression. An agent's token may stand in a
-subprotocol, as browsers send it, which can set no header:
-https://platform.openai.com/docs/guides/realtime-websocket
+The client's key and offers pass unchanged, so that the two ends agree on compression.
 """
 
 from __future__ import annotations
@@ -10,29 +8,21 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wsproto.extensions import PerMessageDeflate
 
 from wirekey.errors import Fault, Refusal
-from wirekey.operation import HTTP_INSTEAD
+from wirekey.subprotocol_keys import PROTOCOLS, protocols_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from wirekey.operation import Operation
+    from collections.abc import Mapping
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = "13"
-KEY_PROTOCOL = "openai-insecure-api-key."
-REMOVED_PROTOCOLS = (KEY_PROTOCOL, "openai-organization.", "openai-project.")
-"""The beginnings of subprotocols that stand for headers. They are removed, as the headers are."""
-PROTOCOLS = "sec-websocket-protocol"
 EXTENSIONS = "sec-websocket-extensions"
 
-# Codex falls back to HTTP at once after 426, and after another status only after several attempts.
-UPGRADE_REFUSED = Refusal(426, "websocket_refused", "This path has no WebSocket, and no other upgrade. Use HTTP.")
 NO_WEBSOCKET = Refusal(
     400, "not_a_websocket", "This path is called by a WebSocket. Open one: send the headers Connection and Upgrade."
 )
@@ -55,16 +45,6 @@ class Compression:
     server_bits: int = 15
     client_fresh: bool = False
     server_fresh: bool = False
-
-
-def refusal_of_upgrade(operation: Operation | None, refusal: Refusal) -> Refusal:
-    """Return the refusal of a connection, with a status that makes its program use HTTP if it can.
-
-    By HTTP, each request is judged by itself, and those that are refused get their usual status.
-    """
-    if operation is None or operation.name not in HTTP_INSTEAD or refusal.status not in {400, 403, 503}:
-        return refusal
-    return replace(refusal, status=UPGRADE_REFUSED.status, message=f"{refusal.message} Use HTTP.")
 
 
 def route_needs_http(model: str) -> Refusal:
@@ -123,21 +103,6 @@ def accepting_fields(key: str) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-def protocols_of(value: str) -> list[str]:
-    """Return the subprotocols of a header."""
-    return [each.strip() for each in value.split(",") if each.strip()]
-
-
-def keys_in(value: str) -> list[str]:
-    """Return the keys in the subprotocols of a header."""
-    return [each[len(KEY_PROTOCOL) :] for each in protocols_of(value) if each.lower().startswith(KEY_PROTOCOL)]
-
-
-def without_keys(value: str) -> str:
-    """Return the subprotocols of a header without keys and accounts; "" if nothing is left."""
-    return ", ".join(each for each in protocols_of(value) if not each.lower().startswith(REMOVED_PROTOCOLS))
-
-
 def deflate_of(request: Mapping[str, str], response: Mapping[str, str]) -> Compression | None:
     """Return the compression of a connection, or None. Both are headers by lower-case name.
 
@@ -179,21 +144,3 @@ def read_deflate(chosen: str) -> Compression:
     if not all(8 <= each <= 15 for each in bits):
         raise NOT_OPENED
     return Compression(*bits, extension.client_no_context_takeover, extension.server_no_context_takeover)
-
-
-def without_protocol_keys(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return header fields whose subprotocols have no keys. A header of nothing else is left out."""
-    kept = []
-    for name, value in fields:
-        if name.lower() == PROTOCOLS.encode():
-            left = without_keys(value.decode("latin-1")).encode("latin-1")
-            if left:
-                kept.append((name, left if left != value.strip() and keys_or_accounts(value) else value))
-        else:
-            kept.append((name, value))
-    return tuple(kept)
-
-
-def keys_or_accounts(value: bytes) -> bool:
-    """Return whether a header of subprotocols has one that is removed."""
-    return any(each.lower().startswith(REMOVED_PROTOCOLS) for each in protocols_of(value.decode("latin-1")))

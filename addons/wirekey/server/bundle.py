@@ -16,7 +16,6 @@ from wirekey.addons.metering import Metering
 from wirekey.addons.models import Models
 from wirekey.addons.order import AddonOrder, add_with_features
 from wirekey.addons.policy import Policy
-from wirekey.addons.realtime import Realtime
 from wirekey.addons.recognition import Recognition
 from wirekey.addons.request_hooks import RequestHooks
 from wirekey.addons.request_start import RequestStart
@@ -61,7 +60,6 @@ def addons_in_order(
         Credentials(services),  # which key goes with the first attempt
         ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed
-        Realtime(services),  # which messages of an open connection may be sent
         Metering(services),  # how many tokens does the response count; what is removed from it
         Draining(services),  # which response is the last of its connection, because the process ends
         Audit(services),  # records the intent before the call is sent, the outcome after it ended

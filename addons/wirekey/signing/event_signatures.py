@@ -22,13 +22,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.signing.canonical import SigningKeyCache
-    from wirekey.signing.request import SigV4Credentials
+    from wirekey.signing.request import RequestHead, SigV4Credentials
 
 EVENTS_PAYLOAD = "STREAMING-AWS4-HMAC-SHA256-EVENTS"
 """Stands for the hash of the body in the head of a request whose events are signed."""
 ALGORITHM = "AWS4-HMAC-SHA256-PAYLOAD"
 CLOCK_SKEW = 300
 """Seconds that the signer's clock may differ, either way."""
+
+
+def signs_events(head: RequestHead) -> bool:
+    """Return whether the signature of a head covers no body, because each event of the body has one of its own."""
+    return any(
+        name.lower() == b"x-amz-content-sha256" and value.strip(b" \t") == EVENTS_PAYLOAD.encode()
+        for name, value in head.headers
+    )
 
 
 class EventSignatures:

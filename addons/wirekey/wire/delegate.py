@@ -133,8 +133,11 @@ class WireDelegate(Protocol):
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
         """Return why a running call must end, or None if its agent was not revoked. Called while the call runs."""
 
-    def takeover(self, stream: WireStream) -> StreamTakeover | None:
-        """Return what takes a stream over whose request asks for another protocol; None for any other stream."""
+    def takeover(self, flow: http.HTTPFlow, stream: WireStream) -> StreamTakeover | None:
+        """Return what takes the stream of a call over that asks for another protocol; None for any other call.
+
+        If that fails, the flow has a response.
+        """
 
     # The response.
 

@@ -311,7 +311,7 @@ class WireStream(HttpStream):
                 yield from self.refuse_body(error)
         elif isinstance(event, RequestEndOfMessage):
             if self.flow.response is None:
-                self.takeover = self.delegate.takeover(self)
+                self.takeover = self.delegate.takeover(self.flow, self)
             if self.takeover is None or not (yield from self.takeover.begin()):
                 yield from self.complete_request()
 

@@ -13,6 +13,7 @@ import pytest
 from tests.features.quotas.making import usd
 from wirekey.body import Body
 from wirekey.call import Call, Outcome
+from wirekey.calls.http_conversations import HttpConversations
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.responses_session import ResponsesSession
 from wirekey.calls.services import Services
@@ -68,7 +69,7 @@ def with_gemini(**setup) -> RealtimeSession:
 def with_responses() -> ResponsesSession:
     call = Call(provider="openai", operation=Operation("responses.connect", Body.WEBSOCKET, Kind.INFERENCE))
     state = CallState(call, original_target=b"/v1/responses")
-    session = ResponsesSession(services(), state, OpenAiResponsesMessages(), {}, None)
+    session = ResponsesSession(services(), state, OpenAiResponsesMessages(), {}, None, by_http=HttpConversations())
     session.leads_here = lambda candidate: True
     return session
 

@@ -193,7 +193,7 @@ def become(request: dict) -> None:
     sys.argv = ["wirekey", *request["arguments"]]
     sys.modules["__main__"].__dict__.pop("__file__", None)
     if seconds := os.environ.pop(next(iter(PATIENT_WITH_REDIS)), None):
-        from wirekey.shared_state.redis import RedisState
+        from wirekey.features.redis.state import RedisState
 
         RedisState.__init__.__defaults__ = (float(seconds),)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.redis_server import UNPRIVILEGED, unprivileged
+from tests.support.redis_server import UNPRIVILEGED, unprivileged
 from wirekey.secret import Secret
 
 NUMBERS = itertools.count(1)

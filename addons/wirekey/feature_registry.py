@@ -18,6 +18,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rollup": ("rollup", "routes.rollup"),
         "quotas": ("quotas",),  # behind rollup, so that the shortened body counts
         "realtime": (),
+        "redis": ("shared_state",),
         "body_log": ("log.bodies",),
         "flow_views": (),
         "traces": (),

@@ -13,7 +13,7 @@ from tests.benchmarks.load import Target, connect, read_chunks, request
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.redis_server import RedisServer
+    from tests.support.redis_server import RedisServer
 
 PAUSE, PAUSED_EVERY = 0.2, 2.0
 CODE = re.compile(rb'"code": ?"([^"]+)"')

@@ -24,9 +24,9 @@ from tests.fork_server import PATIENT_WITH_REDIS
 from tests.packaging.schemas import checked_by
 from tests.postgres_server import PostgresServer
 from tests.raw_client import RawClient
-from tests.redis_server import RedisServer
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, bare_environment, behind, wait_for
 from tests.support.balancer import Balancer, haproxy_program
+from tests.support.redis_server import RedisServer
 from tests.support.steady_load import gateway_chat
 from wirekey.ca import authority
 from wirekey.cli.main import group

@@ -15,6 +15,8 @@ from wirekey.shared_state import SharedStateUnavailableError
 class SharedState:
     """Raises `error`, if there is one, and counts what it is asked."""
 
+    is_remote = True
+
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.asked = 0
@@ -34,7 +36,7 @@ async def checked(monkeypatch):
     async def decides() -> None:
         return None
 
-    config = SimpleNamespace(shared_state="redis://localhost", effective_policy=SimpleNamespace(opa_url=None))
+    config = SimpleNamespace(effective_policy=SimpleNamespace(opa_url=None))
     services = SimpleNamespace(
         shared_state=state,
         store=SimpleNamespace(is_database=False),

@@ -7,16 +7,17 @@ import time
 import pytest
 
 from tests.features.quotas.making import usd
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 from wirekey.errors import Refusal
 from wirekey.features.quotas.definition import Applied, Quota
 from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import Use
 from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.ledger import Ledger
+from wirekey.features.redis import scripts as redis_scripts
+from wirekey.features.redis.state import RedisState
 from wirekey.secret import Secret
-from wirekey.shared_state import Budget, MemoryState, Rate, redis_scripts
-from wirekey.shared_state.redis import RedisState
+from wirekey.shared_state import Budget, MemoryState, Rate
 from wirekey.shared_state.sqlite import SqliteState
 
 DAY = 86400.0

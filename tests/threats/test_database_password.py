@@ -15,8 +15,8 @@ import pytest
 from psycopg import pq
 
 from tests.postgres_server import PostgresServer
-from tests.redis_server import UNPRIVILEGED
 from tests.running import wait_for
+from tests.support.redis_server import UNPRIVILEGED
 from wirekey.audit import postgres_authentication
 from wirekey.audit.postgres_authentication import safe_authentication
 from wirekey.audit.postgres_connection import may_pass, open_connection

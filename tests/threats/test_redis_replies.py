@@ -7,10 +7,10 @@ import contextlib
 
 import pytest
 
+from wirekey.features.redis.breaker import FAILURES, SPREAD
+from wirekey.features.redis.state import RedisState
 from wirekey.secret import Secret
 from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
-from wirekey.shared_state.breaker import FAILURES, SPREAD
-from wirekey.shared_state.redis import RedisState
 
 LONG = 60.0
 ODD = {

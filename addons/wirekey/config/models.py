@@ -36,7 +36,6 @@ from wirekey.config.values import (
     AbsolutePath,
     Flag,
     PythonClass,
-    SharedStateURL,
     Text,
     is_python,
 )
@@ -72,14 +71,6 @@ class Config(ConfigGroup):
     certs: CertsSetting = Field(default=CertsConfig(), description="The CA.")
     secrets: SecretsConfig = Field(
         default=SecretsConfig(), description="The secret from which replicas derive their keys."
-    )
-    shared_state: SharedStateURL | None = Field(
-        default=None,
-        description="Redis or Valkey server for the state that several machines share: limits, budgets, cool-downs of "
-        "keys and of Google accounts, used signatures, uploads and sessions. null: one machine, whose workers share a "
-        "file in `state`. Also redis+sentinel://HOST:PORT,HOST:PORT/NAME and redis+cluster://HOST:PORT. rediss: with "
-        "TLS.",
-        examples=["redis://redis.corp.example:6379/0"],
     )
     shared_state_failure: Literal["refuse", "local"] | None = Field(
         default=None,

@@ -139,23 +139,6 @@ def money(value: Any) -> Any:
 
 REFERENCES = ("env:", "file:", "keyring:")
 POSTGRESQL = ("postgresql://", "postgres://")
-STATE_SCHEMES = tuple(scheme + way for scheme in ("redis", "rediss") for way in ("", "+sentinel", "+cluster"))
-
-
-def shared_state_url(value: Any) -> str:
-    """Return the URL of a Redis server, or the reference to it. Raises ValueError without the URL."""
-    if isinstance(value, str):
-        if value.startswith(REFERENCES):
-            return str(SecretRef.parse(value))
-        parts = urlsplit(value)
-        if parts.scheme in STATE_SCHEMES and parts.netloc:
-            if parts.password is not None:
-                raise ValueError(
-                    "contains a password. Put the whole URL in an environment variable or a file, and write env:NAME "
-                    "or file:PATH here"
-                )
-            return value
-    raise ValueError("must be redis://HOST:PORT/NUMBER, rediss://…, or a reference (env:NAME) to one")
 
 
 def audit_store(value: Any, info: ValidationInfo) -> str:
@@ -221,9 +204,6 @@ Size = Annotated[
     ByteSize, BeforeValidator(not_boolean), AfterValidator(positive_size), ValueFormat("bytes, or a size such as 64MiB")
 ]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(network), ValueFormat("network or address")]
-SharedStateURL = Annotated[
-    str, PlainValidator(shared_state_url), ValueFormat("redis://…, rediss://… or a secret reference")
-]
 Count = Annotated[int, Field(strict=True, gt=0), ValueFormat("whole number")]
 AttemptCount = Annotated[int, Field(strict=True, ge=1, le=20), ValueFormat("whole number")]
 Region = Annotated[str, AfterValidator(region_name), ValueFormat("AWS region")]

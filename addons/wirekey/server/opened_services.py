@@ -73,7 +73,7 @@ def open_services(
     store = audit_store(config, checkpoints, worker.interrupted if worker else ("",))
     if worker is None or worker.does_shared_work:
         opened.agents_follower = agents_follower(config)
-        if config.shared_state and opened.agents_follower is None:
+        if services.shared_state.is_remote and opened.agents_follower is None:
             opened.revocations = Revocations(
                 services.shared_state,
                 services.agents,

@@ -50,7 +50,7 @@ class Readiness:
     def begin(self) -> None:
         """Begin to check the servers that several machines share."""
         self._check_policy()
-        if self._lifecycle.started_with and self._lifecycle.started_with.shared_state:
+        if self._services.shared_state.is_remote:
             self._shared_check = asyncio.create_task(self._ask_shared_state())
 
     async def end(self) -> None:
@@ -87,7 +87,7 @@ class Readiness:
             return found
         if self._services.store.is_database:
             found["audit_database"] = self._services.store.database_trouble()
-        if config.shared_state:
+        if self._services.shared_state.is_remote:
             found["shared_state"] = self._shared_state_trouble
         if lifecycle.agents_follower:
             away = lifecycle.agents_follower.trouble is not None

@@ -46,7 +46,6 @@ FIXED_AT_START = (
     "listen",
     "state",
     "certs",
-    "shared_state",
     "log",
     "upstream_ca_file",
     "agents",

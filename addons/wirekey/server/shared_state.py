@@ -1,31 +1,35 @@
-"""Chooses the shared state: in memory for one process, in the state folder for workers, or a Redis server."""
+"""Chooses the shared state: in memory for one process, in the state folder for workers, or on a server."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.config.problems import ConfigError, Problem
-from wirekey.config.secrets import SecretRef
-from wirekey.config.values import REFERENCES
-from wirekey.secret import Secret
+from wirekey.feature_registry import parts
 from wirekey.shared_state import MemoryState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wirekey.config import Config
-    from wirekey.shared_state import SharedState
+    from wirekey.shared_state import RemoteState, SharedState
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStateServer:
+    """The part of a feature that keeps the shared state on a server, for several machines.
+
+    `make` returns the state, not started yet, or None if the configuration names no such server. It may raise
+    ConfigError.
+    """
+
+    make: Callable[[Config], RemoteState | None]
 
 
 def shared_state(config: Config, *, is_worker: bool) -> SharedState:
     """Return the shared state of a configuration, not started yet. Raises ConfigError."""
-    if config.shared_state:
-        if find_spec("redis") is None:
-            raise ConfigError(
-                [config.problem("shared_state", "needs the package redis. Install it: pip install 'wirekey[redis]'")]
-            )
-        from wirekey.shared_state.redis import RedisState
-
-        return RedisState(url_of(config, config.shared_state))
+    if remote := remote_state(config):
+        return remote
     if is_worker:
         from wirekey.shared_state.sqlite import FILE, SqliteState
 
@@ -33,11 +37,7 @@ def shared_state(config: Config, *, is_worker: bool) -> SharedState:
     return MemoryState()
 
 
-def url_of(config: Config, setting: str) -> Secret:
-    """Return the URL of the server, which may be a reference to a secret. Raises ConfigError."""
-    if not setting.startswith(REFERENCES):
-        return Secret(setting)
-    found = config.resolve(SecretRef.parse(setting), "shared_state")
-    if isinstance(found, Problem):
-        raise ConfigError([found])
-    return found
+def remote_state(config: Config) -> RemoteState | None:
+    """Return the state on the server that a configuration names, not started yet, or None. Raises ConfigError."""
+    made = (part.make(config) for part in parts(SharedStateServer))
+    return next((state for state in made if state), None)

@@ -1,7 +1,7 @@
 """The state that several processes share: cool-downs, used signatures, rate limits, budgets and revocations.
 
-`SharedState` is the interface. `MemoryState` serves one process, `SqliteState` the workers of one machine, and
-`RedisState` several machines.
+`SharedState` is the interface. `MemoryState` serves one process, and `SqliteState` the workers of one machine. A
+feature can add a `RemoteState` for several machines.
 """
 
 from wirekey.shared_state.memory import MemoryState
@@ -13,6 +13,7 @@ from wirekey.shared_state.protocol import (
     KnownBudgets,
     Rate,
     RateLevel,
+    RemoteState,
     Reserved,
     SeenTotal,
     SharedState,
@@ -29,6 +30,7 @@ __all__ = [
     "MemoryState",
     "Rate",
     "RateLevel",
+    "RemoteState",
     "Reserved",
     "SeenTotal",
     "SharedState",

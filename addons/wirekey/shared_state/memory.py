@@ -50,6 +50,7 @@ class MemoryState:
     """
 
     is_local = True
+    is_remote = False
     losses = None
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -166,6 +166,11 @@ class SharedState(Protocol):
         ...
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the state is on a server that several machines share."""
+        ...
+
+    @property
     def losses(self) -> BudgetLosses | None:
         """Notices lost budgets. None if the state loses none while processes use it."""
         ...
@@ -252,4 +257,12 @@ class SharedState(Protocol):
 
     def trouble(self) -> str | None:
         """Return why the state does not respond at present, or None."""
+        ...
+
+
+class RemoteState(SharedState, Protocol):
+    """A shared state on a server, for several machines."""
+
+    async def totals(self) -> dict[str, int]:
+        """Return what is spent of all budgets, by key, for a command."""
         ...

@@ -51,6 +51,7 @@ class SqliteState:
     """The `SharedState` of the workers of one machine. `path` is the file, which is created if it does not exist."""
 
     is_local = False
+    is_remote = False
     losses = None
 
     def __init__(self, path: Path) -> None:

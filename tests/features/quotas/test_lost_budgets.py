@@ -18,15 +18,15 @@ import pytest
 
 from tests.features.quotas.making import usd
 from tests.features.quotas.test_shared import PATIENT, Replica
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 from wirekey.body import Body
 from wirekey.errors import Refusal
 from wirekey.features.quotas.definition import Quota
 from wirekey.features.quotas.estimate import real_use
 from wirekey.features.quotas.ledger import Ledger
+from wirekey.features.redis.state import PREFIX, RedisState
 from wirekey.operation import Kind, Operation, Usage
 from wirekey.secret import Secret
-from wirekey.shared_state.redis import PREFIX, RedisState
 
 ROUNDS = int(os.environ.get("WIREKEY_LOSS_ROUNDS", "2"))
 SEED = int(os.environ.get("WIREKEY_LOSS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
@@ -276,7 +276,7 @@ async def test_calls_at_the_same_time_survive_a_loss(start, server):
 
 async def test_a_call_waits_no_longer_than_a_second(start, server, monkeypatch):
     replica = await start()
-    monkeypatch.setattr("wirekey.shared_state.redis_losses.GRACE", 30.0)
+    monkeypatch.setattr("wirekey.features.redis.losses.GRACE", 30.0)
     replica.service._totals.processes.known = 9  # none of which will come
     replica.watching.cancel()
     server.empty()

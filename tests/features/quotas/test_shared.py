@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.features.quotas.making import usd
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 from wirekey.cli.main import group
 from wirekey.errors import Refusal
 from wirekey.features.quotas import enforcement
@@ -26,8 +26,8 @@ from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import Use
 from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.ledger import Ledger
+from wirekey.features.redis.state import RedisState
 from wirekey.secret import Secret
-from wirekey.shared_state.redis import RedisState
 from wirekey.shared_state.sqlite import SqliteState
 
 PATIENT = 5.0

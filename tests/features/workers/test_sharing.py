@@ -12,8 +12,8 @@ from tests.aws_signing import REAL, ask, signed, written
 from tests.endurance.load import chat
 from tests.fork_server import PATIENT_WITH_REDIS
 from tests.raw_client import RawClient, post
-from tests.redis_server import RedisServer
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.redis_server import RedisServer
 from tests.support.steady_load import gateway_chat
 
 SECOND = PROVIDER_KEYS["openai"] + "-2"

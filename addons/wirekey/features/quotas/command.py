@@ -78,7 +78,7 @@ def budget_rows(config: Config, quotas: Sequence[Quota]) -> list[Row]:
     from wirekey.features.quotas.usage import UsageView
 
     totals = totals_in(config.state / FILE)
-    for key, amount in shared_totals(config).items() if quotas and config.shared_state else ():
+    for key, amount in shared_totals(config).items() if quotas else ():
         # A server that was restarted empty lacks what a machine adds with its next call.
         known = totals.get(key, Spent(0, 0.0))
         totals[key] = Spent(max(amount, known.amount), known.ends)
@@ -88,14 +88,17 @@ def budget_rows(config: Config, quotas: Sequence[Quota]) -> list[Row]:
 
 
 def shared_totals(config: Config) -> dict[str, int]:
-    """Return what all machines have spent of each budget, by key. Empty, with a warning, without the server."""
-    from wirekey.server.shared_state import shared_state
+    """Return what all machines have spent of each budget, by key. Empty if no server is configured.
+
+    If it does not respond, a warning is printed.
+    """
+    from wirekey.server.shared_state import remote_state
     from wirekey.shared_state import SharedStateUnavailableError
-    from wirekey.shared_state.redis import RedisState
 
     async def read() -> dict[str, int]:
-        state = shared_state(config, is_worker=False)
-        assert isinstance(state, RedisState)
+        state = remote_state(config)
+        if state is None:
+            return {}
         try:
             return await state.totals()
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.shared_state.breaker import FAILURES, REST, SHARE, SPREAD, Breaker
+from wirekey.features.redis.breaker import FAILURES, REST, SHARE, SPREAD, Breaker
 
 
 class Clock:

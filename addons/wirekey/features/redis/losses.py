@@ -15,9 +15,7 @@ import time
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-from wirekey.shared_state import redis_loss_scripts as loss_scripts
-from wirekey.shared_state import redis_replies as replies
-from wirekey.shared_state import redis_scripts as scripts
+from wirekey.features.redis import loss_scripts, replies, scripts
 from wirekey.shared_state.protocol import BudgetsLostError, KnownTotal, SeenTotal, SharedStateUnavailableError
 
 if TYPE_CHECKING:

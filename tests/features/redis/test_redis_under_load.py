@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
+from wirekey.features.redis.state import BUDGET_LIMIT, TIME_LIMIT, RedisState
 from wirekey.secret import Secret
 from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
-from wirekey.shared_state.redis import BUDGET_LIMIT, TIME_LIMIT, RedisState
 
 LONG = 60.0
 LARGE = 10**9

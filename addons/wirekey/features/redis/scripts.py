@@ -3,7 +3,7 @@
 The keys of one installation share a hash tag, so that all of them are in one slot of a cluster.
 """
 
-from wirekey.shared_state.redis_loss_scripts import GUARD
+from wirekey.features.redis.loss_scripts import GUARD
 
 ADD = """
 local found = redis.call('GET', KEYS[1])

@@ -14,13 +14,9 @@ import os
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from wirekey.shared_state import redis_loss_scripts as loss_scripts
-from wirekey.shared_state import redis_replies as replies
-from wirekey.shared_state import redis_scripts as scripts
-from wirekey.shared_state.breaker import REST
-from wirekey.shared_state.buckets import burst_of, interval_of
-from wirekey.shared_state.receivers import Receivers
-from wirekey.shared_state.redis_client import (
+from wirekey.features.redis import loss_scripts, replies, scripts
+from wirekey.features.redis.breaker import REST
+from wirekey.features.redis.client import (
     CONNECT_LIMIT,
     PREFIX,
     client_of,
@@ -28,10 +24,12 @@ from wirekey.shared_state.redis_client import (
     message_clients_of,
     place_of,
 )
-from wirekey.shared_state.redis_connection import RedisCommand
-from wirekey.shared_state.redis_losses import CHANGED, GUARD, RedisLosses
-from wirekey.shared_state.redis_replies import MICROSECONDS
-from wirekey.shared_state.redis_transport import Transport
+from wirekey.features.redis.connection import RedisCommand
+from wirekey.features.redis.losses import CHANGED, GUARD, RedisLosses
+from wirekey.features.redis.replies import MICROSECONDS
+from wirekey.features.redis.transport import Transport
+from wirekey.shared_state.buckets import burst_of, interval_of
+from wirekey.shared_state.receivers import Receivers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +70,7 @@ class RedisState:
     """
 
     is_local = False
+    is_remote = True
 
     def __init__(self, url: Secret, time_limit: float = TIME_LIMIT) -> None:
         client = client_of(url.reveal())

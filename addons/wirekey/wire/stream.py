@@ -141,7 +141,7 @@ class WireStream(HttpStream):
     unprocessed_count = 0
     """How often the provider did not process the request."""
     takeover: StreamTakeover | None = None
-    """What takes the stream over once the provider has switched protocols, if the request asks for that."""
+    """The object that takes the stream over once the provider has switched protocols, if the request asks for that."""
     discarded_bytes = 0
     drained_bytes = 0
     drain_started_at = 0.0

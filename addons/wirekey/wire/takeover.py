@@ -51,7 +51,7 @@ class StreamTakeover(Protocol):
         """Return what is sent as the body of the request."""
 
     def accept(self, response: http.Response) -> CommandGenerator[None]:
-        """Take the stream over, or refuse the call: the provider has switched protocols."""
+        """Begin to relay the stream, or refuse the call: the provider has switched protocols."""
 
     def end_unopened(self, response: http.Response) -> CommandGenerator[None]:
         """Close the client's side, as the provider has not switched protocols."""

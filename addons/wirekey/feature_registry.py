@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        "translation": ("translation", "routes.translation"),
         "rollup": ("rollup", "routes.rollup"),
         "quotas": ("quotas",),  # behind rollup, so that the shortened body counts
         "realtime": (),

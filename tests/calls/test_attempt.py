@@ -18,6 +18,7 @@ from wirekey.calls.services import Services
 from wirekey.calls.settings import build
 from wirekey.calls.wire_request import wire_request
 from wirekey.errors import Refusal
+from wirekey.feature import FeatureValues
 from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import Failure
 from wirekey.translation.state import StateReader
@@ -51,7 +52,7 @@ class Sent:
         providers=PROVIDERS_TEXT,
     ):
         self.services = Services()
-        self.services.reasoning_states = StateReader(b"a key")
+        self.services.opened = FeatureValues.of([StateReader(b"a key")])
         self.services.settings = build(loaded(folder, providers.replace("TURNS", selection) + text, KEYS))
         method, _, path = line.partition(" ")
         host = {"openai": "api.openai.com", "gemini": "generativelanguage.googleapis.com"}[provider]
@@ -391,7 +392,7 @@ def test_a_translated_attempt_keeps_no_content_but_the_body_that_is_sent(tmp_pat
     ).admitted()
     assert secret.encode() in sent.state.attempt.body
     sent.state.release_body()
-    kept = sent.state.attempt.translated.request
+    kept = sent.state.attempt.rewritten.request
     assert secret not in repr(kept) + repr(kept.conversation)
     assert (kept.body, kept.conversation.turns, kept.conversation.system) == (b"", (), ())
 

@@ -11,10 +11,11 @@ from mitmproxy import http
 from tests.calls.test_attempt import Sent
 from tests.calls.test_large_translated_responses import CHAT, PATIENCE, ROUTE, response_of
 from wirekey.addons.metering import Metering
-from wirekey.calls import code_assist, translated
+from wirekey.calls import code_assist
+from wirekey.calls.attempt_rewrite import AT_ONCE
 from wirekey.calls.code_assist import TOO_LARGE, UNREADABLE, AccountCall, EnvelopeRemoval
-from wirekey.calls.translated import AT_ONCE
 from wirekey.calls.wire_delegate import CallDelegate
+from wirekey.features.translation import attempt_response
 from wirekey.wire.delegate import ResponseRefused
 
 LIMIT = 16 * AT_ONCE
@@ -67,7 +68,9 @@ def threads(monkeypatch):
         return noted
 
     monkeypatch.setattr(code_assist, "unwrapped", noting("unwrapped", code_assist.unwrapped))
-    monkeypatch.setattr(translated, "translate_response", noting("translated", translated.translate_response))
+    monkeypatch.setattr(
+        attempt_response, "translate_response", noting("translated", attempt_response.translate_response)
+    )
     return found
 
 

@@ -9,9 +9,9 @@ from mitmproxy import http
 
 from tests.calls.test_attempt import Sent
 from wirekey.addons.metering import Metering
-from wirekey.calls import translated
-from wirekey.calls.translated import AT_ONCE
+from wirekey.calls.attempt_rewrite import AT_ONCE
 from wirekey.calls.wire_delegate import CallDelegate
+from wirekey.features.translation import attempt_response
 from wirekey.translation.responses import translate_response
 from wirekey.wire.delegate import ResponseRefused
 
@@ -58,7 +58,7 @@ def blocked(monkeypatch):
         assert go_on.wait(PATIENCE), "nothing else ran while a response was translated"
         return translate_response(*given)
 
-    monkeypatch.setattr(translated, "translate_response", translate)
+    monkeypatch.setattr(attempt_response, "translate_response", translate)
     return begun, go_on
 
 
@@ -100,7 +100,7 @@ def test_a_small_response_is_translated_at_its_end(tmp_path):
 
 async def test_a_thread_that_fails_leaves_the_work_to_the_end(tmp_path, monkeypatch):
     held = await asyncio.to_thread(Held, tmp_path, 2 * AT_ONCE)
-    monkeypatch.setattr(translated, "translate_response", lambda *_: 1 / 0)
+    monkeypatch.setattr(attempt_response, "translate_response", lambda *_: 1 / 0)
     await held.metering.held_response(held.sent.flow)
     with pytest.raises(ResponseRefused, match="wirekey_error"):
         held.tap(b"")
@@ -108,7 +108,7 @@ async def test_a_thread_that_fails_leaves_the_work_to_the_end(tmp_path, monkeypa
 
 async def test_a_large_response_may_not_exceed_the_limit_by_its_last_bytes(tmp_path, monkeypatch):
     held = await asyncio.to_thread(Held, tmp_path, 2 * AT_ONCE)
-    held.tap.translation.limit = len(held.tap.translation.held)
+    held.tap.rewrite.limit = len(held.tap.rewrite.held)
     held.tap.filter = type("Filter", (), {"end": lambda _: [b" "]})()
     await held.metering.held_response(held.sent.flow)
     with pytest.raises(ResponseRefused, match="cannot_translate_answer"):

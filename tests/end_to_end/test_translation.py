@@ -23,7 +23,7 @@ from tests.end_to_end.own_simulator import simulator
 from tests.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.body import SPOOL_ABOVE
-from wirekey.calls.translated import AT_ONCE
+from wirekey.calls.attempt_rewrite import AT_ONCE
 from wirekey.translation.neutral import Format, ModelMaker, Reasoning
 from wirekey.translation.own_format import without_signed_state
 from wirekey.translation.requests import translate_request

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.calls.agent_check import IDENTITY_ENDED
+from wirekey.calls.client_options import option_headers
 from wirekey.calls.credential_kinds import TokenKind
 from wirekey.calls.credential_removal import key_headers, strip
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
@@ -153,7 +154,8 @@ class Identity(Addon):
         if tunnel_key := self.services.tunnel_keys.get(flow.client_conn):
             keys = [tunnel_key]
         secrets = imported.masking(quoted, (key.key.reveal() for key in keys))
-        state.refuses_losses = request.headers.get("x-wirekey-losses") == "refuse"
+        if options := {name: request.headers[name] for name in option_headers() if name in request.headers}:
+            state.options = options
         state.workspace = request.headers.get("x-wirekey-workspace")
         strip(request, secrets)
         if secrets:

@@ -10,7 +10,6 @@ from wirekey.call import Outcome
 from wirekey.calls.account_defaults import note_defaults
 from wirekey.calls.conversations import is_two_way
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
-from wirekey.calls.translated import ResponseTranslation, failed_stream
 from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
 from wirekey.credentials.scrub import KeyScrubber
@@ -75,10 +74,10 @@ class Metering(Addon):
         change = self.change_of(state, response)
         content_type = response.headers.get("content-type", "")
         provider, operation, facts = call.provider, call.operation, call.facts or Facts()
-        translated = state.attempt.translated if state.attempt else None
-        if state.attempt and translated:
+        rewritten = state.attempt.rewritten if state.attempt else None
+        if state.attempt and rewritten:
             provider = state.attempt.planned.candidate.provider
-            operation, facts = translated.operation, translated.facts
+            operation, facts = rewritten.operation, rewritten.facts
         reader = PROVIDERS[provider].response_reader(
             operation, facts, response.status_code, content_type, headers=response.headers
         )
@@ -97,8 +96,8 @@ class Metering(Addon):
             response.headers["x-wirekey-simulated"] = "true"
         if call.model and call.facts and call.model != call.facts.model:
             response.headers["x-wirekey-model"] = call.model
-        if translated:
-            state.tap.translation = ResponseTranslation(state, response, self.services.settings.translated_answer)
+        if rewritten:
+            state.tap.rewrite = rewritten.response(state, response, self.services.settings.translated_answer)
             unframe(flow)
         for copy in state.response_copies:
             copy.content_type = response.headers.get("content-type", "")
@@ -129,13 +128,13 @@ class Metering(Addon):
         attempt = state.attempt
         asked = attempt is not None and attempt.usage_requested and response.status_code < FIRST_ERROR_STATUS
         takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
-        translates = changes or (attempt is not None and attempt.translated is not None)
+        rewrites = changes or (attempt is not None and attempt.rewritten is not None)
         undo = None if is_plain(encoding) else decoder(encoding)
         if is_plain(encoding):
             tap = ResponseTap(self.calls, flow, Tap(reader))
-        elif scrubber is None and not (takes_usage and undo) and not translates:
+        elif scrubber is None and not (takes_usage and undo) and not rewrites:
             return ResponseTap(self.calls, flow, Tap(reader, encoding))
-        elif scrubber and undo and not (takes_usage or translates) and can_pass(encoding, response.status_code):
+        elif scrubber and undo and not (takes_usage or rewrites) and can_pass(encoding, response.status_code):
             tap = ResponseTap(self.calls, flow, Tap(reader))
             tap.search = EncodedSearch(undo, state.secrets)
             return tap
@@ -191,7 +190,7 @@ class Metering(Addon):
         if reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or reader.error_type
-        elif failed := failed_stream(state):
+        elif failed := failure_of(state):
             call.outcome, call.policy_reason = failed[0], call.policy_reason or failed[1]
         elif call.facts and call.facts.stream and not reader.finished and succeeded(call):
             call.outcome = Outcome.TRUNCATED
@@ -214,7 +213,7 @@ class Metering(Addon):
         if reader and reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or reader.error_type
-        elif failed := failed_stream(state):
+        elif failed := failure_of(state):
             call.outcome, call.policy_reason = failed[0], call.policy_reason or failed[1]
         elif succeeded(call) and ((reader and reader.finished) or is_whole(flow.response, received)):
             call.outcome = Outcome.COMPLETED
@@ -239,8 +238,16 @@ class Metering(Addon):
 
 def asked_of(state: CallState) -> Facts | None:
     """Return the facts of the request that was sent, in the upstream's format."""
-    translated = state.attempt.translated if state.attempt else None
-    return translated.facts if translated else state.call.facts
+    rewritten = state.attempt.rewritten if state.attempt else None
+    return rewritten.facts if rewritten else state.call.facts
+
+
+def failure_of(state: CallState) -> tuple[Outcome, str | None] | None:
+    """Return the outcome and the reason of a stream that its client saw end with an error; None for any other.
+
+    The provider's own bytes may have been a success, such as one with an event that nobody can read.
+    """
+    return state.tap.rewrite.failure() if state.tap and state.tap.rewrite else None
 
 
 def can_pass(encoding: str, status: int) -> bool:
@@ -255,11 +262,11 @@ def can_pass(encoding: str, status: int) -> bool:
 def usage_of(state: CallState, reader: ResponseReader) -> Usage:
     """Return what a response used, with all input in `input_tokens`, as every provider's is recorded.
 
-    The response to a request that was not translated is in the format of the provider that was called.
+    The response to a request that keeps its format is in the format of the provider that was called.
     """
     operation, name = state.call.operation, state.call.provider
-    if state.attempt and state.attempt.translated:
-        operation, name = state.attempt.translated.operation, state.attempt.planned.candidate.provider
+    if state.attempt and state.attempt.rewritten:
+        operation, name = state.attempt.rewritten.operation, state.attempt.planned.candidate.provider
     provider = PROVIDERS.get(name or "")
     if provider is None or operation is None:
         return reader.usage

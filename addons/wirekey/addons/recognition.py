@@ -21,6 +21,7 @@ from wirekey.providers.price_facts import header_modifiers, with_modifiers
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 from wirekey.routing.routes import not_enabled
+from wirekey.routing.translating import missing_note
 from wirekey.signing.event_signatures import EVENTS_PAYLOAD
 
 if TYPE_CHECKING:
@@ -280,11 +281,12 @@ class Recognition(Addon):
             state.client_credential = None
             return
         if target is None or operation is None:
+            note = missing_note() if call.operation.name in TRANSLATED else ""
             raise Refusal(
                 400,
                 "format_not_offered",
                 f"The model belongs to {provider}, which does not serve {call.operation.name} in the format of "
-                f"{called}. Call {provider} in its own format.",
+                f"{called}. Call {provider} in its own format.{note}",
             )
         parameters = read_query(target.decode("latin-1").partition("?")[2])
         PROVIDERS[provider].check_head(operation, parameters, request.headers)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from wirekey.calls.attempt_rewrite import AT_ONCE, body_rewrite, record_rewrite
 from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.conversations import NOT_SIGNED, is_two_way
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.moved import is_moved, own_target, provider_host
 from wirekey.calls.signatures import make_digest
-from wirekey.calls.translated import AT_ONCE, body_rewrite, record_translation
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.client_supplied import client_supplied_credential, missing_credential
@@ -128,7 +128,7 @@ def record_attempt(call: Call, attempt: AttemptState) -> None:
     call.model, call.credential = attempt.model, attempt.credential
     call.upstream_provider = attempt.planned.candidate.provider
     call.is_billed = attempt.planned.candidate.is_billed
-    record_translation(call, attempt.translated)
+    record_rewrite(call, attempt.rewritten)
 
 
 # The destination.

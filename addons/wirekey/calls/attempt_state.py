@@ -13,7 +13,7 @@ from wirekey.providers.credential_headers import is_credential_header
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.calls.attempt_parts import AttemptSteps
-    from wirekey.calls.translated import TranslatedAttempt
+    from wirekey.calls.attempt_rewrite import RewrittenRequest
     from wirekey.credentials.pool import KeyPool, ProviderKey
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Attempt
@@ -37,8 +37,8 @@ class AttemptState(Struct, frozen=True):
     target: bytes = b""
     """Path and query as they are sent."""
     body: RequestBody = b""
-    translated: TranslatedAttempt | None = None
-    """The translation of the request, if the upstream has another format than the client."""
+    rewritten: RewrittenRequest | None = None
+    """The request in the format of the upstream, if that is not the client's."""
     usage_requested: bool = False
     """Whether Wirekey, and not the client, asked for the token counts of a stream."""
     credential: str | None = None

@@ -76,7 +76,7 @@ async def with_account(state: CallState, attempt: AttemptState) -> AttemptState:
     assert isinstance(backend, CodeAssist)
     if key is None:
         raise backend.no_account()
-    operation = attempt.translated.operation if attempt.translated else state.call.operation
+    operation = attempt.rewritten.operation if attempt.rewritten else state.call.operation
     assert operation
     check_body(operation.name, attempt.body)
     ready = await backend.ready(key)
@@ -90,7 +90,7 @@ async def with_account(state: CallState, attempt: AttemptState) -> AttemptState:
         key,
         ready,
         operation.name,
-        as_array=operation.stream and attempt.translated is None and not asks_events,
+        as_array=operation.stream and attempt.rewritten is None and not asks_events,
     )
     return structs.replace(
         attempt,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -11,12 +10,12 @@ from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
+    from wirekey.body import RequestBody
     from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.settings import Settings
     from wirekey.calls.state import CallState
     from wirekey.providers.protocol import Provider
     from wirekey.routing.candidate import Candidate
-    from wirekey.translation.requests import TranslatedRequest
 
 LOCATION_REFUSED = Refusal(
     403,
@@ -81,17 +80,15 @@ def moved_attempt(state: CallState, attempt: AttemptState) -> AttemptState:
     return structs.replace(attempt, target=attempt.upstream.path.encode() + target, body=body)
 
 
-def moved_translation(
-    provider: str, request: TranslatedRequest, model: str, location: str, *, stream: bool
-) -> TranslatedRequest:
-    """Return a translated request as its provider wants it. Raises Refusal if it cannot stand there."""
-    form = str(request.context.upstream)
+def moved_request(  # noqa: PLR0917  # where it goes, and what it is
+    provider: str, location: str, form: str, target: str, body: RequestBody, model: str, *, stream: bool
+) -> tuple[str, bytes]:
+    """Return target and body of a request in a format, as its provider wants them.
+
+    Raises Refusal if it cannot stand there.
+    """
     owner = next(each for each in PROVIDERS.values() if form in each.speaks)
-    operation = owner.match_operation("POST", request.path, {})
+    operation = owner.match_operation("POST", target.partition("?")[0], {})
     assert operation
-    written = request.path + (f"?{request.query}" if request.query else "")
-    target, body = PROVIDERS[provider].receive(
-        operation, written.encode(), request.body, location, model, stream=stream
-    )
-    path, _, query = target.decode().partition("?")
-    return replace(request, path=path, query=query, body=bytes(body))
+    moved, body = PROVIDERS[provider].receive(operation, target.encode(), body, location, model, stream=stream)
+    return moved.decode(), bytes(body)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.calls.attempt_parts import ResponseChange
+    from wirekey.calls.attempt_rewrite import ResponseRewrite
     from wirekey.calls.calls import Calls
     from wirekey.calls.response_copy import ResponseCopy
-    from wirekey.calls.translated import ResponseTranslation
     from wirekey.metering.tap import Tap
     from wirekey.providers.openai.usage_filter import UsageEventFilter
 
@@ -98,7 +98,8 @@ class ResponseTap:
         self.decoder: StreamDecoder | None = None
         self.copies: tuple[ResponseCopy, ...] = ()
         """Copies of what the client gets."""
-        self.translation: ResponseTranslation | None = None
+        self.rewrite: ResponseRewrite | None = None
+        """Writes the response in the client's format."""
         self.broken = False
         self.received = 0
         self.last_parts: list[bytes] | None = None
@@ -118,7 +119,7 @@ class ResponseTap:
         """Return what the client gets of a chunk, also if the tap fails. Raises ResponseRefused."""
         try:
             parts = self.feed(data) if data else self.end() if self.last_parts is None else self.last_parts
-            return self.in_clients_format(parts, at_end=not data) if self.translation else parts
+            return self.in_clients_format(parts, at_end=not data) if self.rewrite else parts
         except ResponseRefused:
             raise
         except Exception as error:
@@ -130,7 +131,7 @@ class ResponseTap:
             )
             if self.search:
                 raise ResponseRefused(UNSEARCHABLE) from error
-            if self.translation or self.change:
+            if self.rewrite or self.change:
                 raise ResponseRefused(INTERNAL_ERROR) from error
             if not isinstance(self.filter, KeyScrubber):
                 return [data] if data else []
@@ -163,7 +164,7 @@ class ResponseTap:
         return [*self.without_usage(parts), *self.usage_filter.end()] if self.usage_filter else parts
 
     async def finish_in_thread(self) -> None:
-        """Change a large response for a feature, and translate it, in a thread.
+        """Change a large response for a feature, and rewrite it, in a thread.
 
         The call with b"" that follows returns it. That call also raises what is refused at the end, and handles the
         error of an account.
@@ -174,14 +175,14 @@ class ResponseTap:
             if not await asyncio.to_thread(self.change.finish, rest):
                 return
         self.last_parts = self.end()
-        if self.translation:
-            await asyncio.to_thread(self.translation.translate, self.last_parts)
+        if self.rewrite:
+            await asyncio.to_thread(self.rewrite.finish, self.last_parts)
 
     def in_clients_format(self, parts: list[bytes], *, at_end: bool) -> list[bytes]:
-        """Return the bytes that the filters let pass, translated. Raises ResponseRefused."""
-        assert self.translation
-        found = [piece for part in parts for piece in self.translation.feed(part)]
-        return [*found, *self.translation.end()] if at_end else found
+        """Return the bytes that the filters let pass, in the client's format. Raises ResponseRefused."""
+        assert self.rewrite
+        found = [piece for part in parts for piece in self.rewrite.feed(part)]
+        return [*found, *self.rewrite.end()] if at_end else found
 
     def filtered(self, data: bytes) -> list[bytes]:
         """Return what the filters let pass, and read it for usage."""

@@ -10,6 +10,7 @@ from wirekey.body_reading.reader import BodyReader
 from wirekey.call_events import CallEvents
 from wirekey.calls.account_limits import AccountLimits
 from wirekey.calls.attempt_parts import AttemptSteps
+from wirekey.calls.attempt_rewrite import AttemptRewrite
 from wirekey.calls.calls import Calls
 from wirekey.calls.client_connections import ClientConnections
 from wirekey.calls.conversations import conversations_of
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from wirekey.identity.proof import Proof, TokenReference
     from wirekey.policy.engine import PolicyEngine
     from wirekey.shared_state import SharedState
-    from wirekey.translation.state import StateReader
 
 
 class Services:
@@ -55,8 +55,6 @@ class Services:
     agents: AgentStore
     store: AuditStore
     policy: PolicyEngine
-    reasoning_states: StateReader
-    """Signs and verifies the reasoning state that travels through clients of another format."""
     spool_folder: Path
     """The folder of large request bodies: files without names, for as long as their calls last."""
     gateway_certificate: ConfiguredCertificate | IssuedCertificate | None = None
@@ -86,8 +84,10 @@ class Services:
         self.tunnel_keys: WeakKeyDictionary[Client, PresentedKey] = WeakKeyDictionary()
         """For each client connection, the key of its CONNECT, if the operator's function has accepted it."""
         self.guesses: GuessLimit[Client] = GuessLimit()
+        self.rewrites = tuple(part.make(self) for part in parts(AttemptRewrite))
+        """They find the steps of features that change the request of an attempt, in order."""
         self.one_rewrite = asyncio.Lock()
-        """Held while a large body is translated."""
+        """Held while a large body is rewritten."""
         self.conversations = conversations_of(self)
         self.is_draining = False
         """Whether the process is about to end, and only calls that have begun are finished."""

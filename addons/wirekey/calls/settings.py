@@ -96,11 +96,6 @@ class Settings:
     gateway_names: frozenset[str] = frozenset()
     """Names of the gateway in addition to localhost, IP addresses and the provider hosts."""
     include_stream_usage: bool = True
-    strict_translation: bool = False
-    """Whether a request that loses anything by its translation is refused."""
-    translation_max_tokens: int = 8192
-    carries_reasoning_state: bool = True
-    """Whether a client of another format gets a provider's reasoning state, signed, to send it back."""
     translated_answer: int = 16 * 1024 * 1024
     """Bytes of a response that may be translated as a whole, or repeated by the last event of its stream."""
     routes: Routes = field(default_factory=no_routes)
@@ -237,9 +232,6 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         cors=frozenset(config.gateway.cors),
         gateway_names=frozenset(config.gateway.names) | {config.listen.gateway.host if config.listen.gateway else ""},
         include_stream_usage=config.metering.include_stream_usage,
-        strict_translation=config.translation.losses == "refuse",
-        translation_max_tokens=config.translation.max_tokens,
-        carries_reasoning_state=config.translation.state == "embedded",
         translated_answer=config.limits.translated_answer,
         routes=routes_from(config, pools, previous.routes if previous else None, backends),
         failover=failover_of(config),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -11,6 +12,8 @@ from wirekey.feature import FeatureData
 from wirekey.identity.proof import NO_PROOF, Proof
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mitmproxy import http
 
     from wirekey.body import RequestBody
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from wirekey.routing.plan import RetryPlan
     from wirekey.signing.request import RequestHead
     from wirekey.signing.verify import VerifiedSignature
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -61,8 +66,8 @@ class CallState:
     """Whether the call has turns, each of which is recorded as a call with its own usage."""
     signs_payload: bool = False
     """Whether the client sends the hash of its body in a header."""
-    refuses_losses: bool = False
-    """Whether the client wants its call refused if a translation loses anything."""
+    options: Mapping[str, str] = NO_OPTIONS
+    """The headers of the client that are for features (`ClientOption`): lower-case name → value."""
     workspace: str | None = None
     """The project folder that the client names in a header, for a local program."""
     wanted_model: str | None = None

@@ -16,12 +16,12 @@ from msgspec import structs
 from wirekey.body import WEBSOCKETS, Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import STOPPING, refusal_if_revoked
+from wirekey.calls.attempt_rewrite import AT_ONCE
 from wirekey.calls.conversations import is_two_way
 from wirekey.calls.guard import guard
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
-from wirekey.calls.translated import AT_ONCE
 from wirekey.calls.wire_request import wire_request
 from wirekey.endpoints.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
@@ -249,21 +249,21 @@ class CallDelegate:
 
     @guard(on_error=lambda *_: False)
     def holds_response(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a response is read as a whole: it is translated, or a feature changes it."""
+        """Return whether a response is read as a whole: a feature rewrites or changes it."""
         state = self.states.get(flow.id)
         tap = state.tap if state else None
         if tap is None:
             return False
         if tap.change is not None and tap.change.holds:
             return True
-        return tap.translation is not None and not tap.translation.is_stream
+        return tap.rewrite is not None and tap.rewrite.holds
 
     @guard(on_error=lambda *_: False)
     def holds_large_response(self, flow: http.HTTPFlow) -> bool:
         """Return whether a response that is read as a whole is so large that a thread finishes it."""
         state = self.states.get(flow.id)
         tap = state.tap if state else None
-        return tap is not None and (tap.translation or tap.change) is not None and tap.received > AT_ONCE
+        return tap is not None and (tap.rewrite or tap.change) is not None and tap.received > AT_ONCE
 
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.calls.message_copy import with_fields
-from wirekey.calls.translated import translated_fields
 from wirekey.providers.credential_headers import connection_fields, hop_by_hop_names
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ def wire_head(request: http.Request, attempt: AttemptState, *, reads_body: bool)
         for name, value in fields
         if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
     ]
-    if attempt.translated:
-        sent = translated_fields(attempt, sent)
+    if attempt.rewritten:
+        sent = attempt.rewritten.fields(sent)
     for steps in attempt.steps:
         sent = steps.wire_fields(attempt, sent)
     wire = with_fields(request, sent)

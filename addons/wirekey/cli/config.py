@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,15 +61,15 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         problems = error.problems
     if as_json:
         warnings = {"warnings": as_objects(access.warnings)} if access.warnings else {}
-        translations = {"translations": lines} if not problems and (lines := translation_lines(config)) else {}
+        said = {} if problems else lines_of_features(config)
         notes = {"terms": lines} if not problems and (lines := list(code_assist_terms(config))) else {}
-        found = {"ok": not problems, "problems": as_objects(problems), **warnings, **translations, **notes}
+        found = {"ok": not problems, "problems": as_objects(problems), **warnings, **said, **notes}
         click.echo(json.dumps(found, indent=2))
     elif problems:
         click.echo(ConfigError(problems).report(), err=True)
     else:
         click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: no problems")
-        for line in (*translation_lines(config), *code_assist_terms(config)):
+        for line in (*chain(*lines_of_features(config).values()), *code_assist_terms(config)):
             click.echo(line)
         if config.backends.gemini_cli_acp.enabled:
             from wirekey.server.local_programs import terms
@@ -80,15 +81,12 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     sys.exit(1 if problems else 0)
 
 
-def translation_lines(config: Config) -> list[str]:
-    """Return a line for each route that translates: the formats from which and to which."""
-    from wirekey.routing.translated_routes import translated_routes
+def lines_of_features(config: Config) -> dict[str, Sequence[str]]:
+    """Return what features say of a configuration without a problem: name in the JSON → lines, if there are any."""
+    from wirekey.cli.config_checks import ConfigChecks
+    from wirekey.feature_registry import parts
 
-    found: dict[tuple[str, str], list[str]] = {}
-    for route in translated_routes(config):
-        if route.upstream is not None:
-            found.setdefault((route.label, route.upstream), []).append(route.client)
-    return [f"{label} translates {', '.join(clients)} to {upstream}" for (label, upstream), clients in found.items()]
+    return {part.name: lines for part in parts(ConfigChecks) if (lines := part.lines(config))}
 
 
 def as_objects(problems: Sequence[Problem]) -> list[dict[str, Any]]:

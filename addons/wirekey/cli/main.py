@@ -26,7 +26,6 @@ COMMANDS = {
     "policy": "Check and evaluate policies, and replay recorded calls.",
     "ca": "Show and renew the CA.",
     "config": "Check and show the configuration.",
-    "translate": "Show a request in the format of another provider.",
     "simulator": "Run the simulator of the providers.",
 }
 """Command of the core → its line in the help. The command is `wirekey.cli.NAME.command`."""

@@ -30,7 +30,6 @@ from wirekey.config.providers import ProvidersConfig
 from wirekey.config.routes import FailoverConfig, ModelOverride, ProviderName, RouteConfig, SessionAffinityConfig
 from wirekey.config.secrets import SecretRef, resolve, split_keys
 from wirekey.config.sources import ConfigSources
-from wirekey.config.translation import TranslationConfig
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import (
     AbsolutePath,
@@ -161,9 +160,6 @@ class Config(ConfigGroup):
     prices: PricesConfig = Field(default=PricesConfig(), description="Own prices of models.")
     agents: AgentsConfig = Field(default=AgentsConfig(), description="The store of the agents.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The audit log, which records each call.")
-    translation: TranslationConfig = Field(
-        default=TranslationConfig(), description="Calls whose route leads to a provider of another format."
-    )
     metering: MeteringConfig = Field(default=MeteringConfig(), description="Token counts.")
     timeouts: TimeoutsConfig = Field(default=TimeoutsConfig(), description="Time limits.")
     limits: LimitsConfig = Field(default=LimitsConfig(), description="Size limits.")

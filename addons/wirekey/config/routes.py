@@ -131,20 +131,6 @@ else:
     FormatName = Literal[*FORMATS]
 
 
-class RouteTranslationConfig(ConfigGroup):
-    """The setting `translation` of a route."""
-
-    losses: Literal["warn", "refuse"] | None = Field(
-        default=None, description="As in the global `translation`, which is the default."
-    )
-    drop: tuple[Text, ...] = Field(
-        default=(),
-        description="Members that may be left out although the meaning changes without them, by the name that the "
-        "refusal gives.",
-        examples=[["stop", "tools.web_search"]],
-    )
-
-
 class RouteConfig(ConfigGroup):
     """One of `routes`: where calls for some models go, and how."""
 
@@ -220,9 +206,6 @@ class RouteConfig(ConfigGroup):
         default=None,
         description="Format of the upstream. Calls in other formats are translated to it. null: the format of the call "
         "if the provider supports it, or the provider's own.",
-    )
-    translation: RouteTranslationConfig = Field(
-        default=RouteTranslationConfig(), description="Translation of the calls of this route."
     )
     include_stream_usage: Flag | None = Field(default=None, description="As in `metering`, which is the default.")
 

@@ -103,10 +103,6 @@ class Candidate:
     """Whether the route names the server, so that it may be of another maker than the provider whose format it has."""
     speaks: str | None = None
     """The format that the request is translated to; None: the client's own."""
-    strict_translation: bool | None = None
-    """Whether a request that loses anything by its translation is refused; None: as for every call."""
-    may_lose: frozenset[str] = frozenset()
-    """Members that the operator lets go although the meaning changes without them."""
     asks_usage: bool | None = None
     """Whether streams are asked for their token counts; None: as for every call."""
     features: FeatureValues = NO_VALUES

@@ -21,6 +21,7 @@ from wirekey.routing.candidate import Candidate, Limits, Upstream
 from wirekey.routing.conditions import Conditions
 from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Route, Routes
+from wirekey.routing.translating import translates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +77,7 @@ def routes_from(
         defaults,
         routes,
         model_of(named) if named and not is_python(named) else None,
-        config.translation.enabled,
+        translates(config),
         config.default_backend if config.default_backend in BACKENDS else None,
     )
 
@@ -199,8 +200,6 @@ def _route(
         region=settings.region,
         location=settings.location,
         speaks=settings.speaks,
-        strict_translation=None if settings.translation.losses is None else settings.translation.losses == "refuse",
-        may_lose=frozenset(settings.translation.drop),
         features=values_of_route(settings),
     )
 

@@ -17,6 +17,7 @@ from wirekey.model_name import BACKENDS, ModelName, provider_of_backend
 from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, HTTP_INSTEAD, TRANSLATED, Kind
 from wirekey.providers import DEFAULT_PROVIDER, OWN_PROVIDERS, PROVIDERS, answered_as, owner_of_model
 from wirekey.routing.candidate import NO_LIMITS
+from wirekey.routing.translating import missing_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,8 +57,6 @@ class Route:
     region: str | None = None
     location: str | None = None
     speaks: str | None = None
-    strict_translation: bool | None = None
-    may_lose: frozenset[str] = frozenset()
     features: FeatureValues = NO_VALUES
     _fits: re.Pattern[str] = field(init=False, repr=False)
 
@@ -88,8 +87,6 @@ class Route:
             location=self.location,
             asks_usage=self.asks_usage,
             speaks=self.speaks or usual.speaks,
-            strict_translation=self.strict_translation,
-            may_lose=self.may_lose,
             features=self.features,
         )
 
@@ -300,11 +297,12 @@ def configured_format(candidate: Candidate, operation: Operation) -> str | None:
 def elsewhere(own: Candidate, called: str, operation: Operation) -> Refusal:
     """Return the refusal of a call whose route leads to a provider that does not answer it."""
     name = own.backend or own.provider
+    note = missing_note() if operation.name in TRANSLATED else ""
     sends = f"The operator's {own.route} sends this model" if own.route else "This model goes"
     return Refusal(
         400,
         "format_not_offered",
         f"{sends} to {name}, which does not answer {operation.name} in the format of {called}. Call {own.provider} in "
-        "its own format.",
+        f"its own format.{note}",
         Fault.OPERATOR if own.route else Fault.CALLER,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from wirekey.feature import FeatureValues
 from wirekey.feature_registry import parts
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.identity.agents import AgentStore
 
 
+@runtime_checkable
 class Closable(Protocol):
     """A service that is closed when the process ends."""
 
@@ -31,12 +32,13 @@ class Closable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenedService:
-    """The part of a feature that is opened at the start, and closed after the last call.
+    """The part of a feature that is opened at the start, and closed after the last call if it is `Closable`.
 
-    It is in `Services.opened`, by its type. `open` returns None if it is not configured, and may raise OSError.
+    It is in `Services.opened`, by its type. `open` returns None if it is not configured, and may raise OSError. The
+    services have the agents, the shared state and the policy by then.
     """
 
-    open: Callable[[Config], Closable | None]
+    open: Callable[[Config, Services], object | None]
 
 
 class ReplacedService(Protocol):
@@ -120,13 +122,14 @@ class PageAddon:
     make: Callable[[Services, View], Addon]
 
 
-def open_services_of_features(config: Config, closing: contextlib.ExitStack) -> FeatureValues:
+def open_services_of_features(config: Config, services: Services, closing: contextlib.ExitStack) -> FeatureValues:
     """Open the services of all features. `closing` closes them. Raises OSError."""
     opened = []
     for part in parts(OpenedService):
-        service = part.open(config)
-        if service is not None:
+        service = part.open(config, services)
+        if isinstance(service, Closable):
             closing.callback(service.close)
+        if service is not None:
             opened.append(service)
     return FeatureValues.of(opened)
 

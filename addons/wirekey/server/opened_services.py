@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-from wirekey.identity.installation_keys import REASONING_STATE
 from wirekey.server.audit_store import audit_store
 from wirekey.server.feature_parts import ServiceStart, begin_services, open_services_of_features, prepare_services
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
@@ -15,7 +14,6 @@ from wirekey.server.policy_engine import policy_engine
 from wirekey.server.retention import Retention
 from wirekey.server.revocations import Revocations
 from wirekey.server.shared_state import shared_state
-from wirekey.translation.state import StateReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +53,6 @@ def open_services(
     services.spool_folder.mkdir(mode=0o700, exist_ok=True)
     services.agents = agent_store(config)
     copy_agents(services.agents)
-    key, *earlier = services.agents.derived_keys(REASONING_STATE)
-    services.reasoning_states = StateReader(key, tuple(earlier), names_key=bool(services.agents.masters))
     opened = OpenedServices()
     services.shared_state = shared_state(config, is_worker=worker is not None)
     services.sharing.refuses = config.shared_state_failure == "refuse"
@@ -65,7 +61,7 @@ def open_services(
     undo.callback(services.usage_limits.close)
     services.usage_limits.open(config)
     undo.callback(opened.of_features.close)
-    services.opened = open_services_of_features(config, opened.of_features)
+    services.opened = open_services_of_features(config, services, opened.of_features)
     begin_services(
         services, prepare_services(ServiceStart(config, config, services.agents, proxy_for, services.opened))
     )

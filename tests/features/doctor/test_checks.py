@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from wirekey.ca.authority import CAError, ensure
+from wirekey.cli.config_checks import Finding, Level
 from wirekey.command_name import COMMAND
 from wirekey.features.doctor import checks
 from wirekey.features.doctor.checks import ClientRun
 from wirekey.features.doctor.clients import RUNTIMES, Client
-from wirekey.features.doctor.findings import Finding, Level, as_json, exit_code, report
+from wirekey.features.doctor.findings import as_json, exit_code, report
 from wirekey.features.doctor.stub import StubRequest
 
 CLIENT = Client("x", (), proxy_fix="proxy fix", trust_fix="trust fix, root {root}", seconds=3)

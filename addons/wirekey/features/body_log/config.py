@@ -10,6 +10,7 @@ from wirekey.config.group import ConfigGroup
 from wirekey.config.values import AbsolutePath
 
 if TYPE_CHECKING:
+    from wirekey.calls.services import Services
     from wirekey.config import Config
     from wirekey.features.body_log.log import BodyLog
 
@@ -25,7 +26,7 @@ class BodiesSetting(ConfigGroup):
     )
 
 
-def open_log(config: Config) -> BodyLog | None:
+def open_log(config: Config, _: Services) -> BodyLog | None:
     """Return the log of bodies, opened, or None if it is off. Raises OSError."""
     file = config.log.part(BodiesSetting).bodies
     if file is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.cli.config_checks import Finding, Level
 from wirekey.command_name import COMMAND
-from wirekey.features.doctor.findings import Finding, Level
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from wirekey.ca.authority import Authority, CAError
     from wirekey.features.doctor.clients import Client
     from wirekey.features.doctor.stub import StubRequest
-    from wirekey.routing.translated_routes import TranslatedRoute
 
 SOON_DAYS = 30
 CLOCK_WARNING_SECONDS = 60
@@ -92,21 +91,6 @@ def check_ca(
     if is_newer_than_proxy:
         findings.append(found(Level.WRONG, "is newer than the running proxy", "restart the proxy"))
     return findings or [found(Level.OK, f"valid until {authority.expires:%Y-%m-%d}, covers {len(hosts)} hosts")]
-
-
-def check_translation(route: TranslatedRoute) -> Finding:
-    """Report what calls of one format lose on a route, or that it refuses them."""
-    subject = f"{route.label} {route.client}"
-    if route.upstream is None:
-        fix = "call the provider in its own format, or set translation.enabled: true"
-        return Finding("routes", subject, Level.SKIPPED, "calls in this format are refused", fix)
-    lost = route.lost
-    parts = [
-        f"{word} {', '.join(names)}"
-        for word, names in (("changes", lost.adjusted), ("drops", lost.dropped), ("refuses", lost.refused))
-        if names
-    ]
-    return Finding("routes", subject, Level.OK, "; ".join([f"translated to {route.upstream}", *parts]))
 
 
 def check_policy(place: str, revision: str | None, problems: Sequence[str]) -> Finding:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.ca.authority import Authority
+    from wirekey.cli.config_checks import Finding
     from wirekey.config import Config
-    from wirekey.features.doctor.findings import Finding
 
 AREAS = ("ca", "keys", "routes", "policy", "files", "state", "ports", "upstreams", "clients")
 
@@ -75,12 +75,12 @@ def ca_findings(config: Config, _: float) -> Iterator[Finding]:
 
 
 def routes_findings(config: Config, _: float) -> Iterator[Finding]:
-    """Name the routes that translate, and what a request may lose on each."""
-    from wirekey.features.doctor.checks import check_translation
-    from wirekey.routing.translated_routes import translated_routes
+    """Return what the features find in the routes."""
+    from wirekey.cli.config_checks import ConfigChecks
+    from wirekey.feature_registry import parts
 
-    for route in translated_routes(config):
-        yield check_translation(route)
+    for part in parts(ConfigChecks):
+        yield from part.findings(config)
 
 
 def policy_findings(config: Config, _: float) -> Iterator[Finding]:
@@ -156,9 +156,9 @@ def files_findings(config: Config, _: float) -> Iterator[Finding]:
 
 def ports_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check the listeners of the proxy and the gateway."""
+    from wirekey.cli.config_checks import Level
     from wirekey.features.doctor.checks import check_port
     from wirekey.features.doctor.connectivity import listening_trouble, reaching_trouble
-    from wirekey.features.doctor.findings import Level
     from wirekey.server.runtime import RunningProxy
 
     if running := RunningProxy.read(config.state):

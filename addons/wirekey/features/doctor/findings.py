@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from wirekey.cli.config_checks import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-class Level(StrEnum):
-    """How serious a finding is. Only `wrong` makes the exit code 1. `skipped` was not checked and need not be."""
-
-    OK = "ok"
-    SKIPPED = "skipped"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `area` is a word for programs, `fix` says what to do and is empty if nothing is."""
-
-    area: str
-    subject: str
-    level: Level
-    message: str
-    fix: str = ""
+    from wirekey.cli.config_checks import Finding
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

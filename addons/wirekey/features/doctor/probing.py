@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from wirekey.ca.authority import Authority
-    from wirekey.features.doctor.findings import Finding
+    from wirekey.cli.config_checks import Finding
 
 AGENT = "wirekey-doctor"
 VERSION_SECONDS = 30

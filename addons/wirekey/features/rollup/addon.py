@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.body_reading.reading import is_costly
 from wirekey.call import Outcome
+from wirekey.calls.attempt_rewrite import AT_ONCE
 from wirekey.calls.response_copy import AnswerCopy
-from wirekey.calls.translated import AT_ONCE
 from wirekey.egress.hosts import bedrock_host
 from wirekey.features.rollup.answers import read_answer
 from wirekey.features.rollup.config import RollupOfRoute

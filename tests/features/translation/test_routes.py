@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.config import Config
-from wirekey.routing.translated_routes import translated_routes
+from wirekey.config.feature_settings import whole_config
+from wirekey.features.translation.routes import translated_routes
 from wirekey.translation.neutral import Format
 
 LOCAL = "http://127.0.0.1:11434"
 
 
 def found(*routes, **settings):
-    return list(translated_routes(Config.model_validate({"routes": list(routes), **settings})))
+    return list(translated_routes(whole_config().model_validate({"routes": list(routes), **settings})))
 
 
 @pytest.mark.parametrize(

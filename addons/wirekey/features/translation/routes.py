@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation.config import is_enabled
 from wirekey.model_name import BACKENDS, provider_of_backend
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import Candidate
@@ -45,7 +46,7 @@ def translated_routes(config: Config) -> Iterator[TranslatedRoute]:
     """Yield the routes of a configuration that lead calls to another format, once for each format of a client."""
     defaults = {name: Candidate(name) for name in PROVIDERS}
     defaults |= {name: Candidate(provider_of_backend(name), backend=name) for name in BACKENDS}
-    routes = Routes(defaults, translates=config.translation.enabled)
+    routes = Routes(defaults, translates=is_enabled(config))
     for index, settings in enumerate(config.routes):
         route = route_of(index, settings)
         for client, (called, path) in _CALLS.items():

@@ -1,0 +1,140 @@
+"""The response to a translated request, in the client's format."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.call import Outcome
+from wirekey.errors import Fault, Refusal
+from wirekey.translation.failures import OWN_CODES, TRUNCATED
+from wirekey.translation.neutral import Format
+from wirekey.translation.rate_limits import rate_limits
+from wirekey.translation.reply import Reply
+from wirekey.translation.responses import StreamTranslator, content_type, translate_response
+from wirekey.wire.delegate import ResponseRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mitmproxy import http
+
+    from wirekey.calls.state import CallState
+    from wirekey.features.translation.attempt import TranslatedAttempt
+    from wirekey.translation.responses import TranslatedResponse
+
+ID_ALPHABET = string.ascii_letters + string.digits
+TOO_LARGE = Refusal(
+    502,
+    "cannot_translate_answer",
+    "The response is larger than limits.translated_answer, so it cannot be translated as a whole. Use a stream.",
+    Fault.PROVIDER,
+)
+PASSED_HEADERS = ("retry-after", "x-wirekey-request-id", "x-wirekey-simulated", "x-wirekey-model")
+REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid")
+REQUEST_ID = {
+    Format.CHAT: "x-request-id",
+    Format.RESPONSES: "x-request-id",
+    Format.ANTHROPIC: "request-id",
+    Format.CONVERSE: "x-amzn-requestid",
+    Format.INVOKE: "x-amzn-requestid",
+}
+
+
+def make_id() -> str:
+    """Return 24 random letters and digits."""
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(24))
+
+
+class ResponseTranslation:
+    """The last step of a response before the client: it gets the upstream's bytes and returns the client's.
+
+    A stream is translated as it passes. Another response, and an error, is translated as a whole: until then the client
+    has no head, because the status may depend on the body. `limit` is `limits.translated_answer`, in bytes.
+    """
+
+    def __init__(self, found: TranslatedAttempt, state: CallState, response: http.Response, limit: int) -> None:
+        self.state = state
+        self.response = response
+        self.reply = Reply(
+            found.request.context,
+            found.request.conversation,
+            found.states,
+            int(time.time()),
+            make_id,
+            found.query,
+            limit,
+        )
+        self.limit = limit
+        self.translated = found
+        self.holds = not (found.request.conversation.stream and response.status_code < 300)
+        self.stream = None if self.holds else StreamTranslator(self.reply)
+        self.held = bytearray()
+        self.whole: TranslatedResponse | None = None
+        self.upstream_headers = {name.lower(): value for name, value in response.headers.items()}
+        self.set_head("application/json" if self.holds else content_type(found.client, found.query))
+
+    def set_head(self, kind: str) -> None:
+        """Replace the head of the response: nothing of the upstream's passes but what the client's format knows."""
+        headers = self.response.headers
+        own = {name: headers[name] for name in PASSED_HEADERS if name in headers}
+        identifier = next((headers[name] for name in REQUEST_IDS if name in headers), None)
+        framing = {name: headers[name] for name in ("transfer-encoding",) if name in headers}
+        headers.fields = ()
+        headers["content-type"] = kind
+        if identifier and (name := REQUEST_ID.get(self.translated.client)):
+            headers[name] = identifier
+        headers.update({**own, **framing, "x-wirekey-translation": self.translated.label})
+        headers.update(
+            rate_limits(self.translated.upstream, self.translated.client, self.upstream_headers, time.time())
+        )
+        headers.update(self.translated.request.context.losses.headers())
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the client's bytes for the next bytes of the upstream. Raises ResponseRefused."""
+        if self.stream:
+            out = self.stream.feed(data)
+            return [out] if out else []
+        self.held += data
+        if len(self.held) > self.limit:
+            raise ResponseRefused(TOO_LARGE)
+        return []
+
+    def finish(self, rest: Iterable[bytes] = ()) -> None:
+        """Translate a whole response, of which `rest` was not fed yet.
+
+        It needs nothing of the event loop, so a thread may do it before the end.
+        """
+        respond = self.translated.request.respond or translate_response
+        body = b"".join((self.held, *rest))
+        self.whole = respond(self.response.status_code, body, self.reply, self.upstream_headers)
+
+    def end(self) -> list[bytes]:
+        """Return the client's last bytes: of a whole response all of them, after its head was set."""
+        if self.stream:
+            out = self.stream.end()
+            return [out] if out else []
+        if self.whole is None:
+            self.finish()
+        self.held.clear()
+        found, self.whole = self.whole, None
+        assert found
+        self.response.status_code = self.state.call.status = found.status
+        self.response.data.reason = b""
+        losses = self.translated.request.context.losses
+        for name, value in {**found.headers, **losses.headers()}.items():
+            self.response.headers[name] = value
+        self.translated.record(self.state.call)
+        self.response.headers.pop("transfer-encoding", None)
+        self.response.headers["content-length"] = str(len(found.body))
+        return [found.body]
+
+    def failure(self) -> tuple[Outcome, str | None] | None:
+        """Return the outcome and the reason of a stream that ended with an error; None for any other."""
+        failure = self.stream.failure if self.stream else None
+        if failure is None:
+            return None
+        outcome = Outcome.TRUNCATED if failure == TRUNCATED else Outcome.UPSTREAM_ERROR
+        return outcome, failure.code if failure.code in OWN_CODES else None

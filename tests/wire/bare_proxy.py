@@ -62,11 +62,8 @@ class BareDelegate:
     def refusal_of_hooks(self, flow):
         return None
 
-    def key_to_accept(self, flow):
+    def takeover(self, stream):
         return None
-
-    def is_upgrade(self, flow):
-        return False
 
     def refusal_of_response(self, flow, response):
         return None

@@ -12,6 +12,8 @@ from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import EVENTS, OK, client
 from wirekey.wire.delegate import WireLimits
 
+pytestmark = pytest.mark.usefixtures("with_and_without_speed")
+
 BODY = b'{"content":"' + b"x" * 300_000 + b'"}'
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nfailed"
 SECOND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from OpenSSL import SSL
 
-from wirekey.wire.client_tls import ClientTls
+from wirekey.wire.speed.client_tls import ClientTls
 from wirekey_simulator.certificate import prepare_certificate
 
 

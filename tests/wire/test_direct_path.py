@@ -27,13 +27,14 @@ from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, _http1, _http2
 
 from tests.wire.bare_proxy import KEY, BareDelegate
-from wirekey.wire.body_reading import read_chunks
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.direct_path import DirectPath
-from wirekey.wire.http1 import BoundedHttp1Client
 from wirekey.wire.http2 import WireH2Connection
 from wirekey.wire.http2_goaway import WireHttp2Client
-from wirekey.wire.layer import WireLayer, forked
+from wirekey.wire.layer import forked
+from wirekey.wire.speed.body_reading import read_chunks
+from wirekey.wire.speed.direct_layer import DirectHttpLayer
+from wirekey.wire.speed.direct_path import DirectPath
+from wirekey.wire.speed.http1 import FastHttp1Client
 
 STOCK = (http_layers.Http1Client, http_layers.Http2Client, _http2.BufferedH2Connection)
 
@@ -72,10 +73,10 @@ class Proxy:
         self.queue: list[events.Event] = []
         self.http = HttpLayer(context.Context(self.client, options), HTTPMode.regular)
         if self.is_direct:
-            WireLayer.adopt(self.http, BareDelegate(WireLimits()))
+            DirectHttpLayer.adopt(self.http, BareDelegate(WireLimits()))
         self.take(events.Start())
         if self.is_direct:
-            assert isinstance(self.http, WireLayer)
+            assert isinstance(self.http, DirectHttpLayer)
             self.path = self.http.path = DirectPath(self, self.http, None)  # type: ignore[arg-type]  # stands in for the handler
 
     def name_of(self, peer: connection.Connection) -> str:
@@ -132,7 +133,7 @@ class Proxy:
 
 def ours(monkeypatch_classes: bool) -> None:
     """Use the wire layer's protocol classes, or mitmproxy's own."""
-    wanted = (BoundedHttp1Client, WireHttp2Client, WireH2Connection) if monkeypatch_classes else STOCK
+    wanted = (FastHttp1Client, WireHttp2Client, WireH2Connection) if monkeypatch_classes else STOCK
     http_layers.Http1Client, http_layers.Http2Client, _http2.BufferedH2Connection = wanted  # type: ignore[misc]
 
 

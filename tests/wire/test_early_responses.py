@@ -11,6 +11,8 @@ import pytest
 from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import OK, client
 
+pytestmark = pytest.mark.usefixtures("with_and_without_speed")
+
 LARGE = b"y" * (3 << 20)
 EARLY = b"HTTP/1.1 413 Too Large\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nlarge"
 CHUNKED = b"HTTP/1.1 413 Too Large\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nlarge\r\n0\r\n\r\n"

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
+
 from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
+
+pytestmark = pytest.mark.usefixtures("with_and_without_speed")
 
 PARTS = [b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 10\r\n\r\n01", b"234", b"5678", b"9"]
 

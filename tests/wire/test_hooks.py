@@ -16,7 +16,7 @@ from mitmproxy.test import tflow
 from wirekey.addons.base import Addon
 from wirekey.calls.services import Services
 from wirekey.errors import Refusal
-from wirekey.wire.hooks import index_of
+from wirekey.wire.speed.hooks import index_of
 
 
 async def run_indexed(manager, hook):

@@ -19,6 +19,8 @@ from wirekey.wire.connection_handler import connection_handlers
 from wirekey.wire.delegate import WireLimits
 from wirekey.wire.request_buffer import SEND_AHEAD
 
+pytestmark = pytest.mark.usefixtures("with_and_without_speed")
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = os.urandom(1024) * (6 * SPOOL_ABOVE // 1024) + b"the end"
 NO_MORE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"

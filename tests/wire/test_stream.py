@@ -12,6 +12,8 @@ from wirekey.errors import Refusal
 from wirekey.wire import http1
 from wirekey.wire.delegate import WireLimits
 
+pytestmark = pytest.mark.usefixtures("with_and_without_speed")
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 

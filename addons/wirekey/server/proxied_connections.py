@@ -73,4 +73,7 @@ def read_headers_from(networks: Sequence[IPv4Network | IPv6Network], patience: C
     """Have mitmproxy read headers of the PROXY protocol on connections from these networks."""
     ProxiedConnectionHandler.networks = networks
     ProxiedConnectionHandler.patience = staticmethod(patience)
-    mode_servers.ProxyConnectionHandler = ProxiedConnectionHandler  # type: ignore[misc]
+    installed: Any = mode_servers.ProxyConnectionHandler
+    if not issubclass(installed, ProxiedConnectionHandler):
+        both: Any = type(installed.__name__, (ProxiedConnectionHandler, installed), {})
+        mode_servers.ProxyConnectionHandler = both  # type: ignore[misc]

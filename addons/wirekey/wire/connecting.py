@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asyncio.sslproto import SSLProtocol
     from collections.abc import Iterator
 
-    from wirekey.wire.connection_handler import WireConnectionHandler
+    from mitmproxy.proxy.server import ConnectionHandler
 
 READ_BYTES = 16 * 1024
 
@@ -79,7 +79,7 @@ def feed_tls_after_reset(protocol: SSLProtocol) -> None:
             protocol.buffer_updated(len(data))
 
 
-async def open_tcp_connection(handler: WireConnectionHandler, command: commands.OpenConnection) -> None:
+async def open_tcp_connection(handler: ConnectionHandler, command: commands.OpenConnection) -> None:
     """Open a TCP connection, with its hooks, and handle it until either side ends it."""
     server = command.connection
     assert isinstance(server, Server)

@@ -1,8 +1,8 @@
-"""The handler of one client connection and its upstream connections, with less work for each event than mitmproxy's.
+"""The handler of one client connection and its upstream connections.
 
-It differs from mitmproxy's handler in four ways:
+It differs from mitmproxy's handler in these ways:
 
-- A hook whose addons do not wait completes at once, without a task that waits for a lock.
+- A hook whose addons do not wait completes at once.
 - Once a CONNECT tunnel is open, events go to the layers inside it directly. The layers outside only pass them on.
 - An exception in a layer closes the connection. mitmproxy's handler leaves it open, and the client waits.
 - A provider is read only as fast as the client reads.
@@ -15,7 +15,7 @@ import collections
 import contextlib
 import contextvars
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from mitmproxy.connection import ConnectionState
@@ -25,11 +25,8 @@ from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.cleanup import release_layers
-from wirekey.wire.client_socket import ClientProtocol
 from wirekey.wire.connecting import open_tcp_connection
-from wirekey.wire.hooks import index_of
-from wirekey.wire.pooled_connection import PooledConnection
+from wirekey.wire.http2 import FramesWaiting
 from wirekey.wire.pooled_tls import OpenPooledConnection, run_pooled_connection
 
 if TYPE_CHECKING:
@@ -38,8 +35,7 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client, Connection
     from mitmproxy_rs import Stream
 
-    from wirekey.wire.direct_path import DirectPath
-    from wirekey.wire.layer import WireLayer
+    from wirekey.wire.http1 import BoundedHttp1Server
 
 UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
 """Limit per client connection. With mitmproxy's 5, the sixth HTTP/2 stream to an HTTP/1.1 upstream waits."""
@@ -50,12 +46,27 @@ MAX_JOINED_BYTES = 64 * 1024
 EXPIRED = 1e-9
 """A time of the monotonic clock that lies before any limit."""
 READ_BYTES = 64 * 1024 - 1
-CONGESTED_BYTES = 16 * 1024
-"""asyncio lets a writer write again below this."""
 
 logger = logging.getLogger(__name__)
 connection_handlers: WeakValueDictionary[str, WireConnectionHandler] = WeakValueDictionary()
 """By the id of the client connection."""
+
+
+class ClientHttpLayer(Protocol):
+    """The innermost HTTP layer of a client connection."""
+
+    @property
+    def has_waiting_frames(self) -> bool:
+        """Return whether an HTTP/2 client has sent more frames than one turn of the loop handles."""
+
+    def unfinished_request_head(self) -> BoundedHttp1Server | None:
+        """Return the client's protocol layer if it has received a part of a request head."""
+
+    def must_pause_reading(self, connection: Connection) -> bool:
+        """Return whether the HTTP/2 client has too much unread data from an HTTP/1.1 upstream connection."""
+
+    def discard_bodies(self) -> None:
+        """Release the request bodies of all streams."""
 
 
 class WakeWhenWritten(commands.RequestWakeup):
@@ -70,7 +81,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
     """Runs the layers of one client connection: hands them events, and executes their commands.
 
     It replaces mitmproxy's handler in every proxy mode. After the client has disconnected and the last hook has ended,
-    it takes the layers apart, so that nothing of the connection stays in memory.
+    it releases the layers, and drops later events.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -80,13 +91,10 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.is_dispatching = False
         self.pending_writes: dict[Connection, list[bytes]] = {}
         """Bytes that the layers send while they handle events. Head and body are written together, afterwards."""
-        self.hook_index = index_of(self.master.addons)
         self.running_hooks: set[asyncio.Task[None]] = set()
         self.tunnel_layer: layer.Layer | None = None
-        self.http_layer: WireLayer | None = None
+        self.http_layer: ClientHttpLayer | None = None
         """The innermost HTTP layer."""
-        self.path: DirectPath | None = None
-        """The direct path to the innermost HTTP layer, as soon as there is one."""
         self.reader_futures: set[asyncio.Future[None]] = set()
         """The readers of upstream connections that wait until the client has read more."""
         self.client_disconnected = False
@@ -104,12 +112,12 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                 self.release()
 
     def release(self) -> None:
-        """Release the layers, so that their memory is free at once. Later events are dropped."""
+        """Release the layers. Later events are dropped."""
         self.is_released = True
-        outer, inner = self.layer, self.http_layer
-        self.http_layer = self.path = None
+        if self.http_layer:
+            self.http_layer.discard_bodies()
+        self.http_layer = None
         self.pending_writes.clear()
-        release_layers((outer, inner, self.tunnel_layer))
         self.timeout_watchdog.callback = do_nothing  # it refers to this handler otherwise
 
     def close_client(self) -> None:
@@ -141,10 +149,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         try:
             while self.event_queue:
                 queued = self.event_queue.popleft()
-                if self.path is not None and self.path.takes(queued):
-                    self.path.handle(queued)
-                else:
-                    self.handle_by_layers(queued)
+                self.hand_on(queued)
                 if self.tunnel_layer and is_next_layer_completed(queued):
                     self.enter_tunnel()
         except Exception as error:
@@ -155,8 +160,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             if self.client in self.transports:
                 self.close_connection(self.client)
         finally:
-            if self.pending_writes or (self.path is not None and self.path.plaintext):
-                self.flush()
+            self.flush()
             self.is_dispatching = False
         if self.reader_futures:
             for future in self.reader_futures:
@@ -164,24 +168,19 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     future.set_result(None)
             self.reader_futures.clear()
 
-    def handle_by_layers(self, event: events.Event) -> None:
+    def hand_on(self, event: events.Event) -> None:
         """Hand an event to the outermost layer, and execute the commands of all layers."""
-        self.flush()  # what these layers encrypt must follow what was sent before
         for command in self.layer.handle_event(event):
             self.execute(command)
-        if self.path is None and self.http_layer is not None and not self.is_released:
-            self.path = self.http_layer.find_path(self)
 
-    def use_http_layer(self, layer: WireLayer) -> None:
-        """Note the innermost HTTP layer. Events reach it through the layers outside of it at first."""
-        self.http_layer, self.path = layer, None
+    def use_http_layer(self, layer: ClientHttpLayer) -> None:
+        """Note the innermost HTTP layer."""
+        self.http_layer = layer
 
     def flush(self) -> None:
-        """Write what the layers have sent.
-
-        The layers outside of the direct path encrypt at once, and `handle_by_layers` flushes before they do. So what
-        they have sent is older than what waits on the path, and its TLS records must be written first.
-        """
+        """Write what the layers have sent."""
+        if not self.pending_writes:
+            return
         writes, self.pending_writes = self.pending_writes, {}
         for connection, pieces in writes.items():
             transport = self.transports.get(connection)
@@ -190,8 +189,6 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     pieces = [b"".join(pieces)]  # noqa: PLW2901  # asyncio's writelines does not pause the writer
                 for piece in pieces:
                     transport.writer.write(piece)
-        if self.path is not None and self.path.plaintext:
-            self.path.flush()
 
     def write(self, connection: Connection, data: bytes) -> None:
         """Write to a connection at once, if it is open."""
@@ -207,9 +204,8 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         assert transport.reader
         is_cancelled = False
         try:
-            if connection is self.client and type(transport.reader) is asyncio.StreamReader:
-                assert isinstance(transport.writer, asyncio.StreamWriter)
-                await ClientProtocol(self, transport.writer, transport.reader).run()
+            if connection is self.client:
+                await self.read_client(transport)
             else:
                 await self.read(connection, transport.reader)
         except OSError:
@@ -233,27 +229,24 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         if is_cancelled:
             raise asyncio.CancelledError
 
+    async def read_client(self, transport: ConnectionIO) -> None:
+        """Read the client until it ends its side. Wait after each read until all of it was handled and sent on."""
+        assert transport.reader
+        while data := await transport.reader.read(READ_BYTES):
+            self.dispatch(events.DataReceived(self.client, data))
+            data = b""  # release it before waiting
+            await self.drain_writers()
+            while self.has_waiting_frames:
+                await asyncio.sleep(0)  # all other connections have their turn
+                self.dispatch(FramesWaiting())
+                await self.drain_writers()
+
     async def read(self, connection: Connection, reader: asyncio.StreamReader | Stream) -> None:
-        """Read until the connection ends, and wait after each read until the other side has room for more."""
+        """Read a provider until it ends its side. Wait after each read until the client has room for more."""
         while data := await reader.read(READ_BYTES):
             self.dispatch(events.DataReceived(connection, data))
             data = b""  # release it before waiting
-            if connection is self.client:
-                await self.drain_writers()
-            else:
-                await self.wait_for_client(connection)
-
-    @property
-    def is_congested(self) -> bool:
-        """Return whether a connection may have so much to write that the client must not be read."""
-        for transport in self.transports.values():
-            writer: Any = transport.writer
-            if isinstance(writer, PooledConnection):
-                if not writer.writable.is_set():
-                    return True
-            elif writer is not None and writer.transport.get_write_buffer_size() > CONGESTED_BYTES:
-                return True
-        return False
+            await self.wait_for_client(connection)
 
     @property
     def has_waiting_frames(self) -> bool:
@@ -281,7 +274,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
     def enter_tunnel(self) -> None:
         """Send events to the layers inside the tunnel from now on, and cancel the timers of the layers outside."""
         assert self.tunnel_layer
-        self.layer, self.tunnel_layer, self.path = self.tunnel_layer, None, None
+        self.layer, self.tunnel_layer = self.tunnel_layer, None
         while self.wakeup_timer:
             self.wakeup_timer.pop().cancel()
 
@@ -347,18 +340,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
 
     def begin_hook(self, hook: commands.StartHook) -> Awaitable[None] | None:
         """Run the handlers of a hook until one of them waits. Return what remains to be awaited, or None."""
-        if not self.hook_index.is_of(self.master.addons):
-            self.hook_index = index_of(self.master.addons)
-        try:
-            return self.hook_index.start(hook)
-        except Exception as error:
-            return fail(error)
-
-    async def handle_hook(self, hook: commands.StartHook) -> None:
-        """Run a hook to its end."""
-        waiting = self.begin_hook(hook)
-        if waiting is not None:
-            await self.wait_for_hook(waiting)
+        return self.handle_hook(hook)
 
     def run_hook(self, hook: commands.StartHook) -> bool:
         """Run a hook. Returns whether it has completed; otherwise the layers are notified when it has."""
@@ -405,11 +387,6 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             self.dispatch(events.HookCompleted(hook))
         if self.client_disconnected and not (self.running_hooks or self.is_dispatching or self.is_released):
             self.release()
-
-
-async def fail(error: Exception) -> None:
-    """Raise the exception of a hook in the task that waits for the hook."""
-    raise error
 
 
 async def do_nothing() -> None:

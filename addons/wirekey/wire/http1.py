@@ -17,14 +17,10 @@ from mitmproxy.proxy.layers.http import (
     Http1Client,
     Http1Server,
     ReceiveHttp,
-    RequestData,
-    ResponseData,
     ResponseEndOfMessage,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._events import ErrorCode
-
-from wirekey.wire.body_reading import read_body
 
 if TYPE_CHECKING:
     from h11 import Data
@@ -60,19 +56,6 @@ class BoundedHttp1Server(Http1Server):
     """When a request was rejected here, by the monotonic clock; 0 if none was."""
     lingered_bytes: int = 0
 
-    framed_stream: int = 0
-    """The stream that `is_chunked` was looked up for."""
-    is_chunked: bool = False
-
-    @property
-    def sends_chunks(self) -> bool:
-        """Return whether the body of the response is sent in chunks. Its head must have been sent."""
-        if self.framed_stream != self.stream_id:
-            assert self.response
-            self.framed_stream = self.stream_id
-            self.is_chunked = "chunked" in self.response.headers.get("transfer-encoding", "").lower()
-        return self.is_chunked
-
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         """Read a request head, and reject one that is too long."""
         yield from super().read_headers(event)
@@ -84,17 +67,6 @@ class BoundedHttp1Server(Http1Server):
             yield from self.reject(
                 431, f"The request head is larger than {self.head_bytes} bytes (limits.header_bytes)."
             )
-
-    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        if isinstance(event, DataReceived) and not len(self.buf) and self.state == self.read_body:
-            # The bytes of a body need not be copied into the buffer and out of it again.
-            body, rest = read_body(self.body_reader, event.data)
-            if body:
-                yield ReceiveHttp(RequestData(self.stream_id, body))
-            if rest is None:
-                return
-            event = DataReceived(event.connection, rest)
-        yield from super()._handle_event(event)
 
     def read_body(self, event: events.Event) -> CommandGenerator[None]:
         """Read a request body, and reject one whose chunk line or trailers are too long."""
@@ -175,21 +147,8 @@ class BoundedHttp1Client(Http1Client):
             yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
             self.state = self.done
 
-    def take_buffer(self) -> bytes:
-        """Return what was received and not read, and forget it."""
-        taken = bytes(self.buf)
-        self.buf.maybe_extract_at_most(len(taken))
-        return taken
-
     def read_body(self, event: events.Event) -> CommandGenerator[None]:
-        """Read a response body, all that was received together as one piece, and report its end last."""
-        if isinstance(event, DataReceived) and self.stream_id is not None and len(self.buf):
-            body, rest = read_body(self.body_reader, self.take_buffer())
-            self.buf += rest or b""
-            if body:
-                yield ReceiveHttp(ResponseData(self.stream_id, body))
-            if rest is None:
-                return
+        """Read a response body, and report its end last."""
         # mitmproxy reports the end of a response before the connection is ready for the next request. A stream that
         # sends one at once, to retry, would find the connection busy.
         end = None

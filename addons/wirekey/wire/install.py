@@ -6,24 +6,27 @@ it replaces anything.
 
 from __future__ import annotations
 
+import os
 from asyncio import sslproto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mitmproxy import ctx, http, version
+from mitmproxy import ctx, version
 from mitmproxy.addons.next_layer import NextLayer
-from mitmproxy.net import tls as net_tls
 from mitmproxy.proxy import commands, layer, mode_servers
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
-from OpenSSL import SSL
 
 from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.wire.connecting import feed_tls_after_reset
-from wirekey.wire.connection_handler import WireConnectionHandler
+from wirekey.wire.connection_handler import WireConnectionHandler, connection_handlers
 from wirekey.wire.http1 import BoundedHttp1Client, TrailerDroppingReader, bare_error_response
 from wirekey.wire.http2 import WireH2Connection
 from wirekey.wire.http2_goaway import WireHttp2Client
 from wirekey.wire.layer import WireLayer
+from wirekey.wire.override import Override
+from wirekey.wire.speed import overrides as speed
+from wirekey.wire.speed.direct_layer import DirectHttpLayer
+from wirekey.wire.speed.handler import FastConnectionHandler
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
     from wirekey.wire.delegate import WireDelegate
 
 KNOWN_VERSIONS = ("12.2.",)
+"""The versions of mitmproxy that the tests of the wire layer pass with, by their first numbers."""
+PLAIN = "_WIREKEY_PLAIN_WIRE"
+"""A variable for tests: if it is set, nothing is replaced that is only for speed."""
 _mitmproxy_choice = NextLayer.next_layer
-TLS_READ_BYTES = 32 * 1024
-"""The read buffer of each TLS connection, until it is open. asyncio's default is 256 KiB; a TLS record has up to 16."""
 
 
 class CloseConnectionLayer(layer.Layer):
@@ -53,14 +57,8 @@ def tls_connection_lost(protocol: sslproto.SSLProtocol, exc: BaseException | Non
     _tls_connection_lost(protocol, exc)
 
 
-_create_tls_context = net_tls._create_ssl_context  # noqa: SLF001  # mitmproxy has no hook for it
-
-
-def create_tls_context(**settings: Any) -> SSL.Context:
-    """Return a TLS context whose idle connections keep no buffers: 34 KiB each. Python's own contexts do the same."""
-    context = _create_tls_context(**settings)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    return context
+def choose_nothing(*_: object) -> None:
+    """Replace the choice of mitmproxy's own addon, which `choose_as_mitmproxy` calls."""
 
 
 def malformed_request_response(status_code: int, message: str = "") -> bytes:
@@ -71,26 +69,30 @@ def malformed_request_response(status_code: int, message: str = "") -> bytes:
     return bare_error_response(status_code, text_without_tokens(message))
 
 
+OVERRIDES = (
+    Override(mode_servers, "ProxyConnectionHandler", WireConnectionHandler),
+    Override(NextLayer, "next_layer", choose_nothing),
+    Override(http_layers, "Http1Client", BoundedHttp1Client),
+    Override(http_layers, "Http2Client", WireHttp2Client),
+    Override(_http1, "ChunkedReader", TrailerDroppingReader),
+    Override(_http1, "make_error_response", malformed_request_response),
+    Override(_http2, "BufferedH2Connection", WireH2Connection),
+    Override(sslproto.SSLProtocol, "connection_lost", tls_connection_lost),
+)
+"""The wire layer needs these to be right. docs/architecture.md has a table of them."""
+
+
 def install() -> None:
     """Replace mitmproxy's classes, for the whole process. Raises RuntimeError if its version is unknown."""
     if not version.VERSION.startswith(KNOWN_VERSIONS):
         raise RuntimeError(
             f"This Wirekey does not support mitmproxy {version.VERSION}, only {', '.join(KNOWN_VERSIONS)}x. "
-            "Install the version in requirements.lock."
+            "Install the version in requirements.lock. The wire layer replaces internals of mitmproxy. A new version "
+            "is added to KNOWN_VERSIONS in wire/install.py when tests/wire passes with it "
+            "(tests/wire/test_new_versions.py)."
         )
-    mode_servers.ProxyConnectionHandler = WireConnectionHandler  # type: ignore[misc]
-    NextLayer.next_layer = lambda *_: None  # type: ignore[method-assign]  # `choose_as_mitmproxy` calls it
-    http_layers.Http1Client = BoundedHttp1Client  # type: ignore[misc]
-    http_layers.Http2Client = WireHttp2Client  # type: ignore[misc]
-    _http1.ChunkedReader = TrailerDroppingReader  # type: ignore[misc]
-    _http1.make_error_response = malformed_request_response
-    _http2.BufferedH2Connection = WireH2Connection  # type: ignore[misc]
-    sslproto.SSLProtocol.max_size = TLS_READ_BYTES
-    if sslproto.SSLProtocol.connection_lost is not tls_connection_lost:
-        sslproto.SSLProtocol.connection_lost = tls_connection_lost  # type: ignore[assignment, method-assign]
-    net_tls._create_ssl_context = create_tls_context  # noqa: SLF001
-    # mitmproxy checks the types in each new message, for its developers. The check takes a tenth of the time.
-    http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
+    for override in OVERRIDES if os.environ.get(PLAIN) else (*OVERRIDES, *speed.OVERRIDES):
+        override.apply()
 
 
 def choose_as_mitmproxy(choice: layer.NextLayer) -> None:
@@ -104,6 +106,8 @@ def choose_as_mitmproxy(choice: layer.NextLayer) -> None:
 
 def replace_http_layers(next_layer: layer.NextLayer, delegate: WireDelegate) -> None:
     """Turn each of mitmproxy's HTTP layers of a connection into a WireLayer."""
+    handler = connection_handlers.get(next_layer.context.client.id)
+    kind = DirectHttpLayer if isinstance(handler, FastConnectionHandler) else WireLayer
     for existing in next_layer.context.layers:
         if type(existing) is HttpLayer:
-            WireLayer.adopt(existing, delegate)
+            kind.adopt(existing, delegate)

@@ -7,7 +7,7 @@ time limits of all its streams and connections. Upstream connections come from t
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
@@ -22,10 +22,7 @@ from mitmproxy.proxy.layers.http import (
     ResponseHeaders,
 )
 
-from wirekey.wire.cleanup import StreamTable
 from wirekey.wire.connection_handler import connection_handlers, unwritten_bytes
-from wirekey.wire.direct_layer import DirectHttpLayer
-from wirekey.wire.direct_path import DirectPath, find_path
 from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
 from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged, FramesWaiting, RequestsRead
 from wirekey.wire.http2_goaway import WireHttp2Client
@@ -39,16 +36,32 @@ if TYPE_CHECKING:
 
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.layer import CommandGenerator, Layer
-    from mitmproxy.proxy.layers.http import GetHttpConnection, HttpEvent, RegisterHttpConnection
+    from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
 
-    from wirekey.wire.connection_handler import WireConnectionHandler
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireDelegate
 
 
-class WireLayer(DirectHttpLayer):
+class StreamTable(dict[int, Any]):
+    """The streams of a connection by id. A stream that is removed is kept in `dropped` until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped: list[HttpStream] = []
+
+    def pop(self, stream_id: int, *default: Any) -> Any:
+        """Remove and return a stream."""
+        found = super().pop(stream_id, *default)
+        if found is not None:
+            self.dropped.append(found)
+        return found
+
+
+class WireLayer(HttpLayer):
     """The HTTP layer of a client connection. `adopt` makes it from mitmproxy's HttpLayer before the first event."""
 
+    http1_server = BoundedHttp1Server
+    """The class of the protocol layer of a client with HTTP/1.1."""
     delegate: WireDelegate
     tick_command: commands.RequestWakeup | None
     streams: StreamTable
@@ -72,19 +85,6 @@ class WireLayer(DirectHttpLayer):
         layer.streams = StreamTable()
         if handler := connection_handlers.get(layer.context.client.id):
             handler.use_http_layer(layer)
-
-    def find_path(self, handler: WireConnectionHandler) -> DirectPath | None:
-        """Return the direct path to this layer, and use it from now on, if there is one."""
-        self.path = find_path(handler)
-        return self.path
-
-    def handle_directly(self, event: events.Event) -> None:
-        """Handle an event, and execute all commands that follow, by the direct path."""
-        if type(event) is events.DataReceived and (child := self.connections.get(event.connection)) is not None:
-            self.run(child, event)
-            self.execute_own(self.follow_up(event))
-        else:
-            self.execute_own(self._handle_event(event))
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and event.command is self.tick_command:
@@ -123,15 +123,34 @@ class WireLayer(DirectHttpLayer):
             self.has_stopped_requests = False  # it is set again if there is still no room
             yield from self.event_to_child(self.connections[self.context.client], RequestsRead(0))
         if self.streams.dropped:
-            self.streams.release_dropped(self.command_sources.values())
+            self.release_dropped_streams()
             if self.delegate.is_draining and (client := self.http2_client_connection):
                 yield from client.end_if_unused()
+
+    def release_dropped_streams(self) -> None:
+        """Release the streams that were dropped, except those that wait for a command's completion."""
+        dropped, self.streams.dropped = self.streams.dropped, []
+        waiting = set(map(id, self.command_sources.values()))
+        for stream in dropped:
+            if stream._paused is None and id(stream) not in waiting:  # noqa: SLF001  # mitmproxy has no other way to ask
+                self.release_stream(stream)
+
+    def release_stream(self, stream: HttpStream) -> None:
+        """Release a stream that has ended."""
+        if isinstance(stream, WireStream):
+            stream.discard_body()
+
+    def discard_bodies(self) -> None:
+        """Release the request bodies of all streams."""
+        for stream in self.streams.values():
+            if isinstance(stream, WireStream):
+                stream.discard_body()
 
     def limit_client_connection(self, client: Layer) -> None:
         """Limit how much memory the client's protocol layer uses."""
         limits = self.delegate.limits
         if type(client) is Http1Server:
-            client.__class__ = BoundedHttp1Server
+            client.__class__ = self.http1_server
             assert isinstance(client, BoundedHttp1Server)
             client.head_bytes = limits.header_bytes
             client.state = client.read_headers
@@ -175,15 +194,9 @@ class WireLayer(DirectHttpLayer):
 
     def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Hand an event to a child layer. The client gets the whole head of a response, unlike the flow."""
-        if self.path is None and type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
+        if type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
             event = self.whole_head(event)
         return super().event_to_child(child, event)
-
-    def send_http(self, connection: Connection, event: HttpEvent) -> None:
-        """Hand an event of a stream to a connection. The client gets the whole head of a response, unlike the flow."""
-        if type(event) is ResponseHeaders:
-            event = self.whole_head(event)
-        self.run(self.connections[connection], event)
 
     def whole_head(self, event: ResponseHeaders) -> ResponseHeaders:
         """Return the head of a response as the client gets it."""

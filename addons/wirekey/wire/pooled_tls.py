@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events, layer, server_hooks
+from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import RegisterHttpConnection
 from mitmproxy.proxy.layers.tls import TlsEstablishedServerHook, TlsFailedServerHook
 from mitmproxy.tls import TlsData
@@ -18,17 +19,36 @@ from wirekey.wire.pooled_connection import WRITE_BUFFER_BYTES, Origin, PooledCon
 from wirekey.wire.upstream_connection import dial, requested_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
+    from mitmproxy.connection import Client, Connection
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
     from mitmproxy.proxy.server import ConnectionIO
 
-    from wirekey.wire.connection_handler import WireConnectionHandler
     from wirekey.wire.connection_pool import ConnectionPool
 
 
 CANCELLED = "connection cancelled"
+
+
+class PoolUser(Protocol):
+    """The handler of a client connection that uses pooled connections."""
+
+    client: Client
+    transports: MutableMapping[Connection, ConnectionIO]
+
+    def dispatch(self, event: events.Event) -> None:
+        """Hand an event to the layers."""
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """Run a hook to its end."""
+
+    def must_pause_reading(self, connection: Connection) -> bool:
+        """Return whether the client must read before more of this upstream connection is read."""
+
+    async def wait_for_client(self, connection: Connection) -> None:
+        """Return when the client has room for more of what this upstream connection receives."""
 
 
 class OpenPooledConnection(commands.OpenConnection):
@@ -51,7 +71,9 @@ class PooledTlsClient(layer.Layer):
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         error = yield self.open_command
         if not error:
-            self.http = BoundedHttp1Client(self.context)
+            http = http_layers.Http1Client(self.context)  # the installed class
+            assert isinstance(http, BoundedHttp1Client)
+            self.http = http
             # As mitmproxy's HttpClient does, but directly: HTTP/1.1 never waits for a command.
             self._handle_event = self.http._handle_event  # type: ignore[method-assign]  # noqa: SLF001
             yield from self._handle_event(event)
@@ -70,9 +92,7 @@ def pooled_tls_server(address: tuple[str, int]) -> Server:
     return server
 
 
-async def run_pooled_connection(
-    handler: WireConnectionHandler, command: OpenPooledConnection, transport: ConnectionIO
-) -> None:
+async def run_pooled_connection(handler: PoolUser, command: OpenPooledConnection, transport: ConnectionIO) -> None:
     """Acquire or open a connection, use it for one client connection until either side ends, and release it."""
     server, connection_pool = command.connection, command.connection_pool
     assert isinstance(server, Server)
@@ -115,7 +135,7 @@ async def run_pooled_connection(
         await handler.handle_hook(server_hooks.ServerDisconnectedHook(hook_data))
 
 
-def make_receiver(handler: WireConnectionHandler, server: Server) -> Callable[[bytes], bool]:
+def make_receiver(handler: PoolUser, server: Server) -> Callable[[bytes], bool]:
     """Return a function that hands bytes to the layers, and returns whether the client must read before more comes."""
     client = handler.transports.get(handler.client)
     to_client = client.writer.transport if client and isinstance(client.writer, asyncio.StreamWriter) else None
@@ -128,7 +148,7 @@ def make_receiver(handler: WireConnectionHandler, server: Server) -> Callable[[b
     return receive
 
 
-async def wait_until_closed(handler: WireConnectionHandler, server: Server, connection: PooledConnection) -> None:
+async def wait_until_closed(handler: PoolUser, server: Server, connection: PooledConnection) -> None:
     """Return when the connection has ended. Until then, resume reading whenever the client has room."""
     while not connection.is_closed:
         await connection.state_changed.wait()
@@ -139,7 +159,7 @@ async def wait_until_closed(handler: WireConnectionHandler, server: Server, conn
 
 
 async def open_new(
-    handler: WireConnectionHandler, command: OpenPooledConnection, hook_data: server_hooks.ServerConnectionHookData
+    handler: PoolUser, command: OpenPooledConnection, hook_data: server_hooks.ServerConnectionHookData
 ) -> PooledConnection | None:
     """Open a connection and register it with the pool. Returns None after an error was reported to the layers."""
     server, context = hook_data.server, command.client.context
@@ -168,7 +188,7 @@ async def open_new(
 
 
 async def report_error(
-    handler: WireConnectionHandler,
+    handler: PoolUser,
     command: OpenPooledConnection,
     hook_data: server_hooks.ServerConnectionHookData,
     error: str,

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
@@ -49,7 +49,6 @@ from wirekey.call import FailureKind, Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
 from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire import protocol_errors
-from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes
 from wirekey.wire.delegate import RequestRefused, ResponseRefused
 from wirekey.wire.held_response import HeldResponseHook
@@ -66,18 +65,18 @@ from wirekey.wire.refusals import (
 from wirekey.wire.request_buffer import RequestBuffer
 from wirekey.wire.retry_hooks import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt
 from wirekey.wire.takeover import SWITCHING_PROTOCOLS, as_disconnection
-from wirekey.wire.upstream_connection import GetUpstreamConnection, connect_refusal
+from wirekey.wire.upstream_connection import GetUpstreamConnection, connect_refusal, detach_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mitmproxy import http
+    from mitmproxy.connection import Connection
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator, Layer
 
     from wirekey.body import RequestBody
     from wirekey.wire.delegate import WireDelegate
-    from wirekey.wire.layer import WireLayer
     from wirekey.wire.takeover import StreamTakeover
 
 logger = logging.getLogger(__name__)
@@ -105,6 +104,23 @@ class Tick(HttpEvent):
 
 class UpstreamWindowChanged(HttpEvent):
     """Sent to a stream that has more to send, because an HTTP/2 provider may have opened its window."""
+
+
+class LayerOfStreams(Protocol):
+    """The HTTP layer of the client connection, as its streams see it."""
+
+    connections: Mapping[Connection, Layer]
+    sending_streams: set[WireStream]
+    """The streams that have more of a spooled body to send."""
+
+    def http_layer_of(self, connection: Connection) -> Layer | None:
+        """Return the protocol layer of an upstream connection, or None if the connection is not known."""
+
+    def is_window_closed(self, stream: WireStream) -> bool:
+        """Return whether an HTTP/2 provider's window is closed to a stream."""
+
+    def is_request_sent(self, stream: WireStream) -> bool:
+        """Return whether the whole request of a stream was written to its connection."""
 
 
 class WireStream(HttpStream):
@@ -152,7 +168,7 @@ class WireStream(HttpStream):
         self.buffer = RequestBuffer(stream_id, delegate)
 
     @cached_property
-    def layer(self) -> WireLayer:
+    def layer(self) -> LayerOfStreams:
         """Return the layer of the client connection."""
         return self.context.layers[self.context.layers.index(self) - 1]  # type: ignore[return-value]  # made by it
 

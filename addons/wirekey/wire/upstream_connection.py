@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from mitmproxy.connection import Connection, Server
-from mitmproxy.proxy.layers.http import GetHttpConnection
+from mitmproxy.proxy.layers.http import GetHttpConnection, Http1Client, Http2Client
 
 from wirekey.egress.upstream_proxy import open_tunnel
 from wirekey.errors import Fault, Refusal
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from mitmproxy.proxy.layer import Layer
+
     from wirekey.egress.upstream_proxy import UpstreamProxy
     from wirekey.wire.happy_eyeballs import Address
 
 ADDRESS_REFUSED = "address refused: "
 """The prefix of the error that the server_connect hook sets on a connection whose address is not allowed."""
+
+NO_STREAM = -1
+"""The id of a stream that does not exist: events for it are dropped."""
 
 requested_address: WeakKeyDictionary[Connection, tuple[str, int]] = WeakKeyDictionary()
 """The host and port that a connection was requested for. Its `address` becomes the IP address it connects to."""
@@ -79,6 +84,20 @@ class GetUpstreamConnection(GetHttpConnection):
             and connection.transport_protocol == self.transport_protocol
             and self.can_send(connection)
         )
+
+
+def detach_stream(connection: Layer, stream_id: int) -> None:
+    """Make an upstream connection drop what it still receives for a stream, whose next attempt may reuse its id.
+
+    The late end of a cancelled attempt would otherwise be taken for the end of the next one.
+    """
+    inner = connection.context.layers[-1]
+    if isinstance(inner, Http1Client) and inner.stream_id == stream_id:
+        inner.stream_id = NO_STREAM
+    elif isinstance(inner, Http2Client):
+        upstream_id = inner.our_stream_id.pop(stream_id, None)
+        if upstream_id is not None:
+            inner.their_stream_id[upstream_id] = NO_STREAM
 
 
 def connect_refusal(error: str, command: GetUpstreamConnection) -> Refusal:

@@ -12,22 +12,26 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.proxy.layers.http import HttpClient
 
-from wirekey.wire.body_reading import read_body
 from wirekey.wire.delegate import ResponseRefused
-from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
 from wirekey.wire.pooled_tls import PooledTlsClient
+from wirekey.wire.speed.body_reading import read_body
+from wirekey.wire.speed.http1 import FastHttp1Client, FastHttp1Server
 from wirekey.wire.stream import WireStream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.layer import Layer
 
-    from wirekey.wire.direct_path import DirectPath
+    from wirekey.wire.speed.direct_layer import DirectHttpLayer
 
 
-def relay(path: DirectPath, connection: Connection, data: bytes) -> bytes | None:
-    """Relay the bytes from a provider as far as possible. Returns the rest, if the layers must handle it."""
-    layer = path.layer
+def relay(layer: DirectHttpLayer, connection: Connection, data: bytes, send: Callable[[bytes], None]) -> bytes | None:
+    """Relay the bytes from a provider as far as possible. Returns the rest, if the layers must handle it.
+
+    `send`: sends bytes to the client.
+    """
     found = layer.connections.get(connection)
     if type(found) is PooledTlsClient:
         http: Layer | None = found.http
@@ -35,14 +39,14 @@ def relay(path: DirectPath, connection: Connection, data: bytes) -> bytes | None
         http = found.context.layers[-1]
     else:
         return data
-    if type(http) is not BoundedHttp1Client or http.stream_id is None or http.state != http.read_body:
+    if type(http) is not FastHttp1Client or http.stream_id is None or http.state != http.read_body:
         return data
-    stream, client = layer.streams.get(http.stream_id), layer.connections.get(path.client)
+    stream, client = layer.streams.get(http.stream_id), layer.connections.get(layer.context.client)
     if (
         not isinstance(stream, WireStream)
         or stream._paused is not None  # noqa: SLF001  # mitmproxy has no other way to ask
         or stream.server_state != stream.state_stream_response_body
-        or type(client) is not BoundedHttp1Server
+        or type(client) is not FastHttp1Server
         or client.stream_id != http.stream_id
         or client.response is None
     ):
@@ -55,12 +59,12 @@ def relay(path: DirectPath, connection: Connection, data: bytes) -> bytes | None
         except ResponseRefused as refused:
             layer.run_generator(stream, stream.end_refused(refused))
         else:
-            send(path, pieces, is_chunked=client.sends_chunks)
+            send_body(pieces, send, is_chunked=client.sends_chunks)
     return rest
 
 
-def send(path: DirectPath, pieces: list[bytes], *, is_chunked: bool) -> None:
+def send_body(pieces: list[bytes], send: Callable[[bytes], None], *, is_chunked: bool) -> None:
     """Send a part of a body to the client, in the framing of its response."""
     body = b"".join(pieces) if len(pieces) != 1 else pieces[0]
     if body:
-        path.send_to_client(b"%x\r\n%b\r\n" % (len(body), body) if is_chunked else body)
+        send(b"%x\r\n%b\r\n" % (len(body), body) if is_chunked else body)

@@ -22,15 +22,15 @@ from mitmproxy.proxy.layers.tls import ClientTLSLayer
 from mitmproxy.proxy.tunnel import TunnelState
 from OpenSSL import SSL
 
-from wirekey.wire.client_tls import ClientTls
 from wirekey.wire.http2 import FramesWaiting
-from wirekey.wire.response_relay import relay
+from wirekey.wire.speed.client_tls import ClientTls
+from wirekey.wire.speed.response_relay import relay
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.layer import Layer
 
     from wirekey.wire.connection_handler import WireConnectionHandler
-    from wirekey.wire.layer import WireLayer
+    from wirekey.wire.speed.direct_layer import DirectHttpLayer
 
 
 class DirectPath:
@@ -39,7 +39,7 @@ class DirectPath:
     Exists while the layers outside of the HTTP layer have nothing to decide. `find_path` makes it.
     """
 
-    def __init__(self, handler: WireConnectionHandler, layer: WireLayer, tls: ClientTls | None) -> None:
+    def __init__(self, handler: WireConnectionHandler, layer: DirectHttpLayer, tls: ClientTls | None) -> None:
         self.handler = handler
         self.layer = layer
         self.tls = tls
@@ -68,7 +68,7 @@ class DirectPath:
         if type(event) is not events.DataReceived:
             self.layer.handle_directly(event)
         elif event.connection is not self.client:
-            rest = relay(self, event.connection, event.data)
+            rest = relay(self.layer, event.connection, event.data, self.send_to_client)
             if rest is not None:
                 event.data = rest
                 self.layer.handle_directly(event)
@@ -98,6 +98,10 @@ class DirectPath:
         else:
             self.handler.execute(command)
 
+    def run_hook(self, hook: commands.StartHook) -> bool:
+        """Run a hook. Returns whether it has completed."""
+        return self.handler.run_hook(hook)
+
     def send_to_client(self, data: bytes) -> None:
         """Send bytes to the client, together with what else is sent while an event is handled."""
         if self.tls is not None:
@@ -112,10 +116,10 @@ class DirectPath:
         self.handler.write(self.client, self.tls.encrypt(b"".join(pieces) if len(pieces) > 1 else pieces[0]))
 
 
-def find_path(handler: WireConnectionHandler) -> DirectPath | None:
+def find_path(handler: WireConnectionHandler, target: DirectHttpLayer) -> DirectPath | None:
     """Return the direct path of a connection; None if a layer outside of its HTTP layer may still decide something."""
-    target, tls = handler.http_layer, None
-    if target is None or handler.client not in target.connections:
+    tls = None
+    if handler.client not in target.connections:
         return None
     layer: Layer | None = handler.layer
     while layer is not target:

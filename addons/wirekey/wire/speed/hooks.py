@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mitmproxy.addonmanager")
 
-type Handler = Callable[..., Any]
+type Step = tuple[Callable[..., Any], int]
+"""A handler, and the number of its top-level addon."""
+NO_ADDON = -1
 
 UPDATE = UpdateHook([])
 argument_names: dict[type[Hook], str] = {}
@@ -39,8 +41,8 @@ class HookIndex:
         self.chain: list[Any] = manager.chain
         self.lookup: dict[str, Any] = manager.lookup
         self.count = len(manager.lookup)
-        self.handlers: dict[str, list[list[Handler]]] = {}
-        """Hook → its handlers in the order of the chain, grouped by top-level addon."""
+        self.handlers: dict[str, list[Step]] = {}
+        """Hook → its handlers in the order of the chain."""
         self.find = manager._iter_hooks  # noqa: SLF001  # mitmproxy's own search
         self.trigger = manager.trigger_event
 
@@ -51,13 +53,15 @@ class HookIndex:
         """
         return self.chain is manager.chain and self.count == len(manager.lookup)
 
-    def handlers_of(self, event: Hook) -> list[list[Handler]]:
-        """Return the handlers of a hook in the order of the chain, grouped by top-level addon."""
-        groups = self.handlers.get(event.name)
-        if groups is None:
-            found = [[handler for _, handler in self.find(addon, event)] for addon in self.chain]
-            groups = self.handlers[event.name] = [group for group in found if group]
-        return groups
+    def handlers_of(self, event: Hook) -> list[Step]:
+        """Return the handlers of a hook in the order of the chain."""
+        found = self.handlers.get(event.name)
+        if found is None:
+            found = [
+                (handler, number) for number, addon in enumerate(self.chain) for _, handler in self.find(addon, event)
+            ]
+            self.handlers[event.name] = found
+        return found
 
     def start(self, hook: Hook) -> Awaitable[None] | None:
         """Run the handlers of a hook until one of them waits. Return what remains to be awaited, or None.
@@ -65,7 +69,7 @@ class HookIndex:
         After the handlers of a hook about a flow, mitmproxy's `update` runs, and the flow waits if it was intercepted.
         """
         message = argument_of(hook)
-        waiting = run_groups(iter(self.handlers_of(hook)), message)
+        waiting = run_handlers(iter(self.handlers_of(hook)), message)
         # The exact class is compared first, because Flow is an abstract class, of which isinstance is slow.
         if type(message) is not HTTPFlow and not isinstance(message, Flow):
             return waiting
@@ -103,43 +107,41 @@ def argument_of(hook: Hook) -> Any:
     return getattr(hook, name)
 
 
-def run_groups(groups: Iterator[list[Handler]], argument: Any) -> Awaitable[None] | None:
-    """Run the handlers of the remaining addons. Return what remains to be awaited once one of them waits.
+def run_handlers(steps: Iterator[Step], argument: Any, failed: int = NO_ADDON) -> Awaitable[None] | None:
+    """Run the remaining handlers. Return what remains to be awaited once one of them waits.
 
-    As in mitmproxy, an exception ends the handlers of one top-level addon.
+    As in mitmproxy, an exception ends the handlers of its top-level addon, of which `failed` is the number.
     """
-    for group in groups:
-        remaining = iter(group)
+    for handler, addon in steps:
+        if addon == failed:
+            continue
         try:
-            for handler in remaining:
-                result = handler(argument)
-                if result is not None and inspect.isawaitable(result):
-                    return wait(result, remaining, groups, argument)
+            result = handler(argument)
         except exceptions.AddonHalt:
             return None
         except exceptions.OptionsError:
             raise
         except Exception:
             logger.exception("Addon error")
+            failed = addon
+            continue
+        if result is not None and inspect.isawaitable(result):
+            return wait(result, addon, steps, argument)
     return None
 
 
-async def wait(
-    result: Awaitable[object], group: Iterator[Handler], groups: Iterator[list[Handler]], argument: Any
-) -> None:
-    """Wait for one handler, then run the others of its addon, then those of the remaining addons."""
+async def wait(result: Awaitable[object], addon: int, steps: Iterator[Step], argument: Any) -> None:
+    """Wait for a handler of an addon, then run the others."""
+    failed = NO_ADDON
     try:
         await result
-        for handler in group:
-            following = handler(argument)
-            if following is not None and inspect.isawaitable(following):
-                await following
     except exceptions.AddonHalt:
         return
     except exceptions.OptionsError:
         raise
     except Exception:
         logger.exception("Addon error")
-    waiting = run_groups(groups, argument)
+        failed = addon
+    waiting = run_handlers(steps, argument, failed)
     if waiting is not None:
         await waiting

@@ -1,4 +1,4 @@
-"""mitmproxy's HTTP layer with commands that are executed at once, instead of passing through generators.
+"""The wire layer's HTTP layer with commands that are executed at once, instead of passing through generators.
 
 A command of a stream, such as "send this to the provider", is an event for another child of the layer. mitmproxy hands
 it there through a generator for each child. Here a plain method does so. A hook whose addons do not wait completes
@@ -7,34 +7,58 @@ within the stream's own generator.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import Paused
 from mitmproxy.proxy.layers.http import (
     DropStream,
     GetHttpConnection,
-    HttpLayer,
     HttpStream,
     ReceiveHttp,
     RegisterHttpConnection,
     RequestHeaders,
+    ResponseHeaders,
     SendHttp,
 )
+
+from wirekey.wire.layer import WireLayer
+from wirekey.wire.speed.cleanup import clear_layer
+from wirekey.wire.speed.http1 import FastHttp1Server
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.layer import CommandGenerator, Layer
     from mitmproxy.proxy.layers.http import HttpEvent
 
-    from wirekey.wire.direct_path import DirectPath
+
+class CommandPath(Protocol):
+    """The way of the commands out of a layer."""
+
+    resumes_at_once: bool
+    """Whether a stream goes on as soon as a hook has completed."""
+
+    def execute(self, command: commands.Command) -> None:
+        """Execute a command of the HTTP layer."""
+
+    def run_hook(self, hook: commands.StartHook) -> bool:
+        """Run a hook. Returns whether it has completed."""
 
 
-class DirectHttpLayer(HttpLayer):
+class DirectHttpLayer(WireLayer):
     """An HTTP layer that executes the commands of its children itself, as soon as its connection has a direct path."""
 
-    path: DirectPath | None = None
+    http1_server = FastHttp1Server
+    path: CommandPath | None = None
     """None as long as a layer outside of this one may decide something. Commands then pass through these layers."""
+
+    def handle_directly(self, event: events.Event) -> None:
+        """Handle an event, and execute all commands that follow, by the direct path."""
+        if type(event) is events.DataReceived and (child := self.connections.get(event.connection)) is not None:
+            self.run(child, event)
+            self.execute_own(self.follow_up(event))
+        else:
+            self.execute_own(self._handle_event(event))
 
     def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Hand an event to a child layer."""
@@ -63,7 +87,7 @@ class DirectHttpLayer(HttpLayer):
                 continue
             is_direct = self.path.resumes_at_once and isinstance(child, HttpStream)
             hook = command if is_direct and isinstance(command, commands.StartHook) else None
-            if hook and self.path.handler.run_hook(hook):
+            if hook and self.path.run_hook(hook):
                 continue
             command.blocking = child
             child._paused = Paused(command, generator)  # noqa: SLF001
@@ -89,7 +113,9 @@ class DirectHttpLayer(HttpLayer):
             self.execute_rare(child, command)
 
     def send_http(self, connection: Connection, event: HttpEvent) -> None:
-        """Hand an event of a stream to a connection."""
+        """Hand an event of a stream to a connection. The client gets the whole head of a response, unlike the flow."""
+        if type(event) is ResponseHeaders:
+            event = self.whole_head(event)
         self.run(self.connections[connection], event)
 
     def execute_rare(self, child: Layer | HttpStream, command: commands.Command) -> None:
@@ -113,6 +139,11 @@ class DirectHttpLayer(HttpLayer):
         stream = self.streams.get(event.stream_id)  # type: ignore[attr-defined]
         if stream is not None:
             self.run(stream, event)
+
+    def release_stream(self, stream: HttpStream) -> None:
+        """Release a stream that has ended, and take it apart."""
+        super().release_stream(stream)
+        clear_layer(stream)
 
     def execute_own(self, own: CommandGenerator[None]) -> None:
         """Execute the commands of the layer itself."""

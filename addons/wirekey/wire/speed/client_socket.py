@@ -7,14 +7,18 @@ copies it out again. Here the transport hands it to the layers directly. `handle
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy.proxy import events
 
 from wirekey.wire.http2 import FramesWaiting
+from wirekey.wire.pooled_connection import PooledConnection
 
 if TYPE_CHECKING:
     from wirekey.wire.connection_handler import WireConnectionHandler
+
+CONGESTED_BYTES = 16 * 1024
+"""asyncio lets a writer write again below this."""
 
 
 class ClientProtocol(asyncio.Protocol):
@@ -66,9 +70,21 @@ class ClientProtocol(asyncio.Protocol):
     def handle(self, data: bytes) -> None:
         """Hand bytes to the layers. Pause if this has made too much to write, or if not all of it was handled."""
         self.handler.dispatch(events.DataReceived(self.handler.client, data))
-        if self.drain_task is None and (self.handler.is_congested or self.handler.has_waiting_frames):
+        if self.drain_task is None and (self.is_congested or self.handler.has_waiting_frames):
             self.transport.pause_reading()
             self.drain_task = asyncio.create_task(self.drain())
+
+    @property
+    def is_congested(self) -> bool:
+        """Return whether a connection may have so much to write that the client must not be read."""
+        for transport in self.handler.transports.values():
+            writer: Any = transport.writer
+            if isinstance(writer, PooledConnection):
+                if not writer.writable.is_set():
+                    return True
+            elif writer is not None and writer.transport.get_write_buffer_size() > CONGESTED_BYTES:
+                return True
+        return False
 
     async def drain(self) -> None:
         """Read again once there is room, and once all frames that were received are handled."""

@@ -1,7 +1,7 @@
 """A Redis server that loses its data does not renew budgets: FLUSHALL, a restart without data, one with old data.
 
 The last test runs in processes, under load, and prints its seed. More rounds, or one again:
-WIREKEY_LOSS_ROUNDS=20 WIREKEY_LOSS_SEED=7 .venv/bin/pytest -s tests/quotas/test_lost_budgets.py
+WIREKEY_LOSS_ROUNDS=20 WIREKEY_LOSS_SEED=7 .venv/bin/pytest -s tests/features/quotas/test_lost_budgets.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Processes that share a state enforce one limit together. Each row runs with SQLite and with a real Redis.
 
-More processes and calls: WIREKEY_QUOTA_CALLS=2000 .venv/bin/pytest tests/quotas/test_shared.py
+More processes and calls: WIREKEY_QUOTA_CALLS=2000 .venv/bin/pytest tests/features/quotas/test_shared.py
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class BareDelegate:
     def refusal_of_hooks(self, flow):
         return None
 
-    def takeover(self, stream):
+    def takeover(self, flow, stream):
         return None
 
     def refusal_of_response(self, flow, response):

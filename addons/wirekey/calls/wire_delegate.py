@@ -29,6 +29,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import RequestRefused
+from wirekey.wire.stream import WireStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.connection import Server
     from mitmproxy.proxy.commands import StartHook
+    from mitmproxy.proxy.layers.http import HttpStream
 
     from wirekey.body import RequestBody
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireLimits
-    from wirekey.wire.stream import WireStream
     from wirekey.wire.takeover import StreamTakeover
 
 logger = logging.getLogger(__name__)
@@ -203,12 +204,13 @@ class CallDelegate:
     # Other protocols.
 
     @guard(on_error=refuse_internal_error)
-    def takeover(self, flow: http.HTTPFlow, stream: WireStream) -> StreamTakeover | None:
+    def takeover(self, flow: http.HTTPFlow, stream: HttpStream) -> StreamTakeover | None:
         """Return what opens the WebSocket that a call asks for; None for any other call."""
         state = self.states.get(flow.id)
         operation = state.call.operation if state else None
         if operation is None or operation.body not in WEBSOCKETS:
             return None
+        assert isinstance(stream, WireStream)
         return self.services.conversations.takeover(stream)
 
     # The response.

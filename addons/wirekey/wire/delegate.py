@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.connection import Server
     from mitmproxy.proxy.commands import StartHook
+    from mitmproxy.proxy.layers.http import HttpStream
 
     from wirekey.body import RequestBody, Spool
     from wirekey.call import Outcome
     from wirekey.errors import Refusal
     from wirekey.wire.connection_pool import ConnectionPool
-    from wirekey.wire.stream import WireStream
     from wirekey.wire.takeover import StreamTakeover
 
 
@@ -133,7 +133,7 @@ class WireDelegate(Protocol):
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
         """Return why a running call must end, or None if its agent was not revoked. Called while the call runs."""
 
-    def takeover(self, flow: http.HTTPFlow, stream: WireStream) -> StreamTakeover | None:
+    def takeover(self, flow: http.HTTPFlow, stream: HttpStream) -> StreamTakeover | None:
         """Return what takes the stream of a call over that asks for another protocol; None for any other call.
 
         If that fails, the flow has a response.

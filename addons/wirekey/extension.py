@@ -28,6 +28,7 @@ import msgspec
 
 from wirekey.call import Agent
 from wirekey.errors import Refusal
+from wirekey.header_names import NAME
 from wirekey.providers.credential_headers import is_credential_header
 from wirekey.secret import Secret
 
@@ -52,7 +53,6 @@ __all__ = [
 ]
 
 MAX_VALUE_LENGTH = 16 * 1024
-NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 MEMBER = re.compile(r"[A-Za-z0-9_.$-]{1,128}", re.ASCII)
 REFUSED_HEADERS = frozenset(
     {

@@ -28,7 +28,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "console": ("console.sign_in", "console.remote"),
         "doctor": (),
         "demo": (),
-        "extensions": (),
+        "extensions": ("extensions", "identity.check"),
         "jwt": ("identity.jwt",),
         "google_accounts": (),
         "local_programs": (),

@@ -1,4 +1,4 @@
-"""Remembers the results of a function for the names of header fields. Pure.
+"""The form of names of header fields, and the remembered results of a function for them. Pure.
 
 Nearly all requests have the same names, and several rules decide by the name of each field. A name that a rule knows
 costs one lookup in a dictionary.
@@ -6,10 +6,13 @@ costs one lookup in a dictionary.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 LONGEST = 64
 """Bytes of a name that is remembered. Clients choose the names, and could fill the memory with long ones."""

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from tests.config.reading import loaded, problems
-from wirekey.config import ConfigError, extension_problems, route_warnings
+from wirekey.config import ConfigError, function_problems, route_warnings
 from wirekey.config.route_checks import covers
 
 KEYED = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:A]}}\n"
@@ -122,15 +122,15 @@ def test_a_function_that_a_route_names_is_imported_when_the_configuration_is_che
     if module:
         (tmp_path / f"{name}.py").write_text(module)
     text = f"routes: [{{match: a, upstream_url: 'https://x.example', auth: 'python:{name}:provider'}}]"
-    found = extension_problems(loaded(tmp_path, text))
+    found = function_problems(loaded(tmp_path, text))
     assert [problem.key for problem in found] == (["routes[0].auth"] if words else [])
     assert not words or words in found[0].message
 
 
 def test_the_function_that_checks_keys_is_imported_when_the_configuration_is_checked(tmp_path):
     (tmp_path / "my_key_check.py").write_text("def agent(key, place): return None")
-    assert extension_problems(loaded(tmp_path, "identity: {check: 'python:my_key_check:agent'}")) == []
-    (problem,) = extension_problems(loaded(tmp_path, "identity: {check: 'python:my_key_check:agents'}"))
+    assert function_problems(loaded(tmp_path, "identity: {check: 'python:my_key_check:agent'}")) == []
+    (problem,) = function_problems(loaded(tmp_path, "identity: {check: 'python:my_key_check:agents'}"))
     assert (problem.key, problem.line) == ("identity.check", 1)
     assert "has no function agents" in problem.message
     with pytest.raises(ConfigError, match="python:MODULE:FUNCTION"):

@@ -30,16 +30,16 @@ import json
 import time
 from pathlib import Path
 
-from wirekey import extension_running
+from wirekey.features.extensions import running
 from wirekey.extension import Agent
-from wirekey.identity import checked_keys
+from wirekey.features.extensions import checked_keys
 
 HERE = Path(__file__).parent
 if (HERE / "impatient").exists():
-    extension_running.KEY_TIME_LIMIT = 2.0
+    running.KEY_TIME_LIMIT = 2.0
     checked_keys.ACCEPTED_FOR = 0.1
 else:
-    extension_running.KEY_TIME_LIMIT = checked_keys.ACCEPTED_FOR = 60
+    running.KEY_TIME_LIMIT = checked_keys.ACCEPTED_FOR = 60
 
 
 def look(key, place):

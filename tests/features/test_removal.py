@@ -111,6 +111,34 @@ def test_a_variable_for_a_setting_of_a_missing_feature_is_refused_with_its_name(
     assert "needs the feature rollup" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_override": "python:mine:model"},
+        {"routes": [{"match": "*", "upstream_url": "https://llm.example", "auth": "python:mine:credential"}]},
+    ],
+)
+def test_a_function_of_the_operator_is_refused_without_the_feature_that_runs_it(tmp_path, settings):
+    done = check(tmp_path, copy_without(tmp_path, "extensions"), settings)
+    assert done.returncode == 1
+    assert "needs the feature extensions" in done.stdout + done.stderr
+
+
+def test_a_token_of_a_missing_kind_is_unknown(tmp_path):
+    settings = {"listen": LISTEN, "identity": {"required": False}}
+    packages = copy_without(tmp_path / "copy", "jwt")
+    wirekey = Wirekey(tmp_path / "wirekey", settings, "--simulator", environ={"PYTHONPATH": str(packages)})
+    try:
+        headers = {"authorization": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.c2ln"}
+        trusted = ssl.create_default_context(cafile=wirekey.certs / "bundle.pem")
+        with httpx.Client(verify=trusted, trust_env=False, timeout=PATIENCE) as client:
+            url = f"https://{wirekey.running.gateway}/v1/chat/completions"
+            response = client.post(url, json=REQUEST, headers=headers)
+    finally:
+        wirekey.stop()
+    assert response.status_code == 401, response.text
+
+
 def test_the_cache_of_python_alone_is_no_feature(tmp_path):
     packages = copy_without(tmp_path, "rollup")
     (packages / "wirekey" / "features" / "rollup" / "__pycache__").mkdir(parents=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -17,9 +18,6 @@ from OpenSSL import SSL
 from wirekey.addons.base import Addon
 from wirekey.ca.certificates import LOOPBACK
 from wirekey.ca.gateway_certificate import IssuedCertificate
-from wirekey.call import Call
-from wirekey.calls.credential_removal import strip
-from wirekey.calls.extension_calls import ask_hooks, request_for_hooks, respond
 from wirekey.calls.redaction import redact_head, redacted_headers, removed_values
 from wirekey.calls.signatures import signed_head
 from wirekey.credentials.client_supplied_aws import client_aws_credentials
@@ -38,6 +36,7 @@ from wirekey.egress.web_pages import (
 from wirekey.endpoints.local_request import BODY_BYTES, parse_local_request, wrong_head
 from wirekey.endpoints.routes import headers_of, reply_of, too_long
 from wirekey.errors import Refusal
+from wirekey.feature_registry import parts
 from wirekey.header_fields import by_name
 from wirekey.local_response import LocalResponse
 from wirekey.providers import PROVIDERS
@@ -48,7 +47,7 @@ from wirekey.signing.signature_parsing import signature_of
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mitmproxy.connection import Client
     from mitmproxy.tls import TlsData
@@ -73,6 +72,16 @@ def at_gateway(client: Client) -> bool:
     return isinstance(client.proxy_mode, ReverseMode)
 
 
+@dataclass(frozen=True, slots=True)
+class AddedPreflights:
+    """The part of a feature that responds to preflights of pages that `gateway.cors` does not list.
+
+    `respond` returns None if it is off. Its awaitable raises Refusal if there is no response.
+    """
+
+    respond: Callable[[Services, http.HTTPFlow], Awaitable[None] | None]
+
+
 class Gateway(Addon):
     """Decides what a path of the gateway means: a provider's operation, or an endpoint of Wirekey's own.
 
@@ -86,6 +95,7 @@ class Gateway(Addon):
         """`endpoints`: path → handler of Wirekey's own."""
         super().__init__(services)
         self.endpoints = endpoints
+        self.preflights = tuple(parts(AddedPreflights))
 
     def tls_start_client(self, data: TlsData) -> None:
         """Use the certificate of listen.gateway_tls, or Wirekey's own for localhost.
@@ -115,8 +125,8 @@ class Gateway(Addon):
         headers = by_name(request.headers.fields)
         origin = self.check_page(request, headers)
         if is_preflight(request.method, headers):
-            if origin is None and self.services.settings.request_hooks:
-                return self.ask_about_preflight(flow)
+            if origin is None and (waiting := self.ask_about_preflight(flow)):
+                return waiting
             self.respond_to_preflight(flow, headers, origin)
             return None
         direction = direction_of(path, headers)
@@ -163,16 +173,12 @@ class Gateway(Addon):
         flow.response = http.Response.make(204, b"", preflight_headers(headers))
         del flow.response.headers["content-length"]
 
-    async def ask_about_preflight(self, flow: http.HTTPFlow) -> None:
-        """Respond to the preflight of a browser as the operator's extensions say. Raises Refusal if none responds."""
-        address = self.calls.client_address(flow)
-        strip(flow.request)
-        info = Call(client=address)
-        asked = request_for_hooks(info, flow.request, None, is_preflight=True)
-        _, response, name = await ask_hooks(self.services.settings.request_hooks, asked)
-        if response is None:
-            raise PREFLIGHT_REFUSED
-        respond(self.calls, flow, response, name)
+    def ask_about_preflight(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Return what responds to the preflight of a page that gateway.cors does not list; None if nothing does."""
+        for part in self.preflights:
+            if waiting := part.respond(self.services, flow):
+                return waiting
+        return None
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Replace the provider's CORS headers with those of gateway.cors."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from wirekey.addons.base import Addon
 from wirekey.calls.agent_check import IDENTITY_ENDED
 from wirekey.calls.client_options import option_headers
-from wirekey.calls.credential_kinds import TokenKind
+from wirekey.calls.credential_kinds import AddedKeyIdentification, TokenKind
 from wirekey.calls.credential_removal import key_headers, strip
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
-from wirekey.calls.key_checks import check_keys, keys_to_check, may_ask
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
 from wirekey.credentials.client_supplied import client_credential_fields, client_supplied_credential
 from wirekey.credentials.uploads import upload_ids
@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mitmproxy import http
+    from mitmproxy.connection import Client
 
     from wirekey.body import RequestBody
+    from wirekey.calls.credential_kinds import KeyIdentification, PresentedKey
     from wirekey.calls.imported_tokens import ImportedTokens
-    from wirekey.calls.key_checks import PresentedKey
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.identity.proof import TokenReference
@@ -60,6 +61,9 @@ class Identity(Addon):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self.token_kinds = tuple(parts(TokenKind))
+        self.key_checks = next((part.make(services) for part in parts(AddedKeyIdentification)), None)
+        self.tunnel_keys: WeakKeyDictionary[Client, PresentedKey] = WeakKeyDictionary()
+        """For each client connection, the key of its CONNECT, if `key_checks` has accepted it."""
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Find the agent of a tunnel; ask for credentials with 407 if it has none."""
@@ -85,7 +89,7 @@ class Identity(Addon):
         if held is not None:
             self.accept(state, Proof((held,), accepted_at=time.time()))
         if presented is None or held is None or call.agent is None or presented[0] not in (None, "", call.agent.id):
-            self.services.tunnel_keys.pop(flow.client_conn, None)
+            self.tunnel_keys.pop(flow.client_conn, None)
             self.challenge(flow, "unknown agent")
             return
         self.services.tunnel_agents[flow.client_conn] = held
@@ -94,17 +98,23 @@ class Identity(Addon):
         """Return what is kept of the token of a tunnel; None if it is unknown. Raises Refusal as `hold` does."""
         if is_wirekey_token(token):
             return await self.hold(token)
-        asks = may_ask(self.services, flow.client_conn)
+        checks = self.checks_of(flow)
+        asks = checks is not None
         imported = find_imported(self.services, flow.client_conn, [(name, token)], counts=not asks)
-        keys = keys_to_check(self.services, (), [(name, token)]) if asks and not imported.claims else []
-        found = await check_keys(self.services, flow.client_conn, keys) if keys else imported
+        keys = checks.keys((), [(name, token)]) if checks and not imported.claims else []
+        found = await checks.check(flow.client_conn, keys) if checks and keys else imported
         if found.claims:
             if keys:
-                self.services.tunnel_keys[flow.client_conn] = keys[0]
+                self.tunnel_keys[flow.client_conn] = keys[0]
             return found.claims[0][1]
         if found.wait:
             raise slow_down(found.wait)
         return None
+
+    def checks_of(self, flow: http.HTTPFlow) -> KeyIdentification | None:
+        """Return what may check the keys of a request or a tunnel, or None."""
+        checks = self.key_checks
+        return checks if checks and checks.may_check(flow.client_conn) else None
 
     async def hold(self, token: str) -> TokenReference:
         """Return what is kept of a token. Raises Refusal if it is of a feature's kind and not valid."""
@@ -142,16 +152,17 @@ class Identity(Addon):
         values, named = presented_values(key_headers(request), query), self.proxy_claims(request)
         presented = [*((None, value) for value in values), *named]
         tokens = [(name, token) for name, token in presented if is_wirekey_token(token)]
-        asks = not tokens and head is None and may_ask(self.services, flow.client_conn)
+        checks = self.checks_of(flow) if not tokens and head is None else None
+        asks = checks is not None
         asks_all = asks and bool(call.provider or not values)
         imported, quoted = NO_IMPORTED, NO_IMPORTED.values
         if self.services.agents.has_imported:
             imported = find_imported(self.services, flow.client_conn, presented, counts=not asks_all)
             quoted = quoted_token(self.services, flow.client_conn, request)
         keys = []
-        if asks and not imported.claims:
-            keys = keys_to_check(self.services, values if call.provider else (), named)
-        if tunnel_key := self.services.tunnel_keys.get(flow.client_conn):
+        if checks and not imported.claims:
+            keys = checks.keys(values if call.provider else (), named)
+        if tunnel_key := self.tunnel_keys.get(flow.client_conn):
             keys = [tunnel_key]
         secrets = imported.masking(quoted, (key.key.reveal() for key in keys))
         if options := {name: request.headers[name] for name in option_headers() if name in request.headers}:
@@ -173,10 +184,11 @@ class Identity(Addon):
         identify: Callable[[ImportedTokens], Awaitable[None] | None],
     ) -> None:
         """Ask the operator's function about the keys of a request or its tunnel, then identify it. Raises Refusal."""
-        checked = await check_keys(self.services, flow.client_conn, keys)
+        assert self.key_checks
+        checked = await self.key_checks.check(flow.client_conn, keys)
         if not checked.claims:
             raise slow_down(checked.wait) if checked.wait else UNKNOWN_AGENT
-        if flow.client_conn in self.services.tunnel_keys:
+        if flow.client_conn in self.tunnel_keys:
             self.services.tunnel_agents[flow.client_conn] = checked.claims[0][1]
         if waiting := identify(imported.with_checked(checked)):
             await waiting

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
 from wirekey.body import Body
-from wirekey.calls.extension_calls import call_info, extension_failed, head_of
-from wirekey.extension import ExtensionError
 from wirekey.operation import Kind
 from wirekey.routing.accounts import with_accounts
 from wirekey.routing.plan import RetryPlan, may_be_resent, one_attempt
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
-    from wirekey.extension_running import ModelChoice
+    from wirekey.config.operator_functions import ModelChooser
     from wirekey.model_name import ModelName
     from wirekey.routing.candidate import Candidate
 
@@ -35,9 +33,9 @@ class Routing(AdmittingAddon):
     def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Make the plan of a call. Raises Refusal if a route's provider does not serve the client's format."""
         call.model = call.facts.model if call.facts else None
-        choice = self.services.settings.model_choice
-        if choice is not None and call.operation and call.operation.kind is Kind.INFERENCE:
-            return self.choose_and_plan(flow, call, choice)
+        chooser = self.services.settings.model_chooser
+        if chooser is not None and call.operation and call.operation.kind is Kind.INFERENCE:
+            return self.choose_and_plan(flow, call, chooser)
         self.plan(flow, call)
         return self.learn_session(flow)
 
@@ -62,13 +60,10 @@ class Routing(AdmittingAddon):
             pools = [each.pool for each in plan.candidates if each.pool]
             await self.services.sharing.learn_session(plan.session, pools)
 
-    async def choose_and_plan(self, flow: http.HTTPFlow, call: Call, choice: ModelChoice) -> None:
+    async def choose_and_plan(self, flow: http.HTTPFlow, call: Call, chooser: ModelChooser) -> None:
         """Ask the operator's function for a model, and make the plan. Raises Refusal if the function fails."""
         request, host = self.calls.request(flow), self.calls.state(flow).host
-        try:
-            chosen = await choice.model(call_info(call), head_of(request, host))
-        except ExtensionError as error:
-            raise extension_failed("The model of this call could not be chosen", error) from error
+        chosen = await chooser.model(call, request, host)
         self.plan(flow, call, chosen)
         if waiting := self.learn_session(flow):
             await waiting

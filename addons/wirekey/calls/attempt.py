@@ -14,7 +14,6 @@ from msgspec import structs
 from wirekey.calls.attempt_rewrite import AT_ONCE, body_rewrite, record_rewrite
 from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.conversations import NOT_SIGNED, is_two_way
-from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.moved import is_moved, own_target, provider_host
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.wire_head import wire_head
@@ -24,7 +23,6 @@ from wirekey.credentials.pool import ProviderKey
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.hosts import RUNTIME, bedrock_host, bedrock_hosts, region_of
 from wirekey.errors import Fault, Refusal
-from wirekey.extension import ExtensionError
 from wirekey.model_name import ModelNameError
 from wirekey.providers import PROVIDERS, answered_as
 from wirekey.providers.request_edits import RequestEdits
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.settings import Settings
     from wirekey.calls.state import CallState
-    from wirekey.extension_running import Extension
+    from wirekey.config.operator_functions import CredentialMaker
     from wirekey.routing.candidate import Candidate, Limits
     from wirekey.routing.plan import Attempt
     from wirekey.wire.delegate import WireLimits
@@ -263,7 +261,7 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
         return None if supplied.aws and not isinstance(attempt.body, bytes) else supplied
     if candidate.auth == "none":
         return structs.replace(attempt, credential=f"{candidate.route or candidate.provider}/none")
-    if candidate.extension:
+    if candidate.maker:
         return None
     two_way = is_two_way(state.call.operation)
     if (key := attempt.planned.key) and not two_way:
@@ -281,8 +279,8 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
     for steps in attempt.steps:
         if steps.makes_credential(services, attempt):
             return await steps.with_credential(services, state, attempt)
-    if candidate.extension:
-        headers = await headers_of_extension(services, flow, attempt, candidate.extension)
+    if candidate.maker:
+        headers = await made_headers(services, flow, attempt, candidate.maker)
         return structs.replace(
             attempt, added_headers=headers, credential=f"{candidate.route or candidate.provider}/extension"
         )
@@ -326,19 +324,14 @@ def with_client_credential(services: Services, state: CallState, attempt: Attemp
     return structs.replace(attempt, credential=label, key=key, as_bearer=as_bearer, aws=supplied.pair)
 
 
-async def headers_of_extension(
-    services: Services, flow: http.HTTPFlow, attempt: AttemptState, extension: Extension
+async def made_headers(
+    services: Services, flow: http.HTTPFlow, attempt: AttemptState, maker: CredentialMaker
 ) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers that an extension makes. Raises Refusal if it fails: nothing is sent without them."""
+    """Return the headers that a function makes. Raises Refusal if it fails: nothing is sent without them."""
     call = services.calls.of(flow)
     request = wire_head(services.calls.request(flow), attempt, reads_body=call.reads_body)
-    head = head_of(request, attempt.upstream.authority)
     streamed = not call.reads_body and flow.request.stream
-    try:
-        info = call_info(call, model=attempt.model, route=attempt.route)
-        return tuple(await extension.headers(info, head, None if streamed else attempt.body[:]))
-    except ExtensionError as error:
-        raise extension_failed("The credential of this call could not be made", error) from error
+    return await maker.headers(call, request, attempt, None if streamed else attempt.body[:])
 
 
 # Messages to the client.

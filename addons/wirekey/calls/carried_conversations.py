@@ -16,7 +16,7 @@ from wirekey.calls.websocket_call import OpenedCalls
 from wirekey.operation import HTTP_INSTEAD
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock.two_way import TwoWayStream
-from wirekey.realtime.handshake import EXTENSIONS, HOOKS_NEED_HTTP, NO_WEBSOCKET, check_request, route_needs_http
+from wirekey.realtime.handshake import EXTENSIONS, NO_WEBSOCKET, check_request, route_needs_http
 from wirekey.subprotocol_keys import PROTOCOLS
 from wirekey.wire.websocket_opening import WebSocketOpening
 
@@ -72,8 +72,6 @@ class CarriedConversations(Conversations):
         """Raise Refusal(426) if the requests that a connection would carry must come by HTTP."""
         if operation.name not in HTTP_INSTEAD:
             return
-        if any(hook.on_request is not None for hook in self.services.settings.request_hooks):
-            raise HOOKS_NEED_HTTP
         if (model := self.http_conversations.model_of(call, headers)) is not None:
             raise route_needs_http(model)
 

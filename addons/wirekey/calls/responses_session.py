@@ -16,7 +16,6 @@ from wirekey.body_reading.reading import ReadTask, check_values, is_costly
 from wirekey.call import Outcome
 from wirekey.calls.attempt import cannot_override, is_clamped
 from wirekey.calls.calls import elapsed_ms
-from wirekey.calls.extension_calls import call_info, extension_failed
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.realtime_calls import (
     OTHER_MODEL,
@@ -25,7 +24,6 @@ from wirekey.calls.realtime_calls import (
     record_intent,
 )
 from wirekey.errors import Refusal
-from wirekey.extension import ExtensionError
 from wirekey.model_name import ModelName, ModelNameError, is_plain
 from wirekey.operation import Facts, Usage
 from wirekey.providers import PROVIDERS, family_of
@@ -38,13 +36,14 @@ from wirekey.wire.websocket_session import FORWARD, MessageDecision
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
+    from mitmproxy import http
+
     from wirekey.body import RequestBody
     from wirekey.body_reading.reading import Reading
     from wirekey.call import Call
     from wirekey.calls.http_conversations import HttpConversations
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
-    from wirekey.extension import Head
     from wirekey.operation import Operation
     from wirekey.policy.decision import Decision
     from wirekey.realtime.messages import ClientMessage, RequestProtocol, ServerMessage
@@ -83,11 +82,11 @@ class ResponsesSession(RealtimeSession):
         parent: CallState,
         protocol: RequestProtocol,
         headers: Mapping[str, str],
-        head: Head,
+        request: http.Request,
         *,
         by_http: HttpConversations,
     ) -> None:
-        """Set the connection's call, and its head as `headers` by lower-case name and as extensions see it.
+        """Set the connection's call, its `headers` by lower-case name, and the request that opened it.
 
         `by_http`: the conversations that are to use HTTP.
         """
@@ -99,7 +98,7 @@ class ResponsesSession(RealtimeSession):
         operation = PROVIDERS[self.provider].match_operation("POST", path, {})
         assert operation
         self.operation: Operation = operation
-        self.head, self.by_http = head, by_http
+        self.request, self.by_http = request, by_http
         self.over: OrderedDict[str, EndedResponse] = OrderedDict()
 
     @property
@@ -222,11 +221,8 @@ class ResponsesSession(RealtimeSession):
     async def route(self, state: CallState, wanted: str | None) -> Candidate:
         """Return how a call is sent by the routes. `wanted`: the model of the policy. Raises Refusal."""
         call, settings, chosen = state.call, self.services.settings, None
-        if settings.model_choice is not None:
-            try:
-                chosen = await settings.model_choice.model(call_info(call), self.head)
-            except ExtensionError as error:
-                raise extension_failed("The model of this call could not be chosen", error) from error
+        if settings.model_chooser is not None:
+            chosen = await settings.model_chooser.model(call, self.request, self.parent.host)
         candidate, *_ = settings.routes.candidates(
             self.provider,
             self.operation,
@@ -256,7 +252,7 @@ class ResponsesSession(RealtimeSession):
             and candidate.accounts is None
             and (candidate.provider, candidate.backend) == (opened.provider, opened.backend)
             and (candidate.upstream, candidate.auth) == (opened.upstream, opened.auth)
-            and candidate.extension == opened.extension
+            and candidate.maker == opened.maker
         )
 
     def elsewhere(self, model: str | None) -> Refusal:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from wirekey.audit.store import AuditStore
     from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
     from wirekey.call import Agent
-    from wirekey.calls.key_checks import PresentedKey
     from wirekey.feature import FeatureValues
     from wirekey.identity.agents import AgentStore
     from wirekey.identity.proof import Proof, TokenReference
@@ -81,8 +80,6 @@ class Services:
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
         """For each client connection, a reference to the token that it presented at CONNECT."""
-        self.tunnel_keys: WeakKeyDictionary[Client, PresentedKey] = WeakKeyDictionary()
-        """For each client connection, the key of its CONNECT, if the operator's function has accepted it."""
         self.guesses: GuessLimit[Client] = GuessLimit()
         self.rewrites = tuple(part.make(self) for part in parts(AttemptRewrite))
         """They find the steps of features that change the request of an attempt, in order."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from wirekey.calls.client_connections import Deadlines
 from wirekey.calls.feature_values import values_of_features
 from wirekey.calls.google_credentials import vertex_access
-from wirekey.calls.key_checks import KeyChecker
 from wirekey.config import configured_proxy, environment_proxy, provider_hosts
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
@@ -27,11 +26,9 @@ from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import (
     custom_traits,
     failover_of,
-    key_check,
-    model_choice,
+    model_chooser,
     provider_pools,
     provider_upstream,
-    request_hooks,
     routes_from,
 )
 from wirekey.routing.plan import Failover
@@ -46,9 +43,9 @@ if TYPE_CHECKING:
 
     from wirekey.calls.google_credentials import VertexAccess
     from wirekey.config import Config
+    from wirekey.config.operator_functions import ModelChooser
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.egress.upstream_proxy import UpstreamProxy
-    from wirekey.extension_running import ModelChoice, RequestHook
     from wirekey.feature import FeatureValues
     from wirekey.google.code_assist.backend import CodeAssist
 
@@ -114,12 +111,8 @@ class Settings:
     """Host of a provider, or of its configured upstream → the proxy of that provider."""
     reuse_connections: bool = True
     """Whether clients share idle upstream connections."""
-    model_choice: ModelChoice | None = None
+    model_chooser: ModelChooser | None = None
     """The operator's function that chooses the model of each call."""
-    key_checker: KeyChecker | None = None
-    """The operator's function that checks keys, with its recent results."""
-    request_hooks: tuple[RequestHook, ...] = ()
-    """The operator's extensions that run around each call, in order."""
     prices: OwnPrices = field(default_factory=OwnPrices)
     """The operator's own prices. `use_own_prices` puts them in force."""
     features: FeatureValues = NO_VALUES
@@ -243,20 +236,10 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         or environment_proxy(config, config.environ).proxy,
         proxies=provider_proxies(config),
         reuse_connections=config.upstream_connections.reuse,
-        model_choice=model_choice(config),
-        key_checker=key_checker(config, previous.key_checker if previous else None),
-        request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
+        model_chooser=model_chooser(config),
         prices=read_own_prices(config.own_prices, config.prices.default),
-        features=values_of_features(config),
+        features=values_of_features(config, previous.features if previous else NO_VALUES),
     )
-
-
-def key_checker(config: Config, previous: KeyChecker | None) -> KeyChecker | None:
-    """Return the checker of keys. `previous` stays, with its results, if its function does. Raises ConfigError."""
-    check = key_check(config)
-    if check is None:
-        return None
-    return previous if previous and previous.check == check else KeyChecker(check)
 
 
 def models_pattern(patterns: Sequence[str]) -> re.Pattern[str] | None:
@@ -291,7 +274,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
     defaults = {name: Candidate(name, upstream=upstreams[name], pool=pool) for name, pool in pools.items()}
     defaults |= {name: replace(defaults["gemini"], backend=name) for name in settings.backends}
     routes = [
-        replace(route, upstream=None, auth=None, pool=None, extension=None, aws=None, region=None)
+        replace(route, upstream=None, auth=None, pool=None, maker=None, aws=None, region=None)
         for route in settings.routes.routes
     ]
     return replace(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 from wirekey.body import Body
 from wirekey.calls.agent_check import STOPPING
-from wirekey.calls.extension_calls import head_of
 from wirekey.calls.guard import guard
 from wirekey.calls.realtime import RealtimeSession
 from wirekey.calls.responses_session import ResponsesSession
@@ -61,7 +60,6 @@ class OpenedCalls:
         request = self.calls.request(flow)
         headers = by_name(request.headers.fields)
         if state.call.operation.name in HTTP_INSTEAD:
-            head = head_of(request, state.host)
             requests = cast("RequestProtocol", protocol)
-            return ResponsesSession(self.services, state, requests, headers, head, by_http=self.by_http)
+            return ResponsesSession(self.services, state, requests, headers, request, by_http=self.by_http)
         return RealtimeSession(self.services, state, protocol, headers)

@@ -37,8 +37,8 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         ConfigError,
         FileAccess,
         Problem,
-        extension_problems,
         file_access,
+        function_problems,
         load,
         route_warnings,
         secret_problems,
@@ -53,7 +53,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         problems = [
             *access.refused,
             *secret_problems(config),
-            *extension_problems(config),
+            *function_problems(config),
             *route_warnings(config),
         ]
         problems += [found for found in read_masters(config) if isinstance(found, Problem) and found not in problems]

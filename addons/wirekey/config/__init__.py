@@ -5,10 +5,11 @@ from wirekey.config.file_access import FileAccess, file_access
 from wirekey.config.loading import load, references, secret_problems
 from wirekey.config.log import LogConfig
 from wirekey.config.models import Config
+from wirekey.config.operator_functions import function_problems
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.provider_hosts import provider_hosts, usual_hosts
 from wirekey.config.proxy_in_use import configured_proxy, environment_proxy
-from wirekey.config.route_checks import extension_problems, route_warnings
+from wirekey.config.route_checks import route_warnings
 from wirekey.config.secrets import SecretRef, resolve
 
 __all__ = [
@@ -22,8 +23,8 @@ __all__ = [
     "UpstreamURL",
     "configured_proxy",
     "environment_proxy",
-    "extension_problems",
     "file_access",
+    "function_problems",
     "load",
     "provider_hosts",
     "references",

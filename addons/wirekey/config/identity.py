@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import AgentsURL, Flag, PythonFunction
+from wirekey.config.values import AgentsURL, Flag
 
 
 class IdentityConfig(ConfigGroup):
@@ -15,12 +15,6 @@ class IdentityConfig(ConfigGroup):
         default=True,
         description="Refuse calls without an agent token. If false, such calls have no agent and no role, and have "
         "the permissions `web:read` and `web:write`.",
-    )
-    check: PythonFunction | None = Field(
-        default=None,
-        description="Your own function that returns the agent of a key, or refuses it. It is asked about keys that are "
-        "neither an agent token nor an imported token nor a JWT.",
-        examples=["python:my_keys:agent"],
     )
 
 

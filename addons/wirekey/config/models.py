@@ -34,7 +34,6 @@ from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import (
     AbsolutePath,
     Flag,
-    PythonClass,
     Text,
     is_python,
 )
@@ -144,11 +143,6 @@ class Config(ConfigGroup):
     )
     session_affinity: SessionAffinityConfig = Field(
         default=SessionAffinityConfig(), description="Sessions, for `selection: session-affinity`."
-    )
-    extensions: tuple[PythonClass, ...] = Field(
-        default=(),
-        description="Your own classes whose methods run around each call, in this order.",
-        examples=[["python:my_hooks:RateLimit"]],
     )
     identity: IdentityConfig = Field(default=IdentityConfig(), description="Identification of agents.")
     policy: PolicyConfig | None = Field(

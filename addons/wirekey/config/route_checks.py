@@ -6,18 +6,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from wirekey.config.custom_providers import CustomProviderConfig
-from wirekey.config.values import is_python
 from wirekey.config.vertex import VertexConfig
-from wirekey.extension import ExtensionError
-from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
 from wirekey.model_name import BACKENDS, ModelName
 from wirekey.operation import FORMATS
 from wirekey.providers import OWN_PROVIDERS, PROVIDERS, accepts_format
 from wirekey.providers.custom import FORMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from wirekey.config.models import Config
     from wirekey.config.problems import Problem
@@ -43,33 +39,6 @@ def route_warnings(config: Config) -> list[Problem]:
     sources = config._sources  # noqa: SLF001  # of the same package
     faults = [*_shadowed(config, sources), *_keyless(config, sources), *_fallback_loops(config, sources)]
     return sorted(faults, key=lambda fault: fault.line or 0)
-
-
-def extension_problems(config: Config) -> list[Problem]:
-    """Return the problems of the functions and classes that the configuration names. Imports each of them."""
-    sources = config._sources  # noqa: SLF001  # of the same package
-    named: list[tuple[str, str, Callable[[str, Path], object]]] = [
-        (f"routes[{index}].auth", route.auth, Extension.load)
-        for index, route in enumerate(config.routes)
-        if route.auth and is_python(route.auth)
-    ]
-    named += [
-        (f"providers.custom[{index}].auth", provider.auth, Extension.load)
-        for index, provider in enumerate(config.providers.custom)
-        if is_python(provider.auth)
-    ]
-    named += [(f"extensions[{index}]", name, RequestHook.load_class) for index, name in enumerate(config.extensions)]
-    if config.model_override and is_python(config.model_override):
-        named.append(("model_override", config.model_override, ModelChoice.load))
-    if config.identity.check:
-        named.append(("identity.check", config.identity.check, KeyCheck.load))
-    found = []
-    for key, name, load in named:
-        try:
-            load(name, sources.folder)
-        except ExtensionError as error:
-            found.append(sources.problem(key, str(error)))
-    return found
 
 
 def _provider_keys_in_clear(config: Config, sources: ConfigSources) -> Iterator[Problem]:

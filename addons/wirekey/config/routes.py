@@ -25,6 +25,7 @@ from wirekey.config.values import (
     is_python,
 )
 from wirekey.config.vertex import Location
+from wirekey.header_names import NAME
 from wirekey.model_name import BACKENDS, ModelName, ModelNameError
 from wirekey.operation import FORMATS
 from wirekey.providers import OWN_PROVIDERS, PROVIDERS
@@ -51,8 +52,6 @@ def model_string(value: str) -> str:
 
 def header_name(value: str) -> str:
     """Return the name of a header in lower case. Raises ValueError if it is not a name or holds credentials."""
-    from wirekey.extension import NAME
-
     if not NAME.fullmatch(value):
         raise ValueError("must be the name of a header, such as x-session-id")
     if is_credential_header(value):

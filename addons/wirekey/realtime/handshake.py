@@ -26,9 +26,6 @@ EXTENSIONS = "sec-websocket-extensions"
 NO_WEBSOCKET = Refusal(
     400, "not_a_websocket", "This path is called by a WebSocket. Open one: send the headers Connection and Upgrade."
 )
-HOOKS_NEED_HTTP = Refusal(
-    426, "extensions_need_http", "Extensions of Wirekey's operator read each request, and not WebSockets. Use HTTP."
-)
 NOT_OPENED = Refusal(
     502,
     "upstream_unreadable",

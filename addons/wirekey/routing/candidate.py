@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from wirekey.feature import NO_VALUES
 
 if TYPE_CHECKING:
+    from wirekey.config.operator_functions import CredentialMaker
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
-    from wirekey.extension_running import Extension
     from wirekey.feature import FeatureValues
     from wirekey.model_name import ModelName
     from wirekey.routing.accounts import Accounts
@@ -83,7 +83,7 @@ class Candidate:
     listed: tuple[str, ...] = ()
     """The models that a backend lists."""
     pool: KeyPool | None = None
-    extension: Extension | None = None
+    maker: CredentialMaker | None = None
     limits: Limits = NO_LIMITS
     route: str | None = None
     """Label of the route, such as `routes[2]`."""

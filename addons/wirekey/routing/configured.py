@@ -1,4 +1,4 @@
-"""From a configuration to its routes. No I/O but the reading of secrets and the import of extensions."""
+"""From a configuration to its routes. No I/O but the reading of secrets and the import of functions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.config import ConfigError, extension_problems
+from wirekey.config import ConfigError, function_problems
 from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.feature_settings import values_of_route
+from wirekey.config.operator_functions import operator_functions
 from wirekey.config.values import is_python
 from wirekey.credentials.aws_source import route_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
-from wirekey.extension import ExtensionError
-from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
 from wirekey.model_name import BACKENDS, ModelName
 from wirekey.providers import PROVIDERS
 from wirekey.providers.custom import CustomTraits
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.config import Config, UpstreamURL
+    from wirekey.config.operator_functions import ModelChooser
     from wirekey.config.routes import RouteConfig, SelectionName
     from wirekey.google.code_assist.backend import CodeAssist
     from wirekey.routing.candidate import Auth
@@ -51,7 +51,7 @@ def routes_from(
     backends: Mapping[str, CodeAssist] = MappingProxyType({}),
 ) -> Routes:
     """Make the routes. `backends`: those that are enabled. Raises ConfigError if a key or an extension is missing."""
-    if problems := extension_problems(config):
+    if problems := function_problems(config):
         raise ConfigError(problems)
     defaults = {name: _default(config, name, pools[name]) for name in config.providers.names}
     defaults |= {
@@ -82,34 +82,12 @@ def routes_from(
     )
 
 
-def model_choice(config: Config) -> ModelChoice | None:
+def model_chooser(config: Config) -> ModelChooser | None:
     """Return the operator's function that chooses the model of each call. Raises ConfigError."""
     named = config.model_override
     if named is None or not is_python(named):
         return None
-    return ModelChoice.load(named, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
-
-
-def key_check(config: Config) -> KeyCheck | None:
-    """Return the operator's function that checks keys. Raises ConfigError."""
-    named, sources = config.identity.check, config._sources  # noqa: SLF001  # it was checked with the same folder
-    if named is None:
-        return None
-    try:
-        return KeyCheck.load(named, sources.folder)
-    except ExtensionError as error:
-        raise ConfigError([sources.problem("identity.check", str(error))]) from None
-
-
-def request_hooks(config: Config, previous: tuple[RequestHook, ...] = ()) -> tuple[RequestHook, ...]:
-    """Return the operator's request hooks. Those of `previous` that stay keep their objects. Raises ConfigError."""
-    sources, hooks = config._sources, []  # noqa: SLF001  # it was checked with the same folder
-    for index, name in enumerate(config.extensions):
-        try:
-            hooks.append(RequestHook.load(name, sources.folder, previous))
-        except ExtensionError as error:
-            raise ConfigError([sources.problem(f"extensions[{index}]", str(error))]) from None
-    return tuple(hooks)
+    return operator_functions(config).model(named, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
 
 
 def failover_of(config: Config) -> Failover:
@@ -134,13 +112,13 @@ def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
     if not isinstance(settings, CustomProviderConfig):
         google, aws = PROVIDERS[name].uses_google_credentials, PROVIDERS[name].uses_aws
         return Candidate(name, auth, upstream, pool=pool, without_key=google or aws, renews_token=google)
-    extension = None
+    maker = None
     if is_python(settings.auth):
-        extension = Extension.load(settings.auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
+        maker = operator_functions(config).credential(settings.auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
         auth = "extension"
     elif settings.auth == "none":
         auth = "none"
-    return Candidate(name, auth, upstream, pool=pool, extension=extension, asks_usage=settings.include_stream_usage)
+    return Candidate(name, auth, upstream, pool=pool, maker=maker, asks_usage=settings.include_stream_usage)
 
 
 def provider_upstream(config: Config, name: str) -> Upstream | None:
@@ -178,9 +156,9 @@ def _route(
         usual = own.selection if own else "round-robin"
         pool = _pool(config, config.resolve_route_keys(index), settings.selection or usual)
     times = settings.timeouts
-    auth, extension = settings.auth, None
-    if auth and auth.startswith("python:"):
-        extension = Extension.load(auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
+    auth, maker = settings.auth, None
+    if auth and is_python(auth):
+        maker = operator_functions(config).credential(auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
         auth = "extension"
     return Route(
         label=f"routes[{index}]",
@@ -189,7 +167,7 @@ def _route(
         upstream=upstream_of(settings.upstream_url),
         auth=auth,  # type: ignore[arg-type]  # checked by the configuration
         pool=pool,
-        extension=extension,
+        maker=maker,
         model=model_of(settings.model),
         fallback=tuple(ModelName.parse(name) for name in settings.fallback),
         limits=Limits(times.connect, times.first_byte, times.idle, times.total),

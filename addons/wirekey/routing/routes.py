@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wirekey.call import Agent
+    from wirekey.config.operator_functions import CredentialMaker
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
-    from wirekey.extension_running import Extension
     from wirekey.feature import FeatureValues
     from wirekey.operation import Operation
     from wirekey.routing.candidate import Auth, Candidate, Limits, Upstream
@@ -46,7 +46,7 @@ class Route:
     upstream: Upstream | None = None
     auth: Auth | None = None
     pool: KeyPool | None = None
-    extension: Extension | None = None
+    maker: CredentialMaker | None = None
     model: ModelName | None = None
     fallback: tuple[ModelName, ...] = ()
     limits: Limits = NO_LIMITS
@@ -78,7 +78,7 @@ class Route:
             is_own_server=self.upstream is not None,
             model=self.model,
             pool=self.pool or (None if self.upstream or self.aws else usual.pool),
-            extension=self.extension,
+            maker=self.maker,
             limits=usual.limits if self.limits == NO_LIMITS else self.limits,
             route=self.label,
             failover=self.failover,

@@ -17,9 +17,7 @@ from wirekey.addons.models import Models
 from wirekey.addons.order import AddonOrder, add_with_features
 from wirekey.addons.policy import Policy
 from wirekey.addons.recognition import Recognition
-from wirekey.addons.request_hooks import RequestHooks
 from wirekey.addons.request_start import RequestStart
-from wirekey.addons.response_hooks import ResponseHooks
 from wirekey.addons.retry import Retry
 from wirekey.addons.routing import Routing
 from wirekey.server.endpoints import Endpoints
@@ -41,7 +39,6 @@ def addons_in_order(
     `worker`: the connection to the supervisor, if this process is one of several workers.
     """
     lifecycle = Lifecycle(services, config, simulator, worker)
-    recognition = Recognition(services)
     order = AddonOrder()
     endpoints = Endpoints(services, lifecycle, order.pages)
     core = (
@@ -52,13 +49,11 @@ def addons_in_order(
         Identity(services),  # which agent calls: first, so that each refusal names the agent
         Connections(services),  # may this client have one more connection; did it identify itself in time
         Egress(services),  # may this host, port and address be reached; do all names agree
-        RequestHooks(services, recognition.check_large),  # the operator's extensions, on requests
-        recognition,  # which operation is this, of which model, with how many messages
+        Recognition(services),  # which operation is this, of which model, with how many messages
         Policy(services),  # does the policy allow it
         Models(services),  # which models may this agent call, for lists of the gateway's own
         Routing(services),  # which models and upstreams are tried, in which order
         Credentials(services),  # which key goes with the first attempt
-        ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed
         Metering(services),  # how many tokens does the response count; what is removed from it
         Draining(services),  # which response is the last of its connection, because the process ends

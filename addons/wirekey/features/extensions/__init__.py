@@ -1,16 +1,66 @@
-"""The operator's own functions and classes: the check of keys."""
+"""The operator's own functions and classes, which `wirekey.extension` describes.
+
+`running` imports them and runs them within their time limits. `functions` has those that settings of the core name:
+credentials and the choice of a model. `key_checks` asks about keys, with the results in `checked_keys`. `request_hooks`
+and `response_hooks` run classes around each call, as `calls` shows it to them.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wirekey.feature import Feature
+
+if TYPE_CHECKING:
+    from wirekey.addons.base import Addon
+    from wirekey.addons.order import AddonOrder
+    from wirekey.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what extensions add to the core."""
-    from wirekey.calls.credential_kinds import CredentialKind
-    from wirekey.identity.checked_keys import CHECKED_KEY, restored_key
+    from wirekey.addons.gateway import AddedPreflights
+    from wirekey.addons.order import AddedAddon
+    from wirekey.calls.credential_kinds import AddedKeyIdentification, CredentialKind
+    from wirekey.calls.feature_values import RenewedValue
+    from wirekey.config.feature_settings import TOP, AddedSettings
+    from wirekey.config.operator_functions import OperatorFunctions
+    from wirekey.features.extensions.checked_keys import CHECKED_KEY, restored_key
+    from wirekey.features.extensions.config import CheckSetting, ExtensionsSetting
+    from wirekey.features.extensions.functions import (
+        FunctionCredential,
+        FunctionModel,
+        function_problems,
+        hooks_in_use,
+    )
+    from wirekey.features.extensions.key_checks import KeyChecks, key_checker
+    from wirekey.features.extensions.request_hooks import respond_to_preflight
 
-    return (CredentialKind(CHECKED_KEY, restored_key),)
+    return (
+        AddedSettings({TOP: ExtensionsSetting, "identity": CheckSetting}),
+        OperatorFunctions(function_problems, FunctionCredential.load, FunctionModel.load),
+        RenewedValue(hooks_in_use),
+        RenewedValue(key_checker),
+        CredentialKind(CHECKED_KEY, restored_key),
+        AddedKeyIdentification(KeyChecks),
+        AddedAddon("Egress", make_request_hooks),
+        AddedAddon("Credentials", make_response_hooks),
+        AddedPreflights(respond_to_preflight),
+    )
+
+
+def make_request_hooks(services: Services, order: AddonOrder) -> Addon:
+    """Return the addon: what do the operator's extensions change or refuse in requests."""
+    from wirekey.features.extensions.request_hooks import RequestHooks
+
+    return RequestHooks(services, order)
+
+
+def make_response_hooks(services: Services, _: AddonOrder) -> Addon:
+    """Return the addon: the operator's extensions on responses without keys, and on ended calls."""
+    from wirekey.features.extensions.response_hooks import ResponseHooks
+
+    return ResponseHooks(services)
 
 
 FEATURE = Feature("extensions", parts)

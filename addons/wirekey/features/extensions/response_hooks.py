@@ -7,16 +7,17 @@ import logging
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
-from wirekey.calls.extension_calls import (
+from wirekey.calls.response_copy import ResponseCopy
+from wirekey.errors import Fault, Refusal
+from wirekey.extension import EndedCall, ExtensionError, ResponseHead
+from wirekey.features.extensions.calls import (
     ask_about_response,
     byte_fields,
     call_info,
     text_fields,
 )
-from wirekey.calls.response_copy import ResponseCopy
-from wirekey.errors import Fault, Refusal
-from wirekey.extension import EndedCall, ExtensionError, ResponseHead
-from wirekey.extension_running import run_limited
+from wirekey.features.extensions.functions import HooksInUse
+from wirekey.features.extensions.running import run_limited
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
-    from wirekey.extension_running import RequestHook
+    from wirekey.features.extensions.running import RequestHook
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,10 @@ class ResponseHooks(Addon):
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Ask about the head of a response."""
-        hooks = self.services.settings.request_hooks
-        if not hooks:
+        used = self.services.settings.features.find(HooksInUse)
+        if used is None:
             return None
+        hooks = used.hooks
         state = self.calls.find(flow)
         if state is None or flow.response is None or state.refused_response is not None:
             return None
@@ -90,7 +92,8 @@ class ResponseHooks(Addon):
     def ended(self, call: Call) -> None:
         """Start `on_end` of the extensions. Nothing waits for them."""
         copy = self.copies.pop(call.id, None)
-        for hook in self.services.settings.request_hooks:
+        used = self.services.settings.features.find(HooksInUse)
+        for hook in used.hooks if used else ():
             if hook.on_end is None:
                 continue
             if len(self.pending) >= MOST_PENDING:

@@ -10,17 +10,17 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from wirekey import extension_running
-from wirekey.calls import key_checks
 from wirekey.calls.imported_tokens import ImportedTokens
-from wirekey.calls.key_checks import KeyChecker, check_keys, keys_to_check, presented_key
 from wirekey.calls.services import Services
 from wirekey.calls.state_sharing import StateSharing, token_values
 from wirekey.errors import Refusal
 from wirekey.extension import Agent
-from wirekey.extension_running import KeyCheck
+from wirekey.feature import FeatureValues
+from wirekey.features.extensions import key_checks, running
+from wirekey.features.extensions.checked_keys import CheckedKey
+from wirekey.features.extensions.key_checks import KeyChecker, check_keys, keys_to_check, presented_key
+from wirekey.features.extensions.running import KeyCheck
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.checked_keys import CheckedKey
 from wirekey.identity.import_file import AgentEntry
 from wirekey.identity.throttle import FREE
 
@@ -100,7 +100,7 @@ async def test_a_function_that_is_not_async_runs_in_a_thread():
 )
 async def test_a_function_that_fails_denies_with_503_and_is_asked_again(monkeypatch, function, why):
     if why == TOO_LATE:
-        monkeypatch.setattr(extension_running, "KEY_TIME_LIMIT", 0.2)
+        monkeypatch.setattr(running, "KEY_TIME_LIMIT", 0.2)
     failing = checker(function)
     with pytest.raises(Refusal) as refusal:
         await ask(failing)
@@ -178,7 +178,7 @@ def services(tmp_path):
 
 
 def use(services, function):
-    services.settings = replace(services.settings, key_checker=checker(function))
+    services.settings = replace(services.settings, features=FeatureValues.of([checker(function)]))
 
 
 def keys(*texts):
@@ -202,7 +202,7 @@ async def test_a_burst_of_guesses_asks_about_few_keys_at_a_time(services):
     assert len(asked) == FREE
     assert sum(result.wait > 0 for result in results) == 50 - FREE
     assert waits(services)
-    assert not services.settings.key_checker.weak
+    assert not services.settings.features.find(KeyChecker).weak
 
 
 async def test_keys_that_were_not_checked_are_guesses_while_an_imported_token_can_be_guessed(services):

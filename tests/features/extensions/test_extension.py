@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from wirekey import extension_running
 from wirekey.errors import Refusal
 from wirekey.extension import REFUSED_HEADERS, CallInfo, ExtensionError, Head, Request, ResponseHead
-from wirekey.extension_running import Extension, RequestHook
+from wirekey.features.extensions import running
+from wirekey.features.extensions.running import Extension, RequestHook
 
 CALL = CallInfo("id", "alice", None, None, "openai", "chat.completions", "m", "m", stream=False, route="routes[0]")
 HEAD = Head("POST", "x.example", "/v1/chat/completions", (("content-type", "application/json"),))
@@ -99,7 +99,7 @@ def test_other_results_and_exceptions_are_errors_without_the_value(function, wor
 
 @pytest.mark.parametrize("function", [lambda *_: time.sleep(0.5), lambda *_: asyncio.sleep(60)])
 def test_a_function_that_takes_too_long_is_an_error(monkeypatch, function):
-    monkeypatch.setattr(extension_running, "TIME_LIMIT", 0.1)
+    monkeypatch.setattr(running, "TIME_LIMIT", 0.1)
     with pytest.raises(ExtensionError, match="did not return within"):
         headers(function)
 

@@ -18,7 +18,7 @@ from wirekey.extension import (
     ResponseHead,
     check_header,
 )
-from wirekey.extension_running import run_limited
+from wirekey.features.extensions.running import run_limited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.call import Call
     from wirekey.calls.calls import Calls
-    from wirekey.extension_running import RequestHook
+    from wirekey.features.extensions.running import RequestHook
 
     type Fields = tuple[tuple[str, str], ...]
 

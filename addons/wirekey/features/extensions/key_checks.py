@@ -11,11 +11,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.calls.extension_calls import extension_failed
+from wirekey.calls.credential_kinds import PresentedKey
 from wirekey.calls.imported_tokens import ImportedTokens
+from wirekey.config import ConfigError
 from wirekey.errors import Fault, Refusal
 from wirekey.extension import ExtensionError
-from wirekey.identity.checked_keys import LONGEST_USE, CheckedKey, CheckedKeys, owner_of
+from wirekey.features.extensions.calls import extension_failed
+from wirekey.features.extensions.checked_keys import LONGEST_USE, CheckedKey, CheckedKeys, owner_of
+from wirekey.features.extensions.config import CheckSetting
+from wirekey.features.extensions.running import KeyCheck
 from wirekey.identity.client_tokens import is_wirekey_token
 from wirekey.identity.imported_credentials import LONGEST, STRONG_BITS, VISIBLE, entropy_bits
 from wirekey.identity.throttle import FREE, neighbourhood
@@ -27,7 +31,8 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client
 
     from wirekey.calls.services import Services
-    from wirekey.extension_running import KeyCheck
+    from wirekey.config import Config
+    from wirekey.feature import FeatureValues
 
 SHORTEST = 8
 """Characters of a key. A key is masked wherever a request quotes it, and a shorter one would be found by chance."""
@@ -42,15 +47,6 @@ TOO_MANY_KEYS = Refusal(401, "too_many_keys", f"The request has more than {MAX_K
 BUSY = Refusal(
     503, "extension_busy", "Too many keys are being checked. Send the request again.", Fault.OPERATOR, retry_after=1
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PresentedKey:
-    """A key of a request or a tunnel. `name`: the agent name beside it, if any. `place`: `proxy` or `api_key`."""
-
-    name: str | None
-    key: Secret
-    place: str
 
 
 @dataclass(slots=True, eq=False)
@@ -101,11 +97,6 @@ def presented_key(name: str | None, value: str, place: str) -> PresentedKey | No
     return PresentedKey(name, Secret(value), place)
 
 
-def may_ask(services: Services, connection: Client) -> bool:
-    """Return whether there is a function to ask, and the connection is no tunnel with an agent of its own."""
-    return services.settings.key_checker is not None and connection not in services.tunnel_agents
-
-
 def keys_to_check(
     services: Services, values: Iterable[str], named: Iterable[tuple[str | None, str]]
 ) -> list[PresentedKey]:
@@ -128,7 +119,7 @@ async def check_keys(services: Services, connection: Client, keys: Sequence[Pres
 
     Refused keys count as guesses of the client's address, and keys with little entropy have to wait after some of them.
     """
-    checker, guesses = services.settings.key_checker, services.guesses
+    checker, guesses = services.settings.features.find(KeyChecker), services.guesses
     if checker is None:  # the setting was removed while the tunnel was open
         return ImportedTokens()
     address, wait, claims, values = neighbourhood(connection.peername[0]), 0, [], set()
@@ -168,3 +159,36 @@ def count_all(services: Services, address: str, digests: Iterable[bytes]) -> Non
     if services.agents.has_guessable:
         for digest in digests:
             services.guesses.fail(address, digest, time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChecks:
+    """Implements `wirekey.calls.credential_kinds.KeyIdentification` with the operator's function."""
+
+    services: Services
+
+    def may_check(self, connection: Client) -> bool:
+        """Return whether there is a function to ask, and the connection is no tunnel with an agent of its own."""
+        services = self.services
+        return services.settings.features.find(KeyChecker) is not None and connection not in services.tunnel_agents
+
+    def keys(self, values: Iterable[str], named: Iterable[tuple[str | None, str]]) -> list[PresentedKey]:
+        """Return the keys among the values that a request presents."""
+        return keys_to_check(self.services, values, named)
+
+    async def check(self, connection: Client, keys: Sequence[PresentedKey]) -> ImportedTokens:
+        """Ask the function about each key, and return those that it accepts. Raises Refusal if it fails."""
+        return await check_keys(self.services, connection, keys)
+
+
+def key_checker(config: Config, previous: FeatureValues) -> KeyChecker | None:
+    """Return the checker of keys. It keeps its results if its function stays. Raises ConfigError."""
+    named, sources = config.identity.part(CheckSetting).check, config._sources  # noqa: SLF001  # it was checked with the same folder
+    if named is None:
+        return None
+    try:
+        check = KeyCheck.load(named, sources.folder)
+    except ExtensionError as error:
+        raise ConfigError([sources.problem("identity.check", str(error))]) from None
+    kept = previous.find(KeyChecker)
+    return kept if kept and kept.check == check else KeyChecker(check)

@@ -6,8 +6,8 @@ import pytest
 
 from wirekey.call import Agent
 from wirekey.extension import Secret
+from wirekey.features.extensions.checked_keys import ACCEPTED_FOR, REFUSED_FOR, CheckedKey, CheckedKeys, owner_of
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.checked_keys import ACCEPTED_FOR, REFUSED_FOR, CheckedKey, CheckedKeys, owner_of
 from wirekey.permissions import MAX_PERMISSIONS
 
 NOW = 1_800_000_000.0

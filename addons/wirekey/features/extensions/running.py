@@ -14,7 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from wirekey.errors import Refusal
-from wirekey.extension import MAX_VALUE_LENGTH, NAME, REFUSED_HEADERS, ExtensionError, Signer
+from wirekey.extension import MAX_VALUE_LENGTH, REFUSED_HEADERS, ExtensionError, Signer
+from wirekey.header_names import NAME
 from wirekey.model_name import ModelName, ModelNameError
 
 if TYPE_CHECKING:

@@ -5,23 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
+from wirekey.addons.recognition import Recognition
 from wirekey.body import READ_AS_JSON, Body
-from wirekey.calls.extension_calls import ask_hooks, byte_fields, extension_failed, request_for_hooks, respond
+from wirekey.call import Call
+from wirekey.calls.credential_removal import strip
+from wirekey.egress.web_pages import PREFLIGHT_REFUSED
 from wirekey.errors import Fault, Refusal
 from wirekey.extension import ExtensionError
+from wirekey.features.extensions.calls import ask_hooks, byte_fields, extension_failed, request_for_hooks, respond
+from wirekey.features.extensions.functions import HooksInUse
+from wirekey.operation import HTTP_INSTEAD
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import check_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from mitmproxy import http
 
-    from wirekey.body import RequestBody
-    from wirekey.call import Call
+    from wirekey.addons.order import AddonOrder
     from wirekey.calls.services import Services
     from wirekey.operation import Operation
 
+HOOKS_NEED_HTTP = Refusal(
+    426, "extensions_need_http", "Extensions of Wirekey's operator read each request, and not WebSockets. Use HTTP."
+)
 TOO_LARGE = Refusal(
     413, "request_too_large", "An extension made a request body that is larger than limits.body_bytes.", Fault.OPERATOR
 )
@@ -34,24 +42,34 @@ class RequestHooks(Addon):
     request that they leave is recognised, judged and sent. Without extensions it does nothing.
     """
 
-    def __init__(self, services: Services, check_large: Callable[[Call, RequestBody], Awaitable[None]]) -> None:
-        """Set how the structure of a large body is checked before extensions see it."""
+    def __init__(self, services: Services, order: AddonOrder) -> None:
         super().__init__(services)
-        self.check_large = check_large
+        self.order = order
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Ask about a request of which only the head is read."""
-        if not self.services.settings.request_hooks:
+        if self.services.settings.features.find(HooksInUse) is None:
             return None
         call = self.calls.of(flow)
         if call.provider is None:
             return None
         operation = self.operation_of(flow.request, call)
-        return None if operation and operation.body in (*READ_AS_JSON, Body.MULTIPART) else self.ask(flow, call, None)
+        if operation and operation.body in (*READ_AS_JSON, Body.MULTIPART):
+            return None
+        if operation and operation.name in HTTP_INSTEAD and "upgrade" in flow.request.headers:
+            return self.ask_about_connection(flow, call)
+        return self.ask(flow, call, None)
+
+    async def ask_about_connection(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Ask about a connection whose messages are requests. Raises Refusal(426) if one wants to see each request."""
+        await self.ask(flow, call, None)
+        used = self.services.settings.features.find(HooksInUse)
+        if flow.response is None and used and any(hook.on_request is not None for hook in used.hooks):
+            raise HOOKS_NEED_HTTP
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Ask about a request whose body is read."""
-        if not self.services.settings.request_hooks:
+        if self.services.settings.features.find(HooksInUse) is None:
             return None
         call = self.calls.of(flow)
         return self.ask(flow, call, call.operation) if call.reads_body else None
@@ -71,9 +89,10 @@ class RequestHooks(Addon):
         content = state.body if operation else None
         is_json = operation is not None and operation.body in READ_AS_JSON
         if content is not None and is_json:
-            await self.check_large(call, content)
+            await self.order.get(Recognition).check_large(call, content)
         asked = request_for_hooks(call, request, content, is_json=is_json)
-        result, response, name = await ask_hooks(self.services.settings.request_hooks, asked)
+        used = self.services.settings.features.find(HooksInUse)
+        result, response, name = await ask_hooks(used.hooks if used else (), asked)
         if response is not None:
             respond(self.calls, flow, response, name)
             return
@@ -89,3 +108,20 @@ class RequestHooks(Addon):
                 raise TOO_LARGE
             self.calls.reserve(flow, len(result.content))
             state.body = result.content
+
+
+def respond_to_preflight(services: Services, flow: http.HTTPFlow) -> Awaitable[None] | None:
+    """Return what asks the extensions about the preflight of a browser; None without extensions."""
+    used = services.settings.features.find(HooksInUse)
+    return ask_about_preflight(services, flow, used) if used else None
+
+
+async def ask_about_preflight(services: Services, flow: http.HTTPFlow, used: HooksInUse) -> None:
+    """Respond to the preflight of a browser as the extensions say. Raises Refusal if none responds."""
+    address = services.calls.client_address(flow)
+    strip(flow.request)
+    asked = request_for_hooks(Call(client=address), flow.request, None, is_preflight=True)
+    _, response, name = await ask_hooks(used.hooks, asked)
+    if response is None:
+        raise PREFLIGHT_REFUSED
+    respond(services.calls, flow, response, name)

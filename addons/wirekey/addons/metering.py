@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
-from wirekey.calls.account_defaults import note_defaults
 from wirekey.calls.conversations import is_two_way
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
 from wirekey.credentials.encoded_search import EncodedSearch
@@ -232,7 +231,7 @@ class Metering(Addon):
             call.service_tier = tier_of(merged(asked.modifiers if asked else (), call.usage.modifiers))
             call.cost_usd = cost_of(call, call.usage, asked)
             state.has_all_counts = has_all_counts(call, reader, broke_off=broke_off)
-            note_defaults(state, call.usage, asked)
+            self.services.usage_limits.note_usage(state, call.usage, asked)
         return reader
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.config import Config
+    from wirekey.operation import Facts, Usage
     from wirekey.policy.input import Input
     from wirekey.routing.candidate import Candidate
     from wirekey.routing.plan import Failure
@@ -51,6 +52,9 @@ class UsageLimits:
 
     def note_sent(self, state: CallState) -> None:
         """Note that the attempt of a call is sent, so that its use counts."""
+
+    def note_usage(self, state: CallState, usage: Usage, asked: Facts | None) -> None:
+        """Note what a response has used. `asked`: the facts of the request that was sent."""
 
     def settle(self, state: CallState) -> None:
         """Settle the last attempt of a call that has ended, once."""

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from wirekey.calls.account_defaults import known_defaults, note_defaults
 from wirekey.credentials.pool import KeyPool, ProviderKey
+from wirekey.features.quotas.account_defaults import known_defaults, note_defaults
 from wirekey.features.quotas.reserved import reserved_prices
 from wirekey.metering.cost import current_prices
 from wirekey.operation import Facts, Usage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.calls.account_defaults import known_defaults
+from wirekey.features.quotas.account_defaults import known_defaults
 from wirekey.features.quotas.estimate import EstimatedRequest, Use, dearest, largest_use
 from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.reserved import carried_facts, reserved_prices

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.call import FailureKind
 from wirekey.calls.usage_limits import NO_HEADERS, UsageLimits
+from wirekey.features.quotas.account_defaults import note_defaults
 from wirekey.features.quotas.configured import NO_QUOTAS, ConfiguredQuotas, configured_quotas
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.enforcement import QuotaEnforcer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.config import Config
+    from wirekey.operation import Facts, Usage
     from wirekey.policy.input import Input
     from wirekey.routing.candidate import Candidate
     from wirekey.routing.plan import Failure
@@ -104,6 +106,10 @@ class QuotaLimits(UsageLimits):
         found = state.features.find(CallQuotas)
         if found and found.hold:
             found.hold.sent = True
+
+    def note_usage(self, state: CallState, usage: Usage, asked: Facts | None) -> None:
+        """Note what a response shows of its account, whose defaults decide what later calls reserve."""
+        note_defaults(state, usage, asked)
 
     def settle(self, state: CallState) -> None:
         """Settle the last attempt of a call that has ended, once."""

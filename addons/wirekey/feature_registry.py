@@ -31,7 +31,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "extensions": ("extensions", "identity.check"),
         "jwt": ("identity.jwt",),
         "google_accounts": (),
-        "local_programs": (),
+        "local_programs": ("backends.gemini-cli-acp",),
         "vertex": (),
     }
 )

@@ -13,6 +13,7 @@ import pytest
 from tests.coming_from.pages import code_of, row_tests
 from tests.coming_from.stage import GENERATE, Stage, read_setting, shown_configuration, staged
 from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread
+from wirekey.features.local_programs.config import LocalProgramSetting
 
 PAGE = "docs/coming-from/llm-interactive-proxy.md"
 SECOND_KEY = "AIza-second-gemini-key-52ab"
@@ -190,7 +191,8 @@ def login_backends(_: Stage, here: str) -> None:
     for name in code_of(LOGIN_BACKENDS):
         shown = f"{section}: {{{name}: {{{setting}}}}}\n{client}\n"
         read = read_setting(shown, {"ID": "an-id", "SECRET": "a-secret"}).backends
-        assert {**read.enabled(), **({"gemini-cli-acp": None} if read.gemini_cli_acp.enabled else {})}.keys() == {name}
+        is_local = read.part(LocalProgramSetting).gemini_cli_acp.enabled
+        assert {*read.enabled(), *(["gemini-cli-acp"] if is_local else [])} == {name}
 
 
 LOGIN_BACKENDS = (

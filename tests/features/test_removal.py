@@ -152,11 +152,11 @@ def test_the_registry_has_each_folder_and_each_setting():
     assert [feature.name for feature in features()] == list(FEATURES)
     for feature in features():
         found = [
-            f"{place}.{name}" if place != TOP else name
+            f"{place}.{field.alias or name}" if place != TOP else name
             for part in feature.parts()
             if isinstance(part, AddedSettings)
             for place, group in part.groups.items()
-            for name in group.model_fields
+            for name, field in group.model_fields.items()
         ]
         assert sorted(found) == sorted(FEATURES[feature.name])
 

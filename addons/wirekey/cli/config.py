@@ -43,7 +43,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         route_warnings,
         secret_problems,
     )
-    from wirekey.google.code_assist.configured import terms as code_assist_terms
+    from wirekey.config.terms import terms_of_features
     from wirekey.server.installation import read_masters
 
     access = FileAccess()
@@ -62,19 +62,15 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     if as_json:
         warnings = {"warnings": as_objects(access.warnings)} if access.warnings else {}
         said = {} if problems else lines_of_features(config)
-        notes = {"terms": lines} if not problems and (lines := list(code_assist_terms(config))) else {}
+        notes = {"terms": lines} if not problems and (lines := list(terms_of_features(config))) else {}
         found = {"ok": not problems, "problems": as_objects(problems), **warnings, **said, **notes}
         click.echo(json.dumps(found, indent=2))
     elif problems:
         click.echo(ConfigError(problems).report(), err=True)
     else:
         click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: no problems")
-        for line in (*chain(*lines_of_features(config).values()), *code_assist_terms(config)):
+        for line in (*chain(*lines_of_features(config).values()), *terms_of_features(config)):
             click.echo(line)
-        if config.backends.gemini_cli_acp.enabled:
-            from wirekey.server.local_programs import terms
-
-            click.echo(terms(config))
     if not as_json:
         for warning in access.warnings:
             click.echo(f"wirekey: warning: {warning}", err=True)

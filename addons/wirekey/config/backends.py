@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.local_program import LocalProgramConfig
 from wirekey.config.routes import SelectionName
 from wirekey.config.values import AbsolutePath, Count, Flag, Seconds, Text
 
@@ -118,11 +117,6 @@ class BackendsConfig(ConfigGroup):
         default=CloudProjectBackendConfig(),
         alias="gemini-cli-cloud-project",
         description="A Google Cloud project.",
-    )
-    gemini_cli_acp: LocalProgramConfig = Field(
-        default=LocalProgramConfig(),
-        alias="gemini-cli-acp",
-        description="A program on this machine, by the Agent Client Protocol.",
     )
 
     def enabled(self) -> Mapping[str, CodeAssistBackendConfig]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from wirekey.feature import FeatureValues
@@ -10,16 +10,18 @@ from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from mitmproxy.addons.view import View
 
     from wirekey.addons.base import Addon
     from wirekey.calls.services import Services
+    from wirekey.calls.settings import Settings
     from wirekey.config import Config
     from wirekey.egress.upstream_proxy import UpstreamProxy
     from wirekey.endpoints.reply import LocalHandler
     from wirekey.identity.agents import AgentStore
+    from wirekey.routing.candidate import Candidate
 
 
 @runtime_checkable
@@ -71,6 +73,27 @@ class ReloadedService:
     """
 
     prepare: Callable[[ServiceStart], ReplacedService]
+
+
+@dataclass(frozen=True, slots=True)
+class AddedBackends:
+    """The part of a feature with further ways to reach models, each with its name in front of a model.
+
+    `candidates` returns name → candidate of what a configuration enables. It gets the services of features.
+    """
+
+    candidates: Callable[[Config, FeatureValues], Mapping[str, Candidate]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventLoopPart:
+    """The part of a feature that works within the event loop.
+
+    `begin` runs before there are calls, and after each reload. `end` runs after the last call.
+    """
+
+    begin: Callable[[Services], None]
+    end: Callable[[Services], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +167,23 @@ def begin_services(services: Services, prepared: Iterable[ReplacedService]) -> N
     for service in prepared:
         services.opened = services.opened.plus(service)
         service.begin()
+
+
+def with_backends(settings: Settings, config: Config, opened: FeatureValues) -> Settings:
+    """Return settings whose routes may lead to the backends of features that a configuration enables."""
+    found = dict(settings.routes.defaults)
+    for part in parts(AddedBackends):
+        found.update(part.candidates(config, opened))
+    return replace(settings, routes=replace(settings.routes, defaults=found))
+
+
+def begin_in_event_loop(services: Services) -> None:
+    """Begin what features do within the event loop, before there are calls and after each reload."""
+    for part in parts(EventLoopPart):
+        part.begin(services)
+
+
+async def end_in_event_loop(services: Services) -> None:
+    """End what features do within the event loop."""
+    for part in parts(EventLoopPart):
+        await part.end(services)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
-from wirekey.acp.bridge import Bridge
 from wirekey.ca import authority
 from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
 from wirekey.call import end_call_ids_with
@@ -26,8 +25,8 @@ from wirekey.metering.own_prices import use_own_prices
 from wirekey.server import listeners, memory, options, start_warnings
 from wirekey.server.config_checks import check_file_access
 from wirekey.server.draining import drain
+from wirekey.server.feature_parts import begin_in_event_loop, end_in_event_loop, with_backends
 from wirekey.server.google_logins import google_logins, roots
-from wirekey.server.local_programs import bridge_settings, with_local_programs
 from wirekey.server.mitmweb_page import refuse_flows_of_files
 from wirekey.server.opened_services import open_services
 from wirekey.server.proxied_connections import read_headers_from
@@ -89,8 +88,6 @@ class Lifecycle:
         self.simulator_keys: dict[str, str] = {}
         self.lock: StateHold | None = None
         self.authority: Authority | None = None
-        self.bridge = Bridge()
-        """The listener through which local programs handle calls, if the configuration enables that."""
         self.reloader = Reloader(self)
         self.retention: Retention | None = None
         self.revocations: Revocations | None = None
@@ -152,7 +149,7 @@ class Lifecycle:
         check_file_access(config)
         self.reloader.identities = identities(config)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
-        first = with_local_programs(settings.build(config), config, self.bridge)
+        first = settings.build(config)
         lock = self._take_state(config, undo)
         self.authority = authority.ensure(config.certs.folder, list(first.hosts), given=config.certs.key_file)
         options.enforce(str(config.certs.folder))  # after our CA exists: mitmproxy would create one of its own
@@ -164,6 +161,7 @@ class Lifecycle:
             opened.retention,
         )
         self.services_of_features = opened.of_features
+        first = with_backends(first, config, self.services.opened)
         self.services.settings, self.lock = first, lock
         use_own_prices(first.prices)
         logins = self.services.google_logins = google_logins(config, self.proxy_for)
@@ -241,7 +239,7 @@ class Lifecycle:
             await self.revocations.exchange_or_report()
         if self.agents_follower:
             self.agents_follower.start(asyncio.get_running_loop(), self.use_agents)
-        self.use_local_programs(self.started_with)
+        begin_in_event_loop(self.services)
         await listeners.listen_as_configured()
         self.listening = True
 
@@ -249,12 +247,6 @@ class Lifecycle:
         """Use agents that have changed, and end the tunnels of those that were revoked."""
         self.services.agents.refresh()
         self.services.calls.tunnels.end_withdrawn()
-
-    def use_local_programs(self, config: Config) -> None:
-        """Start or stop the use of local programs, as configured. Running programs end when they are idle."""
-        self.bridge.use(bridge_settings(config))
-        if self.bridge.settings:
-            self.bridge.open(config.limits.body_bytes)
 
     def use_simulator(self, simulator: RunningSimulator, keys: dict[str, str]) -> None:
         """Direct all calls to a simulator that runs. `keys`: provider → the key that it accepts."""
@@ -314,7 +306,7 @@ class Lifecycle:
         await self.services.google_logins.end()
         await self.services.store.close()
         await self.services.usage_limits.finish()
-        await self.bridge.close()
+        await end_in_event_loop(self.services)
         await self.services.sharing.close()
         await self.services.shared_state.close()
         await asyncio.to_thread(self.services.usage_limits.close)

@@ -17,10 +17,16 @@ from wirekey.google.code_assist.opening import open_backends
 from wirekey.metering.own_prices import use_own_prices
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_files
-from wirekey.server.feature_parts import RegularCheck, ServiceStart, begin_services, prepare_services
+from wirekey.server.feature_parts import (
+    RegularCheck,
+    ServiceStart,
+    begin_in_event_loop,
+    begin_services,
+    prepare_services,
+    with_backends,
+)
 from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.installation import master_secrets
-from wirekey.server.local_programs import with_local_programs
 from wirekey.server.moved_upstreams import destinations, moved_upstreams
 from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.start_warnings import warn_of_uncovered_hosts
@@ -140,11 +146,11 @@ class Reloader:
         before, services.policy, services.settings = services.policy, policy, built
         use_own_prices(built.prices)
         services.google_logins = logins
-        lifecycle.use_local_programs(config)
         open_backends(built.backends, logins, config, roots(config), lifecycle.proxy_for)
         services.account_limits.watch(built.backends)
         services.upstream_connections.drain()  # their addresses may no longer be allowed
         begin_services(services, prepared)
+        begin_in_event_loop(services)
         lifecycle.config, self.fingerprint = config, fingerprint
         if policy is not before:
             before.close()
@@ -156,7 +162,7 @@ class Reloader:
     def _build(self, config: Config, previous: Settings) -> tuple[Settings, list[ReplacedService]]:
         start = self.lifecycle.started_with
         assert start
-        built = with_local_programs(settings.build(config, previous), config, self.lifecycle.bridge)
+        built = with_backends(settings.build(config, previous), config, self.services.opened)
         services = self.services
         return built, prepare_services(
             ServiceStart(config, start, services.agents, self.lifecycle.proxy_for, services.opened)

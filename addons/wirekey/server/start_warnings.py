@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from wirekey.config.terms import terms_of_features
 from wirekey.feature_registry import parts
-from wirekey.google.code_assist.configured import terms
 from wirekey.server import listeners
 from wirekey.server.feature_parts import Notices
-from wirekey.server.local_programs import warn_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,8 +24,7 @@ def warn_of_settings(config: Config, services: Services) -> None:
     """Log a warning for each setting whose effects may not be expected."""
     listeners.warn_if_reachable(config)
     listeners.warn_if_open(config)
-    warn_of_terms(config)
-    for line in terms(config):
+    for line in terms_of_features(config):
         logger.warning("%s", line)
     for notices in parts(Notices):
         for line in notices.warnings(services):

@@ -8,8 +8,10 @@ from wirekey.feature import Feature
 def parts() -> tuple[object, ...]:
     """Return what this feature adds to the core."""
     from wirekey.calls.code_assist import CodeAssistSteps
+    from wirekey.config.terms import TermsOfUse
+    from wirekey.google.code_assist.configured import terms
 
-    return (CodeAssistSteps(),)
+    return (CodeAssistSteps(), TermsOfUse(terms))
 
 
 FEATURE = Feature("google_accounts", parts)

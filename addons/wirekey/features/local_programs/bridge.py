@@ -22,12 +22,12 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from wirekey.acp.connection import Stopped, TextPiece
-from wirekey.acp.conversation import UnsupportedError, read_conversation
-from wirekey.acp.pool import ProgramKey, ProgramPool
-from wirekey.acp.process import Command, ProgramError
-from wirekey.acp.responses import FINISH_REASONS, StreamWriter, error, piece, whole
-from wirekey.acp.workspaces import WorkspaceError, workspace
+from wirekey.features.local_programs.connection import Stopped, TextPiece
+from wirekey.features.local_programs.conversation import UnsupportedError, read_conversation
+from wirekey.features.local_programs.pool import ProgramKey, ProgramPool
+from wirekey.features.local_programs.process import Command, ProgramError
+from wirekey.features.local_programs.responses import FINISH_REASONS, StreamWriter, error, piece, whole
+from wirekey.features.local_programs.workspaces import WorkspaceError, workspace
 
 if TYPE_CHECKING:
     import socket

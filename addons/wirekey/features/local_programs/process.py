@@ -9,14 +9,23 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.acp.connection import Activity, Connection, Failed, ProgramFault, Ready, SessionOpened, Stopped, TextPiece
-from wirekey.acp.conversation import Sessions
+from wirekey.features.local_programs.connection import (
+    Activity,
+    Connection,
+    Failed,
+    ProgramFault,
+    Ready,
+    SessionOpened,
+    Stopped,
+    TextPiece,
+)
+from wirekey.features.local_programs.conversation import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Mapping
 
-    from wirekey.acp.connection import Event
-    from wirekey.acp.conversation import TextConversation
+    from wirekey.features.local_programs.connection import Event
+    from wirekey.features.local_programs.conversation import TextConversation
 
 READ_SIZE = 64 * 1024
 EVENTS_HELD = 256

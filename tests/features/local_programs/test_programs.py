@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import wirekey_simulator
-from tests.acp.test_conversation import body
-from wirekey.acp import process
-from wirekey.acp.connection import Stopped
-from wirekey.acp.conversation import read_conversation
-from wirekey.acp.pool import ProgramKey, ProgramPool
-from wirekey.acp.process import Command, LocalProgram, ProgramError
+from tests.features.local_programs.test_conversation import body
+from wirekey.features.local_programs import process
+from wirekey.features.local_programs.connection import Stopped
+from wirekey.features.local_programs.conversation import read_conversation
+from wirekey.features.local_programs.pool import ProgramKey, ProgramPool
+from wirekey.features.local_programs.process import Command, LocalProgram, ProgramError
 from wirekey_simulator.acp_program import FLOOD, TEXT
 
 SCRIPT = Path(wirekey_simulator.__file__).parent / "acp_program.py"

@@ -59,3 +59,13 @@ class LocalProgramConfig(ConfigGroup):
         "language and the like.",
         examples=[["GOOGLE_CLOUD_PROJECT"]],
     )
+
+
+class LocalProgramSetting(ConfigGroup):
+    """The part of the setting `backends` that local programs add."""
+
+    gemini_cli_acp: LocalProgramConfig = Field(
+        default=LocalProgramConfig(),
+        alias="gemini-cli-acp",
+        description="A program on this machine, by the Agent Client Protocol.",
+    )

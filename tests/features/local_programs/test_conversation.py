@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from wirekey.acp import conversation
-from wirekey.acp.conversation import Sessions, UnsupportedError, read_conversation
+from wirekey.features.local_programs import conversation
+from wirekey.features.local_programs.conversation import Sessions, UnsupportedError, read_conversation
 
 
 def body(*texts, system=None, **more):

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from msgspec import structs
 
-from wirekey.acp.bridge import AGENT_HEADER, FOLDER_HEADER, MODEL, PREFIX_HEADER, SESSION_HEADER
 from wirekey.body import Body
 from wirekey.calls.attempt_parts import AttemptSteps
 from wirekey.errors import Refusal
+from wirekey.features.local_programs.bridge import AGENT_HEADER, FOLDER_HEADER, MODEL, PREFIX_HEADER, SESSION_HEADER
 from wirekey.providers.json_edits import EditableBody
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from wirekey.acp.environment import program_environment
-from wirekey.acp.workspaces import WorkspaceError, workspace
+from wirekey.features.local_programs.environment import program_environment
+from wirekey.features.local_programs.workspaces import WorkspaceError, workspace
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.acp import connection
-from wirekey.acp.connection import (
+from wirekey.features.local_programs import connection
+from wirekey.features.local_programs.connection import (
     Activity,
     Connection,
     Failed,

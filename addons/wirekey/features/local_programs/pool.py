@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.acp.process import Command, LocalProgram, ProgramError
+from wirekey.features.local_programs.process import Command, LocalProgram, ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

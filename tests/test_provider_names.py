@@ -21,6 +21,7 @@ EXCEPTIONS = {
     "features/demo/command.py": "the programs of the demo",
     "features/demo/program.py": "the programs of the demo",
     "features/doctor/clients.py": "the programs that doctor runs",
+    "features/realtime/protocols.py": "the registry of what is read of a connection's messages, by provider",
     "features/rollup/answers.py": OF_FORMATS,
     "features/rollup/history.py": OF_FORMATS,
     "features/rollup/shortening.py": "makers of models on Bedrock",

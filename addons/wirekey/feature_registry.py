@@ -18,7 +18,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "translation": ("translation", "routes.translation"),
         "rollup": ("rollup", "routes.rollup"),
         "quotas": ("quotas",),  # behind rollup, so that the shortened body counts
-        "realtime": (),
+        "realtime": ("limits.websocket",),
         "redis": ("shared_state",),
         "body_log": ("log.bodies",),
         "flow_views": (),

@@ -35,7 +35,6 @@ from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Routes
 from wirekey.secret import Secret
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.websocket_session import WebSocketLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +72,6 @@ class Settings:
     key_sources: Mapping[str, str] = field(default_factory=dict)
     """Provider name → `client` or `passthrough`, for providers whose key comes from the client."""
     limits: WireLimits = field(default_factory=WireLimits)
-    websocket: WebSocketLimits = field(default_factory=WebSocketLimits)
     header_count: int = 100
     json_values: int = VALUES_LIMIT
     connections_per_client: int = 256
@@ -199,11 +197,6 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
             body_rate=config.limits.body_rate,
             stream_resets=config.limits.stream_resets,
             client_buffer=config.limits.client_buffer,
-        ),
-        websocket=WebSocketLimits(
-            config.limits.websocket.message_bytes,
-            config.limits.websocket.messages_per_second,
-            config.limits.websocket.bytes_per_second,
         ),
         header_count=config.limits.headers,
         json_values=config.limits.json_values,

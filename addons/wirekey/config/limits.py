@@ -44,18 +44,6 @@ class TimeoutsConfig(ConfigGroup):
     )
 
 
-class WebSocketLimitsConfig(ConfigGroup):
-    """The setting `limits.websocket`. Exceeding one closes the connection."""
-
-    message_bytes: Size = Field(default=ByteSize(16 * 1024 * 1024), description="Largest message, decompressed.")
-    messages_per_second: Count = Field(
-        default=100, description="Most messages of the client a second, over ten seconds."
-    )
-    bytes_per_second: Size = Field(
-        default=ByteSize(10 * 1024 * 1024), description="Most bytes a second in each direction, over ten seconds."
-    )
-
-
 class LimitsConfig(ConfigGroup):
     """The setting `limits`: sizes and counts that a client cannot exceed."""
 
@@ -96,9 +84,6 @@ class LimitsConfig(ConfigGroup):
         default=100,
         description="Refused requests without an agent that are recorded and logged one by one, per minute and client "
         "address. The others are counted in one event per minute.",
-    )
-    websocket: WebSocketLimitsConfig = Field(
-        default=WebSocketLimitsConfig(), description="Limits of the messages of a WebSocket."
     )
     translated_answer: Size = Field(
         default=ByteSize(16 * 1024 * 1024),

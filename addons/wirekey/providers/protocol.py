@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
     from wirekey.providers.model_list import Document, ListedModel
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
-    from wirekey.realtime.messages import RealtimeProtocol
 
 
 class Provider(Protocol):
@@ -86,8 +85,6 @@ class Provider(Protocol):
     """Whether its own count of input leaves out what was read from its cache or written to it."""
     cached_apart: tuple[str, ...] = ()
     """The operations whose count of input leaves that out, if those of the others do not."""
-    connections: Mapping[str, RealtimeProtocol] = MappingProxyType({})
-    """Operation that opens a WebSocket or a stream in both directions → the protocol of its messages."""
     modifier_headers: Mapping[str, str] = MappingProxyType({})
     """Header of a request or a response, in lower case → the modifier of the price that it states."""
     counts_beside_choices: bool = False

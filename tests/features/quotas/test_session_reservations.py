@@ -13,23 +13,23 @@ import pytest
 from tests.features.quotas.making import usd
 from wirekey.body import Body
 from wirekey.call import Call, Outcome
-from wirekey.calls.http_conversations import HttpConversations
-from wirekey.calls.realtime import RealtimeSession
-from wirekey.calls.responses_session import ResponsesSession
 from wirekey.calls.services import Services
 from wirekey.calls.state import CallState
 from wirekey.feature import FeatureValues
 from wirekey.features.quotas.configured import ConfiguredQuotas
 from wirekey.features.quotas.definition import Quota
 from wirekey.features.quotas.hold import CallQuotas, Hold
+from wirekey.features.realtime.gemini import GeminiLive
+from wirekey.features.realtime.http_conversations import HttpConversations
+from wirekey.features.realtime.openai import OpenAiRealtime
+from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
+from wirekey.features.realtime.responses_session import ResponsesSession
+from wirekey.features.realtime.session import RealtimeSession
 from wirekey.metering.cost import cost_usd
 from wirekey.operation import Facts, Kind, Operation, Usage
 from wirekey.policy.decision import Decision
 from wirekey.providers import PROVIDERS
 from wirekey.providers.context_windows import context_window
-from wirekey.providers.gemini.live import GeminiLive
-from wirekey.providers.openai.realtime import OpenAiRealtime
-from wirekey.providers.openai.responses_websocket import OpenAiResponsesMessages
 
 OPENAI, GEMINI = "gpt-realtime", "gemini-live-2.5-flash"
 CONNECTION = Operation("realtime", Body.WEBSOCKET, Kind.INFERENCE)

@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from wirekey.providers.bedrock.errors import BedrockErrors
 from wirekey.providers.bedrock.models import BedrockModels
-from wirekey.providers.bedrock.realtime import TwoWayEvents
 from wirekey.providers.bedrock.requests import BedrockRequests
 from wirekey.providers.bedrock.responses import BedrockResponses
 from wirekey.providers.bedrock.services import ACTIONS
@@ -53,7 +52,6 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
     modifier_headers = MappingProxyType(
         {"x-amzn-bedrock-service-tier": "service_tier", "x-amzn-bedrock-performanceconfig-latency": "latency"}
     )
-    connections = MappingProxyType({"invoke-with-bidirectional-stream": TwoWayEvents()})
 
     def default_format(self, client: str, model: str) -> str:
         """Return `invoke` for a request of Anthropic's format to Claude, because it keeps its body; or `converse`."""

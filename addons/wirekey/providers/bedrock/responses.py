@@ -17,9 +17,8 @@ from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is
 from wirekey.metering.lenient_json import decode_leniently
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.operation import Usage, with_modifier
-from wirekey.providers.bedrock.services import ACTIONS, TWO_WAY
+from wirekey.providers.bedrock.services import ACTIONS
 from wirekey.providers.bedrock.stream import BedrockStream
-from wirekey.providers.bedrock.two_way import TwoWayStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -358,7 +357,5 @@ class BedrockResponses:
         if operation.name not in ACTIONS or operation.name == "count-tokens":
             return AgentStream() if operation.name == "invoke-agent" and media.startswith(EVENT_STREAM) else None
         if media.startswith(EVENT_STREAM):
-            if operation.name == TWO_WAY:
-                return TwoWayStream()
             return ConverseStream() if operation.name == "converse-stream" else InvokeStream()
         return BedrockJson(headers) if "json" in media or usage_from_headers(headers or {}) else None

@@ -9,10 +9,10 @@ from wirekey.providers.companions import ONLY_CHECKS
 from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.facts import as_gemini
-from wirekey.providers.gemini.live import GeminiLive, GeminiLiveRequests
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.gemini.requests import ACTIONS
 from wirekey.providers.gemini.responses import GeminiResponses
+from wirekey.providers.gemini.setup import GeminiLiveRequests
 from wirekey.providers.protocol import Provider
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Pr
     otel_name = "gcp.gemini"
     price_list = "google"
     modifier_headers = MappingProxyType({"x-gemini-service-tier": "service_tier"})
-    connections = MappingProxyType({"realtime": GeminiLive(), "realtime.constrained": GeminiLive()})
 
     def embeddings_format(self, model: str) -> str | None:
         """Return the format of embeddings, which is the same for all models."""

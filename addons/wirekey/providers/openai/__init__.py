@@ -8,10 +8,8 @@ from wirekey.providers.companions import ONLY_CHECKS
 from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
 from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.openai.models import OpenAiModels
-from wirekey.providers.openai.realtime import OpenAiRealtime
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.openai.responses import OpenAiResponses
-from wirekey.providers.openai.responses_websocket import OpenAiResponsesMessages
 from wirekey.providers.protocol import Provider
 
 
@@ -61,7 +59,6 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
     speaks = ("openai.responses", "openai.chat")
     compatible_providers = ("gemini",)
     otel_name = price_list = "openai"
-    connections = MappingProxyType({"realtime": OpenAiRealtime(), "responses.connect": OpenAiResponsesMessages()})
 
     def embeddings_format(self, model: str) -> str | None:
         """Return the format of embeddings, which is the same for all models."""

@@ -59,7 +59,6 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     has_locations = models_have_vendor = rewrites_requests = True
     speaks = ("gemini", "anthropic", "openai.chat")
     gateway_paths = (live.GATEWAY_PATH,)
-    connections = MappingProxyType({live.OPERATION.name: live.VertexLive()})
     cached_apart = CLAUDE
     counts_beside_choices = True
     otel_name = "gcp.vertex_ai"

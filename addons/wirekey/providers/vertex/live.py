@@ -14,7 +14,7 @@ import msgspec
 
 from wirekey.body import Body
 from wirekey.operation import Facts, Kind, Operation
-from wirekey.providers.gemini.live import GeminiLive, GeminiLiveRequests, setup_of
+from wirekey.providers.gemini.setup import GeminiLiveRequests, setup_of
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.request_json import malformed, read_body
 from wirekey.providers.vertex.places import LOCATION, MODEL, OWN_PROJECT, PROJECT, Place
@@ -34,18 +34,12 @@ _NAME = re.compile(
 _FORM = "projects/PROJECT/locations/LOCATION/publishers/google/models/MODEL"
 
 
-class VertexLive(GeminiLive):
-    """The messages of the Live API at Vertex AI."""
+class VertexLiveRequests(GeminiLiveRequests):
+    """Reads and edits the first message of a connection."""
 
     def read_setup(self, message: JsonObject) -> Facts:
         """Return the facts of a `setup`. Raises Refusal(400) if it names no model of a place."""
         return with_bare_model(super().read_setup(message))
-
-
-class VertexLiveRequests(GeminiLiveRequests):
-    """Reads and edits the first message of a connection."""
-
-    protocol = VertexLive()
 
     def set_model(self, parent: EditableObject, model: str, key: str = "model", *, add: bool = True) -> bool:
         """Name another model at the place that the client has named."""

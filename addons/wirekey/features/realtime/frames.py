@@ -17,7 +17,7 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.realtime.handshake import Compression
+    from wirekey.features.realtime.handshake import Compression
 
 PASSED_AT_ONCE = 64 * 1024
 """A longer frame of a reader that does not hold messages is passed on as it arrives."""

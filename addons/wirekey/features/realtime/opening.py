@@ -31,22 +31,28 @@ from mitmproxy.proxy.layers.http import (
 
 from wirekey.call import Outcome
 from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.features.realtime.first_message import UNRESERVED, ClosingHandshake, FirstMessage
+from wirekey.features.realtime.frames import Opcode, ProtocolError, control_frame
+from wirekey.features.realtime.handshake import accepting_fields, deflate_of
+from wirekey.features.realtime.refusals import (
+    ENDING,
+    NO_FIRST_MESSAGE,
+    NOTHING_ASKED,
+    SENT_TOO_EARLY,
+    first_message_too_slow,
+)
+from wirekey.features.realtime.relay import WebSocketRelay
 from wirekey.header_fields import by_name
-from wirekey.realtime.frames import Opcode, ProtocolError, control_frame
-from wirekey.realtime.handshake import accepting_fields, deflate_of
 from wirekey.tracebacks import forget_frames
-from wirekey.wire.first_message import UNRESERVED, ClosingHandshake, FirstMessage
-from wirekey.wire.refusals import ENDING, NO_FIRST_MESSAGE, NOTHING_ASKED, SENT_TOO_EARLY, first_message_too_slow
 from wirekey.wire.takeover import SWITCHING_PROTOCOLS
-from wirekey.wire.websocket import WebSocketRelay
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator
 
     from wirekey.body import RequestBody
-    from wirekey.realtime.handshake import Compression
+    from wirekey.features.realtime.decisions import WebSocketCall
+    from wirekey.features.realtime.handshake import Compression
     from wirekey.wire.stream import WireStream
-    from wirekey.wire.websocket_session import WebSocketCall
 
 
 class WebSocketOpening:

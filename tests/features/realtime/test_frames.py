@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.frames import Opcode as Op
 
-from wirekey.realtime.frames import (
+from wirekey.features.realtime.frames import (
     MOST_FRAMES,
     Control,
     Opcode,
@@ -20,7 +20,7 @@ from wirekey.realtime.frames import (
     text_frame,
     unmasked,
 )
-from wirekey.realtime.handshake import Compression
+from wirekey.features.realtime.handshake import Compression
 
 LIMIT = 100_000
 OPCODES = {True: Op.TEXT, False: Op.BINARY}

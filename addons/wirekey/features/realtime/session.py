@@ -18,7 +18,12 @@ from wirekey.body import Body
 from wirekey.call import Call, Outcome
 from wirekey.calls.agent_check import refusal_if_revoked
 from wirekey.calls.calls import elapsed_ms
-from wirekey.calls.realtime_calls import (
+from wirekey.calls.state import CallState
+from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.features.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
+from wirekey.features.realtime.decisions import FORWARD, Closing, MessageDecision, WebSocketLimits
+from wirekey.features.realtime.messages import Asks, ClientMessage, Reports
+from wirekey.features.realtime.response_calls import (
     MOST_OPEN,
     OTHER_MODEL,
     RESPONSE,
@@ -29,25 +34,20 @@ from wirekey.calls.realtime_calls import (
     check_policy,
     record_intent,
 )
-from wirekey.calls.realtime_input import SessionInput
-from wirekey.calls.state import CallState
-from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.features.realtime.session_input import SessionInput
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.modifiers import merged, tier_of
 from wirekey.operation import Facts, Operation, Usage
 from wirekey.providers import PROVIDERS
 from wirekey.providers.places import place_of
-from wirekey.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
-from wirekey.realtime.messages import Asks, ClientMessage, Reports
 from wirekey.tracebacks import forget_frames, safe_traceback
-from wirekey.wire.websocket_session import FORWARD, Closing, MessageDecision, WebSocketLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Mapping
 
     from wirekey.calls.services import Services
+    from wirekey.features.realtime.messages import RealtimeProtocol, ServerMessage
     from wirekey.policy.decision import Decision
-    from wirekey.realtime.messages import RealtimeProtocol, ServerMessage
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ SWITCHING_PROTOCOLS = 101
 
 
 class RealtimeSession:
-    """Implements `wirekey.wire.websocket_session.WebSocketSession` for one connection."""
+    """Implements `wirekey.features.realtime.decisions.WebSocketSession` for one connection."""
 
     def __init__(
         self, services: Services, parent: CallState, protocol: RealtimeProtocol, headers: Mapping[str, str]
@@ -81,7 +81,7 @@ class RealtimeSession:
     @property
     def limits(self) -> WebSocketLimits:
         """The limits of the connection."""
-        return self.services.settings.websocket
+        return self.services.settings.features.find(WebSocketLimits) or WebSocketLimits()
 
     @property
     def idle(self) -> float:

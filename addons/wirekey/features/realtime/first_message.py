@@ -18,7 +18,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import Layer
 from wsproto.frame_protocol import CloseReason
 
-from wirekey.realtime.frames import (
+from wirekey.features.realtime.frames import (
     Control,
     Opcode,
     ProtocolError,

@@ -16,22 +16,22 @@ from wirekey.body_reading.reading import ReadTask, check_values, is_costly
 from wirekey.call import Outcome
 from wirekey.calls.attempt import cannot_override, is_clamped
 from wirekey.calls.calls import elapsed_ms
-from wirekey.calls.realtime import RealtimeSession
-from wirekey.calls.realtime_calls import (
+from wirekey.errors import Refusal
+from wirekey.features.realtime.decisions import FORWARD, MessageDecision
+from wirekey.features.realtime.messages import Asks
+from wirekey.features.realtime.response_calls import (
     OTHER_MODEL,
     RealtimeResponse,
     check_policy,
     record_intent,
 )
-from wirekey.errors import Refusal
+from wirekey.features.realtime.session import RealtimeSession
 from wirekey.model_name import ModelName, ModelNameError, is_plain
 from wirekey.operation import Facts, Usage
 from wirekey.providers import PROVIDERS, family_of
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_json import malformed
-from wirekey.realtime.messages import Asks
 from wirekey.tracebacks import forget_frames
-from wirekey.wire.websocket_session import FORWARD, MessageDecision
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.body_reading.reading import Reading
     from wirekey.call import Call
-    from wirekey.calls.http_conversations import HttpConversations
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
+    from wirekey.features.realtime.decisions import WebSocketLimits
+    from wirekey.features.realtime.http_conversations import HttpConversations
+    from wirekey.features.realtime.messages import ClientMessage, RequestProtocol, ServerMessage
     from wirekey.operation import Operation
     from wirekey.policy.decision import Decision
-    from wirekey.realtime.messages import ClientMessage, RequestProtocol, ServerMessage
     from wirekey.routing.candidate import Candidate
-    from wirekey.wire.websocket_session import WebSocketLimits
 
 JSON = "application/json"
 REMEMBERED = 64
@@ -74,7 +74,7 @@ class EndedResponse:
 
 
 class ResponsesSession(RealtimeSession):
-    """Implements `wirekey.wire.websocket_session.WebSocketSession` for one connection to OpenAI's Responses."""
+    """Implements `wirekey.features.realtime.decisions.WebSocketSession` for one connection to OpenAI's Responses."""
 
     def __init__(
         self,
@@ -104,9 +104,9 @@ class ResponsesSession(RealtimeSession):
     @property
     def limits(self) -> WebSocketLimits:
         """The limits of the connection. A request may be as large as by HTTP, and not larger than any message."""
-        settings = self.services.settings
-        largest = min(settings.limits.body_bytes, settings.websocket.message_bytes)
-        return replace(settings.websocket, client_message_bytes=largest)
+        limits = super().limits
+        largest = min(self.services.settings.limits.body_bytes, limits.message_bytes)
+        return replace(limits, client_message_bytes=largest)
 
     # Messages of the client.
 

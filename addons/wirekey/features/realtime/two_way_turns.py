@@ -10,23 +10,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.call import Outcome
-from wirekey.calls.realtime import RealtimeSession
-from wirekey.calls.realtime_calls import RESPONSE, RealtimeResponse
 from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.features.realtime.bedrock_stream import TwoWayStream
+from wirekey.features.realtime.decisions import MessageDecision, PendingDecision
+from wirekey.features.realtime.messages import Reports
+from wirekey.features.realtime.protocols import protocol_of
+from wirekey.features.realtime.response_calls import RESPONSE, RealtimeResponse
+from wirekey.features.realtime.session import RealtimeSession
 from wirekey.header_fields import by_name
 from wirekey.operation import Facts
-from wirekey.providers import PROVIDERS
-from wirekey.providers.bedrock.two_way import TwoWayStream
-from wirekey.realtime.messages import Reports
-from wirekey.wire.websocket_session import MessageDecision, PendingDecision
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.calls.calls import Calls
     from wirekey.calls.state import CallState
+    from wirekey.features.realtime.messages import ServerMessage
     from wirekey.operation import ResponseReader
-    from wirekey.realtime.messages import ServerMessage
 
 
 class TwoWayTurns:
@@ -101,7 +101,7 @@ def turns_of(calls: Calls, flow: http.HTTPFlow, state: CallState) -> TwoWayTurns
         headers = by_name(calls.request(flow).headers.fields)
         assert state.call.provider
         assert state.call.operation
-        protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]
+        protocol = protocol_of(state.call.provider, state.call.operation.name)
         turns = TwoWayTurns(RealtimeSession(calls.services, state, protocol, headers))
         state.features.put(turns)
         state.has_turns = True

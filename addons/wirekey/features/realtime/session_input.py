@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.features.realtime.messages import Asks
 from wirekey.operation import Facts
-from wirekey.realtime.messages import Asks
 
 if TYPE_CHECKING:
+    from wirekey.features.realtime.messages import ClientMessage
     from wirekey.operation import Usage
-    from wirekey.realtime.messages import ClientMessage
 
 BYTES_PER_TOKEN = 3
 """Fewer than text and JSON have."""

@@ -3,8 +3,8 @@
 import pytest
 
 from wirekey.call import Agent, Call
-from wirekey.calls import http_conversations
-from wirekey.calls.http_conversations import LONGEST, MOST, SECONDS, HttpConversations
+from wirekey.features.realtime import http_conversations
+from wirekey.features.realtime.http_conversations import LONGEST, MOST, SECONDS, HttpConversations
 
 FIRST, SECOND = {"session-id": "first"}, {"session_id": "second"}
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.features.realtime.messages import Reports, ServerMessage
 from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
 from wirekey.operation import Usage
 from wirekey.providers.bedrock.stream import BedrockStream
-from wirekey.realtime.messages import Reports, ServerMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

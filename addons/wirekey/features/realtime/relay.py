@@ -20,7 +20,8 @@ from mitmproxy.proxy.layers.http import HttpResponseHook
 from wsproto.frame_protocol import CloseReason
 
 from wirekey.call import Outcome
-from wirekey.realtime.frames import (
+from wirekey.features.realtime.decisions import UNDECIDED, Closing, DecideMessageHook, MessageDecision, PendingDecision
+from wirekey.features.realtime.frames import (
     Control,
     Opcode,
     ProtocolError,
@@ -32,10 +33,9 @@ from wirekey.realtime.frames import (
     ping_frame,
     text_frame,
 )
-from wirekey.realtime.keep_alive import KeepAlive
-from wirekey.realtime.rate import MessageRate
+from wirekey.features.realtime.keep_alive import KeepAlive
+from wirekey.features.realtime.rate import MessageRate
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.websocket_session import UNDECIDED, Closing, DecideMessageHook, MessageDecision, PendingDecision
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
-    from wirekey.realtime.frames import Piece
-    from wirekey.realtime.handshake import Compression
-    from wirekey.wire.websocket_session import WebSocketSession
+    from wirekey.features.realtime.decisions import WebSocketSession
+    from wirekey.features.realtime.frames import Piece
+    from wirekey.features.realtime.handshake import Compression
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from websockets.frames import Frame
 from websockets.frames import Opcode as Op
 
 from wirekey.call import Outcome
-from wirekey.realtime.frames import Control, WebSocketReader, close_code
-from wirekey.wire import websocket
-from wirekey.wire.websocket import WebSocketRelay
-from wirekey.wire.websocket_session import FORWARD, WebSocketLimits
+from wirekey.features.realtime import relay as relaying
+from wirekey.features.realtime.decisions import FORWARD, WebSocketLimits
+from wirekey.features.realtime.frames import Control, WebSocketReader, close_code
+from wirekey.features.realtime.relay import WebSocketRelay
 
 IDLE = 100.0
 
@@ -52,7 +52,7 @@ class Relay:
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        monkeypatch.setattr(websocket, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(relaying, "time", SimpleNamespace(monotonic=lambda: self.now))
         self.session = Session()
         flow = tflow.tflow()
         place = context.Context(flow.client_conn, options.Options())

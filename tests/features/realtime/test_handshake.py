@@ -3,16 +3,16 @@
 import pytest
 
 from wirekey.body import Body
-from wirekey.calls.carried_conversations import CarriedConversations
 from wirekey.calls.services import Services
 from wirekey.errors import Refusal
-from wirekey.operation import Kind, Operation
-from wirekey.realtime.handshake import (
+from wirekey.features.realtime.conversations import CarriedConversations
+from wirekey.features.realtime.handshake import (
     Compression,
     accept_value,
     check_request,
     deflate_of,
 )
+from wirekey.operation import Kind, Operation
 from wirekey.subprotocol_keys import keys_in, without_protocol_keys
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

@@ -8,17 +8,17 @@ from types import SimpleNamespace
 import pytest
 
 from wirekey.call import Call, Outcome
-from wirekey.calls.http_conversations import HttpConversations
-from wirekey.calls.realtime import RealtimeSession
-from wirekey.calls.realtime_calls import MOST_OPEN, RealtimeResponse
-from wirekey.calls.responses_session import ResponsesSession
 from wirekey.calls.services import Services
 from wirekey.calls.state import CallState
 from wirekey.errors import Refusal
+from wirekey.features.realtime.http_conversations import HttpConversations
+from wirekey.features.realtime.openai import OpenAiRealtime
+from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
+from wirekey.features.realtime.response_calls import MOST_OPEN, RealtimeResponse
+from wirekey.features.realtime.responses_session import ResponsesSession
+from wirekey.features.realtime.session import RealtimeSession
 from wirekey.operation import Facts
 from wirekey.policy.decision import Decision
-from wirekey.providers.openai.realtime import OpenAiRealtime
-from wirekey.providers.openai.responses_websocket import OpenAiResponsesMessages
 
 USAGE = {"input_tokens": 1000, "output_tokens": 2000}
 FAILED = {"type": "error", "status": 400, "error": {"type": "invalid_request_error", "code": "invalid_value"}}

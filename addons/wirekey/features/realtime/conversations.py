@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 from wirekey.body import Body
 from wirekey.calls.agent_check import STOPPING
 from wirekey.calls.conversations import UPGRADE_REFUSED, Conversations
-from wirekey.calls.http_conversations import HttpConversations
-from wirekey.calls.two_way import check_events, check_upstream, is_between_turns
-from wirekey.calls.two_way_events import events_to_send
-from wirekey.calls.two_way_turns import TwoWayTurns, turns_of
-from wirekey.calls.websocket_call import OpenedCalls
+from wirekey.features.realtime.bedrock_stream import TwoWayStream
+from wirekey.features.realtime.handshake import (
+    EXTENSIONS,
+    NO_WEBSOCKET,
+    check_request,
+    route_needs_http,
+)
+from wirekey.features.realtime.http_conversations import HttpConversations
+from wirekey.features.realtime.opening import WebSocketOpening
+from wirekey.features.realtime.two_way import check_events, check_upstream, is_between_turns
+from wirekey.features.realtime.two_way_events import events_to_send
+from wirekey.features.realtime.two_way_turns import TwoWayTurns, turns_of
+from wirekey.features.realtime.websocket_call import OpenedCalls
 from wirekey.operation import HTTP_INSTEAD
 from wirekey.providers import PROVIDERS
-from wirekey.providers.bedrock.two_way import TwoWayStream
-from wirekey.realtime.handshake import EXTENSIONS, NO_WEBSOCKET, check_request, route_needs_http
 from wirekey.subprotocol_keys import PROTOCOLS
-from wirekey.wire.websocket_opening import WebSocketOpening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

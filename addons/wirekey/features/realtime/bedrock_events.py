@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.errors import Refusal
+from wirekey.features.realtime.messages import Asks, ClientMessage
 from wirekey.metering.json_response import DECODE_ERRORS
 from wirekey.operation import Facts
 from wirekey.providers.request_edits import uncapped
 from wirekey.providers.request_json import read_object
-from wirekey.realtime.messages import Asks, ClientMessage
 
 if TYPE_CHECKING:
-    from wirekey.realtime.messages import ServerMessage
+    from wirekey.features.realtime.messages import ServerMessage
 
 NO_INPUT = frozenset({"sessionStart", "promptStart", "contentEnd", "promptEnd", "sessionEnd"})
 """Events that a model does not respond to. All others, also unknown ones, may begin a turn."""

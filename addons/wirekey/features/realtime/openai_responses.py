@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.errors import Refusal
+from wirekey.features.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
 from wirekey.metering.json_response import DECODE_ERRORS, word
 from wirekey.operation import Facts
 from wirekey.providers.json_edits import EditableBody
@@ -21,7 +22,6 @@ from wirekey.providers.openai.requests import KEYS, read_responses
 from wirekey.providers.openai.responses import TypedStream
 from wirekey.providers.request_edits import cap_tokens
 from wirekey.providers.request_json import JsonObject, malformed, read_body, read_messages, refuse_lookalikes
-from wirekey.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

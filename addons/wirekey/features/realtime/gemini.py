@@ -10,43 +10,31 @@ of a turn are in one or several messages, which add up: a turn that calls tools 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.body import Body
+from wirekey.features.realtime.messages import Asks, ClientMessage, Reports, ServerMessage, sound_tokens
 from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
 from wirekey.metering.long_strings import outline
-from wirekey.operation import Facts, Kind, Operation, Usage, added
+from wirekey.operation import Facts, Usage, added
 from wirekey.providers.brought_tools import could_mention
-from wirekey.providers.gemini.facts import KEYS, bare, facts_of_contents
-from wirekey.providers.gemini.parameters import set_parameters
 from wirekey.providers.gemini.references import FILE_NAMES
-from wirekey.providers.gemini.requests import GeminiRequests, cap_output, check_query, generation_config
+from wirekey.providers.gemini.requests import cap_output
+from wirekey.providers.gemini.setup import CONTENT, MESSAGE_KEYS, ONE_MEMBER, SETUP, read_setup, setup_of
 from wirekey.providers.json_edits import EditableBody
-from wirekey.providers.request_edits import as_json, clamp, uncapped
-from wirekey.providers.request_json import malformed, one_of, read_body, read_model, refuse_lookalikes
-from wirekey.realtime.messages import Asks, ClientMessage, Reports, ServerMessage, sound_tokens
+from wirekey.providers.request_edits import uncapped
+from wirekey.providers.request_json import malformed, one_of, read_body, refuse_lookalikes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from wirekey.body import RequestBody
     from wirekey.errors import Refusal
-    from wirekey.providers.json_edits import EditableObject
-    from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
-SETUP = "setup"
-CONTENT = ("clientContent", "client_content")
 INPUT = frozenset({"realtimeInput", "realtime_input"})
 COMPLETE = ("turnComplete", "turn_complete")
 TURN = "turn"
 """The id of a turn, of which one runs at a time."""
 
-ONE_MEMBER = "a message must have one of setup, clientContent, realtimeInput and toolResponse only"
-_MESSAGE_KEYS = frozenset({SETUP, *CONTENT, "realtimeInput", "realtime_input", "toolResponse", "tool_response"})
 _PCM = rb'"mime_?[tT]ype"\s*:\s*"audio/pcm(?:;\s*rate=(?:[89]\d{3}|\d{5,6}))?"'
 _DATA = rb'"data"\s*:\s*"[A-Za-z0-9+/=_-]*"'
 _SOUND = rb"\{\s*(?:" + _PCM + rb"\s*,\s*" + _DATA + rb"|" + _DATA + rb"\s*,\s*" + _PCM + rb")\s*\}"
@@ -57,7 +45,6 @@ _OF_A_TURN = (
     b'"usageMetadata"', b'"turnComplete"', b'"modelTurn"', b'"toolCall"', b'"outputTranscription"', b'"interrupted"',
 )  # fmt: skip
 _AUDIO, _IMAGE, _VIDEO = "AUDIO", "IMAGE", "VIDEO"
-_SETTINGS = Operation("realtime.session", Body.MESSAGE, Kind.INFERENCE, stream=True)
 ABSENT = msgspec.Raw()
 
 
@@ -101,8 +88,8 @@ class GeminiLive:
     def read_client(self, payload: bytes) -> ClientMessage:
         """Return what a client's message asks for. Raises Refusal(400)."""
         message = read_body(payload)
-        refuse_lookalikes(message, _MESSAGE_KEYS)
-        if len(_MESSAGE_KEYS & message.values.keys()) > 1:
+        refuse_lookalikes(message, MESSAGE_KEYS)
+        if len(MESSAGE_KEYS & message.values.keys()) > 1:
             raise malformed(ONE_MEMBER)
         if SETUP in message.values:
             return ClientMessage(Asks.SETTINGS, self.read_setup(message))
@@ -120,16 +107,7 @@ class GeminiLive:
 
     def read_setup(self, message: JsonObject) -> Facts:
         """Return the facts of a `setup`. Raises Refusal(400) if it names no model."""
-        setup = message.child(SETUP)
-        if setup is None:
-            raise malformed("the first message must have a `setup`")
-        refuse_lookalikes(setup, KEYS)
-        model = bare(read_model(setup))
-        if not model:
-            raise malformed("`setup.model` must name a model")
-        facts = facts_of_contents(_SETTINGS, setup, model)
-        resumed = setup.child(one_of(setup, "sessionResumption", "session_resumption"))
-        return replace(facts, reads_elsewhere=True) if resumed and resumed.filled("handle") else facts
+        return read_setup(message)
 
     def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
         """Return what a message of the provider reports. Never raises."""
@@ -174,55 +152,9 @@ class GeminiLive:
         return msgspec.json.encode({"goAway": {"timeLeft": f"{seconds}s"}})
 
 
-class GeminiLiveRequests(GeminiRequests):
-    """Reads and edits the first message of a connection as it reads and edits the body of a request."""
-
-    protocol = GeminiLive()
-
-    def read_request(
-        self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
-    ) -> Facts:
-        """Return what a request or a first message asks for. Raises Refusal(400)."""
-        if operation.body is not Body.MESSAGE:
-            return super().read_request(operation, query, content_type, body)
-        check_query(query)
-        message = read_body(body)
-        refuse_lookalikes(message, _MESSAGE_KEYS)
-        if len(_MESSAGE_KEYS & message.values.keys()) > 1:
-            raise malformed(ONE_MEMBER)
-        return self.protocol.read_setup(message)
-
-    def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
-        """Set model, parameters and limit in a body or a first message, and return whether the model changed."""
-        if operation.body is not Body.MESSAGE:
-            return super().edit_body(operation, body, edits)
-        setup = setup_of(body)
-        changed = edits.model is not None and self.set_model(setup, edits.model)
-        if edits.parameters:
-            set_parameters(setup, as_json(edits.parameters), edits.model or "")
-        if edits.max_tokens is not None:
-            cap_output(setup, edits.max_tokens)
-        return changed
-
-    def clamp_temperature(self, operation: Operation, body: EditableBody) -> None:
-        """Set a temperature above 1 to 1."""
-        if operation.body is Body.MESSAGE:
-            clamp(generation_config(setup_of(body)))
-        else:
-            super().clamp_temperature(operation, body)
-
-
 def is_sound(payload: bytes) -> bool:
     """Return whether a message has uncompressed sound of at least 8 kHz, and nothing else."""
     return _SOUND_MESSAGE.fullmatch(payload) is not None
-
-
-def setup_of(body: EditableBody) -> EditableObject:
-    """Return the settings of a connection in the message that has them. Raises Refusal(400) if it has none."""
-    setup = body.root.child(SETUP)
-    if setup is None:
-        raise malformed("the first message must have a `setup`")
-    return setup
 
 
 def read_counts(found: _Counts) -> Usage:

@@ -2,9 +2,9 @@
 
 from mitmproxy.test import tflow
 
-from wirekey.calls.http_conversations import HttpConversations
 from wirekey.calls.services import Services
-from wirekey.calls.websocket_call import OpenedCalls
+from wirekey.features.realtime.http_conversations import HttpConversations
+from wirekey.features.realtime.websocket_call import OpenedCalls
 
 
 def test_a_websocket_whose_call_is_lost_is_not_accepted_or_is_closed_with_an_internal_error():

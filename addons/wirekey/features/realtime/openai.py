@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.features.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage, sound_tokens
 from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
 from wirekey.operation import Facts, Usage
 from wirekey.providers.json_edits import EditableBody
@@ -22,7 +23,6 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import collect, first_tools, names_of
-from wirekey.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage, sound_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from wirekey.body import Body
 from wirekey.errors import Refusal
+from wirekey.features.realtime.gemini import TURN, GeminiLive
+from wirekey.features.realtime.messages import Asks, Reports, ServerMessage
 from wirekey.operation import Usage
 from wirekey.providers import PROVIDERS
-from wirekey.providers.gemini.live import TURN, GeminiLive
 from wirekey.providers.request_edits import RequestEdits
-from wirekey.realtime.messages import Asks, Reports, ServerMessage
 
 protocol, gemini = GeminiLive(), PROVIDERS["gemini"]
 PATH = "/ws/google.ai.generativelanguage.{}.GenerativeService.BidiGenerateContent"

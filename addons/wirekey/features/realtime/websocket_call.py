@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, cast
 from wirekey.body import Body
 from wirekey.calls.agent_check import STOPPING
 from wirekey.calls.guard import guard
-from wirekey.calls.realtime import RealtimeSession
-from wirekey.calls.responses_session import ResponsesSession
 from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.errors import INTERNAL_ERROR
+from wirekey.features.realtime.closing import GOING_AWAY, INTERNAL, close_code
+from wirekey.features.realtime.protocols import protocol_of
+from wirekey.features.realtime.responses_session import ResponsesSession
+from wirekey.features.realtime.session import RealtimeSession
 from wirekey.header_fields import by_name
 from wirekey.operation import HTTP_INSTEAD
-from wirekey.providers import PROVIDERS
-from wirekey.realtime.closing import GOING_AWAY, INTERNAL, close_code
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.calls.http_conversations import HttpConversations
     from wirekey.calls.services import Services
-    from wirekey.realtime.messages import RequestProtocol
+    from wirekey.features.realtime.http_conversations import HttpConversations
+    from wirekey.features.realtime.messages import RequestProtocol
 
 
 class OpenedCalls:
-    """Implements `wirekey.wire.websocket_session.WebSocketCall` for all calls of a process."""
+    """Implements `wirekey.features.realtime.decisions.WebSocketCall` for all calls of a process."""
 
     def __init__(self, services: Services, by_http: HttpConversations) -> None:
         self.services, self.calls, self.states = services, services.calls, services.calls.states
@@ -56,7 +56,7 @@ class OpenedCalls:
         state = self.states[flow.id]
         assert state.call.provider
         assert state.call.operation
-        protocol = PROVIDERS[state.call.provider].connections[state.call.operation.name]
+        protocol = protocol_of(state.call.provider, state.call.operation.name)
         request = self.calls.request(flow)
         headers = by_name(request.headers.fields)
         if state.call.operation.name in HTTP_INSTEAD:

@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from wirekey.calls.conversations import NOT_SIGNED
-from wirekey.calls.two_way_turns import turns_of
 from wirekey.errors import Refusal
+from wirekey.features.realtime.decisions import DecideMessageHook
+from wirekey.features.realtime.two_way_turns import turns_of
 from wirekey.signing.event_signatures import EventResigner
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.wire.delegate import RequestRefused
-from wirekey.wire.websocket_session import DecideMessageHook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 
 if TYPE_CHECKING:
-    from wirekey.wire.websocket_session import PendingDecision
+    from wirekey.features.realtime.decisions import PendingDecision
 
 
 class Realtime(Addon):

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.errors import Refusal
+from wirekey.features.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
+from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
 from wirekey.operation import Facts, Usage
 from wirekey.providers.openai.requests import read_responses
-from wirekey.providers.openai.responses_websocket import OpenAiResponsesMessages
 from wirekey.providers.request_json import read_body
-from wirekey.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
 
 protocol = OpenAiResponsesMessages()
 REQUEST = {

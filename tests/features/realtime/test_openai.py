@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.errors import Refusal
+from wirekey.features.realtime.messages import Asks, Reports, ServerMessage
+from wirekey.features.realtime.openai import OpenAiRealtime
 from wirekey.operation import Usage
-from wirekey.providers.openai.realtime import OpenAiRealtime
-from wirekey.realtime.messages import Asks, Reports, ServerMessage
 
 protocol = OpenAiRealtime()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS, NAMES, OUTCOME_NAMES
 from wirekey.errors import UserError
+from wirekey.sqlite_file import create_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,12 +104,9 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         refuse_links(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            if os.fstat(descriptor).st_uid == os.geteuid():
-                os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
+        create_private(path)
+        if path.stat().st_uid == os.geteuid():
+            path.chmod(0o600)
     except OSError as error:
         raise AuditFileError(f"The audit file {path} cannot be written: {error.strerror}.") from error
     database = sqlite3.connect(

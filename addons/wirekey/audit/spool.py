@@ -20,6 +20,7 @@ import msgspec
 from wirekey.audit.event import ATTEMPT_NAMES, NAMES, OUTCOME_NAMES
 from wirekey.audit.rows import Rows
 from wirekey.errors import UserError
+from wirekey.sqlite_file import create_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,7 @@ class SpoolFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            create_private(path)
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")

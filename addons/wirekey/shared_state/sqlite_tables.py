@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from typing import TYPE_CHECKING
+
+from wirekey.sqlite_file import create_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ RESERVE = "INSERT OR REPLACE INTO reservations VALUES (?, ?, ?, ?)"
 
 def opened(path: Path) -> sqlite3.Connection:
     """Open the file, or create it with access for its user only. Raises sqlite3.Error, OSError."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    create_private(path)
     database = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")

@@ -29,6 +29,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "doctor": (),
         "demo": (),
         "extensions": ("extensions", "identity.check"),
+        "opa_server": ("policy.opa_url",),
         "jwt": ("identity.jwt",),
         "google_accounts": (),
         "local_programs": ("backends.gemini-cli-acp",),

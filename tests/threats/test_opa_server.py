@@ -13,9 +13,9 @@ import pytest
 
 from tests.policy.opa import Opa
 from tests.policy.policies import WHOLE
+from wirekey.features.opa_server.engine import RemoteEngine
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import PolicyError
-from wirekey.policy.remote import RemoteEngine
 from wirekey_simulator.certificate import prepare_certificate
 
 QUERY = "data.p.authz"

@@ -57,12 +57,15 @@ def whole_field(place: str) -> tuple[Any, Any]:
     """Return a field of the configuration, as (annotation, field), with the settings that are added to its group."""
     field = Config.model_fields[place]
     is_list = typing.get_origin(field.annotation) is tuple
-    group: Any = typing.get_args(field.annotation)[0] if is_list else field.annotation
+    inner = typing.get_args(field.annotation)
+    group: Any = inner[0] if inner else field.annotation
     whole: Any = extended(group, added_at(place))
     changed = copy(field)
     if isinstance(field.default, BaseModel):
         changed.default = whole()
-    return (tuple[whole, ...] if is_list else whole), changed
+    if is_list:
+        return tuple[whole, ...], changed
+    return (whole | None if inner else whole), changed
 
 
 def extended(group: type[ConfigGroup], added: Sequence[type[ConfigGroup]], **fields: Any) -> type[ConfigGroup]:

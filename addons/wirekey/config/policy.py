@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import AbsolutePath, Seconds, ServerURL, Text
+from wirekey.config.values import AbsolutePath, Seconds, Text
 
 INSTALLED_POLICIES = Path(__file__).parents[1] / "shipped_policies"
 SHIPPED_POLICIES = INSTALLED_POLICIES if INSTALLED_POLICIES.is_dir() else Path(__file__).parents[3] / "policies"
@@ -19,9 +19,6 @@ class PolicyConfig(ConfigGroup):
 
     path: AbsolutePath = Field(default=Path("policies"), description="Folder of the policy files.")
     query: Text = Field(default="data.wirekey.authz", description="Package whose rules decide.")
-    opa_url: ServerURL | None = Field(
-        default=None, description="URL of an OPA server that decides instead of the built-in engine."
-    )
     timeout: Seconds = Field(
         default=0.25,
         description="Time limit for one decision. When it is exceeded, the call is denied. For the built-in engine it "

@@ -1,29 +1,30 @@
-"""The policy engine that a configuration asks for: the embedded one, or an OPA server."""
+"""The policy engine that a configuration asks for: the embedded one, or a server that a feature connects to."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from wirekey.policy.deciding_server import deciding_server
 from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.remote import RemoteEngine
 
 if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.egress.upstream_proxy import ProxyFor
+    from wirekey.policy.engine import PolicyEngine
 
 
-def policy_engine(config: Config, proxy_for: ProxyFor) -> EmbeddedEngine | RemoteEngine:
+def policy_engine(config: Config, proxy_for: ProxyFor) -> PolicyEngine:
     """Return the engine that decides calls. Blocks while the policy is tried. Raises PolicyError."""
     policy = config.effective_policy
-    if policy.opa_url:
-        return RemoteEngine(policy.opa_url, policy.query, policy.timeout, proxy_for)
+    if server := deciding_server(policy):
+        return server.connect(policy, proxy_for)
     return EmbeddedEngine(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)
 
 
-async def start_policy_engine(config: Config, proxy_for: ProxyFor) -> EmbeddedEngine | RemoteEngine:
+async def start_policy_engine(config: Config, proxy_for: ProxyFor) -> PolicyEngine:
     """Return the engine that decides calls, without blocking the event loop. Raises PolicyError."""
     policy = config.effective_policy
-    if policy.opa_url:
+    if deciding_server(policy):
         return await asyncio.to_thread(policy_engine, config, proxy_for)
     return await EmbeddedEngine.create(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)

@@ -19,6 +19,7 @@ from mitmproxy import ctx
 from wirekey.egress.addresses import is_loopback
 from wirekey.endpoints.readiness import ReadinessReport
 from wirekey.google.code_assist.health import health_of, trouble
+from wirekey.policy.deciding_server import server_url
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ class Readiness:
 
     @property
     def _policy_is_shared(self) -> bool:
-        """Whether an OPA server on another machine decides. One on this machine is a part of this replica."""
+        """Whether a server on another machine decides. One on this machine is a part of this replica."""
         config = self._lifecycle.config
-        url = config.effective_policy.opa_url if config else None
+        url = server_url(config.effective_policy) if config else None
         host = urlsplit(url).hostname or "" if url else ""
         return bool(host) and not (is_loopback(host) or host == "localhost")
 

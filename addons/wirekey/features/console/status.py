@@ -16,6 +16,7 @@ from wirekey.features.console.config import page_access
 from wirekey.google.code_assist.health import AccountState, health_of, trouble
 from wirekey.identity.agents_file import AgentsFileError
 from wirekey.observing.open_sessions import joined
+from wirekey.policy.deciding_server import server_url
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.server.feature_parts import Notices
 
@@ -122,7 +123,7 @@ class Status:
     def _policy(self) -> dict[str, Any]:
         config = self._lifecycle.config
         deciding = config.effective_policy if config else None
-        place = (deciding.opa_url or str(deciding.path)) if deciding else None
+        place = (server_url(deciding) or str(deciding.path)) if deciding else None
         return {"revision": getattr(self._services.policy, "revision", None), "place": place}
 
     def _attention(self, agents_trouble: str | None) -> Iterator[Note]:

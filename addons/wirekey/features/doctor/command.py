@@ -86,13 +86,14 @@ def routes_findings(config: Config, _: float) -> Iterator[Finding]:
 def policy_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check that the policy can be loaded."""
     from wirekey.features.doctor.checks import check_policy
+    from wirekey.policy.deciding_server import server_url
     from wirekey.policy.modules import PolicyError, read_modules
     from wirekey.policy.samples import SAMPLES
     from wirekey.policy.worker import PolicyWorker
 
     policy = config.effective_policy
-    if policy.opa_url:
-        yield check_policy(f"the OPA server {urlsplit(policy.opa_url).hostname}", None, [])
+    if url := server_url(policy):
+        yield check_policy(f"the OPA server {urlsplit(url).hostname}", None, [])
         return
     revision, problems = None, []
     try:

@@ -9,9 +9,9 @@ from tests.company_proxy import company_proxy
 from tests.policy.opa import Opa
 from tests.policy.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE
 from wirekey.egress.upstream_proxy import UpstreamProxy
+from wirekey.features.opa_server.engine import KEPT, RemoteEngine
 from wirekey.policy.decision import NOT_ALLOWED
 from wirekey.policy.modules import PolicyError
-from wirekey.policy.remote import KEPT, RemoteEngine
 
 QUERY = "data.p.authz"
 PATIENCE = 60.0

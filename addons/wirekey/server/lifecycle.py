@@ -234,7 +234,6 @@ class Lifecycle:
             logger.warning("%s. Wirekey starts nevertheless, and tries again.", error)
         await self.services.sharing.begin()
         self.services.account_limits.begin()
-        self.services.google_logins.check()  # before there are calls, as they would find no account
         if self.revocations:
             await self.revocations.exchange_or_report()
         if self.agents_follower:
@@ -303,7 +302,6 @@ class Lifecycle:
         self.services.calls.interrupt_all()
         self.services.policy.close()
         self.services.body_reader.end()
-        await self.services.google_logins.end()
         await self.services.store.close()
         await self.services.usage_limits.finish()
         await end_in_event_loop(self.services)

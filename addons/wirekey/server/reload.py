@@ -94,7 +94,6 @@ class Reloader:
         self.tasks = [asyncio.create_task(self._repeat(check)) for check in checks]
         self.tasks.append(asyncio.create_task(memory.return_free_memory()))
         self.tasks.append(asyncio.create_task(self.services.usage_limits.maintain()))
-        self.tasks.append(asyncio.create_task(self._repeat(self._check_google_logins)))
         if self.lifecycle.revocations:
             self.tasks.append(asyncio.create_task(self.lifecycle.revocations.follow()))
 
@@ -207,9 +206,6 @@ class Reloader:
         for check in self.regular_checks:
             check(self.services)
         self.services.calls.tunnels.end_withdrawn()
-
-    async def _check_google_logins(self) -> None:
-        self.services.google_logins.check()
 
     async def _reload_configuration(self) -> None:
         assert self.lifecycle.config

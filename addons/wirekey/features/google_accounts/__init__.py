@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wirekey.feature import Feature
+
+if TYPE_CHECKING:
+    from wirekey.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
@@ -10,8 +15,19 @@ def parts() -> tuple[object, ...]:
     from wirekey.calls.code_assist import CodeAssistSteps
     from wirekey.config.terms import TermsOfUse
     from wirekey.google.code_assist.configured import terms
+    from wirekey.server.feature_parts import EventLoopPart, RegularCheck
 
-    return (CodeAssistSteps(), TermsOfUse(terms))
+    return (CodeAssistSteps(), TermsOfUse(terms), RegularCheck(check), EventLoopPart(check, end))
+
+
+def check(services: Services) -> None:
+    """Read changed login files, and replace tokens that end soon. Calls that come first would find no account."""
+    services.google_logins.check()
+
+
+async def end(services: Services) -> None:
+    """Write what is not written yet of the accounts."""
+    await services.google_logins.end()
 
 
 FEATURE = Feature("google_accounts", parts)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wirekey import config as configuration
 from wirekey.calls import settings
@@ -35,13 +35,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from wirekey.ca.authority import Authority
+    from wirekey.calls.services import Services
     from wirekey.calls.settings import Settings
     from wirekey.config import Config
     from wirekey.config.file_identity import Identities
+    from wirekey.egress.upstream_proxy import UpstreamProxy
     from wirekey.identity.installation_keys import MasterSecret
     from wirekey.server.feature_parts import ReplacedService
-    from wirekey.server.lifecycle import Lifecycle
     from wirekey.server.moved_upstreams import Destinations, MovedUpstream
+    from wirekey.server.revocations import Revocations
+    from wirekey.server.worker import RunningSimulator
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +68,29 @@ So do `secrets`, whose values are compared and not their references.
 """
 
 
+class ReloadedProcess(Protocol):
+    """The process whose settings a reload replaces."""
+
+    services: Services
+    config: Config | None
+    started_with: Config | None
+    authority: Authority | None
+    revocations: Revocations | None
+    simulator: RunningSimulator | None
+    simulator_keys: dict[str, str]
+    simulator_wanted: bool | None
+
+    def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
+        """Return the proxy through which Wirekey's own requests reach a host, or None."""
+
+
 class Reloader:
     """Checks the files of agents, configuration and policy for changes, and applies them to the running services.
 
     It runs from `begin` to `end`. A change of the configuration is applied as a whole, or not at all.
     """
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
+    def __init__(self, lifecycle: ReloadedProcess) -> None:
         self.lifecycle = lifecycle
         self.services = lifecycle.services
         self.fingerprint = ""

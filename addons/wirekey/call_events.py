@@ -32,6 +32,8 @@ class CallEvents:
 
     def __init__(self) -> None:
         self.observers: list[CallObserver] = []
+        self.continues_traces = False
+        """Whether the trace that a client's call belongs to is read."""
 
     def began(self, call: Call) -> None:
         """Announce a call that is about to be sent."""

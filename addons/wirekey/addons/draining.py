@@ -22,8 +22,8 @@ class Draining(Addon):
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Mark the last response of a connection."""
         response = flow.response
-        if not self.services.is_draining or response is None:
+        if not self.services.drain.has_begun or response is None:
             return
-        self.services.drain_seen_at = time.monotonic()
+        self.services.drain.last_response = time.monotonic()
         if not flow.request.is_http2 and response.status_code != SWITCHING_PROTOCOLS:
             response.headers["connection"] = "close"

@@ -117,7 +117,7 @@ class Calls:
         call.provider = settings.hosts.get(flow.request.host)
         connects = call.method == "CONNECT"
         call.path = f"{flow.request.host}:{flow.request.port}" if connects else flow.request.path.partition("?")[0]
-        if self.services.continues_traces:
+        if self.services.events.continues_traces:
             call.trace_parent = trace_parent(flow.request.headers.fields)
         self.states[flow.id] = CallState(call)
         under_way.set(call.id)

@@ -14,6 +14,7 @@ from wirekey.calls.attempt_rewrite import AttemptRewrite
 from wirekey.calls.calls import Calls
 from wirekey.calls.client_connections import ClientConnections
 from wirekey.calls.conversations import conversations_of
+from wirekey.calls.drain import Drain
 from wirekey.calls.held_bytes import HeldBytes
 from wirekey.calls.settings import Settings
 from wirekey.calls.signatures import Signatures
@@ -86,16 +87,7 @@ class Services:
         self.one_rewrite = asyncio.Lock()
         """Held while a large body is rewritten."""
         self.conversations = conversations_of(self)
-        self.is_draining = False
-        """Whether the process is about to end, and only calls that have begun are finished."""
-        self.drain_seen_at = 0.0
-        """The time of the last response since then, by the monotonic clock."""
-        self.drain_until = 0.0
-        """The time at which calls are ended that have not finished, by the monotonic clock."""
-        self.ends_calls = False
-        """Whether calls that have not finished in time are ended now."""
-        self.continues_traces = False
-        """Whether the trace that a client's call belongs to is read."""
+        self.drain = Drain()
 
     def agent_of(self, proof: Proof, now: float) -> Agent | None:
         """Return the agent that a proof identifies; None if any part of it is not valid at `now` (Unix seconds)."""

@@ -73,7 +73,7 @@ class CallDelegate:
     @property
     def is_draining(self) -> bool:
         """Whether the process is about to end."""
-        return self.services.is_draining
+        return self.services.drain.has_begun
 
     @property
     def connection_pool(self) -> ConnectionPool | None:
@@ -219,7 +219,7 @@ class CallDelegate:
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
         """Return the refusal that ends a running call: of its agent or its last turn, or because the process ends."""
         state = self.states.get(flow.id)
-        if state and self.services.ends_calls:
+        if state and self.services.drain.ends_calls:
             return STOPPING
         if state and is_two_way(state.call.operation) and (refusal := self.services.conversations.due(state)):
             return refusal

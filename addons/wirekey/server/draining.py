@@ -12,7 +12,8 @@ from mitmproxy import ctx
 from wirekey.server import listeners
 
 if TYPE_CHECKING:
-    from wirekey.calls.services import Services
+    from wirekey.calls.calls import Calls
+    from wirekey.calls.drain import Drain
 
 logger = logging.getLogger(__name__)
 
@@ -23,24 +24,24 @@ END_LIMIT = 3.0
 """Seconds for calls that are ended to send their last bytes."""
 
 
-async def drain(services: Services, limit: float, accept_for: float, *, awaits_idle: bool) -> None:
+async def drain(state: Drain, calls: Calls, limit: float, accept_for: float, *, awaits_idle: bool) -> None:
     """Finish the calls that have begun, and end those that last longer than `limit` seconds.
 
     Connections are accepted for `accept_for` seconds more. `awaits_idle`: connections without a call are kept until
     they were idle for a moment, so that no client loses one that it is about to use.
     """
-    services.drain_until = time.monotonic() + accept_for + limit
+    state.until = time.monotonic() + accept_for + limit
     await asyncio.sleep(accept_for)
     await listeners.stop_listening()
-    began = services.drain_seen_at = time.monotonic()
+    began = state.last_response = time.monotonic()
     while (now := time.monotonic()) < began + limit:
-        is_quiet = now - services.drain_seen_at >= IDLE or not ctx.master.addons.get("proxyserver").connections
-        if not services.calls.open_count and (is_quiet or not awaits_idle):
+        is_quiet = now - state.last_response >= IDLE or not ctx.master.addons.get("proxyserver").connections
+        if not calls.open_count and (is_quiet or not awaits_idle):
             return
         await asyncio.sleep(DRAIN_CHECK)
-    if count := services.calls.open_count:
+    if count := calls.open_count:
         logger.warning("%d calls did not end within timeouts.drain. They are ended now.", count)
-    services.ends_calls = True
+    state.ends_calls = True
     deadline = time.monotonic() + END_LIMIT
-    while services.calls.states and time.monotonic() < deadline:  # noqa: ASYNC110  # no event tells of the last one
+    while calls.states and time.monotonic() < deadline:  # noqa: ASYNC110  # no event tells of the last one
         await asyncio.sleep(DRAIN_CHECK)

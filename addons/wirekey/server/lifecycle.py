@@ -283,10 +283,11 @@ class Lifecycle:
         the process is not ready. `replaced`: other workers go on, so Wirekey stays ready.
         """
         assert self.config
-        if self.services.is_draining or not self.listening:
+        state, calls, limit = self.services.drain, self.services.calls, self.config.timeouts.drain
+        if state.has_begun or not self.listening:
             return
-        self.services.is_draining, self.is_replaced = True, replaced
-        await drain(self.services, self.config.timeouts.drain, accept_for, awaits_idle=replaced or accept_for > 0)
+        state.has_begun, self.is_replaced = True, replaced
+        await drain(state, calls, limit, accept_for, awaits_idle=replaced or accept_for > 0)
 
     async def done(self) -> None:
         """Stop Wirekey: stop the reloader, close the listeners, record unfinished calls, and free the state folder."""

@@ -116,7 +116,7 @@ class Readiness:
         return {name: trouble(health_of(backend, now)) for name, backend in backends.items()}
 
     def _listener_trouble(self) -> str | None:
-        if self._lifecycle.lock is None or (self._services.is_draining and not self._lifecycle.is_replaced):
+        if self._lifecycle.lock is None or (self._services.drain.has_begun and not self._lifecycle.is_replaced):
             return "Wirekey is stopping"
         if self._lifecycle.is_replaced:
             return None

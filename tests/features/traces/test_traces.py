@@ -239,7 +239,7 @@ def test_one_header_of_bounded_length_is_read(fields, found):
 def test_the_header_is_kept_only_if_traces_are_enabled(wanted):
     flow, services = tflow.tflow(), Services()
     flow.request.headers["traceparent"] = f"00-{TRACE}-{SPAN}-01"
-    services.continues_traces = wanted
+    services.events.continues_traces = wanted
     call = services.calls.open(flow)
     assert call.trace_parent == (f"00-{TRACE}-{SPAN}-01" if wanted else None)
     assert TRACE not in repr(call)
@@ -377,7 +377,7 @@ def test_an_unsupported_setting_is_explained_without_its_value(environ, sentence
     assert sentence in reason
     assert "canary" not in reason
     assert services.events.observers == previous
-    assert not services.continues_traces
+    assert not services.events.continues_traces
 
 
 async def test_calls_are_observed_from_open_to_done(monkeypatch):

@@ -133,7 +133,7 @@ class CarriedConversations(Conversations):
 
     def due(self, state: CallState) -> Refusal | None:
         """Return why a stream must end now: its last turn was not allowed, or the process ends and no turn runs."""
-        if self.services.is_draining and is_between_turns(state):
+        if self.services.drain.has_begun and is_between_turns(state):
             return STOPPING
         turns = state.features.find(TwoWayTurns)
         return turns.due() if turns else None

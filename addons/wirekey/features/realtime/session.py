@@ -126,14 +126,14 @@ class RealtimeSession:
     def notice(self) -> bytes | None:
         """Return the message that announces the end of the connection, once, if the process is about to end."""
         services = self.services
-        if self.has_announced_end or not services.is_draining:
+        if self.has_announced_end or not services.drain.has_begun:
             return None
         self.has_announced_end = True
-        return self.protocol.going_away(max(0, int(services.drain_until - time.monotonic())))
+        return self.protocol.going_away(max(0, int(services.drain.until - time.monotonic())))
 
     def due(self) -> Closing | None:
         """Return why the connection must be closed now, or None."""
-        if self.services.ends_calls:
+        if self.services.drain.ends_calls:
             return Closing(GOING_AWAY, "Wirekey is stopping", Outcome.INTERRUPTED)
         if refusal_if_revoked(self.services, self.parent):
             return Closing(POLICY_VIOLATION, "agent_revoked", Outcome.INTERRUPTED)
@@ -143,7 +143,7 @@ class RealtimeSession:
             return None
         if self.closing:
             return self.closing
-        if self.services.is_draining:
+        if self.services.drain.has_begun:
             return Closing(GOING_AWAY, "Wirekey is stopping", Outcome.COMPLETED)
         return None
 

@@ -222,7 +222,7 @@ class Rollup(Addon):
         if key in self.store:
             self.store.find(key)
             return
-        if len(text) > settings.threshold and not self.services.is_draining:
+        if len(text) > settings.threshold and not self.services.drain.has_begun:
             text = await self.summary(found, settings, encoded, starts) or text
         current = self.services.settings.features.find(RollupSettings)
         if current is None or self.is_gone(agent.id):

@@ -63,7 +63,7 @@ class Traces(Addon):
             except Exception as error:
                 # Without its message, which may quote the value of an OTEL_ variable, such as a password.
                 return f"The OTEL_ variables of the environment cannot be used ({safe_traceback(error)})."
-        self.services.continues_traces = True
+        self.services.events.continues_traces = True
         self.services.events.observers.append(self.traces)
         logger.info("Traces of calls are exported to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names.")
         return None

@@ -37,7 +37,6 @@ EXCEPTIONS = {
     "server/lifecycle.py": "AWS credentials are loaded before the first call",
     "server/local_programs.py": "a local program speaks Gemini's format",
     "signing/request.py": "the name of AWS's service in a signature",
-    "translation": OF_FORMATS,
 }
 
 

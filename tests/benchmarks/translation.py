@@ -30,13 +30,13 @@ from tests.benchmarks import proxies
 from tests.benchmarks.json_bodies import MIB, spooled
 from tests.benchmarks.load import Target, connect, request
 from tests.benchmarks.systems import Cores
-from tests.translation.cases import MODELS, PLAIN, STATES
-from tests.translation.streams import upstream_bytes
+from tests.features.translation.cases import MODELS, PLAIN, STATES
+from tests.features.translation.streams import upstream_bytes
+from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.reply import Reply
+from wirekey.features.translation.requests import translate_request
+from wirekey.features.translation.responses import StreamTranslator
 from wirekey.identity.agents import AgentStore
-from wirekey.translation.neutral import Format
-from wirekey.translation.reply import Reply
-from wirekey.translation.requests import translate_request
-from wirekey.translation.responses import StreamTranslator
 
 REQUEST_BYTES = 64 * 1024
 EVENTS = 400

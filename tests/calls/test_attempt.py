@@ -19,9 +19,9 @@ from wirekey.calls.settings import build
 from wirekey.calls.wire_request import wire_request
 from wirekey.errors import Refusal
 from wirekey.feature import FeatureValues
+from wirekey.features.translation.state import StateReader
 from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import Failure
-from wirekey.translation.state import StateReader
 
 KEYS = {"A": "key-of-openai-1", "B": "key-of-openai-2", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_TEXT = "providers: {openai: {keys: [env:A, env:B], selection: TURNS}, gemini: {keys: [env:G]}}\n"

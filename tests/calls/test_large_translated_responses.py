@@ -12,7 +12,7 @@ from wirekey.addons.metering import Metering
 from wirekey.calls.attempt_rewrite import AT_ONCE
 from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.features.translation import attempt_response
-from wirekey.translation.responses import translate_response
+from wirekey.features.translation.responses import translate_response
 from wirekey.wire.delegate import ResponseRefused
 
 ROUTE = "routes: [{match: 'gpt-*', provider: gemini, model: gemini-2.5-flash, speaks: gemini}]\n"

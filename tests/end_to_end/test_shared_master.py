@@ -17,14 +17,14 @@ import pytest
 from tests import aws_signing
 from tests.raw_client import CHAT, RawClient, RawResponse, post
 from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from wirekey.features.translation.neutral import ModelMaker, Reasoning
+from wirekey.features.translation.state import StateReader
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.aws_pairs import KeyPair
 from wirekey.identity.import_file import read_entries
 from wirekey.identity.installation_keys import REASONING_STATE, MasterSecret
 from wirekey.secret import Secret
 from wirekey.server.runtime import RunningProxy
-from wirekey.translation.neutral import ModelMaker, Reasoning
-from wirekey.translation.state import StateReader
 from wirekey_simulator.signatures import signature
 
 OPENAI = "api.openai.com"

@@ -10,10 +10,10 @@ import pytest
 
 from tests.end_to_end.scripted_upstream import UPSTREAMS, Scripted, scripted_upstream
 from tests.end_to_end.test_translation import Converse
+from tests.features.translation import response_forms
+from tests.features.translation import test_claude_between_formats as claude
+from tests.features.translation.test_late_parts import LATE, shortened
 from tests.threats.conftest import beginning
-from tests.translation import response_forms
-from tests.translation import test_claude_between_formats as claude
-from tests.translation.test_late_parts import LATE, shortened
 
 CLOCK = {"name": "clock", "description": "The clock", "parameters": {"type": "object", "properties": {}}}
 ASKED = {"messages": [{"role": "user", "content": "Hi"}]}

@@ -34,8 +34,8 @@ from tests.end_to_end.sessions import (
     hold,
     result_of,
 )
+from tests.features.translation.sdk_types import check_request
 from tests.running import PATIENCE, bare_environment, wirekey_behind
-from tests.translation.sdk_types import check_request
 from wirekey_simulator.history import history
 
 __all__ = ["simulator"]

@@ -24,10 +24,10 @@ from tests.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.body import SPOOL_ABOVE
 from wirekey.calls.attempt_rewrite import AT_ONCE
-from wirekey.translation.neutral import Format, ModelMaker, Reasoning
-from wirekey.translation.own_format import without_signed_state
-from wirekey.translation.requests import translate_request
-from wirekey.translation.state import StateReader
+from wirekey.features.translation.neutral import Format, ModelMaker, Reasoning
+from wirekey.features.translation.own_format import without_signed_state
+from wirekey.features.translation.requests import translate_request
+from wirekey.features.translation.state import StateReader
 from wirekey_simulator.text import TEXT
 
 __all__ = ["simulator"]

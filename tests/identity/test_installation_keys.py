@@ -13,6 +13,8 @@ from wirekey.audit.checkpoints import KEY_USE
 from wirekey.features.jwt.config import JWTConfig
 from wirekey.features.jwt.derived_keys import DerivedSigningKeys
 from wirekey.features.jwt.tokens import signing_keys
+from wirekey.features.translation.neutral import ModelMaker, Reasoning
+from wirekey.features.translation.state import StateReader
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.agents_format import AgentRecords
 from wirekey.identity.clients import is_secret_of
@@ -21,8 +23,6 @@ from wirekey.identity.installation_keys import AWS_PAIRS, IMPORTED, JWT, REASONI
 from wirekey.identity.master_file import load_master
 from wirekey.identity.stored_agents import MASTER_FILE
 from wirekey.secret import Secret
-from wirekey.translation.neutral import ModelMaker, Reasoning
-from wirekey.translation.state import StateReader
 
 COUNTING = MasterSecret.parse(bytes(range(32)).hex())
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

@@ -9,9 +9,9 @@ import pytest
 
 from tests.end_to_end.scripted_upstream import UPSTREAMS, Scripted, scripted_upstream
 from tests.end_to_end.test_translation import CLIENTS
+from tests.features.translation import test_claude_between_formats as claude
+from tests.features.translation.test_undecodable_events import FIRST, LAST, MIDDLE, stream_with
 from tests.threats.conftest import beginning
-from tests.translation import test_claude_between_formats as claude
-from tests.translation.test_undecodable_events import FIRST, LAST, MIDDLE, stream_with
 
 PAIRS = [(client, upstream) for client in CLIENTS for upstream in UPSTREAMS if client != upstream]
 

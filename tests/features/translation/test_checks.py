@@ -3,7 +3,7 @@
 from tests.features.translation.test_routes import found
 from wirekey.cli.config_checks import Level
 from wirekey.features.translation.checks import finding_of
-from wirekey.translation.neutral import Format
+from wirekey.features.translation.neutral import Format
 
 
 def test_a_route_that_refuses_other_formats_is_skipped():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from wirekey.config.feature_settings import whole_config
+from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.routes import translated_routes
-from wirekey.translation.neutral import Format
 
 LOCAL = "http://127.0.0.1:11434"
 

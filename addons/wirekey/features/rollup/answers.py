@@ -1,7 +1,7 @@
 """Reads the text that a model said from the bytes of a whole response, streamed or not.
 
 Only a response of text alone is a turn that a later request can be cut behind. One with a call of a tool is followed by
-the result, which is never parted from it, so it is not read. Formats of the responses: see `wirekey.translation`.
+the result, which is never parted from it, so it is not read.
 """
 
 from __future__ import annotations

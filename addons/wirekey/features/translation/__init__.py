@@ -1,7 +1,8 @@
 """Translation between the formats of providers: a call may go to an upstream that has another format than its client.
 
-`wirekey.translation` has the rules. `attempt` writes the request of an attempt in the upstream's format,
-`attempt_response` its response in the client's.
+Each format is one package that reads and writes one neutral form (`neutral`). A pair of formats is the meeting of two
+packages, so no code is written for a pair. These rules are pure: bytes and values in, bytes and values out. `attempt`
+writes the request of an attempt in the upstream's format, `attempt_response` its response in the client's.
 """
 
 from __future__ import annotations

@@ -12,19 +12,19 @@ from wirekey.body import SPOOL_ABOVE
 from wirekey.calls.moved import moved_request
 from wirekey.errors import Fault, Refusal
 from wirekey.features.translation.attempt_response import ResponseTranslation
+from wirekey.features.translation.betas import flags_of
 from wirekey.features.translation.config import TranslationOfRoute
+from wirekey.features.translation.embeddings import Vectors, translate_embeddings
+from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.own_format import has_signed_state, without_signed_state
+from wirekey.features.translation.requests import Options, TranslatedRequest, translate_request
 from wirekey.features.translation.settings import DEFAULTS, LOSSES_HEADER, TranslationSettings
+from wirekey.features.translation.state import StateReader
+from wirekey.features.translation.token_counts import translate_count
+from wirekey.features.translation.turns import call_names
 from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
-from wirekey.translation.betas import flags_of
-from wirekey.translation.embeddings import Vectors, translate_embeddings
-from wirekey.translation.neutral import Format
-from wirekey.translation.own_format import has_signed_state, without_signed_state
-from wirekey.translation.requests import Options, TranslatedRequest, translate_request
-from wirekey.translation.state import StateReader
-from wirekey.translation.token_counts import translate_count
-from wirekey.translation.turns import call_names
 
 if TYPE_CHECKING:
     from mitmproxy import http

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from wirekey.call import Outcome
 from wirekey.errors import Fault, Refusal
-from wirekey.translation.failures import OWN_CODES, TRUNCATED
-from wirekey.translation.neutral import Format
-from wirekey.translation.rate_limits import rate_limits
-from wirekey.translation.reply import Reply
-from wirekey.translation.responses import StreamTranslator, content_type, translate_response
+from wirekey.features.translation.failures import OWN_CODES, TRUNCATED
+from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.rate_limits import rate_limits
+from wirekey.features.translation.reply import Reply
+from wirekey.features.translation.responses import StreamTranslator, content_type, translate_response
 from wirekey.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.state import CallState
     from wirekey.features.translation.attempt import TranslatedAttempt
-    from wirekey.translation.responses import TranslatedResponse
+    from wirekey.features.translation.responses import TranslatedResponse
 
 ID_ALPHABET = string.ascii_letters + string.digits
 TOO_LARGE = Refusal(

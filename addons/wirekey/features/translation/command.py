@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import click
 
-from wirekey.translation.neutral import Format
+from wirekey.features.translation.neutral import Format
 
 FORMATS = [str(form) for form in Format]
 USUAL_MODELS = {
@@ -33,8 +33,8 @@ def command(client: str, upstream: str, model: str | None, file: IO[bytes], *, s
     Nothing is sent. The exit code is 1 if the request cannot be translated.
     """
     from wirekey.errors import Refusal, UserError
-    from wirekey.translation.requests import translate_request
-    from wirekey.translation.state import StateReader
+    from wirekey.features.translation.requests import translate_request
+    from wirekey.features.translation.state import StateReader
 
     target = Format(upstream)
     if client == upstream:

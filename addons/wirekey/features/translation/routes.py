@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.features.translation.config import is_enabled
+from wirekey.features.translation.models import traits_of
+from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.options import NOTHING_LOST, Lost, lost_options
+from wirekey.features.translation.requests import NAMES
 from wirekey.model_name import BACKENDS, provider_of_backend
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import Candidate
 from wirekey.routing.configured import conditions_of, model_of, upstream_of
 from wirekey.routing.routes import Route, Routes
-from wirekey.translation.models import traits_of
-from wirekey.translation.neutral import Format
-from wirekey.translation.options import NOTHING_LOST, Lost, lost_options
-from wirekey.translation.requests import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

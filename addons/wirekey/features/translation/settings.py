@@ -11,7 +11,7 @@ from wirekey.identity.installation_keys import REASONING_STATE
 if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.config import Config
-    from wirekey.translation.state import StateReader
+    from wirekey.features.translation.state import StateReader
 
 LOSSES_HEADER = "x-wirekey-losses"
 """With the value `refuse`, the client wants its call refused if its translation loses anything."""
@@ -38,7 +38,7 @@ def translation_settings(config: Config) -> TranslationSettings:
 
 def open_states(_: Config, services: Services) -> StateReader:
     """Return what signs and verifies the reasoning state that travels through clients of another format."""
-    from wirekey.translation.state import StateReader
+    from wirekey.features.translation.state import StateReader
 
     key, *earlier = services.agents.derived_keys(REASONING_STATE)
     return StateReader(key, tuple(earlier), names_key=bool(services.agents.masters))

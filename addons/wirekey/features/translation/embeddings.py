@@ -1,0 +1,302 @@
+"""Embeddings: OpenAI's `embeddings`, Gemini's `embedContent` and `batchEmbedContents`, and Bedrock's Titan and Cohere.
+
+The numbers of a vector stay as the provider wrote them, unless the client wants them as base64 of 32-bit floats.
+
+Sources: https://platform.openai.com/docs/api-reference/embeddings, https://ai.google.dev/api/embeddings,
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html,
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Raw
+
+from wirekey.errors import Refusal
+from wirekey.features.translation.context import Context
+from wirekey.features.translation.failures import UNREADABLE, read_failure
+from wirekey.features.translation.losses import Losses, cannot_translate
+from wirekey.features.translation.members import Members, encode
+from wirekey.features.translation.neutral import Conversation, Format, token_count
+from wirekey.features.translation.requests import Options, TranslatedRequest
+from wirekey.features.translation.responses import TranslatedResponse, error_response
+from wirekey.operation import MOST_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.body import RequestBody
+    from wirekey.features.translation.reply import Reply
+
+type Json = dict[str, object]
+
+MOST_COHERE_TEXTS = 96
+
+
+class Vectors(StrEnum):
+    """A format of embeddings. The value is the name that headers and the audit use."""
+
+    OPENAI = "openai.embeddings"
+    GEMINI = "gemini.embeddings"
+    TITAN = "titan.embeddings"
+    COHERE = "cohere.embeddings"
+
+
+ERRORS = {
+    Vectors.OPENAI: Format.CHAT,
+    Vectors.GEMINI: Format.GEMINI,
+    Vectors.TITAN: Format.CONVERSE,
+    Vectors.COHERE: Format.CONVERSE,
+}
+"""The format that errors, and the headers of a response, have as these formats do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A request for vectors: its texts, and how many numbers each vector shall have (as JSON).
+
+    `single` is True if the response has one vector and no list. `packed` is True if the client wants base64.
+    """
+
+    texts: tuple[str, ...]
+    dimensions: Raw | None = None
+    single: bool = False
+    packed: bool = False
+
+
+def translate_embeddings(
+    client: Vectors, upstream: Vectors, model: str, body: RequestBody, options: Options
+) -> TranslatedRequest:
+    """Return a request for vectors in the upstream's format. Raises Refusal if it cannot be translated."""
+    losses = Losses(strict=options.strict, allowed=options.allowed, route=options.route)
+    asked = _read_openai(body, losses) if client is Vectors.OPENAI else _read_gemini(body, losses)
+    path, request = _written(upstream, asked, model, losses, "input" if client is Vectors.OPENAI else "content")
+    context = Context(ERRORS[client], ERRORS[upstream], model, losses, {})
+    return TranslatedRequest(
+        path,
+        "",
+        {"content-type": "application/json"},
+        encode(request),
+        Conversation(),
+        context,
+        label=f"{client}>{upstream}",
+        respond=partial(translate_vectors, client, upstream, replace(asked, texts=())),
+    )
+
+
+# Requests.
+
+
+def _read_openai(body: RequestBody, losses: Losses) -> Texts:
+    top = Members.of(body, losses)
+    top.ignore("model")
+    if top.has("user"):
+        losses.drop("user")
+    only = top.text_alone("input")
+    if only is None:
+        try:
+            texts = tuple(top.texts("input"))
+        except Refusal:
+            raise cannot_translate("input", "tokens of one provider mean nothing to another; send text") from None
+    else:
+        texts = (only,)
+    if not texts:
+        raise cannot_translate("input", "it is missing")
+    encoding = top.text("encoding_format")
+    found = Texts(texts, top.raw("dimensions"), packed=encoding == "base64")
+    losses.refuse_unknown(top)
+    return found
+
+
+def _read_gemini(body: RequestBody, losses: Losses) -> Texts:
+    top = Members.of(body, losses, either_spelling=True)
+    top.ignore("model")
+    if not top.has("requests"):
+        text, dimensions = _gemini_text(top, losses)
+        losses.refuse_unknown(top)
+        return Texts((text,), dimensions, single=True)
+    asked = []
+    for request in top.objects("requests"):
+        request.ignore("model")
+        asked.append(_gemini_text(request, losses))
+        request.drop_unread(losses)
+    if not asked:
+        raise cannot_translate("requests", "it is empty")
+    if len({bytes(dimensions or b"") for _, dimensions in asked}) > 1:
+        raise cannot_translate("requests.outputDimensionality", "it must be the same in all requests")
+    losses.refuse_unknown(top)
+    return Texts(tuple(text for text, _ in asked), asked[0][1])
+
+
+def _gemini_text(request: Members, losses: Losses) -> tuple[str, Raw | None]:
+    for hint in ("taskType", "title"):
+        if request.has(hint):
+            losses.drop(hint)
+    content = request.members("content")
+    if content is None:
+        raise cannot_translate(request.at("content"), "it is missing")
+    texts = [part.needed_text("text") for part in content.objects("parts")]
+    content.ignore("role")
+    return "".join(texts), request.raw("outputDimensionality")
+
+
+def _write_openai(asked: Texts, model: str) -> tuple[str, Json]:
+    given: object = asked.texts[0] if len(asked.texts) == 1 else asked.texts
+    found: Json = {"model": model, "input": given, "encoding_format": "float"}
+    if asked.dimensions is not None:
+        found["dimensions"] = asked.dimensions
+    return "/v1/embeddings", found
+
+
+def _write_gemini(asked: Texts, model: str) -> tuple[str, Json]:
+    size: Json = {} if asked.dimensions is None else {"outputDimensionality": asked.dimensions}
+    requests = [{"model": f"models/{model}", "content": {"parts": [{"text": text}]}, **size} for text in asked.texts]
+    return f"/v1beta/models/{quote(model, safe='')}:batchEmbedContents", {"requests": requests}
+
+
+def _write_titan(asked: Texts, model: str, name: str) -> tuple[str, Json]:
+    if len(asked.texts) > 1:
+        raise cannot_translate(name, "Titan makes one vector for each request")
+    size: Json = {} if asked.dimensions is None else {"dimensions": asked.dimensions}
+    return f"/model/{quote(model, safe='')}/invoke", {"inputText": asked.texts[0], **size}
+
+
+def _write_cohere(asked: Texts, model: str, losses: Losses, name: str) -> tuple[str, Json]:
+    if len(asked.texts) > MOST_COHERE_TEXTS:
+        raise cannot_translate(name, f"Cohere makes at most {MOST_COHERE_TEXTS} vectors for each request")
+    losses.adjust(name)  # Cohere demands to know what the texts are for
+    found: Json = {"texts": asked.texts, "input_type": "search_document"}
+    if asked.dimensions is not None:
+        if "embed-v4" not in model:
+            losses.refuse("dimensions", "this model makes vectors of one size")
+        else:
+            found |= {"output_dimension": asked.dimensions, "embedding_types": ["float"]}
+    return f"/model/{quote(model, safe='')}/invoke", found
+
+
+def _written(upstream: Vectors, asked: Texts, model: str, losses: Losses, name: str) -> tuple[str, Json]:
+    """Return the path and the members of a request. `name` is the client's name of the texts."""
+    match upstream:
+        case Vectors.OPENAI:
+            return _write_openai(asked, model)
+        case Vectors.GEMINI:
+            return _write_gemini(asked, model)
+        case Vectors.TITAN:
+            return _write_titan(asked, model, name)
+        case Vectors.COHERE:
+            return _write_cohere(asked, model, losses, name)
+
+
+# Responses.
+
+
+class _OpenAiVector(msgspec.Struct):
+    embedding: Raw
+
+
+class _OpenAi(msgspec.Struct):
+    data: list[_OpenAiVector]
+    usage: Any = None
+
+
+_open_ai_decoder = msgspec.json.Decoder(_OpenAi)
+
+
+class _GeminiVector(msgspec.Struct):
+    values: Raw
+
+
+class _Gemini(msgspec.Struct):
+    embeddings: list[_GeminiVector]
+
+
+_gemini_decoder = msgspec.json.Decoder(_Gemini)
+
+
+class _Titan(msgspec.Struct, rename="camel"):
+    embedding: Raw
+    input_text_token_count: Any = None
+
+
+_titan_decoder = msgspec.json.Decoder(_Titan)
+
+
+class _CohereByType(msgspec.Struct):
+    float: list[Raw]
+
+
+_cohere_by_type_decoder = msgspec.json.Decoder(_CohereByType)
+
+
+class _Cohere(msgspec.Struct):
+    embeddings: Raw
+
+
+_cohere_decoder = msgspec.json.Decoder(_Cohere)
+
+
+def _read_vectors(upstream: Vectors, body: bytes, headers: Mapping[str, str]) -> tuple[list[Raw], int | None]:
+    match upstream:
+        case Vectors.OPENAI:
+            found = _open_ai_decoder.decode(body)
+            return [one.embedding for one in found.data], token_count(found.usage, "prompt_tokens")
+        case Vectors.GEMINI:
+            return [one.values for one in _gemini_decoder.decode(body).embeddings], None
+        case Vectors.TITAN:
+            titan = _titan_decoder.decode(body)
+            return [titan.embedding], token_count(titan.input_text_token_count)
+        case Vectors.COHERE:
+            given = _cohere_decoder.decode(body).embeddings
+            if memoryview(given)[0] == ord("{"):
+                vectors = _cohere_by_type_decoder.decode(given).float
+            else:
+                vectors = msgspec.json.decode(given, type=list[Raw])
+            count = headers.get("x-amzn-bedrock-input-token-count", "")
+            is_short = len(count) <= len(str(MOST_TOKENS)) and count.isascii() and count.isdigit()
+            return vectors, token_count(int(count)) if is_short else None
+
+
+def translate_vectors(  # noqa: PLR0917  # the request comes first, then the response as it is known
+    client: Vectors,
+    upstream: Vectors,
+    asked: Texts,
+    status: int,
+    body: bytes,
+    reply: Reply,
+    headers: Mapping[str, str] | None = None,
+) -> TranslatedResponse:
+    """Return the vectors, or the error, in the client's format."""
+    if status >= 400:
+        return error_response(read_failure(reply.context.upstream, status, body, headers), reply)
+    try:
+        vectors, tokens = _read_vectors(upstream, body, headers or {})
+        written = [base64_of(vector) for vector in vectors] if asked.packed else vectors
+    except (msgspec.DecodeError, RecursionError, OverflowError):
+        return error_response(UNREADABLE, reply)
+    if client is Vectors.GEMINI:
+        values = [{"values": vector} for vector in written]
+        found: Json = {"embedding": values[0]} if asked.single and values else {"embeddings": values}
+    else:
+        if tokens is None:
+            reply.context.losses.report("usage")
+        data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(written)]
+        usage = {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0}
+        found = {"object": "list", "data": data, "model": reply.context.model, "usage": usage}
+    return TranslatedResponse(200, {"content-type": "application/json"}, encode(found))
+
+
+def base64_of(vector: Raw) -> str:
+    """Return a vector as base64 of little-endian 32-bit floats, as OpenAI's `encoding_format: base64` has it."""
+    floats = array("f", msgspec.json.decode(vector, type=list[float]))
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return base64.b64encode(floats).decode()

@@ -1,0 +1,175 @@
+"""Errors of a provider, from any format into any other.
+
+The status stays where the client's format knows it. The message is the provider's, with the format's name before it and
+at most 2 KiB of it; the raw body never passes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wirekey.features.translation.neutral import Format, ProviderError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_MESSAGE = 2048
+TRUNCATED = ProviderError(502, "The provider ended the stream before the response was complete.", "upstream_truncated")
+UNREADABLE = ProviderError(502, "The response of the provider cannot be read.", "unreadable_answer")
+TOO_LONG = ProviderError(
+    502, "An event of the provider's stream is too long to be translated.", "cannot_translate_answer"
+)
+
+GENERATED = ProviderError(
+    502, "The model returned media that the format of the client cannot hold.", "cannot_translate_answer"
+)
+
+_CONTEXT = re.compile(
+    r"context.{0,12}(length|window)|too long|maximum.{0,20}tokens|exceeds?.{0,30}token", re.IGNORECASE
+)
+_SECONDS = re.compile(r"[0-9]{1,7}")
+_MILLISECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
+_DELAY = re.compile(r"[0-9]{1,7}(\.[0-9]{1,9})?s")
+_BY_TYPE = {
+    "overloaded_error": 529, "api_error": 500, "rate_limit_error": 429, "authentication_error": 401,
+    "permission_error": 403, "not_found_error": 404, "invalid_request_error": 400, "billing_error": 402,
+    "timeout_error": 504, "request_too_large": 413, "server_error": 500, "insufficient_quota": 429,
+    "throttlingException": 429, "ThrottlingException": 429, "validationException": 400, "ValidationException": 400,
+    "internalServerException": 500, "modelStreamErrorException": 424, "serviceUnavailableException": 503,
+    "modelTimeoutException": 408, "rate_limit_exceeded": 429, "INVALID_ARGUMENT": 400, "RESOURCE_EXHAUSTED": 429,
+    "UNAVAILABLE": 503, "INTERNAL": 500, "DEADLINE_EXCEEDED": 504, "PERMISSION_DENIED": 403, "UNAUTHENTICATED": 401,
+    "NOT_FOUND": 404, "server_overloaded": 503,
+}  # fmt: skip
+"""HTTP statuses of error types that stand in the body of a successful response."""
+
+
+def read_failure(form: Format, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ProviderError:
+    """Return the error in the body of a response, whatever the body looks like. Never raises."""
+    error = _error_members(body)
+    message = _text(error.get("message")) or _text(error.get("Message")) or "The provider returned an error."
+    kind = _text(error.get("type")) or _text(error.get("status")) or ""
+    code = _text(error.get("code")) or kind
+    if status < 400:
+        status = _BY_TYPE.get(kind) or _BY_TYPE.get(code) or 500
+    return ProviderError(status, f"{form}: {message[:MAX_MESSAGE]}", code, _retry_after(error, headers or {}))
+
+
+def failure_of_event(form: Format, error: Mapping[str, Any], kind: str = "") -> ProviderError:
+    """Return the error that an event of a stream holds."""
+    kind = kind or _text(error.get("type")) or _text(error.get("status")) or ""
+    code = _text(error.get("code")) or kind
+    number = error.get("code")
+    status = (
+        number if isinstance(number, int) and 400 <= number < 600 else _BY_TYPE.get(kind) or _BY_TYPE.get(code) or 500
+    )
+    message = _text(error.get("message")) or _text(error.get("Message")) or "The provider returned an error."
+    return ProviderError(status, f"{form}: {message[:MAX_MESSAGE]}", code)
+
+
+def _error_members(body: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    if isinstance(found, list):
+        found = found[0] if found else {}
+    if not isinstance(found, dict):
+        return {}
+    error = found.get("error", found)
+    if isinstance(error, str):
+        return {"message": error}
+    return error if isinstance(error, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _retry_after(error: dict[str, Any], headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait: of a header, or of Google's RetryInfo."""
+    precise, given = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    if _MILLISECONDS.fullmatch(precise):
+        return float(precise) / 1000
+    if _SECONDS.fullmatch(given):
+        return int(given)
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else []:
+        delay = _text(detail.get("retryDelay")) if isinstance(detail, dict) else None
+        if delay and _DELAY.fullmatch(delay):
+            return float(delay[:-1])
+    return None
+
+
+def is_context_too_long(failure: ProviderError) -> bool:
+    """Return whether a request was refused because the conversation is longer than the model's context."""
+    return failure.code == "context_length_exceeded" or (
+        failure.status in {400, 413} and bool(_CONTEXT.search(failure.message))
+    )
+
+
+_OPENAI = {
+    401: (401, "authentication_error", "invalid_api_key"), 402: (429, "insufficient_quota", "insufficient_quota"),
+    403: (403, "permission_error", None), 404: (404, "invalid_request_error", "model_not_found"),
+    408: (408, "server_error", "timeout"), 413: (413, "invalid_request_error", None),
+    429: (429, "rate_limit_error", "rate_limit_exceeded"), 503: (503, "server_error", "overloaded"),
+    504: (504, "server_error", "timeout"), 529: (503, "server_error", "overloaded"),
+}  # fmt: skip
+_GOOGLE = {
+    401: (401, "UNAUTHENTICATED"), 402: (429, "RESOURCE_EXHAUSTED"), 403: (403, "PERMISSION_DENIED"),
+    404: (404, "NOT_FOUND"), 408: (504, "DEADLINE_EXCEEDED"), 429: (429, "RESOURCE_EXHAUSTED"),
+    503: (503, "UNAVAILABLE"), 504: (504, "DEADLINE_EXCEEDED"), 529: (503, "UNAVAILABLE"),
+}  # fmt: skip
+_ANTHROPIC = {
+    401: (401, "authentication_error"), 402: (402, "billing_error"), 403: (403, "permission_error"),
+    404: (404, "not_found_error"), 408: (504, "timeout_error"), 413: (413, "request_too_large"),
+    429: (429, "rate_limit_error"), 503: (529, "overloaded_error"), 504: (504, "timeout_error"),
+    529: (529, "overloaded_error"),
+}  # fmt: skip
+_AWS = {
+    401: (403, "UnrecognizedClientException"), 402: (400, "ServiceQuotaExceededException"),
+    403: (403, "AccessDeniedException"), 404: (404, "ResourceNotFoundException"), 408: (408, "ModelTimeoutException"),
+    429: (429, "ThrottlingException"), 503: (503, "ServiceUnavailableException"), 504: (408, "ModelTimeoutException"),
+    529: (503, "ServiceUnavailableException"),
+}  # fmt: skip
+
+
+OWN_CODES = frozenset({TRUNCATED.code, UNREADABLE.code, TOO_LONG.code})
+"""Codes of errors that are not the provider's own: its response could not be translated."""
+
+
+def error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str, object]]:
+    """Return the status and the body of an error in the client's format."""
+    status, found = _error_object(client, failure)
+    return failure.status if failure.code in OWN_CODES else status, found
+
+
+def _error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str, object]]:
+    status, caller = failure.status, 400 <= failure.status < 500 and failure.status != 424
+    if client in {Format.CHAT, Format.RESPONSES}:
+        fallback = (status, "invalid_request_error", None) if caller else (500, "server_error", None)
+        shown, kind, code = _OPENAI.get(status, fallback)
+        if is_context_too_long(failure):
+            shown, kind, code = 400, "invalid_request_error", "context_length_exceeded"
+        code = failure.code if failure.code in OWN_CODES else code
+        return shown, {"error": {"message": failure.message, "type": kind, "param": None, "code": code}}
+    if client is Format.GEMINI:
+        shown, word = _GOOGLE.get(status, (400, "INVALID_ARGUMENT") if caller else (500, "INTERNAL"))
+        error: dict[str, object] = {"code": shown, "message": failure.message, "status": word}
+        if failure.retry_after is not None:
+            delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{failure.retry_after:g}s"}
+            error["details"] = [delay]
+        return shown, {"error": error}
+    if client == Format.ANTHROPIC:
+        shown, word = _ANTHROPIC.get(status, (400, "invalid_request_error") if caller else (500, "api_error"))
+        return shown, {"type": "error", "error": {"type": word, "message": failure.message}}
+    shown, word = aws_error(failure)
+    return shown, {"message": failure.message}
+
+
+def aws_error(failure: ProviderError) -> tuple[int, str]:
+    """Return the status and the error type in Bedrock's format."""
+    caller = 400 <= failure.status < 500 and failure.status != 424
+    return _AWS.get(failure.status, (400, "ValidationException") if caller else (500, "InternalServerException"))

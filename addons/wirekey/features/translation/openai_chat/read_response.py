@@ -1,0 +1,253 @@
+"""Reads responses of OpenAI's Chat Completions, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from wirekey.features.translation.citations import openai_citations
+from wirekey.features.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
+from wirekey.features.translation.framing import SseEvents, read_object
+from wirekey.features.translation.logprobs import read_openai
+from wirekey.features.translation.neutral import (
+    Answer,
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    CitationDelta,
+    Delta,
+    End,
+    Event,
+    Finish,
+    Format,
+    Reasoning,
+    Stop,
+    Text,
+    TokenLogprob,
+    TokenUsage,
+    ToolCall,
+    UsageUpdate,
+    token_count,
+)
+from wirekey.features.translation.reply import finish_with_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FINISH = {
+    "stop": Finish.END,
+    "length": Finish.LIMIT,
+    "tool_calls": Finish.CALLS,
+    "function_call": Finish.CALLS,
+    "content_filter": Finish.FILTERED,
+}
+
+
+def read_usage(usage: object) -> TokenUsage:
+    """Return the tokens of a `usage` member."""
+    return TokenUsage(
+        input=token_count(usage, "prompt_tokens"),
+        cached=token_count(usage, "prompt_tokens_details", "cached_tokens"),
+        written=token_count(usage, "prompt_tokens_details", "cache_write_tokens"),
+        output=token_count(usage, "completion_tokens"),
+        reasoning=token_count(usage, "completion_tokens_details", "reasoning_tokens"),
+        input_audio=token_count(usage, "prompt_tokens_details", "audio_tokens"),
+        output_audio=token_count(usage, "completion_tokens_details", "audio_tokens"),
+    )
+
+
+def read_response(data: bytes) -> Answer:
+    """Return a whole response in the neutral form. Raises msgspec.DecodeError if it cannot be read."""
+    body = msgspec.json.decode(data, type=dict[str, Any])
+    choices = [_choice(choice) for choice in body.get("choices") or [] if isinstance(choice, dict)]
+    blocks, finish = choices[0] if choices else ((), Finish.OTHER)
+    return Answer(
+        body.get("id"), body.get("model"), blocks, finish, read_usage(body.get("usage")), others=tuple(choices[1:])
+    )
+
+
+def _choice(choice: dict[str, Any]) -> tuple[tuple[Any, ...], Finish]:
+    message = choice.get("message") or {}
+    blocks: list[Any] = []
+    if (thoughts := message.get("reasoning_content") or message.get("reasoning")) and isinstance(thoughts, str):
+        blocks.append(Reasoning(thoughts))
+    refusal = message.get("refusal")
+    if text := message.get("content"):
+        cited, tokens = openai_citations(message.get("annotations")), _logprobs(choice)
+        blocks.append(Text(_content_text(text), annotations=cited, logprobs=tokens))
+    if refusal:
+        blocks.append(Text(refusal))
+    calls = message.get("tool_calls") or []
+    if legacy := message.get("function_call"):
+        calls = [{"id": "", "function": legacy}]
+    for call in calls:
+        function = call.get("function") or {}
+        blocks.append(ToolCall(call.get("id") or "", function.get("name") or "", function.get("arguments") or ""))
+    finish = _FINISH.get(choice.get("finish_reason") or "", Finish.OTHER)
+    return tuple(blocks), Finish.FILTERED if refusal else finish_with_calls(finish, blocks)
+
+
+def _logprobs(choice: dict[str, Any]) -> tuple[TokenLogprob, ...]:
+    found = choice.get("logprobs")
+    return read_openai(found.get("content")) if isinstance(found, dict) else ()
+
+
+def _content_text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(part.get("text") or "" for part in parts if isinstance(part, dict))
+
+
+class _TextDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+
+
+class _TextChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    delta: _TextDelta
+    index: Literal[0] = 0
+    logprobs: None = None
+    finish_reason: None = None
+
+
+class _TextChunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A chunk with a piece of text, and no member but these."""
+
+    choices: tuple[_TextChoice]
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    obfuscation: str | None = None
+    usage: None = None
+
+
+_TEXT_CHUNK = msgspec.json.Decoder(_TextChunk)
+
+
+class ChatEventReader:
+    """Reads the events of a stream. Blocks may interleave: text and each call have an index of their own."""
+
+    def __init__(self) -> None:
+        self.frames = SseEvents()
+        self.begun = False
+        self.open: dict[tuple[str, int], int] = {}
+        self.next_index = 0
+        self.finish: str | None = None
+        self.refused = False
+        self.calls = False
+        self.stopped = False
+        self.done = False
+
+    def text_of(self, data: bytes) -> Delta | None:
+        """Return the event of bytes that are one whole chunk with text and nothing else."""
+        index = self.open.get(("text", 0))
+        if index is None or ("reasoning", 0) in self.open or (found := self.frames.only_event(data)) is None:
+            return None
+        try:
+            text = _TEXT_CHUNK.decode(found).choices[0].delta.content
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return Delta(index, text) if text else None
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that the next bytes complete."""
+        self.frames.feed(data)
+        return self._read()
+
+    def end(self) -> Iterator[Event]:
+        """Yield the last events of a stream that ended cleanly."""
+        self.frames.end()
+        yield from self._read()
+        if not self.done:
+            yield from self._finish() if self.finish is not None else self._fail(TRUNCATED)
+
+    def _read(self) -> Iterator[Event]:
+        for data in self.frames.take():
+            if self.done:
+                break
+            if data.strip() == b"[DONE]":
+                yield from self._finish() if self.finish is not None else self._fail(TRUNCATED)
+                break
+            yield from self._chunk(read_object(data))
+        if self.frames.broken and not self.done:
+            yield from self._fail(TOO_LONG)
+
+    def _fail(self, failure: Event) -> list[Event]:
+        self.done = True
+        return [failure]
+
+    def _chunk(self, chunk: dict[str, Any]) -> list[Event]:
+        if isinstance(error := chunk.get("error"), dict):
+            return self._fail(failure_of_event(Format.CHAT, error))
+        found: list[Event] = []
+        if not self.begun and ("choices" in chunk or "usage" in chunk):
+            self.begun = True
+            found.append(Begin(chunk.get("id"), chunk.get("model")))
+        for choice in chunk.get("choices") or []:
+            if isinstance(choice, dict) and not choice.get("index"):
+                found += self._delta(choice.get("delta") or {}, _logprobs(choice))
+                self.finish = choice.get("finish_reason") or self.finish
+        usage = read_usage(chunk.get("usage"))
+        if usage != TokenUsage():
+            found.append(UsageUpdate(usage))
+        return found
+
+    def _delta(self, delta: dict[str, Any], logprobs: tuple[TokenLogprob, ...]) -> list[Event]:
+        found: list[Event] = []
+        thoughts = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thoughts, str) and thoughts:
+            found += self._text("reasoning", thoughts)
+        for name in ("content", "refusal"):
+            if isinstance(text := delta.get(name), str) and text:
+                self.refused = self.refused or name == "refusal"
+                found += self._text("text", text, logprobs)
+        if ("text", 0) in self.open:
+            cited = openai_citations(delta.get("annotations"))
+            found += [CitationDelta(self.open["text", 0], one) for one in cited]
+        calls = delta.get("tool_calls") or []
+        if legacy := delta.get("function_call"):
+            calls = [{"index": 0, "function": legacy}]
+        for call in calls:
+            found += self._call(call)
+        return found
+
+    def _text(self, kind: Any, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> list[Event]:
+        found: list[Event] = []
+        other = ("text" if kind == "reasoning" else "reasoning", 0)
+        if other in self.open:
+            found.append(BlockEnd(self.open.pop(other)))
+        if (kind, 0) not in self.open:
+            self.open[kind, 0] = self.next_index
+            self.next_index += 1
+            found.append(BlockBegin(self.open[kind, 0], kind))
+        found.append(Delta(self.open[kind, 0], text, logprobs))
+        return found
+
+    def _call(self, call: dict[str, Any]) -> list[Event]:
+        found: list[Event] = [
+            BlockEnd(self.open.pop(key)) for key in (("reasoning", 0), ("text", 0)) if key in self.open
+        ]
+        function = call.get("function") or {}
+        key = ("call", call.get("index") or 0)
+        if key not in self.open:
+            self.calls = True
+            self.open[key] = self.next_index
+            self.next_index += 1
+            found.append(BlockBegin(self.open[key], "call", call.get("id") or "", function.get("name") or ""))
+        if arguments := function.get("arguments"):
+            found.append(Delta(self.open[key], arguments))
+        return found
+
+    def _finish(self) -> list[Event]:
+        self.done = True
+        found: list[Event] = [BlockEnd(index) for index in self.open.values()]
+        finish = _FINISH.get(self.finish or "", Finish.OTHER)
+        if self.refused:
+            finish = Finish.FILTERED
+        elif self.calls and finish in {Finish.END, Finish.OTHER}:
+            finish = Finish.CALLS
+        return [*found, Stop(finish, native=self.finish), End()]

@@ -1,0 +1,302 @@
+"""Translates the response to a translated request: whole, streamed or an error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from wirekey.features.translation import anthropic, converse, gemini, openai_chat, openai_responses
+from wirekey.features.translation.failures import GENERATED, TOO_LONG, UNREADABLE, aws_error, error_object, read_failure
+from wirekey.features.translation.held_bytes import held_bytes
+from wirekey.features.translation.members import encode
+from wirekey.features.translation.neutral import (
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    CitationDelta,
+    Delta,
+    End,
+    Event,
+    Format,
+    Media,
+    ProviderError,
+    StateDelta,
+    Text,
+)
+from wirekey.metering.lenient_json import mended_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from wirekey.features.translation.event_writer import EventWriter
+    from wirekey.features.translation.neutral import Answer
+    from wirekey.features.translation.reply import Reply
+
+WRONG_TYPES = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+"""Exceptions that mean that a provider sent a member of another type, or deeper, than its documentation says."""
+_CITING = frozenset({Format.CHAT, Format.RESPONSES})
+"""Formats of clients whose responses can cite web sources of another provider."""
+MAX_WAITING = 4 * 1024 * 1024
+_EVENT_BYTES = 100
+
+
+class EventReader(Protocol):
+    """Reads the bytes of a stream as neutral events.
+
+    It raises one of `WRONG_TYPES` at an event with members of other types, after it has yielded those before it.
+    """
+
+    def text_of(self, data: bytes) -> Delta | None:
+        """Return the event of bytes that are one whole event with text and nothing else, as most chunks are.
+
+        None: the bytes are something else, or the reader cannot tell. Then `feed` must get them.
+        """
+
+    def feed(self, data: bytes) -> Iterable[Event]:
+        """Yield the events that the next bytes complete."""
+
+    def end(self) -> Iterable[Event]:
+        """Yield the last events of a stream that ended cleanly."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedResponse:
+    """A whole response or an error in the client's format. `failure` is None if the provider made a response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    failure: ProviderError | None = None
+
+
+_READERS = {
+    Format.CHAT: openai_chat.read_response,
+    Format.RESPONSES: openai_responses.read_response,
+    Format.GEMINI: gemini.read_response,
+    Format.ANTHROPIC: anthropic.read_response,
+    Format.INVOKE: anthropic.read_response,
+    Format.CONVERSE: converse.read_response,
+}
+_WRITERS = {
+    Format.CHAT: openai_chat.write_response,
+    Format.RESPONSES: openai_responses.write_response,
+    Format.GEMINI: gemini.write_response,
+    Format.ANTHROPIC: anthropic.write_response,
+    Format.INVOKE: anthropic.write_response,
+    Format.CONVERSE: converse.write_response,
+}
+
+
+def translate_response(
+    status: int, body: bytes, reply: Reply, headers: Mapping[str, str] | None = None
+) -> TranslatedResponse:
+    """Return a whole response of the upstream in the client's format.
+
+    An error of the upstream becomes an error of the client's format; a body that cannot be read becomes a 502.
+    """
+    upstream = reply.context.upstream
+    if status >= 400:
+        return error_response(read_failure(upstream, status, body, headers), reply)
+    try:
+        return _whole_response(status, body, reply, headers)
+    except (msgspec.DecodeError, *WRONG_TYPES):
+        mended = mended_json(body)
+    try:
+        if mended is not None:
+            return _whole_response(status, mended, reply, headers)
+    except (msgspec.DecodeError, *WRONG_TYPES):
+        pass
+    return error_response(_unreadable(upstream, body), reply)
+
+
+def _whole_response(status: int, body: bytes, reply: Reply, headers: Mapping[str, str] | None) -> TranslatedResponse:
+    upstream = reply.context.upstream
+    found: Answer | ProviderError = _READERS[upstream](body)
+    if isinstance(found, ProviderError):
+        return error_response(found, reply)
+    if not found.blocks and b'"error"' in body[:200]:
+        return error_response(read_failure(upstream, status, body, headers), reply)
+    if any(isinstance(block, Media) for block in found.blocks):
+        return error_response(GENERATED, reply)
+    if reply.context.client not in _CITING and any(isinstance(one, Text) and one.annotations for one in found.blocks):
+        reply.context.losses.dropped.add("citations")
+    if found.usage.input is None or found.usage.output is None:
+        reply.context.losses.report("usage")
+    written = _WRITERS[reply.context.client](found, reply)
+    return TranslatedResponse(200, {"content-type": "application/json"}, encode(written))
+
+
+def _unreadable(upstream: Format, body: bytes) -> ProviderError:
+    """Return the error that a successful response holds instead of a response, if it holds one."""
+    if body.lstrip()[:1] in {b"{", b"["} and b'"error"' in body[:200]:
+        return read_failure(upstream, 200, body)
+    return UNREADABLE
+
+
+def error_response(failure: ProviderError, reply: Reply) -> TranslatedResponse:
+    """Return an error in the client's format."""
+    client = reply.context.client
+    status, body = error_object(client, failure)
+    headers = {"content-type": "application/json"}
+    if failure.retry_after is not None:
+        headers["retry-after"] = str(math.ceil(failure.retry_after))
+        if client in {Format.CHAT, Format.RESPONSES} and failure.retry_after % 1:
+            headers["retry-after-ms"] = str(math.ceil(failure.retry_after * 1000))
+    if client in {Format.CONVERSE, Format.INVOKE}:
+        headers["x-amzn-errortype"] = aws_error(failure)[1]
+    return TranslatedResponse(status, headers, encode(body), failure)
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """Orders interleaved blocks one after the other, for formats that cannot interleave them.
+
+    Events of a block that begins while another is open wait, up to 4 MiB of text, until that one ends.
+    """
+
+    open: int | None = None
+    waiting: dict[int, list[Event]] = field(default_factory=dict)
+    held: int = 0
+
+    def order(self, event: Event) -> list[Event]:
+        """Return the events that may be written now."""
+        match event:
+            case BlockBegin() if self.open is None:
+                self.open = event.index
+            case BlockBegin():
+                self.waiting[event.index] = []
+                return self._wait(event)
+            case Delta() | StateDelta() | CitationDelta() | BlockEnd() if event.index != self.open:
+                return self._wait(event)
+            case BlockEnd():
+                self.open = None
+                return [event, *self._next()]
+        return [event]
+
+    def _wait(self, event: BlockBegin | Delta | StateDelta | CitationDelta | BlockEnd) -> list[Event]:
+        if event.index not in self.waiting:
+            return []
+        self.held += _size(event)
+        if self.held > MAX_WAITING:
+            return [TOO_LONG]
+        self.waiting[event.index].append(event)
+        return []
+
+    def _next(self) -> list[Event]:
+        found: list[Event] = []
+        while self.waiting:
+            index = next(iter(self.waiting))
+            events = self.waiting.pop(index)
+            found += events
+            self.held -= sum(map(_size, events))
+            if not isinstance(events[-1], BlockEnd):
+                self.open = index
+                break
+        return found
+
+
+def _size(event: Event) -> int:
+    """Return the bytes that an event takes while it waits, about."""
+    return _EVENT_BYTES + (held_bytes(event.text) if isinstance(event, Delta) else 0)
+
+
+def _reader(upstream: Format) -> EventReader:
+    match upstream:
+        case Format.CHAT:
+            return openai_chat.ChatEventReader()
+        case Format.RESPONSES:
+            return openai_responses.ResponsesEventReader()
+        case Format.GEMINI:
+            return gemini.GeminiEventReader()
+        case Format.ANTHROPIC:
+            return anthropic.AnthropicEventReader()
+        case Format.INVOKE:
+            return anthropic.AnthropicEventReader(framed=True)
+        case Format.CONVERSE:
+            return converse.ConverseEventReader()
+
+
+def _writer(reply: Reply) -> EventWriter:
+    match reply.context.client:
+        case Format.CHAT:
+            return openai_chat.ChatEventWriter(reply)
+        case Format.RESPONSES:
+            return openai_responses.ResponsesEventWriter(reply)
+        case Format.GEMINI:
+            return gemini.GeminiEventWriter(reply)
+        case Format.ANTHROPIC:
+            return anthropic.AnthropicEventWriter(reply)
+        case Format.INVOKE:
+            return anthropic.AnthropicEventWriter(reply, framed=True)
+        case Format.CONVERSE:
+            return converse.ConverseEventWriter(reply)
+
+
+class StreamTranslator:
+    """Translates the bytes of a stream as they pass. The same bytes give the same result, however they were cut.
+
+    `failure` is set after an error of the upstream, a truncated stream, or one that cannot be translated.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        self.reader = _reader(reply.context.upstream)
+        self.writer = _writer(reply)
+        self.sequencer = None if reply.context.client in {Format.CHAT, Format.GEMINI} else Sequencer()
+        self.begun = False
+        self.failure: ProviderError | None = None
+        self.ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the client's bytes for the next bytes of the upstream."""
+        text = self.reader.text_of(data) if self.begun and not self.ended else None
+        if text is not None:
+            if self.sequencer is None or self.sequencer.open == text.index:
+                return self.writer.delta(text)
+            return self._translated(lambda: (text,))
+        return self._translated(self.reader.feed, data)
+
+    def end(self) -> bytes:
+        """Return the client's last bytes, after the upstream ended cleanly."""
+        return self._translated(self.reader.end)
+
+    def _translated(self, read: Callable[..., Iterable[Event]], *data: bytes) -> bytes:
+        """Return the client's bytes for what is read. Members of wrong types end the stream with an error."""
+        if self.ended:
+            return b""
+        found = bytearray()
+        try:
+            for event in read(*data):
+                for one in self.sequencer.order(event) if self.sequencer else (event,):
+                    found += self._write(one)
+        except WRONG_TYPES:
+            self.failure, self.ended = UNREADABLE, True
+            found += self.writer.write(UNREADABLE)
+        return bytes(found)
+
+    def _write(self, event: Event) -> bytes:
+        if self.ended:
+            return b""
+        if self.begun and type(event) is Delta:
+            return self.writer.write(event)  # as nearly all events are
+        started = b""
+        if not self.begun and not isinstance(event, ProviderError):
+            self.begun = True
+            if not isinstance(event, Begin):
+                started = self.writer.write(Begin(None, None))
+        if isinstance(event, ProviderError):
+            self.failure, self.ended = event, True
+        elif isinstance(event, End):
+            self.ended = True
+        return started + self.writer.write(event)
+
+
+def content_type(client: Format, query: str = "") -> str:
+    """Return the content type of a stream in the client's format."""
+    if client in {Format.CONVERSE, Format.INVOKE}:
+        return "application/vnd.amazon.eventstream"
+    if client is Format.GEMINI and "alt=sse" not in query:
+        return "application/json"
+    return "text/event-stream"

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.deliveries.fixtures import deployment, deployments, path
-from tests.running import forget_ended_servers, server_logs
-from tests.websocket_tls import install
+from tests.support.running import forget_ended_servers, server_logs
+from tests.support.websocket_tls import install
 from wirekey.call import under_way
 
 install()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 TEST = """
 import subprocess, sys
-from tests.running import log_of
+from tests.support.running import log_of
 
 def server(folder, text):
     with (folder / "output.txt").open("w") as output:

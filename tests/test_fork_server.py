@@ -3,8 +3,8 @@ import subprocess
 
 import pytest
 
-from tests.fork_server import can_start
-from tests.running import PATIENCE, bare_environment, fork_server
+from tests.support.fork_server import can_start
+from tests.support.running import PATIENCE, bare_environment, fork_server
 
 pytestmark = pytest.mark.skipif(not can_start({}), reason="only Linux reports the end of a process by a descriptor")
 

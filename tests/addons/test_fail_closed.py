@@ -18,7 +18,7 @@ import pytest
 from mitmproxy import hooks, options
 from mitmproxy.test import tflow
 
-from tests.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, behind
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, behind
 from wirekey.addons import base
 from wirekey.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon
 from wirekey.addons.gateway import Gateway

@@ -7,7 +7,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 
 from wirekey.audit.event import MAX_INTEGER, MOST_NAMES, NAMES, event_of, safe, safe_names
 from wirekey.body import Body

@@ -6,9 +6,9 @@ import time
 
 import psycopg
 import pytest
-from tests.audit.calls import call_of, finish
 from tests.audit.test_verifying import KEY, settled
-from tests.postgres_server import database, fragile_postgres, own_postgres, postgres
+from tests.support.postgres_server import database, fragile_postgres, own_postgres, postgres
+from tests.support.recorded_calls import call_of, finish
 
 from wirekey.audit import postgres as postgres_module
 from wirekey.audit import postgres_schema

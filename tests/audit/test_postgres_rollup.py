@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from tests.audit.calls import call_of, finish
 from tests.audit.test_postgres import opened
 from tests.audit.test_reading import id_at
 from tests.audit.test_verifying import KEY
-from tests.postgres_server import database, postgres
+from tests.support.postgres_server import database, postgres
+from tests.support.recorded_calls import call_of, finish
 
 from wirekey.audit import postgres_rollup, postgres_schema, postgres_totals
 from wirekey.audit.audit_log import open_audit_log

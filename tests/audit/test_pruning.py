@@ -7,8 +7,8 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from tests.audit.calls import call_of, finish
 from tests.audit.test_verifying import KEY, changed, rows, settled, store_of, verified
+from tests.support.recorded_calls import call_of, finish
 
 from wirekey.audit import pruning
 from wirekey.audit.pruning import count_before, prune

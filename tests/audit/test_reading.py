@@ -11,7 +11,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 
 from wirekey.audit.event import NAMES, event_of
 from wirekey.audit.following import follow

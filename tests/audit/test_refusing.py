@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 
 import pytest
-from tests.audit.calls import call_of
+from tests.support.recorded_calls import call_of
 
 from wirekey.audit import store
 from wirekey.audit.store import AuditStore, AuditUnavailable

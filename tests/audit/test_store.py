@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.audit.calls import call_of, finish
-from tests.running import PATIENCE
+from tests.support.recorded_calls import call_of, finish
+from tests.support.running import PATIENCE
 
 from wirekey.audit import schema, store
 from wirekey.audit.event import ATTEMPT_NAMES, event_of
@@ -278,7 +278,7 @@ def test_an_unwritable_location_is_reported(tmp_path):
 ACKNOWLEDGING = """
 import asyncio, os, sys
 from pathlib import Path
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 from wirekey.audit.store import AuditStore
 
 async def call_on_and_on(audit):

@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.audit.calls import call_of, finish
-from tests.postgres_server import database, postgres
+from tests.support.postgres_server import database, postgres
+from tests.support.recorded_calls import call_of, finish
 
 from wirekey.audit import schema
 from wirekey.audit.event import ATTEMPT_NAMES, NAMES, event_of

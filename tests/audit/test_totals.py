@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 
 from wirekey.audit.event import event_of
 from wirekey.audit.reading import Filters, first_id_at

@@ -7,7 +7,7 @@ import sqlite3
 import time
 
 import pytest
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 
 from wirekey.audit import checkpoints, schema
 from wirekey.audit.chain import LastLink, Link, links_of

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import time
 
-from tests.running import wait_for
+from tests.support.running import wait_for
 
 from wirekey.audit.file import AuditFile
 from wirekey.audit.rows import Rows

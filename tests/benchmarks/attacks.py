@@ -24,8 +24,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from tests.http2_client import Http2Client
-from tests.raw_client import RawClient, post
+from tests.support.http2_client import Http2Client
+from tests.support.raw_client import RawClient, post
 
 HOST = "api.openai.com"
 MIB = 1 << 20

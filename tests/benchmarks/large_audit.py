@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer
 from wirekey.audit.audit_log import open_audit_log
 from wirekey.audit.postgres_rollup import roll_up
 from wirekey.audit.postgres_schema import make_partitions, migrate

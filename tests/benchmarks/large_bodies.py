@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.aws_signing import HOST, signed, signing_simulator, signing_wirekey, written
-from tests.raw_client import RawClient, RawResponse
-from tests.running import Wirekey
+from tests.support.aws_signing import HOST, signed, signing_simulator, signing_wirekey, written
+from tests.support.raw_client import RawClient, RawResponse
+from tests.support.running import Wirekey
 
 MIB = 1 << 20
 

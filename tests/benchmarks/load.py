@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from uuid import uuid4
 
-from tests.signing import requests as signing
+from tests.support import signed_requests as signing
 
 BEDROCK_PATH = "/model/us.amazon.nova-pro-v1%3A0/converse"
 LENGTH = re.compile(rb"Content-Length: \d+")

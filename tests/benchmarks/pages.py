@@ -21,7 +21,7 @@ import httpx
 
 from tests.benchmarks import load, proxies
 from tests.benchmarks.load import Target
-from tests.running import EVERYTHING, SimulatorThread, wirekey_behind
+from tests.support.running import EVERYTHING, SimulatorThread, wirekey_behind
 from wirekey.call import Agent, Call, Outcome
 from wirekey.config import HostPort
 from wirekey.endpoints.server import Server

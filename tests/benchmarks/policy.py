@@ -12,8 +12,8 @@ import statistics
 import sys
 import time
 
-from tests.audit.calls import call_of
 from tests.docs.pages import CHECKOUT
+from tests.support.recorded_calls import call_of
 from wirekey.call import Agent
 from wirekey.operation import Facts
 from wirekey.policy import engine as engine_module

@@ -1,4 +1,4 @@
-"""The sessions of tests/end_to_end/sessions.py through LiteLLM's proxy and through Wirekey: what each of them loses.
+"""The sessions of tests/support/sessions.py through LiteLLM's proxy and through Wirekey: what each of them loses.
 
     python -m tests.benchmarks.sessions
 
@@ -20,7 +20,8 @@ import msgspec
 
 from tests.benchmarks import proxies
 from tests.benchmarks.systems import LITELLM
-from tests.end_to_end.sessions import (
+from tests.support.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from tests.support.sessions import (
     MEDIA,
     SCRIPT,
     AnthropicSession,
@@ -30,7 +31,6 @@ from tests.end_to_end.sessions import (
     expected_turns,
     hold,
 )
-from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
 from wirekey_simulator.history import history
 
 CLIENTS = {

@@ -13,7 +13,7 @@ import sys
 import time
 from functools import partial
 
-from tests.signing.requests import ACCESS_KEY, ENDPOINT, NOW, SECRET, signed
+from tests.support.signed_requests import ACCESS_KEY, ENDPOINT, NOW, SECRET, signed
 from wirekey.secret import Secret
 from wirekey.signing.canonical import HeadersToSign, SigningKeyCache, SigV4Signature
 from wirekey.signing.replay import ReplayWindow

@@ -21,7 +21,7 @@ from tests.benchmarks import proxies
 from tests.benchmarks.load import connect, plain, read_answer, request
 from tests.benchmarks.rows import cpu_ms
 from tests.benchmarks.systems import Cores, System, wirekey
-from tests.postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 
 MOST_CPU, MOST_MS = 1.15, 2.0

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-from tests.aws_signing import REAL, signing_simulator
 from tests.benchmarks import proxies
-from tests.two_way_client import PREPARATION, TwoWayClient, payload_of
+from tests.support.aws_signing import REAL, signing_simulator
+from tests.support.two_way_client import PREPARATION, TwoWayClient, payload_of
 from wirekey.identity.agents import AgentStore
 from wirekey.secret import Secret
 

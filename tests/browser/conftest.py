@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.endurance.serving import wirekey
-from tests.running import PATIENCE, SimulatorThread, Wirekey, wirekey_behind
+from tests.support.running import PATIENCE, SimulatorThread, Wirekey, wirekey_behind
+from tests.support.serving import wirekey
 
 playwright = pytest.importorskip("playwright.sync_api")
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.audit.calls import call_of, finish
 from tests.browser.conftest import LISTEN, POLICY, Scene
-from tests.running import SimulatorThread, wirekey_behind
+from tests.support.recorded_calls import call_of, finish
+from tests.support.running import SimulatorThread, wirekey_behind
 from wirekey.audit.event import event_of
 from wirekey.audit.schema import INSERT, open_for_writing
 from wirekey.call import Outcome

@@ -8,8 +8,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.clients.conversation import HERE, install_node_packages
-from tests.running import PATIENCE, PROVIDER_KEYS, wirekey_behind
+from tests.support.conversation import HERE, install_node_packages
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wirekey_behind
 from wirekey.call import new_call_id
 
 PROGRAM = """async ([token, base]) => {

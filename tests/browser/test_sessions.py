@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.browser.test_page import serious
-from tests.running import PATIENCE, PROVIDER_KEYS, wait_for
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for
 
 CANARY = "CANARY-of-a-frame-3e90"
 HOSTILE = "<img src=x onerror=document.title='pwned'>"

@@ -8,7 +8,7 @@ from mitmproxy.connection import Server
 from mitmproxy.test import tflow, tutils
 from msgspec import structs
 
-from tests.config.reading import loaded
+from tests.support.configuration import loaded
 from wirekey.addons.credentials import Credentials, record_response
 from wirekey.addons.recognition import Recognition
 from wirekey.addons.routing import Routing

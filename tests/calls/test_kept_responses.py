@@ -8,7 +8,7 @@ import gzip
 import pytest
 from mitmproxy.test import tflow
 
-from tests.audit.calls import call_of
+from tests.support.recorded_calls import call_of
 from wirekey.body import Body
 from wirekey.calls import kept_responses
 from wirekey.calls.kept_responses import KeptResponse, KeptResponses

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from tests.running import SimulatorThread
+from tests.support.running import SimulatorThread
 from wirekey.cli.main import group
 from wirekey.command_name import COMMAND
 from wirekey_simulator.google_logins import (

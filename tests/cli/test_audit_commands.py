@@ -12,7 +12,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 from wirekey.audit.event import ATTEMPT_NAMES, NAMES, attempt_values, event_of
 from wirekey.audit.schema import ATTEMPT, INSERT, open_for_writing
 from wirekey.call import AttemptRecord, Outcome

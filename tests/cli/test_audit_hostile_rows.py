@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from tests.audit.calls import call_of, finish
 from tests.audit.test_postgres import opened
-from tests.postgres_server import database, postgres
+from tests.support.postgres_server import database, postgres
+from tests.support.recorded_calls import call_of, finish
 from wirekey.audit.event import FIELDS
 from wirekey.audit.postgres_rollup import roll_up_all
 from wirekey.audit.reading import first_id_at

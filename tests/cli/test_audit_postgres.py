@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from tests.audit.calls import call_of, finish
 from tests.audit.test_reading import id_at
-from tests.postgres_server import database, postgres
+from tests.support.postgres_server import database, postgres
+from tests.support.recorded_calls import call_of, finish
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.call import AttemptRecord, Outcome
 from wirekey.cli.main import group

@@ -9,7 +9,7 @@ import sqlite3
 import pytest
 from click.testing import CliRunner
 
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.store import AuditStore
 from wirekey.cli.main import group

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.running import bare_environment
+from tests.support.running import bare_environment
 
 SHELLS = ("bash", "zsh", "fish")
 

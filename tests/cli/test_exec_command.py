@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.running import bare_environment
+from tests.support.running import bare_environment
 from wirekey.command_name import CALLED_FROM
 from wirekey.server.runtime import RunningProxy
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from tests.running import bare_environment
+from tests.support.running import bare_environment
 from wirekey.cli.main import group
 from wirekey.config import load
 from wirekey.config.policy import SHIPPED_POLICIES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tests.clients.conversation import Outcome
+from tests.support.conversation import Outcome
 from wirekey_simulator.exchange import Seen
 
 SDKS = [

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.clients.conversation import Program, behind_exec, command_of, direct_environment
-from tests.running import EVERYTHING, PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment, wirekey_behind
+from tests.support.conversation import Program, behind_exec, command_of, direct_environment
+from tests.support.running import EVERYTHING, PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment, wirekey_behind
 from wirekey.call import new_call_id
 
 PREFIXED = {

@@ -8,7 +8,7 @@ import pytest
 
 from tests.clients.calls import LIBRARIES, SDKS, named
 from tests.deliveries.paths import DELIVERIES
-from tests.running import wait_for
+from tests.support.running import wait_for
 
 CLIENTS = [
     (*client, delivery)

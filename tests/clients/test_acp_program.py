@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.agents.programs import CACHE
-from tests.clients.conversation import installed
-from tests.running import PROVIDER_KEYS, bare_environment
+from tests.support.conversation import installed
+from tests.support.running import PROVIDER_KEYS, bare_environment
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.clients.conversation import programs_python
 from tests.docs.pages import blocks_of
-from tests.ports import free_port
-from tests.running import PATIENCE, bare_environment, wait_for
+from tests.support.conversation import programs_python
+from tests.support.ports import free_port
+from tests.support.running import PATIENCE, bare_environment, wait_for
 from wirekey.server.runtime import RunningProxy
 
 PAGE = "docs/guides/extending.md"

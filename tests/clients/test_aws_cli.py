@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import installed, run_behind_exec
-from tests.running import PROVIDER_KEYS
+from tests.support.conversation import installed, run_behind_exec
+from tests.support.running import PROVIDER_KEYS
 
 ASK = (
     "bedrock-runtime",

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import pytest
 
 from tests.clients.calls import CREDENTIALS, LIBRARIES, SDKS, USAGE_WISH, Made, as_sent, named
-from tests.running import PROVIDER_KEYS, wait_for
+from tests.support.running import PROVIDER_KEYS, wait_for
 
 CLIENTS = named([*SDKS, *LIBRARIES])
 TEXT = "Ein Häschen \N{RABBIT} hüpft."

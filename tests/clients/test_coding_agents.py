@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.agents.programs import AGENTS, ANSWER, CACHE, CONTENT, GATEWAY, MODES, PROXY, TRANSLATED
-from tests.clients.conversation import installed
-from tests.running import bare_environment
+from tests.support.conversation import installed
+from tests.support.running import bare_environment
 
 CHECKOUT = Path(__file__).parents[2]
 GROUPS = [

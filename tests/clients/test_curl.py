@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import direct_environment, installed, run_behind_exec
-from tests.running import PATIENCE, PROVIDER_KEYS, wait_for
+from tests.support.conversation import direct_environment, installed, run_behind_exec
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for
 
 URL = "https://api.openai.com/v1/chat/completions"
 BODY = (

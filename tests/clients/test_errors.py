@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.clients.calls import SDKS, named
-from tests.running import wait_for
+from tests.support.running import wait_for
 
 CLIENTS = named(SDKS)
 STATUSES = {

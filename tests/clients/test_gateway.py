@@ -11,9 +11,9 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.aws_signing import MODELS
 from tests.clients.calls import CREDENTIALS, LIBRARIES, SDKS, Made, as_sent, named
-from tests.running import PROVIDER_KEYS, wait_for
+from tests.support.aws_signing import MODELS
+from tests.support.running import PROVIDER_KEYS, wait_for
 
 FRAMEWORKS = [
     ("frameworks", "langchain-openai", "openai"),

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import HERE, installed, run_behind_exec
-from tests.running import PATIENCE, PROVIDER_KEYS, wait_for
+from tests.support.conversation import HERE, installed, run_behind_exec
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for
 from wirekey.call import new_call_id
 
 CHAT = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}]}'

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.clients.conversation import HERE, installed, run_behind_exec
-from tests.running import PROVIDER_KEYS
+from tests.support.conversation import HERE, installed, run_behind_exec
+from tests.support.running import PROVIDER_KEYS
 
 
 def test_a_java_program_with_its_token_in_place_of_the_key_gets_response_and_stream(stage):

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import HERE, direct_environment, install_node_packages, installed, run_behind_exec
-from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from tests.support.conversation import HERE, direct_environment, install_node_packages, installed, run_behind_exec
+from tests.support.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
 from wirekey.call import new_call_id
 
 MODEL = "gemini-live-2.5-flash-preview"

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import HERE, install_node_packages, installed, run_behind_exec
+from tests.support.conversation import HERE, install_node_packages, installed, run_behind_exec
 
 AWS = """
   const { BedrockRuntimeClient, ConverseCommand } = %s('@aws-sdk/client-bedrock-runtime');

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import HERE, direct_environment, install_node_packages, installed, run_behind_exec
-from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment
+from tests.support.conversation import HERE, direct_environment, install_node_packages, installed, run_behind_exec
+from tests.support.running import PATIENCE, PROVIDER_KEYS, bare_environment
 
 COMMAND = "websockets.mjs"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws_signing import REAL, signing_simulator, signing_wirekey
-from tests.clients.conversation import (
+from tests.docs.pages import blocks_of
+from tests.support.aws_signing import REAL, signing_simulator, signing_wirekey
+from tests.support.conversation import (
     HERE,
     direct_environment,
     install_node_packages,
@@ -18,9 +19,8 @@ from tests.clients.conversation import (
     programs_python,
     run_behind_exec,
 )
-from tests.docs.pages import blocks_of
+from tests.support.two_way_client import MODEL
 from tests.threats.conftest import beginning
-from tests.two_way_client import MODEL
 
 DELIVERIES = ["", "at-once", "bytewise", "pauses", "split=7", "goaway"]
 OPTIONS = {"model": MODEL, "turns": ["hello", "how are you?"], "audio": True, "repeat": len(DELIVERIES)}

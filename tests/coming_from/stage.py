@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from tests.docs.pages import blocks_of
-from tests.running import EVERYTHING, PATIENCE, SimulatorThread, Wirekey, wait_for
+from tests.support.running import EVERYTHING, PATIENCE, SimulatorThread, Wirekey, wait_for
 from wirekey.call import new_call_id
 from wirekey.cli.main import group
 from wirekey.config import load

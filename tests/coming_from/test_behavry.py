@@ -17,8 +17,8 @@ from ruamel.yaml import YAML
 
 from tests.coming_from.pages import code_of, row_tests
 from tests.coming_from.stage import CHAT, GENERATE, Stage, read_setting, shown_configuration, staged
-from tests.policy.policies import BEHAVRY_GEMINI, BEHAVRY_OPENAI
-from tests.running import EVERYTHING, PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for
+from tests.support.policies import BEHAVRY_GEMINI, BEHAVRY_OPENAI
+from tests.support.running import EVERYTHING, PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for
 
 PAGE = "docs/coming-from/behavry.md"
 CHECKOUT = Path(__file__).parents[2]

@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from tests.coming_from.pages import code_of, row_tests
 from tests.coming_from.stage import GENERATE, Stage, read_setting, shown_configuration, staged
 from tests.docs.pages import blocks_of
-from tests.local_server import local_server
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for
+from tests.support.local_server import local_server
+from tests.support.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for
 from wirekey.server.runtime import RunningProxy
 
 PAGE = "docs/coming-from/gemini-calo.md"

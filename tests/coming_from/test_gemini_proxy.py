@@ -11,7 +11,7 @@ import pytest
 
 from tests.coming_from.pages import code_of, row_tests
 from tests.coming_from.stage import Stage, read_setting, shown_configuration, staged
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread
+from tests.support.running import PATIENCE, PROVIDER_KEYS, SimulatorThread
 
 PAGE = "docs/coming-from/gemini-proxy.md"
 CHAT = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "Say hello."}]}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.coming_from.pages import code_of, row_tests
 from tests.coming_from.stage import GENERATE, Stage, read_setting, shown_configuration, staged
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread
+from tests.support.running import PATIENCE, PROVIDER_KEYS, SimulatorThread
 from wirekey.features.local_programs.config import LocalProgramSetting
 
 PAGE = "docs/coming-from/llm-interactive-proxy.md"

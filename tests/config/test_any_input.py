@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from tests.config.reading import LITERAL_KEY
+from tests.support.configuration import LITERAL_KEY
 from wirekey.config import ConfigError, load
 from wirekey.config.dotenv import parse_dotenv
 from wirekey.config.feature_settings import whole_config

@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from tests.config.reading import loaded, problems
+from tests.support.configuration import loaded, problems
 from wirekey.ca import authority
 from wirekey.cli.main import group
 from wirekey.config.effective import effective_settings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.reading import LITERAL_KEY
+from tests.support.configuration import LITERAL_KEY
 from wirekey.config.dotenv import parse_dotenv
 
 TABLE = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.config.reading import loaded, problems
+from tests.support.configuration import loaded, problems
 from wirekey.config.addresses import HostPort
 from wirekey.config.effective import effective_settings
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.reading import LITERAL_KEY, loaded, problems
+from tests.support.configuration import LITERAL_KEY, loaded, problems
 from wirekey.cli.environment import PLACEHOLDER
 from wirekey.config import ConfigError, HostPort, SecretRef, load, loading, provider_hosts, secret_problems, usual_hosts
 from wirekey.config.effective import effective_settings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.config.reading import LITERAL_KEY, problems
+from tests.support.configuration import LITERAL_KEY, problems
 
 TABLE = [
     # text, line, setting, words of the message

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from tests.config.reading import loaded, problems
+from tests.support.configuration import loaded, problems
 from wirekey.config import ConfigError, function_problems, route_warnings
 from wirekey.config.route_checks import covers
 

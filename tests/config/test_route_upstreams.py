@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.config.reading import loaded, problems
+from tests.support.configuration import loaded, problems
 from wirekey.config import route_warnings
 
 PLAIN = "routes: [{match: 'a*', auth: none, upstream_url: '%s'}]"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.config.reading import LITERAL_KEY
+from tests.support.configuration import LITERAL_KEY
 from wirekey.config import SecretRef, resolve
 from wirekey.config.secrets import looks_like_key
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.company_proxy import company_proxy
-from tests.config.reading import loaded
 from tests.simulator.requests import request
+from tests.support.company_proxy import company_proxy
+from tests.support.configuration import loaded
 
 from wirekey.call import Agent
 from wirekey.config import ConfigError

@@ -27,7 +27,7 @@ ROUTES = [
 def deployments(tmp_path_factory):
     """One deployment with a connection pool, where the provider also speaks HTTP/2, and one without, by `pooled`."""
     from tests.deliveries.paths import OTHER_HOSTS, Deployment
-    from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+    from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
     from wirekey_simulator.google_tokens import GoogleTokens
     from wirekey_simulator.plain_http import serving
 

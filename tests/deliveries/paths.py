@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.end_to_end.stream_formats import HOSTS, PLACEHOLDER, headers_for, trust
-from tests.running import PATIENCE, SimulatorThread, Wirekey, wait_for
+from tests.support.running import PATIENCE, SimulatorThread, Wirekey, wait_for
+from tests.support.stream_formats import HOSTS, PLACEHOLDER, headers_for, trust
 from tests.threats.conftest import beginning
 from wirekey_simulator.exchange import Seen
 

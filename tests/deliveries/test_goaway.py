@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from tests.deliveries.paths import OVER_HTTP2
-from tests.end_to_end.stream_formats import PLACEHOLDER
-from tests.running import PATIENCE
+from tests.support.running import PATIENCE
+from tests.support.stream_formats import PLACEHOLDER
 
 URL = "https://api.openai.com/v1/chat/completions"
 unique_numbers = itertools.count()

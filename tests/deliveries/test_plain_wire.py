@@ -6,8 +6,8 @@ import pytest
 
 from tests.deliveries.fixtures import ROUTES
 from tests.deliveries.paths import DELIVERIES, PATHS, Deployment, failed_rows, name_parameter
-from tests.end_to_end.stream_formats import FORMATS
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.support.stream_formats import FORMATS
 from wirekey.wire.install import PLAIN
 
 CALLS = {

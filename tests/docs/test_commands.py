@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.docs.pages import CHECKOUT, Block, blocks_of, page_names
-from tests.running import PATIENCE, bare_environment, log_of, wait_for
+from tests.support.running import PATIENCE, bare_environment, log_of, wait_for
 from wirekey.cli.banner import simulation
 from wirekey.server.runtime import RunningProxy
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import Block, blocks_of, page_names
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 
 LANGUAGES = ("python", "js")
 ELSEWHERE = {

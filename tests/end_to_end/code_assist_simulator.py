@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.running import PROVIDER_KEYS, SimulatorThread
+from tests.support.running import PROVIDER_KEYS, SimulatorThread
 from wirekey_simulator.google_logins import GoogleLoginService
 from wirekey_simulator.plain_http import serving
 

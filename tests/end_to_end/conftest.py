@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from tests.running import SimulatorThread, Wirekey, wirekey_behind
+from tests.support.running import SimulatorThread, Wirekey, wirekey_behind
 
 
 @pytest.fixture(scope="session")

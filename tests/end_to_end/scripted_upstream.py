@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.features.translation.streams import upstream_bytes
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.hostile import Hostile, Says
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}

@@ -10,7 +10,7 @@ import openai
 import pytest
 from google import genai
 
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from wirekey_simulator.text import TEXT
 
 TOKENS = {

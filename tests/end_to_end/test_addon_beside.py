@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.test_plain_mitmdump import BUNDLE
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
 
 PROMPT = "a prompt that nobody else may see"
 ADDON = """

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from tests.raw_client import RawClient
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
+from tests.support.raw_client import RawClient
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
 from wirekey.call import new_call_id
 from wirekey.config.policy import SHIPPED_POLICIES
 

@@ -8,8 +8,8 @@ import boto3
 import httpx
 import pytest
 
-from tests.config.reading import loaded, problems
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.support.configuration import loaded, problems
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 from wirekey.call import new_call_id
 from wirekey.calls.attempt import in_region
 from wirekey.egress.hosts import all_regions, bedrock_host

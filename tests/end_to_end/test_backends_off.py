@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import installed
-from tests.end_to_end.own_simulator import simulator
 from tests.end_to_end.test_translation import CLIENTS
-from tests.running import wirekey_behind
+from tests.support.conversation import installed
+from tests.support.own_simulator import simulator
+from tests.support.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.model_name import BACKENDS
 

@@ -7,9 +7,9 @@ import sqlite3
 
 import pytest
 
-from tests.aws_signing import BODY, HOST, PATH, REAL, ask, signed, written
-from tests.raw_client import RawClient, post
-from tests.running import EVERYTHING, KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey
+from tests.support.aws_signing import BODY, HOST, PATH, REAL, ask, signed, written
+from tests.support.raw_client import RawClient, post
+from tests.support.running import EVERYTHING, KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey
 from tests.threats.conftest import beginning
 
 SESSION = "AQoDYXdzEXAMPLEtoken=="

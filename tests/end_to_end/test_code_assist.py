@@ -16,7 +16,7 @@ from google.genai import errors as genai_errors
 from google.genai import types
 
 from tests.end_to_end.code_assist_simulator import default_login, login, logins, simulator
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.code_assist import PROJECT
 from wirekey_simulator.google_logins import TOKEN_PATH

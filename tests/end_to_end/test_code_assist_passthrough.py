@@ -8,7 +8,7 @@ import ssl
 import httpx
 import pytest
 
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from tests.threats.conftest import beginning
 from wirekey_simulator.google_oauth import access_token_of
 from wirekey_simulator.text import TEXT

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from tests.running import PROVIDER_KEYS, wirekey_behind
+from tests.support.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.cli.main import group
 from wirekey.config.policy import SHIPPED_POLICIES
 

@@ -14,8 +14,8 @@ import pytest
 from google import genai
 from google.genai import errors, types
 
-from tests.end_to_end.sessions import PNG
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.support.sessions import PNG
 from wirekey.call import new_call_id
 
 AZURE_KEY, ROUTER_KEY = "azure-real-key-0c41d7e9", "sk-or-real-router-key-77e1"

@@ -9,10 +9,10 @@ import subprocess
 import pytest
 from google.genai import types
 
-from tests.clients.conversation import installed
 from tests.end_to_end.code_assist_simulator import default_login, login, logins, simulator
 from tests.end_to_end.test_translation import CLIENTS
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind
+from tests.support.conversation import installed
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.code_assist import PROJECT
 from wirekey_simulator.google_logins import TOKEN_PATH

@@ -18,8 +18,8 @@ from websockets.sync.client import connect
 
 from tests.deliveries.paths import DELIVERIES
 from tests.docs.pages import blocks_of
-from tests.raw_client import CHAT
-from tests.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
+from tests.support.raw_client import CHAT
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}

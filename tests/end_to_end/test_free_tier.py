@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.test_translation import CLIENTS
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.code_assist import MADE_PROJECT
 from wirekey_simulator.text import TEXT

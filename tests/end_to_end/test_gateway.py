@@ -15,8 +15,8 @@ import pytest
 from botocore.config import Config
 from google import genai
 
-from tests.end_to_end.own_simulator import simulator, since
-from tests.running import PROVIDER_KEYS, wirekey_behind
+from tests.support.own_simulator import simulator, since
+from tests.support.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.providers import PROVIDERS
 
 __all__ = ["simulator", "since"]

@@ -7,8 +7,8 @@ import openai
 import pytest
 from google import genai
 
-from tests.end_to_end.own_simulator import simulator
-from tests.running import PROVIDER_KEYS, wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.call import new_call_id
 
 __all__ = ["simulator"]

@@ -11,8 +11,8 @@ import httpx
 import openai
 import pytest
 
-from tests.end_to_end.own_simulator import simulator
-from tests.running import PATIENCE, wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import PATIENCE, wirekey_behind
 from wirekey.ca import authority
 from wirekey.providers.hosts import provider_hosts
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from tests.company_proxy import company_proxy
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.support.company_proxy import company_proxy
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.google_identity import AUDIENCE, PROJECT, federated_token_of, service_account_token_of
 from wirekey_simulator.google_metadata import GoogleMetadata

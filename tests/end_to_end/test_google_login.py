@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.running import SimulatorThread, Wirekey, wait_for
+from tests.support.running import SimulatorThread, Wirekey, wait_for
 from wirekey_simulator.google_logins import AUTHORIZE_PATH, TOKEN_PATH, USERINFO_PATH, GoogleLoginService
 from wirekey_simulator.plain_http import serving
 

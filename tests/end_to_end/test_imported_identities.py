@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from google import genai
 
-from tests.raw_client import CHAT, RawClient, post
-from tests.running import PROVIDER_KEYS, wait_for, wirekey_behind
+from tests.support.raw_client import CHAT, RawClient, post
+from tests.support.running import PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.cli.main import group
 from wirekey.command_name import COMMAND

@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.end_to_end.sdk_calls import Way, openai_client
-from tests.raw_client import RawClient, post
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.raw_client import RawClient, post
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.sdk_calls import Way, openai_client
 from wirekey.call import new_call_id
 from wirekey.server.runtime import RunningProxy
 

@@ -15,8 +15,8 @@ import pytest
 from google import genai
 
 from tests.deliveries.paths import DELIVERIES
-from tests.raw_client import CHAT, RawClient, post
-from tests.running import PROVIDER_KEYS, wait_for, wirekey_behind
+from tests.support.raw_client import CHAT, RawClient, post
+from tests.support.running import PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.identity.throttle import FREE
 

@@ -6,8 +6,16 @@ import json
 
 import pytest
 
-from tests.end_to_end.stream_formats import FORMATS, RawWay
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for, wirekey_behind
+from tests.support.running import (
+    KEY_ENVIRONMENT,
+    PROVIDER_KEYS,
+    SimulatorThread,
+    Wirekey,
+    behind,
+    wait_for,
+    wirekey_behind,
+)
+from tests.support.stream_formats import FORMATS, RawWay
 from wirekey.call import new_call_id
 from wirekey.providers import PROVIDERS
 

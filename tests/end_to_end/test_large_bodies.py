@@ -13,14 +13,14 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, StreamEnded
 
-from tests.aws_signing import HOST, MODELS, REAL, ask, signed, signing_simulator, signing_wirekey, written
 from tests.benchmarks.large_bodies import body_with_document, measured, resident, spooled
 from tests.benchmarks.large_bodies import send as send_large
-from tests.end_to_end.stream_formats import RawWay
-from tests.endurance.raw_upstream import RawUpstream
-from tests.raw_client import RawClient
-from tests.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
-from tests.signing.requests import HEADERS
+from tests.support.aws_signing import HOST, MODELS, REAL, ask, signed, signing_simulator, signing_wirekey, written
+from tests.support.raw_client import RawClient
+from tests.support.raw_upstream import RawUpstream
+from tests.support.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
+from tests.support.signed_requests import HEADERS
+from tests.support.stream_formats import RawWay
 from wirekey.body import PIECE, SPOOL_ABOVE
 from wirekey.call import new_call_id
 from wirekey_simulator.certificate import prepare_certificate

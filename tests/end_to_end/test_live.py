@@ -17,8 +17,6 @@ from google import genai
 from google.genai import types
 from websockets.sync.client import connect
 
-from tests.clients.conversation import run_behind_exec
-from tests.end_to_end.own_simulator import simulator, since
 from tests.end_to_end.test_gateway import LISTEN
 from tests.end_to_end.websocket_clients import (
     BREAKS,
@@ -32,7 +30,9 @@ from tests.end_to_end.websocket_clients import (
     refusal_of,
     token,
 )
-from tests.running import PATIENCE, PROVIDER_KEYS, wirekey_behind
+from tests.support.conversation import run_behind_exec
+from tests.support.own_simulator import simulator, since
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wirekey_behind
 
 __all__ = ["fresh", "simulator", "since", "token"]
 

@@ -17,7 +17,7 @@ from google.genai import errors as genai_errors
 
 import wirekey_simulator
 from tests.end_to_end.test_translation import CLIENTS, Anthropic, Chat, Gemini
-from tests.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
 from tests.threats.conftest import beginning
 from wirekey_simulator.acp_program import FLOOD, TEXT
 

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from tests.docs.pages import blocks_of
-from tests.local_server import USAGE, local_server
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
+from tests.support.local_server import USAGE, local_server
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
 from wirekey.call import new_call_id
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}

@@ -9,9 +9,9 @@ import pytest
 from google import genai
 from google.genai import errors as genai_errors
 
-from tests.end_to_end.own_simulator import simulator
 from tests.end_to_end.test_translation import CLIENTS, Anthropic, Chat, Converse, Gemini
-from tests.running import wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.model_name import BACKENDS
 from wirekey_simulator.text import TEXT

@@ -8,8 +8,8 @@ import openai
 import pytest
 from google import genai
 
-from tests.end_to_end.own_simulator import simulator, since
-from tests.running import PROVIDER_KEYS, wirekey_behind
+from tests.support.own_simulator import simulator, since
+from tests.support.running import PROVIDER_KEYS, wirekey_behind
 
 __all__ = ["simulator", "since"]
 

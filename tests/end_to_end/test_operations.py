@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.deliveries.paths import RowAgent, each_delivery, failed_rows
-from tests.end_to_end.stream_formats import RawWay
+from tests.support.stream_formats import RawWay
 from wirekey.call import new_call_id
 
 COUNTS = "input-tokens=31, cached-tokens=7, tokens=12, reasoning-tokens=4"

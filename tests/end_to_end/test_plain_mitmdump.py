@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
 
 BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}

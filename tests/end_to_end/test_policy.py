@@ -12,9 +12,9 @@ import openai
 import pytest
 from google.genai import errors
 
-from tests.end_to_end.sdk_calls import CALLS, Way
-from tests.raw_client import RawClient, post
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for, wirekey_behind
+from tests.support.raw_client import RawClient, post
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for, wirekey_behind
+from tests.support.sdk_calls import CALLS, Way
 from tests.threats.conftest import beginning
 from wirekey.call import new_call_id
 from wirekey.config.policy import SHIPPED_POLICIES

@@ -12,9 +12,9 @@ import httpx
 import openai
 import pytest
 
-from tests.company_proxy import company_proxy
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
-from tests.tinyproxy import tinyproxy
+from tests.support.company_proxy import company_proxy
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.support.tinyproxy import tinyproxy
 from wirekey.call import new_call_id
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}

@@ -13,7 +13,6 @@ import openai
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.end_to_end.own_simulator import simulator, since
 from tests.end_to_end.test_gateway import LISTEN
 from tests.end_to_end.websocket_clients import (
     BREAKS,
@@ -36,7 +35,8 @@ from tests.end_to_end.websocket_clients import (
     until,
     ways,
 )
-from tests.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
+from tests.support.own_simulator import simulator, since
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
 
 __all__ = ["fresh", "simulator", "since", "token", "ways"]
 

@@ -14,10 +14,10 @@ import pytest
 from google.genai import errors
 
 from tests.deliveries.paths import PATHS, Deployment, RowAgent, each_delivery, failed_rows, name_parameter
-from tests.end_to_end.sdk_calls import CALLS, Way
-from tests.end_to_end.stream_formats import FORMATS, HOSTS, PLACEHOLDER, PLACEHOLDERS, Format, RawWay, headers_for
-from tests.raw_client import REQUEST_DELIVERIES, RawClient, post
-from tests.running import Wirekey
+from tests.support.raw_client import REQUEST_DELIVERIES, RawClient, post
+from tests.support.running import Wirekey
+from tests.support.sdk_calls import CALLS, Way
+from tests.support.stream_formats import FORMATS, HOSTS, PLACEHOLDER, PLACEHOLDERS, Format, RawWay, headers_for
 from tests.threats.conftest import beginning
 from wirekey.providers import PROVIDERS
 

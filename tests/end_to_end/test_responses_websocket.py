@@ -12,7 +12,6 @@ import openai
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.end_to_end.own_simulator import simulator, since
 from tests.end_to_end.test_gateway import LISTEN
 from tests.end_to_end.websocket_clients import (
     BREAKS,
@@ -32,7 +31,8 @@ from tests.end_to_end.websocket_clients import (
     ways,
 )
 from tests.realtime.test_endurance import memory_of
-from tests.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
+from tests.support.own_simulator import simulator, since
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
 
 __all__ = ["fresh", "simulator", "since", "token", "ways"]
 

@@ -12,8 +12,8 @@ import pytest
 from tests.deliveries.paths import RowAgent, each_delivery, failed_rows
 from tests.docs.pages import blocks_of
 from tests.providers.shapes import FORM, NEW, SHAPES, filled
-from tests.raw_client import CHAT, RawClient, post
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.raw_client import CHAT, RawClient, post
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from tests.threats.conftest import beginning
 from wirekey.egress.hosts import RUNTIME
 from wirekey.operation import Kind

@@ -13,10 +13,10 @@ import openai
 import pytest
 from google import genai
 
-from tests.end_to_end.sessions import SESSIONS, expected_turns, hold
 from tests.end_to_end.test_translation import CLIENTS, Anthropic, Chat, Converse, Gemini
 from tests.end_to_end.vertex_simulator import simulator, tokens
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
+from tests.support.sessions import SESSIONS, expected_turns, hold
 from tests.threats.conftest import beginning
 from wirekey.call import new_call_id
 from wirekey_simulator.session import MARK

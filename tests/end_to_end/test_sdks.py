@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.end_to_end.sdk_calls import CALLS, Way
-from tests.running import PROVIDER_KEYS
+from tests.support.running import PROVIDER_KEYS
+from tests.support.sdk_calls import CALLS, Way
 from wirekey.call import new_call_id
 
 PLACEHOLDERS = dict.fromkeys(PROVIDER_KEYS, "no-key-at-all")

@@ -14,9 +14,9 @@ import httpx
 import jwt
 import pytest
 
-from tests import aws_signing
-from tests.raw_client import CHAT, RawClient, RawResponse, post
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.support import aws_signing
+from tests.support.raw_client import CHAT, RawClient, RawResponse, post
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from wirekey.features.translation.neutral import ModelMaker, Reasoning
 from wirekey.features.translation.state import StateReader
 from wirekey.identity.agents import AgentStore

@@ -7,8 +7,8 @@ import botocore.config
 import botocore.exceptions
 import pytest
 
-from tests.aws_signing import MODELS, REAL, signing_simulator, signing_wirekey
-from tests.running import wait_for
+from tests.support.aws_signing import MODELS, REAL, signing_simulator, signing_wirekey
+from tests.support.running import wait_for
 from wirekey.call import new_call_id
 
 MESSAGES = [{"role": "user", "content": [{"text": "hello"}]}]

@@ -19,9 +19,11 @@ from itertools import cycle, islice, pairwise
 import msgspec
 import pytest
 
-from tests.clients.conversation import HERE, Program, frameworks_python, install_node_packages, installed
-from tests.end_to_end.own_simulator import simulator
-from tests.end_to_end.sessions import (
+from tests.features.translation.sdk_types import check_request
+from tests.support.conversation import HERE, Program, frameworks_python, install_node_packages, installed
+from tests.support.own_simulator import simulator
+from tests.support.running import PATIENCE, bare_environment, wirekey_behind
+from tests.support.sessions import (
     ASKS,
     MEDIA,
     PNG,
@@ -34,8 +36,6 @@ from tests.end_to_end.sessions import (
     hold,
     result_of,
 )
-from tests.features.translation.sdk_types import check_request
-from tests.running import PATIENCE, bare_environment, wirekey_behind
 from wirekey_simulator.history import history
 
 __all__ = ["simulator"]

@@ -19,8 +19,8 @@ from botocore.config import Config
 from google import genai
 from google.genai import errors as genai_errors
 
-from tests.end_to_end.own_simulator import simulator
-from tests.running import wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.body import SPOOL_ABOVE
 from wirekey.calls.attempt_rewrite import AT_ONCE

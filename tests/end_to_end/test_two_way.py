@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from tests.aws_signing import REAL, signing_simulator, signing_wirekey
-from tests.raw_client import RawClient
-from tests.running import PATIENCE, wait_for, wirekey_behind
-from tests.signing.requests import HOST
+from tests.support.aws_signing import REAL, signing_simulator, signing_wirekey
+from tests.support.raw_client import RawClient
+from tests.support.running import PATIENCE, wait_for, wirekey_behind
+from tests.support.signed_requests import HOST
+from tests.support.two_way_client import ENDING, MODEL, PATH, PREPARATION, TwoWayClient, asking, payload_of, recorded
 from tests.threats.conftest import beginning
-from tests.two_way_client import ENDING, MODEL, PATH, PREPARATION, TwoWayClient, asking, payload_of, recorded
 
 CANARY = "canary-of-a-conversation-5b21e9"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.sdk_calls import Way, gemini_client, openai_client
-from tests.end_to_end.stream_formats import HOSTS, PLACEHOLDERS, RawWay
-from tests.running import PROVIDER_KEYS, wait_for
+from tests.support.running import PROVIDER_KEYS, wait_for
+from tests.support.sdk_calls import Way, gemini_client, openai_client
+from tests.support.stream_formats import HOSTS, PLACEHOLDERS, RawWay
 from wirekey.call import new_call_id
 
 GEMINI = HOSTS["gemini"]

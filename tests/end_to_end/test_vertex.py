@@ -17,9 +17,9 @@ from google import genai
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
 
-from tests.end_to_end.sessions import PNG
 from tests.end_to_end.vertex_simulator import simulator, tokens
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.support.sessions import PNG
 from wirekey.call import new_call_id
 from wirekey_simulator.text import TEXT
 

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.end_to_end.test_vertex import LOCATION, configuration, nothing_yet, served, simulator, tokens
-from tests.running import PATIENCE
+from tests.support.running import PATIENCE
 from wirekey.call import new_call_id
 
 __all__ = ["nothing_yet", "served", "simulator", "tokens"]
@@ -134,7 +134,7 @@ def test_a_connection_without_an_identity_is_refused(served, simulator):
 
 
 def test_the_model_of_a_route_is_asked_for_at_the_same_place(tmp_path, simulator, tokens):
-    from tests.running import KEY_ENVIRONMENT, Wirekey
+    from tests.support.running import KEY_ENVIRONMENT, Wirekey
 
     (tmp_path / "account.json").write_text(tokens.service_account())
     (tmp_path / "account.json").chmod(0o600)

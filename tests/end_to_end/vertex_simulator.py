@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.running import PROVIDER_KEYS, SimulatorThread
+from tests.support.running import PROVIDER_KEYS, SimulatorThread
 from wirekey_simulator.google_tokens import GoogleTokens
 from wirekey_simulator.plain_http import serving
 

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.running import PATIENCE, PROVIDER_KEYS, wait_for
+from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "realtime.md"
 OPENAI_MODEL = "gpt-realtime"

@@ -17,8 +17,8 @@ import httpx
 import pytest
 from mitmproxy import exceptions, options
 
-from tests.policy.opa import Opa
 from tests.support.local_endpoints import PATIENCE
+from tests.support.opa import Opa
 from wirekey.calls.services import Services
 from wirekey.config import load
 from wirekey.config.listen import GatewayTLSConfig

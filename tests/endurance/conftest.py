@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.running import SimulatorThread
+from tests.support.running import SimulatorThread
 
 
 @pytest.fixture(scope="package")

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING
 
-from tests.endurance.raw_upstream import RawUpstream, silence
+from tests.support.raw_upstream import RawUpstream, silence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

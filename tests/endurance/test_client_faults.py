@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.load import OPENAI, chat, now, tunnel
-from tests.raw_client import CHAT, RawClient, post
-from tests.running import wait_for, wirekey_behind
+from tests.support.load import OPENAI, chat, now, tunnel
+from tests.support.raw_client import CHAT, RawClient, post
+from tests.support.running import wait_for, wirekey_behind
 
 pytestmark = pytest.mark.alone
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests.endurance.load import chat, tunnel
-from tests.ports import free_port
-from tests.running import wait_for, wirekey_behind
+from tests.support.load import chat, tunnel
+from tests.support.ports import free_port
+from tests.support.running import wait_for, wirekey_behind
 
 AT_ONCE = 10.0
 """Seconds, on a slow and busy machine. Every time limit inside Wirekey that could delay the end is much longer."""

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.endurance.serving import PLAIN, serving, wirekey, write_configuration
+from tests.support.serving import PLAIN, serving, wirekey, write_configuration
 from wirekey.cli.environment import client_environment
 from wirekey.identity.aws_pairs import KeyPair
 from wirekey.secret import Secret

@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from tests.benchmarks.large_bodies import spooled
-from tests.end_to_end.stream_formats import RawWay
 from tests.endurance.faulty_upstream import refused
-from tests.endurance.load import chat, now, tunnel
-from tests.endurance.serving import wirekey
 from tests.features.metrics.exposition import Scraped
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.load import chat, now, tunnel
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.serving import wirekey
+from tests.support.stream_formats import RawWay
 
 SECOND_MODEL = "gpt-4.1"
 LARGE = 6 << 20

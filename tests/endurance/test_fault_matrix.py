@@ -16,10 +16,10 @@ import httpx
 import openai
 import pytest
 
-from tests.end_to_end.stream_formats import RawWay
 from tests.endurance.faulty_upstream import blackhole, refused, tls_stall
-from tests.endurance.load import chat, now, tunnel
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.load import chat, now, tunnel
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.stream_formats import RawWay
 
 LIMIT = 2
 """Seconds of each limit of time."""

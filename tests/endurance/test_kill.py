@@ -16,8 +16,8 @@ from collections import Counter
 
 import pytest
 
-from tests.endurance.load import Load
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.support.load import Load
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.file_chain import FileChain
 from wirekey.audit.schema import open_for_reading

@@ -19,9 +19,9 @@ import time
 import psycopg
 import pytest
 
-from tests.endurance.load import chat, tunnel
-from tests.postgres_server import fragile_postgres, own_postgres
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.load import chat, tunnel
+from tests.support.postgres_server import fragile_postgres, own_postgres
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 from wirekey.audit.audit_log import open_audit_log
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.postgres_chain import chains

@@ -14,8 +14,8 @@ from collections import Counter
 
 import pytest
 
-from tests.endurance.load import chat, now, tunnel
-from tests.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.load import chat, now, tunnel
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
 
 pytestmark = pytest.mark.alone
 

@@ -10,15 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.endurance.serving import (
+from tests.support.ports import free_port
+from tests.support.running import PATIENCE, bare_environment, wait_for
+from tests.support.serving import (
     PLAIN,
     refused_start,
     serving,
     taken_port,
     write_configuration,
 )
-from tests.ports import free_port
-from tests.running import PATIENCE, bare_environment, wait_for
 from wirekey.calls.settings import Settings
 from wirekey.cli.banner import simulation
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.end_to_end.sdk_calls import CLAUDE, Way
-from tests.end_to_end.stream_formats import PLACEHOLDERS, SDK_STREAMS
-from tests.endurance.load import now
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind
+from tests.support.load import now
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
+from tests.support.sdk_calls import CLAUDE, Way
+from tests.support.stream_formats import PLACEHOLDERS, SDK_STREAMS
 
 IDLE = "The provider sent nothing for 2 s (timeouts.idle)."
 OF_THE_ROUTE = "The provider sent nothing for 1 s (timeouts.idle)."

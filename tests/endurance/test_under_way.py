@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from tests.endurance.load import chat, now, tunnel
-from tests.raw_client import RawClient
-from tests.running import PATIENCE, behind, wait_for, wirekey_behind
+from tests.support.load import chat, now, tunnel
+from tests.support.raw_client import RawClient
+from tests.support.running import PATIENCE, behind, wait_for, wirekey_behind
 
 OPENAI = "api.openai.com"
 

@@ -9,9 +9,9 @@ import httpx
 import openai
 import pytest
 
-from tests.endurance.load import chat, now, tunnel
-from tests.endurance.raw_upstream import RawUpstream, endless_head, saying, silence
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.support.load import chat, now, tunnel
+from tests.support.raw_upstream import RawUpstream, endless_head, saying, silence
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 
 QUICK = {"connect": 2, "first_byte": 2, "idle": 2}
 MESSAGES = [{"role": "user", "content": "hello"}]

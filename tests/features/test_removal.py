@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import PATIENCE, Wirekey, bare_environment
+from tests.support.running import PATIENCE, Wirekey, bare_environment
 from wirekey.config.feature_settings import TOP, AddedSettings
 from wirekey.feature_registry import FEATURES, features
 

@@ -10,7 +10,7 @@ import os
 import stat
 
 import pytest
-from tests.postgres_server import postgres
+from tests.support.postgres_server import postgres
 
 from wirekey.call import Agent
 from wirekey.identity import private_file

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.end_to_end.stream_formats import RawWay
 from tests.mitmweb.web_api import WebApi
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 from tests.secrecy.conftest import ServeWeb, ServeWebKeeping
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.support.stream_formats import RawWay
 
 POLICY = """
 package wirekey.authz

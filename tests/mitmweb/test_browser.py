@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from tests.end_to_end.stream_formats import FORMATS
-from tests.running import PATIENCE
+from tests.support.running import PATIENCE
+from tests.support.stream_formats import FORMATS
 from wirekey_simulator.text import TEXT
 
 playwright = pytest.importorskip("playwright.sync_api")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.end_to_end.stream_formats import FORMATS
-from tests.running import PROVIDER_KEYS, wait_for
+from tests.support.running import PROVIDER_KEYS, wait_for
+from tests.support.stream_formats import FORMATS
 from wirekey_simulator.text import TEXT, UNICODE
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a question of alice"}]}

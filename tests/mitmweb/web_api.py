@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from tests.running import wait_for
+from tests.support.running import wait_for
 
 
 class WebApi:

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from mitmproxy.test import tflow
 
-from tests.running import wait_for
+from tests.support.running import wait_for
 from wirekey.addons.call_log import CallLog
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome, under_way

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
-from tests.secrecy.canaries import Canaries
+from tests.support.canaries import Canaries
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 
 BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"
 CONFLICT = """package wirekey.authz

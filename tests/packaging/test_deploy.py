@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from tests.running import PATIENCE, Wirekey, bare_environment, log_of, wait_for
+from tests.support.running import PATIENCE, Wirekey, bare_environment, log_of, wait_for
 from wirekey.cli.main import group
 from wirekey.config import Config
 from wirekey.features.workers.supervisor import END_LIMIT

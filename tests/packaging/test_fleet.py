@@ -20,13 +20,13 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from tests.docs.pages import blocks_of
-from tests.fork_server import PATIENT_WITH_REDIS
 from tests.packaging.schemas import checked_by
-from tests.postgres_server import PostgresServer
-from tests.raw_client import RawClient
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, bare_environment, behind, wait_for
 from tests.support.balancer import Balancer, haproxy_program
+from tests.support.fork_server import PATIENT_WITH_REDIS
+from tests.support.postgres_server import PostgresServer
+from tests.support.raw_client import RawClient
 from tests.support.redis_server import RedisServer
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, bare_environment, behind, wait_for
 from tests.support.steady_load import gateway_chat
 from wirekey.ca import authority
 from wirekey.cli.main import group

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import PATIENCE, bare_environment, log_of, wait_for
+from tests.support.running import PATIENCE, bare_environment, log_of, wait_for
 from wirekey.server.runtime import RunningProxy
 
 CHECKOUT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.docs.pages import blocks_of, text_of
-from tests.policy.policies import WHOLE
+from tests.support.policies import WHOLE
 from wirekey.policy.decision import NOT_ALLOWED
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.lint import lint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.policy.policies import WHOLE
+from tests.support.policies import WHOLE
 from wirekey.policy.decision import Decision
 from wirekey.policy.decision_cache import MAX_DECISIONS, DecisionCache, cache_key, fields_of, only_fields
 from wirekey.policy.engine import EmbeddedEngine

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.docs.pages import CHECKOUT
-from tests.policy.policies import LISTING, WHOLE
+from tests.support.policies import LISTING, WHOLE
 from wirekey.operation import Kind
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import read_modules

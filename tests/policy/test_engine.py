@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import regorus.regorus as library
 
-from tests.policy.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE, write
+from tests.support.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE, write
 from wirekey.policy import engine as engine_module
 from wirekey.policy import worker as worker_module
 from wirekey.policy.decision import DENIED

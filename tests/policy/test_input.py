@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.audit.calls import call_of
+from tests.support.recorded_calls import call_of
 from wirekey.audit.event import REQUEST_NAMES, event_of
 from wirekey.body import Body
 from wirekey.call import Agent

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.policy.policies import WHOLE
+from tests.support.policies import WHOLE
 from wirekey.policy.explanation import matching_rules
 from wirekey.policy.lint import lint
 from wirekey.policy.modules import Modules, PolicyError, read_modules

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.policy.policies import WHOLE, write
+from tests.support.policies import WHOLE, write
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import PolicyError
 

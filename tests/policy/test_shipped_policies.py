@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from tests.docs.pages import CHECKOUT, blocks_of, page_names
 from tests.policy.comparison import disagreements, embedded_answers
 from tests.policy.generator.inputs import varied
-from tests.policy.policies import BEHAVRY_GEMINI, BEHAVRY_OPENAI, BEHAVRY_QUERY, GEMINI, LISTING, WHOLE
 from tests.policy.shrinking import shrunk
 from tests.rego.oracle import Asked
+from tests.support.policies import BEHAVRY_GEMINI, BEHAVRY_OPENAI, BEHAVRY_QUERY, GEMINI, LISTING, WHOLE
 from wirekey.policy.modules import read_modules
 
 MOST_ORDERS = 24

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.config.reading import loaded
+from tests.support.configuration import loaded
 from wirekey.credentials.pool import KeyPool
 from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS

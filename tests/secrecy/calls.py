@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.secrecy.canaries import Canaries
+    from tests.support.canaries import Canaries
 
 OPENAI = "api.openai.com"
 GEMINI = "generativelanguage.googleapis.com"

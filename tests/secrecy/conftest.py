@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
-from tests.running import SimulatorThread, Wirekey, behind, wait_for
-from tests.secrecy.canaries import Canaries
+from tests.support.canaries import Canaries
+from tests.support.ports import free_port
+from tests.support.running import SimulatorThread, Wirekey, behind, wait_for
 from wirekey.server.runtime import RunningProxy
 from wirekey_simulator import delivery, dispatch, text
 from wirekey_simulator.google_tokens import GoogleTokens

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tests.running import wait_for
 from tests.secrecy.calls import OPENAI, all_calls, broken_calls, post
 from tests.secrecy.conftest import Serve
 from tests.secrecy.test_nothing_leaks import BEHAVIOURS, FAULTS, Clients
+from tests.support.running import wait_for
 
 NO_CREDENTIALS = ("content", "slot X-Goog-Upload-File-Name", "query after", "query metadata[owner]")
 """Places of canaries that are content, names and parameters of requests."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.secrecy.canaries import Canaries
+from tests.support.canaries import Canaries
 
 SPELLINGS = {
     "plain": lambda word: word,

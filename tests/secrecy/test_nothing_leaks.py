@@ -18,12 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.endurance.serving import wirekey
-from tests.raw_client import RawClient
-from tests.running import wait_for
 from tests.secrecy.calls import AT_VERTEX, AZURE, OPENAI, VERTEX, Call, all_calls, broken_calls, post, query, slots
-from tests.secrecy.canaries import Canaries, files_below
 from tests.secrecy.watching import CallObserver
+from tests.support.canaries import Canaries, files_below
+from tests.support.raw_client import RawClient
+from tests.support.running import wait_for
+from tests.support.serving import wirekey
 
 CA_KEY = "mitmproxy-ca.pem"
 BEHAVIOURS = ("unicode,events=12,pace=0.02", "unicode,gzip", "unicode,events=6,br,pace=0.01")

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from tests.postgres_server import fragile_postgres, own_postgres, postgres
-from tests.raw_client import RawClient
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.postgres_server import fragile_postgres, own_postgres, postgres
+from tests.support.raw_client import RawClient
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 from tests.support.steady_load import gateway_chat
 from wirekey.cli.main import group
 from wirekey.identity import agents_changes, agents_format

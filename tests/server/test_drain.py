@@ -9,10 +9,10 @@ import urllib.request
 
 import pytest
 
-from tests.endurance.load import chat, tunnel
-from tests.http2_client import Http2Client
-from tests.raw_client import RawClient
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.http2_client import Http2Client
+from tests.support.load import chat, tunnel
+from tests.support.raw_client import RawClient
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 
 LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 

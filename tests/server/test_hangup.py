@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from tests.running import PATIENCE, bare_environment, wait_for
+from tests.support.running import PATIENCE, bare_environment, wait_for
 from wirekey.server.runtime import RunningProxy
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": None, "console": None}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
-from tests.running import PATIENCE, bare_environment, wait_for
+from tests.support.ports import free_port
+from tests.support.running import PATIENCE, bare_environment, wait_for
 from wirekey.server.runtime import RunningProxy
 
 BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.docs.pages import CHECKOUT
-from tests.running import PATIENCE, Wirekey, wait_for
+from tests.support.running import PATIENCE, Wirekey, wait_for
 
 LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 BROKEN = "package wirekey.authz\n\ndeny if {\n"

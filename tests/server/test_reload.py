@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.endpoints.test_endpoints import PATIENCE, configured, wirekey
-from tests.policy.policies import WHOLE, write
+from tests.support.policies import WHOLE, write
 from wirekey.config import ConfigError
 from wirekey.features.jwt.issuers import IssuerError
 from wirekey.features.jwt.service import TokenService

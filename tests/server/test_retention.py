@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import sqlite3
 
-from tests.audit.calls import call_of, finish
 from tests.audit.test_verifying import KEY, store_of
-from tests.config.reading import loaded
+from tests.support.configuration import loaded
+from tests.support.recorded_calls import call_of, finish
 from wirekey.server import retention
 from wirekey.server.retention import Retention
 

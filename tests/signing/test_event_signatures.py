@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.signing.event_stream import SEED, chunk_signature, date, frame, read, signature_of, signed_frames
-from tests.signing.requests import ACCESS_KEY, NOW, SECRET
+from tests.support.event_stream import SEED, chunk_signature, date, frame, read, signature_of, signed_frames
+from tests.support.signed_requests import ACCESS_KEY, NOW, SECRET
 from wirekey.secret import Secret
 from wirekey.signing.canonical import SigningKeyCache
 from wirekey.signing.event_frames import FRAME_LIMIT

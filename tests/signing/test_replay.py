@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.signing.requests import HEADERS, NOW, presigned, signed, verify
+from tests.support.signed_requests import HEADERS, NOW, presigned, signed, verify
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import FORGOTTEN, REPLAYED, ReplayWindow
 

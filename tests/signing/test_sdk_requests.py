@@ -14,7 +14,7 @@ from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.signing.requests import ACCESS_KEY, SECRET, sha256, signed, verify
+from tests.support.signed_requests import ACCESS_KEY, SECRET, sha256, signed, verify
 from wirekey.secret import Secret
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import ReplayWindow

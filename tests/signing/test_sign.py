@@ -8,8 +8,8 @@ from botocore.auth import SigV4Auth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.signing import requests
-from tests.signing.requests import (
+from tests.support import signed_requests as requests
+from tests.support.signed_requests import (
     ACCESS_KEY,
     BODY,
     ENDPOINT,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.signing.requests import without_signature
+from tests.support.signed_requests import without_signature
 from wirekey.secret import Secret
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials

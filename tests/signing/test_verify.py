@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 import pytest
 from botocore.auth import SigV4Auth
 
-from tests.signing.requests import (
+from tests.support.signed_requests import (
     ACCESS_KEY,
     BODY,
     ENDPOINT,

@@ -3,7 +3,7 @@ import ssl
 import httpx
 import pytest
 
-from tests.running import PROVIDER_KEYS, SimulatorThread
+from tests.support.running import PROVIDER_KEYS, SimulatorThread
 
 
 @pytest.fixture(scope="package")

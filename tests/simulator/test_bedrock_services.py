@@ -5,8 +5,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
-from tests.running import PROVIDER_KEYS
 from tests.simulator.requests import request
+from tests.support.running import PROVIDER_KEYS
 from wirekey_simulator.hosts import provider_of
 from wirekey_simulator.text import TEXT
 

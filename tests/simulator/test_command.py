@@ -8,7 +8,7 @@ import sys
 
 import httpx
 
-from tests.running import bare_environment
+from tests.support.running import bare_environment
 
 COMMAND = [sys.executable, "-m", "wirekey", "simulator"]
 

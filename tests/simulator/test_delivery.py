@@ -11,7 +11,7 @@ import brotli
 import httpx
 import pytest
 
-from tests.running import PROVIDER_KEYS, wait_for
+from tests.support.running import PROVIDER_KEYS, wait_for
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 STREAM = {**BODY, "stream": True}

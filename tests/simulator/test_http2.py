@@ -9,7 +9,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 from h2.settings import SettingCodes, Settings
 
-from tests.running import PROVIDER_KEYS, SimulatorThread, wait_for
+from tests.support.running import PROVIDER_KEYS, SimulatorThread, wait_for
 
 STREAM = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
 

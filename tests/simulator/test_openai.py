@@ -4,7 +4,7 @@ import httpx
 import openai
 import pytest
 
-from tests.running import PROVIDER_KEYS
+from tests.support.running import PROVIDER_KEYS
 
 PROMPT = [{"role": "user", "content": "Say something."}]
 TOOL = {

@@ -7,9 +7,9 @@ from itertools import islice
 import openai
 import pytest
 
-from tests.running import PROVIDER_KEYS
 from tests.simulator.requests import request
 from tests.simulator.test_openai import CALL_A_TOOL, TEXT, TOOL, client_with
+from tests.support.running import PROVIDER_KEYS
 from wirekey_simulator.behaviour import parse_behaviour
 from wirekey_simulator.openai import respond_at
 from wirekey_simulator.session import MARK

@@ -11,7 +11,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, InformationalResponseReceived, ResponseReceived, StreamEnded
 
-from tests.running import PROVIDER_KEYS
+from tests.support.running import PROVIDER_KEYS
 
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]}).encode()
 KEY = f"Bearer {PROVIDER_KEYS['openai']}"

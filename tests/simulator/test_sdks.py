@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EventStreamError
 from google import genai
 from google.genai import errors, types
 
-from tests.running import PROVIDER_KEYS
+from tests.support.running import PROVIDER_KEYS
 from wirekey_simulator.text import TEXT
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"

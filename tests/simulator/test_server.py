@@ -8,7 +8,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from tests.running import PROVIDER_KEYS, wait_for
+from tests.support.running import PROVIDER_KEYS, wait_for
 from wirekey_simulator.certificate import prepare_certificate
 from wirekey_simulator.exchange import SimulatedRequest
 from wirekey_simulator.hosts import provider_of

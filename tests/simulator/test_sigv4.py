@@ -10,8 +10,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from tests.running import PROVIDER_KEYS, SimulatorThread
 from tests.simulator.requests import request
+from tests.support.running import PROVIDER_KEYS, SimulatorThread
 from wirekey_simulator.sigv4 import MISMATCH, Account, is_signed, signature_rejection
 
 NOW = 1_772_600_767.0

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.ports import free_port
 from tests.support.redis_server import unprivileged
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 
 ROOT = Path(__file__).parents[2]
 LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 from wirekey.x509 import Issuer, builder, ca_builder, new_key, private_pem, public_pem
 
 UNPRIVILEGED = "nobody"

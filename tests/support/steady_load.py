@@ -6,8 +6,8 @@ import itertools
 import json
 import threading
 
-from tests.endurance.load import chat, tunnel
-from tests.raw_client import RawClient, post
+from tests.support.load import chat, tunnel
+from tests.support.raw_client import RawClient, post
 
 
 def gateway_chat(token: str, model: str, *, stream: bool = False) -> bytes:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.raw_client import RawClient, RawResponse, some_delivery
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wirekey_behind
 from tests.secrecy.conftest import ServeWeb
+from tests.support.raw_client import RawClient, RawResponse, some_delivery
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wirekey_behind
 from tests.threats.mitmweb_page import Page
 from wirekey.call import new_call_id
 

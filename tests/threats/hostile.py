@@ -15,7 +15,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from tests.endurance.raw_upstream import RawUpstream
+from tests.support.raw_upstream import RawUpstream
 
 
 @dataclass

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mitmproxy import options
 
-from tests.running import KEY_ENVIRONMENT, PATIENCE, behind
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, behind
 from wirekey.addons.egress import Egress
 from wirekey.calls.services import Services
 from wirekey.config import load

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 
-from tests.raw_client import post
-from tests.running import wait_for
+from tests.support.raw_client import post
+from tests.support.running import wait_for
 
 
 class Page:

@@ -6,8 +6,8 @@ import gzip
 
 import pytest
 
-from tests.raw_client import CHAT, post
-from tests.running import wait_for
+from tests.support.raw_client import CHAT, post
+from tests.support.running import wait_for
 
 
 @pytest.mark.parametrize(

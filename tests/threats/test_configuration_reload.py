@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 
 from tests.endpoints.test_endpoints import configured, wirekey
-from tests.running import wait_for
+from tests.support.running import wait_for
 from wirekey.config import ConfigError
 from wirekey.config.file_identity import FileIdentity, change
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.raw_client import CHAT, RawClient, post
-from tests.running import PROVIDER_KEYS, wirekey_behind
+from tests.support.raw_client import CHAT, RawClient, post
+from tests.support.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.call import new_call_id
 from wirekey.config.policy import SHIPPED_POLICIES
 

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from tests.postgres_server import PostgresServer
-from tests.running import wait_for
+from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import UNPRIVILEGED
+from tests.support.running import wait_for
 from wirekey.audit import postgres_authentication
 from wirekey.audit.postgres_authentication import safe_authentication
 from wirekey.audit.postgres_connection import may_pass, open_connection

@@ -13,9 +13,9 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import ExtensionFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
 
-from tests.http2_client import Http2Client
-from tests.raw_client import CHAT, post
-from tests.running import SimulatorThread, wait_for, wirekey_behind
+from tests.support.http2_client import Http2Client
+from tests.support.raw_client import CHAT, post
+from tests.support.running import SimulatorThread, wait_for, wirekey_behind
 from tests.threats.conftest import Stage, beginning
 
 MIB = 1 << 20

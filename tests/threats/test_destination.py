@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.raw_client import post
+from tests.support.raw_client import post
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:443", "[::1]:443", "169.254.169.254:443", "0.0.0.0:443"])

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from tests.endurance.serving import wirekey
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, bare_environment, wirekey_behind
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, bare_environment, wirekey_behind
+from tests.support.serving import wirekey
 
 SECOND, FILED, CORP, OTHER = (f"sk-secret-of-{name}-2d9f61c0" for name in ("second", "filed", "corp", "other"))
 SECRETS = [*PROVIDER_KEYS.values(), SECOND, FILED, CORP, OTHER]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.serving import PLAIN, refused_start, serving, wirekey, write_configuration
-from tests.running import wait_for
+from tests.support.running import wait_for
+from tests.support.serving import PLAIN, refused_start, serving, wirekey, write_configuration
 from wirekey.ca.authority import CAError, load
 from wirekey.identity.agents import AgentStore
 

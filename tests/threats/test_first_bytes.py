@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.raw_client import RawClient, post
-from tests.running import wirekey_behind
+from tests.support.raw_client import RawClient, post
+from tests.support.running import wirekey_behind
 from tests.threats.conftest import OPENAI, beginning
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.running import PATIENCE, Wirekey
+from tests.support.running import PATIENCE, Wirekey
 
 FORWARDING = {
     "X-Forwarded-Proto": "https",

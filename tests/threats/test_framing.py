@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.raw_client import CHAT, post
+from tests.support.raw_client import CHAT, post
 
 LONGEST_HEAD = 64 * 1024
 """Bytes: the default of limits.header_bytes."""

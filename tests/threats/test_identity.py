@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.raw_client import post
-from tests.running import wait_for, wirekey_behind
+from tests.support.raw_client import post
+from tests.support.running import wait_for, wirekey_behind
 
 
 def test_J4_a_revoked_agent_is_refused_within_two_seconds_even_in_an_open_tunnel(stage):

@@ -16,7 +16,7 @@ import pytest
 from google import genai
 from google.genai import types
 
-from tests.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
 from wirekey.features.quotas.ledger import totals_in
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}

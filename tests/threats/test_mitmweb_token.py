@@ -11,9 +11,9 @@ from mitmproxy import http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
-from tests.raw_client import CHAT, post
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind, wait_for
 from tests.secrecy.conftest import Plain
+from tests.support.raw_client import CHAT, post
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind, wait_for
 from tests.threats.conftest import Stage, beginning
 from tests.threats.mitmweb_page import answered_flow
 from wirekey.server.options import ALLOWED_COMMANDS, CHANGEABLE

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.policy.opa import Opa
-from tests.policy.policies import WHOLE
+from tests.support.opa import Opa
+from tests.support.policies import WHOLE
 from wirekey.features.opa_server.engine import RemoteEngine
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import PolicyError

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.raw_client import CHAT, post
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind, wait_for
 from tests.secrecy.conftest import BUNDLE, Plain
+from tests.support.raw_client import CHAT, post
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind, wait_for
 from tests.threats.conftest import OPENAI, Stage, beginning
 from tests.threats.mitmweb_page import answered_flow
 from wirekey.ca import authority
@@ -330,7 +330,7 @@ def test_W8_options_in_mitmproxys_own_file_are_checked_too(prepared, tmp_path, r
 @pytest.mark.parametrize("plain", [True, False], ids=["mitmdump", "serve"])
 def test_C14_tls_session_keys_are_not_logged(prepared, tmp_path, running_stage, name, plain):
     file = tmp_path / "keys.log"
-    from tests.running import Wirekey
+    from tests.support.running import Wirekey
 
     kind = Plain if plain else Wirekey
     settings = behind(running_stage.simulator, certs=str(prepared / "certs"))
@@ -342,7 +342,7 @@ def test_C14_tls_session_keys_are_not_logged(prepared, tmp_path, running_stage, 
 
 
 def test_W7_an_upstream_whose_certificate_is_not_trusted_gets_nothing(prepared, tmp_path, running_stage):
-    from tests.running import Wirekey
+    from tests.support.running import Wirekey
 
     settings = behind(running_stage.simulator, certs=str(prepared / "certs"), upstream_ca_file=None)
     proxy = Wirekey(tmp_path / "untrusting", settings, environ=KEY_ENVIRONMENT)

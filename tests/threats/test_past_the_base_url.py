@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from tests.clients.conversation import HERE, install_node_packages, installed, run_behind_exec
-from tests.endurance.serving import wirekey
-from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from tests.support.conversation import HERE, install_node_packages, installed, run_behind_exec
+from tests.support.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from tests.support.serving import wirekey
 from tests.threats.conftest import Stage, beginning
 
 PYTHON_OPENAI = """

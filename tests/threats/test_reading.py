@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from tests.benchmarks.large_bodies import measured
-from tests.end_to_end.stream_formats import trust
-from tests.raw_client import CHAT, RawClient, post
-from tests.running import PATIENCE, SimulatorThread, wirekey_behind
+from tests.support.raw_client import CHAT, RawClient, post
+from tests.support.running import PATIENCE, SimulatorThread, wirekey_behind
+from tests.support.stream_formats import trust
 from tests.threats.conftest import Stage, beginning
 
 POLICY = """

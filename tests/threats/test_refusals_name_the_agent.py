@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from tests.raw_client import post
-from tests.running import wirekey_behind
+from tests.support.raw_client import post
+from tests.support.running import wirekey_behind
 from tests.threats.conftest import OPENAI, Stage, beginning
 
 CHAT_PATH = "/v1/chat/completions"

@@ -18,10 +18,10 @@ import httpx
 import pytest
 import zstandard
 
-from tests.aws_signing import PATH, REAL, ask, signed, written
-from tests.end_to_end.stream_formats import trust
-from tests.raw_client import CHAT, RawClient, post
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
+from tests.support.aws_signing import PATH, REAL, ask, signed, written
+from tests.support.raw_client import CHAT, RawClient, post
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
+from tests.support.stream_formats import trust
 from tests.threats.conftest import beginning
 from tests.threats.hostile import Asked, Hostile, Says
 from wirekey.metering.eventstream import write_frame

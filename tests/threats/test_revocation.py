@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests.end_to_end.stream_formats import FORMATS, RawWay, decoded
-from tests.raw_client import CHAT, post
-from tests.running import wait_for
+from tests.support.raw_client import CHAT, post
+from tests.support.running import wait_for
+from tests.support.stream_formats import FORMATS, RawWay, decoded
 
 OPENAI = "api.openai.com"
 

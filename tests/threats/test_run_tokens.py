@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.endurance.serving import serving, wirekey
-from tests.running import bare_environment, wait_for
+from tests.support.running import bare_environment, wait_for
+from tests.support.serving import serving, wirekey
 
 READY_THEN_WAIT = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 NAMES_SIGNALS = """

@@ -10,9 +10,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.aws_signing import BODY, HOST, PATH, REAL, ask, signed, signing_simulator, signing_wirekey, without, written
-from tests.raw_client import RawClient
-from tests.signing.requests import HEADERS, changed, header, presigned, with_header
+from tests.support.aws_signing import (
+    BODY,
+    HOST,
+    PATH,
+    REAL,
+    ask,
+    signed,
+    signing_simulator,
+    signing_wirekey,
+    without,
+    written,
+)
+from tests.support.raw_client import RawClient
+from tests.support.signed_requests import HEADERS, changed, header, presigned, with_header
 from tests.threats.conftest import beginning
 
 INVALID, INCOMPLETE, UNKNOWN = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.running import PATIENCE, wait_for, wirekey_behind
+from tests.support.running import PATIENCE, wait_for, wirekey_behind
 
 TOKEN = "/api/v1/auth/token"
 WRONG = "wks_" + "x" * 43

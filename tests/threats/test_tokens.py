@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from tests.aws_signing import ask, signed
-from tests.aws_signing import written as signed_as
-from tests.raw_client import CHAT, post
-from tests.running import wait_for
+from tests.support.aws_signing import ask, signed
+from tests.support.aws_signing import written as signed_as
+from tests.support.raw_client import CHAT, post
+from tests.support.running import wait_for
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImF1ZCI6IndpcmVrZXkifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from tests.running import PATIENCE
+from tests.support.running import PATIENCE
 from tests.threats.inside import client_hello, running_inside, until
 
 HOST = "git.example.org"

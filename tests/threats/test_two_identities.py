@@ -6,10 +6,10 @@ import base64
 
 import pytest
 
-from tests.aws_signing import BODY, HOST, signed, signing_simulator, signing_wirekey, written
-from tests.raw_client import RawClient, post
-from tests.running import wait_for
-from tests.signing.requests import presigned
+from tests.support.aws_signing import BODY, HOST, signed, signing_simulator, signing_wirekey, written
+from tests.support.raw_client import RawClient, post
+from tests.support.running import wait_for
+from tests.support.signed_requests import presigned
 from tests.threats.conftest import beginning
 
 OPENAI = "api.openai.com"

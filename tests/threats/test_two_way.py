@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from tests.aws_signing import PATH as CONVERSE
-from tests.aws_signing import ask, signed, signing_simulator, signing_wirekey, written
-from tests.raw_client import RawClient
-from tests.running import wait_for
-from tests.signing.event_stream import chunk_signature, date, frame
-from tests.signing.requests import HEADERS
+from tests.support.aws_signing import PATH as CONVERSE
+from tests.support.aws_signing import ask, signed, signing_simulator, signing_wirekey, written
+from tests.support.event_stream import chunk_signature, date, frame
+from tests.support.raw_client import RawClient
+from tests.support.running import wait_for
+from tests.support.signed_requests import HEADERS
+from tests.support.two_way_client import ENDING, PREPARATION, TwoWayClient, asking, payload_of, stream_event
 from tests.threats.conftest import beginning
-from tests.two_way_client import ENDING, PREPARATION, TwoWayClient, asking, payload_of, stream_event
 from wirekey.signing.event_frames import FRAME_LIMIT
 from wirekey.signing.event_signatures import EVENTS_PAYLOAD
 

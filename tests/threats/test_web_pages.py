@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.endurance.raw_upstream import RawUpstream, saying
-from tests.raw_client import RawClient, RawResponse, post
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.raw_client import RawClient, RawResponse, post
+from tests.support.raw_upstream import RawUpstream, saying
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 from tests.threats.conftest import beginning
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}

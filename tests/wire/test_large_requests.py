@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from tests.running import PATIENCE
+from tests.support.running import PATIENCE
 from tests.test_body import FullDisk, open_files
 from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from wirekey import body as body_module

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.running import PATIENCE
+from tests.support.running import PATIENCE
 from tests.wire.bare_proxy import KEY, bare_proxy, read_head, read_response, request
 from wirekey.errors import Refusal
 from wirekey.wire import http1

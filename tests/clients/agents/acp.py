@@ -13,7 +13,7 @@ import openai
 
 from tests.clients.agents.programs import CONTENT, NODE
 from tests.clients.agents.trap import Trap
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from wirekey_simulator.session import MARK
 
 MODEL = "gemini-cli-acp:google/gemini-2.5-flash"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.clients.agents.programs import ACCOUNTS, AGENTS, DROPPED, GATEWAY, MODES, PROXY, TRANSLATED
 from tests.clients.agents.trap import Trap
-from tests.running import SimulatorThread, Wirekey, bare_environment, behind, wait_for, wirekey_behind
+from tests.support.running import SimulatorThread, Wirekey, bare_environment, behind, wait_for, wirekey_behind
 from wirekey.config.policy import SHIPPED_POLICIES
 
 LIMIT = 200

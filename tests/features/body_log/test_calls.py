@@ -11,9 +11,9 @@ import openai
 import pytest
 from google import genai
 
-from tests.end_to_end.own_simulator import simulator
-from tests.raw_client import CHAT
-from tests.running import PROVIDER_KEYS, wait_for, wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.raw_client import CHAT
+from tests.support.running import PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
 
 __all__ = ["simulator"]

@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from tests.running import PATIENCE, Wirekey, wait_for
+from tests.support.running import PATIENCE, Wirekey, wait_for
 
 CALLS = 3
 

@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from tests.running import fork_server
+from tests.support.running import fork_server
 from wirekey.cli.main import group
 from wirekey.command_name import COMMAND
 from wirekey.features.demo import command as demo

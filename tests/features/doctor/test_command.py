@@ -13,7 +13,7 @@ from email.utils import formatdate
 
 import pytest
 from click.testing import CliRunner
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 from wirekey.ca.authority import ensure
 from wirekey.cli.main import group

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from click.testing import CliRunner
-from tests.end_to_end.own_simulator import simulator
-from tests.running import wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import wirekey_behind
 
 from wirekey.ca import authority
 from wirekey.features.doctor.command import command as doctor

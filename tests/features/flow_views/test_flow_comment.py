@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from mitmproxy.utils.emoji import emoji
 
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 from wirekey.call import Outcome
 from wirekey.features.flow_views.comment import LONGEST, OURS, comment_of, marker_of
 from wirekey.operation import Facts

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.company_proxy import company_proxy
 from tests.features.jwt.jwt_making import ec_key, ed_key, jwk, jwks, rsa_key, token
+from tests.support.company_proxy import company_proxy
 from wirekey.egress.http_client import HttpError, HttpResponse
 from wirekey.egress.upstream_proxy import UpstreamProxy
 from wirekey.features.jwt import jwks_fetching

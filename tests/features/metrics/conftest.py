@@ -8,11 +8,11 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.end_to_end.stream_formats import FORMATS, RawWay
 from tests.features.metrics.exposition import Scraped
-from tests.running import SimulatorThread, Wirekey, wait_for, wirekey_behind
-from tests.secrecy.canaries import Canaries
+from tests.support.canaries import Canaries
 from tests.support.redis_server import RedisServer
+from tests.support.running import SimulatorThread, Wirekey, wait_for, wirekey_behind
+from tests.support.stream_formats import FORMATS, RawWay
 from wirekey.call import new_call_id
 
 POLICY = """package wirekey.authz

@@ -10,8 +10,8 @@ import time
 import httpx
 import pytest
 
-from tests.end_to_end.stream_formats import FORMATS
-from tests.running import PROVIDER_KEYS, wait_for
+from tests.support.running import PROVIDER_KEYS, wait_for
+from tests.support.stream_formats import FORMATS
 
 TOLD = "input-tokens=31, cached-tokens=7, tokens=12"
 GPT = {

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from tests.company_proxy import company_proxy
-from tests.policy.opa import Opa
-from tests.policy.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE
+from tests.support.company_proxy import company_proxy
+from tests.support.opa import Opa
+from tests.support.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE
 from wirekey.egress.upstream_proxy import UpstreamProxy
 from wirekey.features.opa_server.engine import KEPT, RemoteEngine
 from wirekey.policy.decision import NOT_ALLOWED

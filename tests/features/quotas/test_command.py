@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from tests.audit.calls import call_of, finish
+from tests.support.recorded_calls import call_of, finish
 from wirekey.audit.event import event_of
 from wirekey.audit.schema import INSERT, open_for_writing
 from wirekey.cli.main import group

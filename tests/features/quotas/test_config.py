@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.config.reading import loaded, problems
+from tests.support.configuration import loaded, problems
 from wirekey.features.quotas.configured import quotas_of
 
 CONTRACT = """

@@ -22,9 +22,9 @@ from google.genai import errors
 
 from tests.deliveries.paths import DELIVERIES
 from tests.end_to_end.conftest import fresh  # noqa: F401  # a fixture
-from tests.end_to_end.sdk_calls import CALLS, Way, anthropic_client, bedrock_client, openai_client
-from tests.endurance.serving import wirekey
-from tests.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.support.sdk_calls import CALLS, Way, anthropic_client, bedrock_client, openai_client
+from tests.support.serving import wirekey
 from wirekey.features.quotas.ledger import totals_in
 
 POLICY = """

@@ -7,7 +7,7 @@ import ssl
 import httpx
 
 from tests.features.test_removal import LISTEN, REQUEST, copy_without
-from tests.running import PATIENCE, Wirekey
+from tests.support.running import PATIENCE, Wirekey
 
 QUOTAS = [{"name": "few", "per": "all", "requests_per_minute": 1, "usd_per_day": 5}]
 

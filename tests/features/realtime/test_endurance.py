@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.features.metrics.exposition import Scraped
-from tests.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
+from tests.support.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
 
 MESSAGES = int(os.environ.get("WIREKEY_REALTIME_MESSAGES", "2000"))
 CONNECTIONS = int(os.environ.get("WIREKEY_REALTIME_CONNECTIONS", "100"))

@@ -7,7 +7,7 @@ import ssl
 import httpx
 
 from tests.features.test_removal import LISTEN, REQUEST, copy_without
-from tests.running import PATIENCE, Wirekey
+from tests.support.running import PATIENCE, Wirekey
 
 
 def test_the_server_is_used_without_quotas(redis_server, tmp_path):

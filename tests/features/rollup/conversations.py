@@ -11,7 +11,7 @@ from typing import Any
 from google.genai import types
 from openai.lib.streaming.chat import ChatCompletionStreamState
 
-from tests.end_to_end.sdk_calls import CLAUDE, Way, anthropic_client, bedrock_client, gemini_client, openai_client
+from tests.support.sdk_calls import CLAUDE, Way, anthropic_client, bedrock_client, gemini_client, openai_client
 
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}}
 NOVA = "amazon.nova-lite-v1:0"

@@ -18,10 +18,10 @@ import httpx
 import openai
 import pytest
 
-from tests.end_to_end.own_simulator import simulator
-from tests.end_to_end.sdk_calls import Way
 from tests.features.rollup.conversations import FORMATS, TOOL, Anthropic, Chat, Converse, Gemini
-from tests.running import PROVIDER_KEYS, SimulatorThread, Wirekey, wait_for, wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import PROVIDER_KEYS, SimulatorThread, Wirekey, wait_for, wirekey_behind
+from tests.support.sdk_calls import Way
 from wirekey.call import new_call_id
 
 __all__ = ["simulator"]

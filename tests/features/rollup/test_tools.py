@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.end_to_end.own_simulator import simulator
-from tests.end_to_end.sessions import PNG
-from tests.running import wait_for, wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import wait_for, wirekey_behind
+from tests.support.sessions import PNG
 from wirekey.call import new_call_id
 from wirekey_simulator.text import TEXT
 

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from tests.running import wait_for
+from tests.support.running import wait_for
 
 
 class Collector:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.end_to_end.sdk_calls import CALLS, PROMPT, Way
 from tests.features.traces.collector import Collector, attributes
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
-from tests.secrecy.canaries import Canaries
+from tests.support.canaries import Canaries
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.sdk_calls import CALLS, PROMPT, Way
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 QUICKLY = {"OTEL_BSP_SCHEDULE_DELAY": "50"}

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from tests.running import PATIENCE, wait_for
+from tests.support.running import PATIENCE, wait_for
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
 from wirekey.calls.calls import trace_parent

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 
 LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 

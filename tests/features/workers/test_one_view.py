@@ -10,11 +10,11 @@ import threading
 import pytest
 from websockets.sync.client import connect
 
-from tests.endurance.load import chat, tunnel
 from tests.features.workers.conftest import LISTENERS
 from tests.features.workers.test_workers import tags
-from tests.raw_client import RawClient
-from tests.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
+from tests.support.load import chat, tunnel
+from tests.support.raw_client import RawClient
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
 
 CALLS = 24
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.load import chat
-from tests.raw_client import RawClient, post
-from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from tests.support.balancer import LISTENERS, Balancer, fleet_behind, haproxy_program
+from tests.support.load import chat
+from tests.support.raw_client import RawClient, post
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from tests.support.steady_load import SteadyLoad, gateway_chat
 
 ROOT = Path(__file__).parents[2]

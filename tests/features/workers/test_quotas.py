@@ -17,8 +17,8 @@ from collections import Counter
 import httpx
 import pytest
 
-from tests.running import PATIENCE, wait_for
 from tests.support.redis_server import RedisServer
+from tests.support.running import PATIENCE, wait_for
 
 URL = "https://api.openai.com/v1/chat/completions"
 REQUEST = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello."}], "max_tokens": 1000}

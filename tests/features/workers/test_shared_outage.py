@@ -12,10 +12,10 @@ import time
 import httpx
 import pytest
 
-from tests.postgres_server import fragile_postgres, own_postgres
-from tests.raw_client import RawClient
-from tests.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
 from tests.support.balancer import LISTENERS, fleet_behind, haproxy_program
+from tests.support.postgres_server import fragile_postgres, own_postgres
+from tests.support.raw_client import RawClient
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
 from tests.support.steady_load import SteadyLoad
 
 __all__ = ["fragile_postgres", "own_postgres"]

@@ -8,12 +8,12 @@ import signal
 
 import pytest
 
-from tests.aws_signing import REAL, ask, signed, written
-from tests.endurance.load import chat
-from tests.fork_server import PATIENT_WITH_REDIS
-from tests.raw_client import RawClient, post
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.aws_signing import REAL, ask, signed, written
+from tests.support.fork_server import PATIENT_WITH_REDIS
+from tests.support.load import chat
+from tests.support.raw_client import RawClient, post
 from tests.support.redis_server import RedisServer
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from tests.support.steady_load import gateway_chat
 
 SECOND = PROVIDER_KEYS["openai"] + "-2"

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from tests.running import PATIENCE
+from tests.support.running import PATIENCE
 from wirekey.features.workers import connection as working
 from wirekey.features.workers import supervisor as supervising
 from wirekey.features.workers.connection import SupervisedWorker

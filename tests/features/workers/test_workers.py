@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import wait_for
+from tests.support.running import wait_for
 from tests.support.steady_load import SteadyLoad
 
 ROUNDS = int(os.environ.get("WIREKEY_FLEET_ROUNDS", "2"))

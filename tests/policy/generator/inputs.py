@@ -2,7 +2,7 @@
 
 import copy
 
-from tests.policy.policies import GEMINI, LISTING, WHOLE
+from tests.support.policies import GEMINI, LISTING, WHOLE
 
 MODELS = [
     "gpt-4o",

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 
-from tests.raw_client import RawClient, post
+from tests.support.raw_client import RawClient, post
 from wirekey.call import new_call_id
 
 OPENAI = "api.openai.com"

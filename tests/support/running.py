@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.fork_server import ForkedProcess, ForkServer, can_start
+from tests.support.fork_server import ForkedProcess, ForkServer, can_start
 from wirekey.identity.agents import AgentStore
 from wirekey.server.runtime import RunningProxy
 from wirekey_simulator.server import Simulator
@@ -27,7 +27,7 @@ PROVIDER_KEYS = {
     "anthropic": "sk-ant-real-anthropic-key-90aa1d",
     "bedrock": "bedrock-real-bearer-key-5512cd",
 }
-EVERYTHING = Path(__file__).parent / "policies" / "everything"
+EVERYTHING = Path(__file__).parents[1] / "policies" / "everything"
 """A policy that allows every call."""
 DRAIN = 0.5
 """Seconds that open calls have after SIGTERM. A test that ends Wirekey need not wait for those that stall."""

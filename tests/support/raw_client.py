@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.running import PATIENCE
+from tests.support.running import PATIENCE
 
 CHAT = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}]}'
 

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.fork_server import can_start
-from tests.running import PATIENCE, Wirekey, bare_environment, fork_server
+from tests.support.fork_server import can_start
+from tests.support.running import PATIENCE, Wirekey, bare_environment, fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.fork_server import can_start
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment, fork_server
+from tests.support.fork_server import can_start
+from tests.support.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment, fork_server
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "clients"
 
 
 @dataclass(frozen=True)

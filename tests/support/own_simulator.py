@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.running import SimulatorThread
+from tests.support.running import SimulatorThread
 from wirekey.call import new_call_id
 
 

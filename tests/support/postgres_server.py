@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 from tests.support.redis_server import UNPRIVILEGED, unprivileged
 from wirekey.secret import Secret
 

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import regorus
 
-from tests.policy.policies import WHOLE
 from tests.rego.oracle import Asked
+from tests.support.policies import WHOLE
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import Modules
 from wirekey.policy.rego import Rego

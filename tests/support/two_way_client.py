@@ -8,12 +8,12 @@ import time
 from urllib.parse import quote
 from uuid import uuid4
 
-from tests.aws_signing import HOST, signed
-from tests.http2_client import Http2Client
-from tests.raw_client import RawClient
-from tests.running import Wirekey, wait_for
-from tests.signing.event_stream import chunk_signature, date, frame, signature_of
-from tests.signing.requests import header
+from tests.support.aws_signing import HOST, signed
+from tests.support.event_stream import chunk_signature, date, frame, signature_of
+from tests.support.http2_client import Http2Client
+from tests.support.raw_client import RawClient
+from tests.support.running import Wirekey, wait_for
+from tests.support.signed_requests import header
 from wirekey.metering.eventstream import read_headers
 from wirekey.signing.event_signatures import EVENTS_PAYLOAD
 

@@ -6,7 +6,7 @@ import struct
 import time
 import zlib
 
-from tests.signing.requests import NOW, SECRET
+from tests.support.signed_requests import NOW, SECRET
 
 SEED = "ab" * 32
 """The signature of the head."""

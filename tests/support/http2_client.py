@@ -10,7 +10,7 @@ from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset
 from h2.settings import SettingCodes
 
-from tests.raw_client import CHAT, RawClient
+from tests.support.raw_client import CHAT, RawClient
 
 
 class Http2Client:

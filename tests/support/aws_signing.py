@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
-from tests.raw_client import RawClient, RawResponse
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
-from tests.signing import requests
+from tests.support import signed_requests as requests
+from tests.support.raw_client import RawClient, RawResponse
+from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 from wirekey.call import new_call_id
 from wirekey.signing.request import RequestHead
 

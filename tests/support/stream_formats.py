@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.end_to_end.sdk_calls import CLAUDE, PROMPT, anthropic_client, bedrock_client, gemini_client, openai_client
-from tests.running import PATIENCE, PROVIDER_KEYS
+from tests.support.running import PATIENCE, PROVIDER_KEYS
+from tests.support.sdk_calls import CLAUDE, PROMPT, anthropic_client, bedrock_client, gemini_client, openai_client
 
 HOSTS = {
     "openai": "api.openai.com",

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from tests.deliveries.fixtures import deployment, deployments, path
 from tests.support.running import forget_ended_servers, server_logs
 from tests.support.websocket_tls import install
-from wirekey.call import under_way
+from wirekey.core.call import under_way
 
 install()
 # By default a property test fails if one of its examples takes 200 ms, as any may on a busy machine.

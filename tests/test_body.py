@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from wirekey.body import PIECE, Body, Spool, SpooledBody
-from wirekey.errors import Refusal
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import PIECE, Body, Spool, SpooledBody
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
 from wirekey.providers.json_edits import apply_edits
 from wirekey.providers.request_edits import RequestEdits
@@ -183,7 +183,7 @@ class FullDisk:
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    from wirekey import body as body_module
+    from wirekey.core import body as body_module
 
     made = body_module.tempfile.TemporaryFile
     monkeypatch.setattr(body_module.tempfile, "TemporaryFile", lambda **options: FullDisk(made(**options), PIECE + 100))

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from wirekey import call
+from wirekey.core import call
 
 NOW = 1_800_000_000_123_456_789
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.call import Call
-from wirekey.call_events import CallEvents
+from wirekey.core.call import Call
+from wirekey.core.call_events import CallEvents
 
 if TYPE_CHECKING:
     import pytest

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from wirekey.daemon_thread import in_daemon_thread
+from wirekey.core.daemon_thread import in_daemon_thread
 
 
 async def test_the_result_of_the_work_is_returned_and_its_exception_is_raised():

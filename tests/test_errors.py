@@ -5,8 +5,8 @@ import traceback
 
 import pytest
 
-from wirekey.errors import Refusal
-from wirekey.tracebacks import forget_frames
+from wirekey.core.errors import Refusal
+from wirekey.core.tracebacks import forget_frames
 
 REFUSAL = Refusal(429, "too_many", "Try again later.", retry_after=2)
 """Raised several times, as many refusals are constants."""

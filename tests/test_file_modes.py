@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from wirekey import file_modes
-from wirekey.file_modes import ENTER, READ, WRITE, opened_to_others, replaceable_by_others
+from wirekey.core import file_modes
+from wirekey.core.file_modes import ENTER, READ, WRITE, opened_to_others, replaceable_by_others
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.header_fields import by_name
+from wirekey.core.header_fields import by_name
 
 NAMES = st.sampled_from([b"Host", b"host", b"HOST", b"Hosts", b"x-a", b"X-A", b"\xc3\xa4", b"\xff", b""])
 FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=8)))

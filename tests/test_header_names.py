@@ -1,6 +1,6 @@
 """The result of a function for a header's name is remembered, within bounds that clients cannot exceed."""
 
-from wirekey.header_names import LONGEST, MOST, NameRule
+from wirekey.core.header_names import LONGEST, MOST, NameRule
 
 
 def test_the_function_is_called_once_for_each_name():

@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ADDONS = ROOT / "addons"
 FREE_OF_CIRCLES = (
-    "wirekey.addons",
+    "wirekey.core.addons",
     "wirekey.cli",
-    "wirekey.endpoints",
+    "wirekey.core.endpoints",
     "wirekey.features.console",
     "wirekey.features.metrics",
     "wirekey.features.workers",

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey import json_size
-from wirekey.errors import Refusal
-from wirekey.json_size import SAMPLE, check_size, check_utf8, estimated_values, has_more_members
+from wirekey.core import json_size
+from wirekey.core.errors import Refusal
+from wirekey.core.json_size import SAMPLE, check_size, check_utf8, estimated_values, has_more_members
 
 
 def values(data):

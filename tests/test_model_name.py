@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.model_name import BACKENDS, ModelName, ModelNameError, is_plain
+from wirekey.core.model_name import BACKENDS, ModelName, ModelNameError, is_plain
 from wirekey.providers import OWN_PROVIDERS, PROVIDERS
 
 

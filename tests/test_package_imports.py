@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from wirekey.package_imports import import_on_demand
+from wirekey.core.package_imports import import_on_demand
 
 IN_A_PROCESS = {
     "a module is imported without the package": """
@@ -47,7 +47,7 @@ IN_A_PROCESS = {
 @pytest.mark.parametrize("what", IN_A_PROCESS)
 def test_a_package_on_demand(what):
     first = "" if "stays" in what else "import_on_demand('mitmproxy.addons')"
-    start = f"import sys\nfrom wirekey.package_imports import import_on_demand\n{first}"
+    start = f"import sys\nfrom wirekey.core.package_imports import import_on_demand\n{first}"
     code = start + textwrap.dedent(IN_A_PROCESS[what])
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.proxy_protocol import (
+from wirekey.core.proxy_protocol import (
     LONGEST_HEADER,
     SIGNATURE,
     ProxyHeader,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from wirekey.sqlite_file import create_private
+from wirekey.core.sqlite_file import create_private
 
 
 def test_a_new_file_is_for_its_owner_only(tmp_path):

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from wirekey.x509 import Issuer, builder, ca_builder, new_key, private_pem, public_pem, server_leaf
+from wirekey.core.x509 import Issuer, builder, ca_builder, new_key, private_pem, public_pem, server_leaf
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PERIOD = NOW - timedelta(days=1), NOW + timedelta(days=1)

@@ -26,16 +26,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 
 import msgspec
 
-from wirekey.call import Agent
-from wirekey.errors import Refusal
-from wirekey.header_names import NAME
+from wirekey.core.call import Agent
+from wirekey.core.errors import Refusal
+from wirekey.core.header_names import NAME
+from wirekey.core.secret import Secret
 from wirekey.providers.credential_headers import is_credential_header
-from wirekey.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
 
 __all__ = [
     "Agent",

@@ -32,9 +32,9 @@ class Feature:
     """A capability that a user can do without: one folder below `features/`, whose `__init__` has this value.
 
     `parts` returns what the feature adds to the core. The type of a part is defined beside the code of the core that
-    asks for it: settings in `config/feature_settings.py`, values that are made of them in `calls/feature_values.py`,
-    addons in `addons/order.py`, services and notices in `server/feature_parts.py`. It is a function, so that the help
-    of the command line does not import them.
+    asks for it: settings in `config/feature_settings.py`, values that are made of them in
+    `core/calls/feature_values.py`, addons in `core/addons/order.py`, services and notices in
+    `server/feature_parts.py`. It is a function, so that the help of the command line does not import them.
     """
 
     name: str

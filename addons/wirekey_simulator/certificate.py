@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from wirekey.x509 import Issuer, ca_builder, new_key, private_pem, public_pem, server_leaf
+from wirekey.core.x509 import Issuer, ca_builder, new_key, private_pem, public_pem, server_leaf
 from wirekey_simulator.hosts import BEDROCK_HOSTS, HOSTS
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey.egress.hosts import region_of
+from wirekey.core.egress.hosts import region_of
 
 if TYPE_CHECKING:
     from wirekey_simulator.exchange import SimulatedRequest

@@ -22,7 +22,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from wirekey.goaway import GoawayTolerantConnection
+from wirekey.core.goaway import GoawayTolerantConnection
 from wirekey_simulator.exchange import BodyCollector, SimulatedRequest
 from wirekey_simulator.http1 import MAX_HEAD_BYTES
 from wirekey_simulator.two_way import is_two_way

@@ -1,6 +1,6 @@
 """Checks the signed events of a request as AWS does, written from AWS's description alone.
 
-Independent of wirekey.signing on purpose, as `sigv4` is.
+Independent of wirekey.core.signing on purpose, as `sigv4` is.
 https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-signing
 """
 

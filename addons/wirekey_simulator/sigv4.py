@@ -1,6 +1,6 @@
 """Checks signatures as the Bedrock runtime does, written from AWS's description alone.
 
-Independent of wirekey.signing and of botocore on purpose: two independent implementations that agree are evidence.
+Independent of wirekey.core.signing and of botocore on purpose: two independent implementations that agree are evidence.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 

@@ -3,11 +3,11 @@
 import pytest
 from mitmproxy.test import tflow
 
-from wirekey.addons.audit import Audit
-from wirekey.audit.store import AuditUnavailable
-from wirekey.call import Outcome
-from wirekey.calls.services import Services
-from wirekey.calls.wire_delegate import CallDelegate
+from wirekey.core.addons.audit import Audit
+from wirekey.core.audit.store import AuditUnavailable
+from wirekey.core.call import Outcome
+from wirekey.core.calls.services import Services
+from wirekey.core.calls.wire_delegate import CallDelegate
 
 
 class Store:

@@ -10,9 +10,9 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.test import tflow
 
-from wirekey.addons.egress import Egress
-from wirekey.calls.services import Services
-from wirekey.wire.upstream_connection import ADDRESS_REFUSED, addresses_to_connect, requested_address
+from wirekey.core.addons.egress import Egress
+from wirekey.core.calls.services import Services
+from wirekey.core.wire.upstream_connection import ADDRESS_REFUSED, addresses_to_connect, requested_address
 
 V6, V4 = "2606:4700::6810:85e5", "104.16.133.229"
 NAME = ("api.openai.com", 443)

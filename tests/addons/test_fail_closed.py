@@ -19,22 +19,22 @@ from mitmproxy import hooks, options
 from mitmproxy.test import tflow
 
 from tests.support.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, behind
-from wirekey.addons import base
-from wirekey.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon
-from wirekey.addons.gateway import Gateway
-from wirekey.calls.calls import Calls
-from wirekey.calls.response_tap import ResponseTap
-from wirekey.calls.services import Services
-from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.config import load
-from wirekey.credentials.scrub import KeyScrubber
-from wirekey.errors import INTERNAL_ERROR, Refusal
-from wirekey.identity.agents import AgentStore
-from wirekey.metering.tap import Tap
+from wirekey.core.addons import base
+from wirekey.core.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon
+from wirekey.core.addons.gateway import Gateway
+from wirekey.core.calls.calls import Calls
+from wirekey.core.calls.response_tap import ResponseTap
+from wirekey.core.calls.services import Services
+from wirekey.core.calls.wire_delegate import CallDelegate
+from wirekey.core.credentials.scrub import KeyScrubber
+from wirekey.core.errors import INTERNAL_ERROR, Refusal
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.metering.tap import Tap
+from wirekey.core.tracebacks import safe_traceback
+from wirekey.core.wire.delegate import RequestRefused
 from wirekey.server import bundle
 from wirekey.server.master import ServeMaster
-from wirekey.tracebacks import safe_traceback
-from wirekey.wire.delegate import RequestRefused
 
 FREE = {"forward": "127.0.0.1:0", "gateway": None, "console": None}
 QUOTED = "the-message-of-an-exception-quotes-the-prompt"
@@ -409,7 +409,7 @@ def break_method(monkeypatch, name):
 
 
 def test_every_method_of_the_wire_delegate_is_in_the_table():
-    from wirekey.wire.delegate import WireDelegate
+    from wirekey.core.wire.delegate import WireDelegate
 
     attributes = {"limits", "connection_pool", "is_draining"}
     methods = {name for name in vars(WireDelegate) if not name.startswith("_")} - attributes

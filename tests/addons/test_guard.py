@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from wirekey.addons.base import guard
-from wirekey.errors import Refusal
+from wirekey.core.addons.base import guard
+from wirekey.core.errors import Refusal
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -8,21 +8,21 @@ import brotli
 import pytest
 from mitmproxy.test import tflow, tutils
 
-from wirekey.addons.credentials import Credentials
-from wirekey.addons.metering import Metering, cost_of, has_all_counts
-from wirekey.body import Body
-from wirekey.call import Call, Outcome
-from wirekey.calls.attempt import wants_usage
-from wirekey.calls.attempt_state import AttemptState
-from wirekey.calls.services import Services
-from wirekey.credentials.pool import KeyPool, ProviderKey
-from wirekey.metering.cost import cost_usd
-from wirekey.operation import Facts, Kind, Operation, Usage
+from wirekey.core.addons.credentials import Credentials
+from wirekey.core.addons.metering import Metering, cost_of, has_all_counts
+from wirekey.core.body import Body
+from wirekey.core.call import Call, Outcome
+from wirekey.core.calls.attempt import wants_usage
+from wirekey.core.calls.attempt_state import AttemptState
+from wirekey.core.calls.services import Services
+from wirekey.core.credentials.pool import KeyPool, ProviderKey
+from wirekey.core.metering.cost import cost_usd
+from wirekey.core.operation import Facts, Kind, Operation, Usage
+from wirekey.core.routing.candidate import Candidate, Upstream
+from wirekey.core.routing.plan import Attempt
+from wirekey.core.secret import Secret
+from wirekey.core.signing.request import SigV4Credentials
 from wirekey.providers import PROVIDERS
-from wirekey.routing.candidate import Candidate, Upstream
-from wirekey.routing.plan import Attempt
-from wirekey.secret import Secret
-from wirekey.signing.request import SigV4Credentials
 
 KEY = "sk-provider-key-0123456789"
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
@@ -93,7 +93,7 @@ def test_a_response_head_is_cleaned_even_if_recording_it_fails(monkeypatch):
     def fail(*_):
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("wirekey.addons.credentials.record_response", fail)
+    monkeypatch.setattr("wirekey.core.addons.credentials.record_response", fail)
     response = Response(x_quoted=KEY)
     assert KEY not in str(response.headers.fields)
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from wirekey.addons.recognition import Recognition
-from wirekey.body import Spool
-from wirekey.call import Call
-from wirekey.calls.services import Services
-from wirekey.errors import Refusal
-from wirekey.json_size import PIECE
+from wirekey.core.addons.recognition import Recognition
+from wirekey.core.body import Spool
+from wirekey.core.call import Call
+from wirekey.core.calls.services import Services
+from wirekey.core.errors import Refusal
+from wirekey.core.json_size import PIECE
 
 
 def spooled(folder, data: bytes):

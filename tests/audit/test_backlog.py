@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from wirekey.audit.store import MOST_FINALS, AuditStore
-from wirekey.call import Call
+from wirekey.core.audit.store import MOST_FINALS, AuditStore
+from wirekey.core.call import Call
 
 
 class Database:

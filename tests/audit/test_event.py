@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.audit.event import MAX_INTEGER, MOST_NAMES, NAMES, event_of, safe, safe_names
-from wirekey.body import Body
-from wirekey.call import Call
-from wirekey.operation import Facts, Kind, Operation, Usage
+from wirekey.core.audit.event import MAX_INTEGER, MOST_NAMES, NAMES, event_of, safe, safe_names
+from wirekey.core.body import Body
+from wirekey.core.call import Call
+from wirekey.core.operation import Facts, Kind, Operation, Usage
 
 CONTRACT = """
 id time agent_id agent_role agent_type client provider operation method path mcp_server tool_name action target

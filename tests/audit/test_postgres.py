@@ -10,18 +10,18 @@ from tests.audit.test_verifying import KEY, settled
 from tests.support.postgres_server import database, fragile_postgres, own_postgres, postgres
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.audit import postgres as postgres_module
-from wirekey.audit import postgres_schema
-from wirekey.audit import store as store_module
-from wirekey.audit.event import NAMES, event_of, outcome_values
-from wirekey.audit.postgres import PostgresAudit
-from wirekey.audit.postgres_connection import may_pass
-from wirekey.audit.postgres_schema import AuditDatabaseError
-from wirekey.audit.rows import Rows
-from wirekey.audit.spool import SpooledAudit, SpoolFile
-from wirekey.audit.store import AuditStore, AuditUnavailable
-from wirekey.call import AttemptRecord, Outcome
-from wirekey.secret import Secret
+from wirekey.core.audit import postgres as postgres_module
+from wirekey.core.audit import postgres_schema
+from wirekey.core.audit import store as store_module
+from wirekey.core.audit.event import NAMES, event_of, outcome_values
+from wirekey.core.audit.postgres import PostgresAudit
+from wirekey.core.audit.postgres_connection import may_pass
+from wirekey.core.audit.postgres_schema import AuditDatabaseError
+from wirekey.core.audit.rows import Rows
+from wirekey.core.audit.spool import SpooledAudit, SpoolFile
+from wirekey.core.audit.store import AuditStore, AuditUnavailable
+from wirekey.core.call import AttemptRecord, Outcome
+from wirekey.core.secret import Secret
 
 __all__ = ["database", "fragile_postgres", "own_postgres", "postgres"]
 

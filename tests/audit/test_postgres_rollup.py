@@ -15,14 +15,14 @@ from tests.audit.test_verifying import KEY
 from tests.support.postgres_server import database, postgres
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.audit import postgres_rollup, postgres_schema, postgres_totals
-from wirekey.audit.audit_log import open_audit_log
-from wirekey.audit.postgres_connection import open_connection
-from wirekey.audit.postgres_pruning import prune
-from wirekey.audit.postgres_rollup import LIMITS, roll_up, roll_up_all
-from wirekey.audit.reading import Filters
-from wirekey.audit.totals import totals
-from wirekey.call import Agent, Outcome
+from wirekey.core.audit import postgres_rollup, postgres_schema, postgres_totals
+from wirekey.core.audit.audit_log import open_audit_log
+from wirekey.core.audit.postgres_connection import open_connection
+from wirekey.core.audit.postgres_pruning import prune
+from wirekey.core.audit.postgres_rollup import LIMITS, roll_up, roll_up_all
+from wirekey.core.audit.reading import Filters
+from wirekey.core.audit.totals import totals
+from wirekey.core.call import Agent, Outcome
 
 __all__ = ["database", "postgres"]
 
@@ -230,7 +230,7 @@ async def test_existing_calls_are_added_after_an_upgrade(database, tmp_path, mon
 
 
 async def test_a_running_process_rolls_up_by_itself(database, tmp_path, monkeypatch):
-    from wirekey.audit import postgres as module
+    from wirekey.core.audit import postgres as module
 
     monkeypatch.setattr(module, "ROLL_UP_EVERY", 0.0)
     store = opened(database, tmp_path)
@@ -258,7 +258,7 @@ def test_sums_that_lag_far_behind_are_not_read(database, tmp_path, monkeypatch):
 def test_bins_begin_where_those_of_a_file_begin():
     import sqlite3
 
-    from wirekey.audit.totals import bin_of
+    from wirekey.core.audit.totals import bin_of
 
     connection = sqlite3.connect(":memory:")
     bins = [connection.execute(f"SELECT {bin_of('?1')}", [limit]).fetchone()[0] for limit in LIMITS]

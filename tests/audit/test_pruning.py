@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from tests.audit.test_verifying import KEY, changed, rows, settled, store_of, verified
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.audit import pruning
-from wirekey.audit.pruning import count_before, prune
-from wirekey.call import AttemptRecord
 from wirekey.cli.main import group
+from wirekey.core.audit import pruning
+from wirekey.core.audit.pruning import count_before, prune
+from wirekey.core.call import AttemptRecord
 
 FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.audit.event import NAMES, event_of
-from wirekey.audit.following import follow
-from wirekey.audit.reading import (
+from wirekey.core.audit.event import NAMES, event_of
+from wirekey.core.audit.following import follow
+from wirekey.core.audit.reading import (
     Filters,
     NoSuchCallError,
     events,
@@ -25,9 +25,9 @@ from wirekey.audit.reading import (
     write_csv,
     write_jsonl,
 )
-from wirekey.audit.schema import INSERT, open_for_reading, open_for_writing
-from wirekey.audit.store import AuditStore
-from wirekey.call import Call, Outcome, new_call_id
+from wirekey.core.audit.schema import INSERT, open_for_reading, open_for_writing
+from wirekey.core.audit.store import AuditStore
+from wirekey.core.call import Call, Outcome, new_call_id
 
 NOON = 1_767_268_800.0
 """2026-01-01 12:00 UTC."""

@@ -8,9 +8,9 @@ import sqlite3
 import pytest
 from tests.support.recorded_calls import call_of
 
-from wirekey.audit import store
-from wirekey.audit.store import AuditStore, AuditUnavailable
-from wirekey.call import Call
+from wirekey.core.audit import store
+from wirekey.core.audit.store import AuditStore, AuditUnavailable
+from wirekey.core.call import Call
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.audit.sampling import MAX_ADDRESSES, OTHERS, WINDOW, RefusalSample
+from wirekey.core.audit.sampling import MAX_ADDRESSES, OTHERS, WINDOW, RefusalSample
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 

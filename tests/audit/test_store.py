@@ -16,12 +16,12 @@ import pytest
 from tests.support.recorded_calls import call_of, finish
 from tests.support.running import PATIENCE
 
-from wirekey.audit import schema, store
-from wirekey.audit.event import ATTEMPT_NAMES, event_of
-from wirekey.audit.reading import attempts_of
-from wirekey.audit.schema import AuditFileError
-from wirekey.audit.store import AuditStore, AuditUnavailable
-from wirekey.call import AttemptRecord, Call, Outcome
+from wirekey.core.audit import schema, store
+from wirekey.core.audit.event import ATTEMPT_NAMES, event_of
+from wirekey.core.audit.reading import attempts_of
+from wirekey.core.audit.schema import AuditFileError
+from wirekey.core.audit.store import AuditStore, AuditUnavailable
+from wirekey.core.call import AttemptRecord, Call, Outcome
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ ACKNOWLEDGING = """
 import asyncio, os, sys
 from pathlib import Path
 from tests.support.recorded_calls import call_of, finish
-from wirekey.audit.store import AuditStore
+from wirekey.core.audit.store import AuditStore
 
 async def call_on_and_on(audit):
     while True:

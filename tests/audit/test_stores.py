@@ -11,11 +11,11 @@ import pytest
 from tests.support.postgres_server import database, postgres
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.audit import schema
-from wirekey.audit.event import ATTEMPT_NAMES, NAMES, event_of
-from wirekey.audit.postgres import PostgresAudit
-from wirekey.audit.store import AuditStore
-from wirekey.call import AttemptRecord, Call, Outcome
+from wirekey.core.audit import schema
+from wirekey.core.audit.event import ATTEMPT_NAMES, NAMES, event_of
+from wirekey.core.audit.postgres import PostgresAudit
+from wirekey.core.audit.store import AuditStore
+from wirekey.core.call import AttemptRecord, Call, Outcome
 
 __all__ = ["database", "postgres"]
 

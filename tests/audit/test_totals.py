@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.audit.event import event_of
-from wirekey.audit.reading import Filters, first_id_at
-from wirekey.audit.schema import INSERT, AuditFileError, open_for_writing
-from wirekey.audit.totals import MAX_GROUPS, CallCounts, Percentiles, bin_of, totals
-from wirekey.call import Outcome, new_call_id
+from wirekey.core.audit.event import event_of
+from wirekey.core.audit.reading import Filters, first_id_at
+from wirekey.core.audit.schema import INSERT, AuditFileError, open_for_writing
+from wirekey.core.audit.totals import MAX_GROUPS, CallCounts, Percentiles, bin_of, totals
+from wirekey.core.call import Outcome, new_call_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = 3600

@@ -9,16 +9,16 @@ import time
 import pytest
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.audit import checkpoints, schema
-from wirekey.audit.chain import LastLink, Link, links_of
-from wirekey.audit.checkpoints import CheckpointKey, CheckpointsError
-from wirekey.audit.event import NAMES, OUTCOME_NAMES, rfc3339
-from wirekey.audit.file_chain import FileChain
-from wirekey.audit.reading import event_from
-from wirekey.audit.rows import Rows
-from wirekey.audit.store import AuditStore
-from wirekey.audit.verifying import Findings, verify
-from wirekey.call import AttemptRecord, Outcome
+from wirekey.core.audit import checkpoints, schema
+from wirekey.core.audit.chain import LastLink, Link, links_of
+from wirekey.core.audit.checkpoints import CheckpointKey, CheckpointsError
+from wirekey.core.audit.event import NAMES, OUTCOME_NAMES, rfc3339
+from wirekey.core.audit.file_chain import FileChain
+from wirekey.core.audit.reading import event_from
+from wirekey.core.audit.rows import Rows
+from wirekey.core.audit.store import AuditStore
+from wirekey.core.audit.verifying import Findings, verify
+from wirekey.core.call import AttemptRecord, Outcome
 
 KEY = CheckpointKey(bytes(range(32)))
 FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)

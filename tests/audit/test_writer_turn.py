@@ -10,9 +10,9 @@ import time
 
 from tests.support.running import wait_for
 
-from wirekey.audit.file import AuditFile
-from wirekey.audit.rows import Rows
-from wirekey.audit.writer_turn import WriterTurn
+from wirekey.core.audit.file import AuditFile
+from wirekey.core.audit.rows import Rows
+from wirekey.core.audit.writer_turn import WriterTurn
 
 FORK = multiprocessing.get_context("fork")
 WRITERS, WRITES = 4, 100

@@ -25,7 +25,7 @@ from pathlib import Path
 from tests.benchmarks import load, proxies
 from tests.benchmarks.attacks import ATTACKS
 from tests.benchmarks.load import Target
-from wirekey.identity.agents import AgentStore
+from wirekey.core.identity.agents import AgentStore
 
 PAUSE = 0.005
 """Seconds between two calls of the agent."""

@@ -17,13 +17,13 @@ from functools import partial
 from pathlib import Path
 
 from tests.features.jwt.jwt_making import ec_key, jwk, jwks, rsa_key, token
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.tokens import token_digest
 from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
 from wirekey.features.jwt.issuers import TokenIssuer, own_issuer
 from wirekey.features.jwt.jwk import key_set
 from wirekey.features.jwt.signing_keys import JwtSigningKeys
 from wirekey.features.jwt.tokens import JwtTokens
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.tokens import token_digest
 
 MOST = 20.0
 

@@ -15,11 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from wirekey.body import SPOOL_ABOVE, RequestBody, Spool
-from wirekey.body_reading.reader import BodyReader
-from wirekey.body_reading.reading import ReadTask
-from wirekey.errors import Refusal
-from wirekey.json_size import VALUES_LIMIT
+from wirekey.core.body import SPOOL_ABOVE, RequestBody, Spool
+from wirekey.core.body_reading.reader import BodyReader
+from wirekey.core.body_reading.reading import ReadTask
+from wirekey.core.errors import Refusal
+from wirekey.core.json_size import VALUES_LIMIT
 from wirekey.providers import PROVIDERS
 
 MIB = 1 << 20

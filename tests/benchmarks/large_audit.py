@@ -20,13 +20,13 @@ from pathlib import Path
 import psycopg
 
 from tests.support.postgres_server import PostgresServer
-from wirekey.audit.audit_log import open_audit_log
-from wirekey.audit.postgres_rollup import roll_up
-from wirekey.audit.postgres_schema import make_partitions, migrate
-from wirekey.audit.reading import Filters, latest
-from wirekey.audit.totals import totals
+from wirekey.core.audit.audit_log import open_audit_log
+from wirekey.core.audit.postgres_rollup import roll_up
+from wirekey.core.audit.postgres_schema import make_partitions, migrate
+from wirekey.core.audit.reading import Filters, latest
+from wirekey.core.audit.totals import totals
+from wirekey.core.secret import Secret
 from wirekey.features.console.recorded import Recorded
-from wirekey.secret import Secret
 
 MOST_SECONDS = 1.0
 ROWS_AT_ONCE = 500_000

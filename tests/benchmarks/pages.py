@@ -22,9 +22,9 @@ import httpx
 from tests.benchmarks import load, proxies
 from tests.benchmarks.load import Target
 from tests.support.running import EVERYTHING, SimulatorThread, wirekey_behind
-from wirekey.call import Agent, Call, Outcome
 from wirekey.config import HostPort
-from wirekey.endpoints.server import Server
+from wirekey.core.call import Agent, Call, Outcome
+from wirekey.core.endpoints.server import Server
 from wirekey.features.console import operator_token
 from wirekey.features.console.config import PageAccess
 from wirekey.features.console.feed import LINGERS, Feed

@@ -20,11 +20,11 @@ from tests.benchmarks import proxies, systems, wire_alone
 from tests.benchmarks.comparison import Measurements, ratios
 from tests.benchmarks.rows import ROWS, Row, measure_all
 from tests.benchmarks.systems import Cores
-from wirekey.audit.event import outcome_values, request_values
-from wirekey.audit.store import AuditStore
-from wirekey.call_events import CallEvents
-from wirekey.policy.decision import Decision
-from wirekey.policy.engine import EmbeddedEngine
+from wirekey.core.audit.event import outcome_values, request_values
+from wirekey.core.audit.store import AuditStore
+from wirekey.core.call_events import CallEvents
+from wirekey.core.policy.decision import Decision
+from wirekey.core.policy.engine import EmbeddedEngine
 
 ALLOWED = Decision(allow=True)
 

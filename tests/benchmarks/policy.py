@@ -14,11 +14,11 @@ import time
 
 from tests.docs.pages import CHECKOUT
 from tests.support.recorded_calls import call_of
-from wirekey.call import Agent
-from wirekey.operation import Facts
-from wirekey.policy import engine as engine_module
-from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.input import build_input
+from wirekey.core.call import Agent
+from wirekey.core.operation import Facts
+from wirekey.core.policy import engine as engine_module
+from wirekey.core.policy.engine import EmbeddedEngine
+from wirekey.core.policy.input import build_input
 
 ROUNDS = 5000
 HEADERS = {"user-agent": "OpenAI/Python 2.0.0", "content-type": "application/json", "accept": "application/json"}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.load import Target
-from wirekey.identity.agents import AgentStore
+from wirekey.core.identity.agents import AgentStore
 
 PYTHON = Path(sys.executable)
 MITMDUMP = PYTHON.with_name("mitmdump")

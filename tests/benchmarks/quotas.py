@@ -11,6 +11,7 @@ import time
 from types import SimpleNamespace
 
 from tests.features.quotas.making import GIVEN
+from wirekey.core.shared_state import MemoryState
 from wirekey.feature import NO_VALUES, FeatureData
 from wirekey.features.quotas.addon import Quotas
 from wirekey.features.quotas.definition import Quota
@@ -18,7 +19,6 @@ from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import Use
 from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.usage_limits import QuotaLimits
-from wirekey.shared_state import MemoryState
 
 CALLS = 5000
 LARGE = 10**12

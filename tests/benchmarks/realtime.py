@@ -30,7 +30,7 @@ from tests.benchmarks import proxies
 from tests.benchmarks.load import Target
 from tests.benchmarks.realtime_upstream import SOUND
 from tests.benchmarks.systems import Cores
-from wirekey.identity.agents import AgentStore
+from wirekey.core.identity.agents import AgentStore
 
 ROUND_TRIPS = 3000
 CONNECTIONS = 200

@@ -24,7 +24,7 @@ from tests.benchmarks.load import Target
 from tests.benchmarks.shared_limits import LIMITED, QUOTAS, cpu_ratios, limit_rows
 from tests.benchmarks.shared_load import Client, Pauses, outcomes
 from tests.support.redis_server import RedisServer
-from wirekey.identity.agents import AgentStore
+from wirekey.core.identity.agents import AgentStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

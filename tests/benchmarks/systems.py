@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.benchmarks import proxies
 from tests.benchmarks.load import Target
-from wirekey.identity.agents import AgentStore
+from wirekey.core.identity.agents import AgentStore
 
 LITELLM = Path("~/.cache/wirekey-litellm/bin/litellm").expanduser()
 BEDROCK_HOST = "bedrock-runtime.us-east-1.amazonaws.com"

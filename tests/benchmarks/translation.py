@@ -32,11 +32,11 @@ from tests.benchmarks.load import Target, connect, request
 from tests.benchmarks.systems import Cores
 from tests.features.translation.cases import MODELS, PLAIN, STATES
 from tests.features.translation.streams import upstream_bytes
+from wirekey.core.identity.agents import AgentStore
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.reply import Reply
 from wirekey.features.translation.requests import translate_request
 from wirekey.features.translation.responses import StreamTranslator
-from wirekey.identity.agents import AgentStore
 
 REQUEST_BYTES = 64 * 1024
 EVENTS = 400

@@ -21,8 +21,8 @@ from types import SimpleNamespace
 from tests.benchmarks import proxies
 from tests.support.aws_signing import REAL, signing_simulator
 from tests.support.two_way_client import PREPARATION, TwoWayClient, payload_of
-from wirekey.identity.agents import AgentStore
-from wirekey.secret import Secret
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.secret import Secret
 
 MOST = 1.2
 PACE = 0.0005

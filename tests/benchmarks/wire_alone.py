@@ -18,12 +18,12 @@ from tests.benchmarks import proxies
 from tests.benchmarks.load import Target
 from tests.benchmarks.systems import Cores, System
 from tests.wire.bare_proxy import BareDelegate
+from wirekey.core.wire.connection_handler import skip_outer_layers
+from wirekey.core.wire.connection_pool import ConnectionPool
+from wirekey.core.wire.delegate import WireLimits
+from wirekey.core.wire.install import install
 from wirekey.server.master import ServeMaster
 from wirekey.server.memory import freeze_startup_objects
-from wirekey.wire.connection_handler import skip_outer_layers
-from wirekey.wire.connection_pool import ConnectionPool
-from wirekey.wire.delegate import WireLimits
-from wirekey.wire.install import install
 
 
 class Forwarding(BareDelegate):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from wirekey.body_reading.messages import decode, encode
-from wirekey.body_reading.reading import Reading
-from wirekey.errors import Fault, Refusal
-from wirekey.operation import Facts
+from wirekey.core.body_reading.messages import decode, encode
+from wirekey.core.body_reading.reading import Reading
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.operation import Facts
 
 FACTS = Facts(model="gpt-4o", stream=True, message_count=3, tools=("a", "é"), other_models=("b",), asks_usage=False)
 READINGS = {

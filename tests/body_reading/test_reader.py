@@ -10,12 +10,12 @@ import signal
 
 import pytest
 
-from wirekey.body import Body, Spool
-from wirekey.body_reading import reader as reader_module
-from wirekey.body_reading.reader import BodyReader, ReadingFailedError
-from wirekey.body_reading.reading import ALWAYS_READ_HERE, NEVER_READ_HERE, ReadTask, check_values, is_costly
-from wirekey.errors import Fault, Refusal
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body, Spool
+from wirekey.core.body_reading import reader as reader_module
+from wirekey.core.body_reading.reader import BodyReader, ReadingFailedError
+from wirekey.core.body_reading.reading import ALWAYS_READ_HERE, NEVER_READ_HERE, ReadTask, check_values, is_costly
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 

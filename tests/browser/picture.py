@@ -20,9 +20,9 @@ from playwright.sync_api import sync_playwright
 from tests.browser.conftest import LISTEN, POLICY, Scene
 from tests.support.recorded_calls import call_of, finish
 from tests.support.running import SimulatorThread, wirekey_behind
-from wirekey.audit.event import event_of
-from wirekey.audit.schema import INSERT, open_for_writing
-from wirekey.call import Outcome
+from wirekey.core.audit.event import event_of
+from wirekey.core.audit.schema import INSERT, open_for_writing
+from wirekey.core.call import Outcome
 from wirekey.providers.protocol import Usage
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "console.png"

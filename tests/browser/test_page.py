@@ -9,8 +9,8 @@ import pytest
 
 from tests.browser.conftest import PROMPT
 from tests.support.running import PROVIDER_KEYS, wait_for
-from wirekey.audit.event import NAMES
-from wirekey.command_name import COMMAND
+from wirekey.core.audit.event import NAMES
+from wirekey.core.command_name import COMMAND
 
 AXE = Path(__file__).parents[1] / "clients/node/node_modules/axe-core/axe.min.js"
 SERIOUS = ("serious", "critical")

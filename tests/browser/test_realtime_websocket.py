@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.conversation import HERE, install_node_packages
 from tests.support.running import PATIENCE, PROVIDER_KEYS, wirekey_behind
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 PROGRAM = """async ([token, base]) => {
   const { default: OpenAI } = await import('/openai/index.mjs');

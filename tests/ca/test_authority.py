@@ -12,10 +12,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
-from wirekey.ca import authority
-from wirekey.ca.authority import CAError, ensure, load, renew
-from wirekey.ca.certificates import issue
-from wirekey.ca.roots import certificates_in, root_files
+from wirekey.core.ca import authority
+from wirekey.core.ca.authority import CAError, ensure, load, renew
+from wirekey.core.ca.certificates import issue
+from wirekey.core.ca.roots import certificates_in, root_files
 
 HOSTS = ["api.openai.com", "api.anthropic.com"]
 
@@ -83,7 +83,7 @@ def test_a_new_ca_covers_the_gateway_and_does_not_count_it_among_the_hosts(ca):
 
 
 def test_a_ca_of_a_previous_version_stays_in_use_and_does_not_cover_the_gateway(folder, monkeypatch):
-    monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
+    monkeypatch.setattr("wirekey.core.ca.certificates.GATEWAY", [])
     previous = ensure(folder, HOSTS, roots=[])
     monkeypatch.undo()
     assert ensure(folder, HOSTS, roots=[]) == previous

@@ -11,9 +11,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 
-from wirekey.ca.authority import ensure, renew
-from wirekey.ca.gateway_certificate import REISSUE_AFTER, CertificateError, ConfiguredCertificate, IssuedCertificate
 from wirekey.config.listen import GatewayTLSConfig
+from wirekey.core.ca.authority import ensure, renew
+from wirekey.core.ca.gateway_certificate import (
+    REISSUE_AFTER,
+    CertificateError,
+    ConfiguredCertificate,
+    IssuedCertificate,
+)
 from wirekey_simulator.certificate import prepare_certificate
 
 PATIENCE = 60
@@ -53,7 +58,7 @@ def test_a_key_with_a_password_is_refused_without_a_prompt_on_the_terminal(tmp_p
     code = (
         "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
         "from wirekey.config.listen import GatewayTLSConfig; "
-        "from wirekey.ca.gateway_certificate import ConfiguredCertificate; "
+        "from wirekey.core.ca.gateway_certificate import ConfiguredCertificate; "
         f"ConfiguredCertificate(GatewayTLSConfig({files}))"
     )
     outer, terminal = os.openpty()
@@ -120,7 +125,7 @@ def test_idle_connections_of_the_gateway_keep_no_buffers(ca):
 def test_a_ca_that_does_not_cover_the_gateway_is_logged_once_and_only_if_a_client_uses_tls(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
+    monkeypatch.setattr("wirekey.core.ca.certificates.GATEWAY", [])
     previous = ensure(tmp_path / "former", HOSTS, roots=[])
     monkeypatch.undo()
     with caplog.at_level(logging.WARNING):

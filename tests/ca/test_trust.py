@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from mitmproxy.certs import CertStore
 
-from wirekey.ca.authority import ensure
-from wirekey.ca.certificates import issue, issue_for_gateway
+from wirekey.core.ca.authority import ensure
+from wirekey.core.ca.certificates import issue, issue_for_gateway
 
 BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
 HOSTS = ["api.openai.com", "generativelanguage.googleapis.com", "api.anthropic.com", BEDROCK]

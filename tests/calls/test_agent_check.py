@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.call import Agent, Call
-from wirekey.calls.agent_check import check_agent, refusal_if_revoked
-from wirekey.calls.services import Services
-from wirekey.calls.state import CallState
-from wirekey.errors import Refusal
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.proof import NO_PROOF, Proof
-from wirekey.identity.tokens import token_digest
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.call import Agent, Call
+from wirekey.core.calls.agent_check import check_agent, refusal_if_revoked
+from wirekey.core.calls.services import Services
+from wirekey.core.calls.state import CallState
+from wirekey.core.errors import Refusal
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.proof import NO_PROOF, Proof
+from wirekey.core.identity.tokens import token_digest
+from wirekey.core.operation import Kind, Operation
 
 NOW = 1_800_000_000.0
 
@@ -28,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("wirekey.calls.agent_check.time.time", clock)
+    monkeypatch.setattr("wirekey.core.calls.agent_check.time.time", clock)
     return clock
 
 

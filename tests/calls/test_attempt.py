@@ -9,19 +9,19 @@ from mitmproxy.test import tflow, tutils
 from msgspec import structs
 
 from tests.support.configuration import loaded
-from wirekey.addons.credentials import Credentials, record_response
-from wirekey.addons.recognition import Recognition
-from wirekey.addons.routing import Routing
-from wirekey.call import Agent, FailureKind
-from wirekey.calls.attempt import prepare_attempt
-from wirekey.calls.services import Services
-from wirekey.calls.settings import build
-from wirekey.calls.wire_request import wire_request
-from wirekey.errors import Refusal
+from wirekey.core.addons.credentials import Credentials, record_response
+from wirekey.core.addons.recognition import Recognition
+from wirekey.core.addons.routing import Routing
+from wirekey.core.call import Agent, FailureKind
+from wirekey.core.calls.attempt import prepare_attempt
+from wirekey.core.calls.services import Services
+from wirekey.core.calls.settings import build
+from wirekey.core.calls.wire_request import wire_request
+from wirekey.core.errors import Refusal
+from wirekey.core.routing.plan import Failure
 from wirekey.feature import FeatureValues
 from wirekey.features.translation.state import StateReader
 from wirekey.providers import PROVIDERS
-from wirekey.routing.plan import Failure
 
 KEYS = {"A": "key-of-openai-1", "B": "key-of-openai-2", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_TEXT = "providers: {openai: {keys: [env:A, env:B], selection: TURNS}, gemini: {keys: [env:G]}}\n"

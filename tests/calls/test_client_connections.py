@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.calls.client_connections import ClientConnections, Deadlines, Step
+from wirekey.core.calls.client_connections import ClientConnections, Deadlines, Step
 
 HERE = "192.0.2.1"
 DEADLINES = Deadlines(first_byte=1, hello=2, head=4)

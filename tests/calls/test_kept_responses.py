@@ -9,10 +9,10 @@ import pytest
 from mitmproxy.test import tflow
 
 from tests.support.recorded_calls import call_of
-from wirekey.body import Body
-from wirekey.calls import kept_responses
-from wirekey.calls.kept_responses import KeptResponse, KeptResponses
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.calls import kept_responses
+from wirekey.core.calls.kept_responses import KeptResponse, KeptResponses
+from wirekey.core.operation import Kind, Operation
 
 
 def passing(data):

@@ -8,12 +8,12 @@ import pytest
 from mitmproxy import http
 
 from tests.calls.test_attempt import Sent
-from wirekey.addons.metering import Metering
-from wirekey.calls.attempt_rewrite import AT_ONCE
-from wirekey.calls.wire_delegate import CallDelegate
+from wirekey.core.addons.metering import Metering
+from wirekey.core.calls.attempt_rewrite import AT_ONCE
+from wirekey.core.calls.wire_delegate import CallDelegate
+from wirekey.core.wire.delegate import ResponseRefused
 from wirekey.features.translation import attempt_response
 from wirekey.features.translation.responses import translate_response
-from wirekey.wire.delegate import ResponseRefused
 
 ROUTE = "routes: [{match: 'gpt-*', provider: gemini, model: gemini-2.5-flash, speaks: gemini}]\n"
 CHAT = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}'

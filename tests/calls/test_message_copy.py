@@ -6,7 +6,7 @@ import copy
 
 from mitmproxy.test import tflow
 
-from wirekey.calls.message_copy import with_fields
+from wirekey.core.calls.message_copy import with_fields
 
 
 def test_a_copy_has_other_fields_and_everything_else_of_the_message():

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tests.support.running import SimulatorThread
 from wirekey.cli.main import group
-from wirekey.command_name import COMMAND
+from wirekey.core.command_name import COMMAND
 from wirekey_simulator.google_logins import (
     AUTHORIZE_PATH,
     REVOKE_PATH,
@@ -230,7 +230,7 @@ def test_a_project_is_set_and_taken_back(run, browser, accounts):
 
 def test_the_project_is_looked_up_at_a_login_unless_that_is_skipped(run, browser, monkeypatch):
     from wirekey.cli import accounts_login
-    from wirekey.errors import UserError
+    from wirekey.core.errors import UserError
 
     asked = []
 
@@ -252,7 +252,7 @@ def test_the_project_is_looked_up_at_a_login_unless_that_is_skipped(run, browser
 
 def test_a_project_that_cannot_be_looked_up_is_reported_and_the_login_is_kept(run, browser, accounts, monkeypatch):
     from wirekey.cli import accounts_login
-    from wirekey.errors import UserError
+    from wirekey.core.errors import UserError
 
     async def lookup(_):
         raise UserError("Your current account is not eligible.")

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.cli.main import group
-from wirekey.command_name import COMMAND
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.clients import is_secret_of
-from wirekey.identity.tokens import TOKEN
+from wirekey.core.command_name import COMMAND
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.clients import is_secret_of
+from wirekey.core.identity.tokens import TOKEN
 
 TOKEN_ANYWHERE = re.compile(TOKEN.pattern)
 

@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.recorded_calls import call_of, finish
-from wirekey.audit.event import ATTEMPT_NAMES, NAMES, attempt_values, event_of
-from wirekey.audit.schema import ATTEMPT, INSERT, open_for_writing
-from wirekey.call import AttemptRecord, Outcome
 from wirekey.cli.audit import HEAD, TAIL_WIDTHS
 from wirekey.cli.main import group
+from wirekey.core.audit.event import ATTEMPT_NAMES, NAMES, attempt_values, event_of
+from wirekey.core.audit.schema import ATTEMPT, INSERT, open_for_writing
+from wirekey.core.call import AttemptRecord, Outcome
 
 DONE = finish(call_of())
 DENIED = call_of(agent="bob", outcome=Outcome.DENIED, status=403, policy_reason="no_identity: say who you are")

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from tests.audit.test_postgres import opened
 from tests.support.postgres_server import database, postgres
 from tests.support.recorded_calls import call_of, finish
-from wirekey.audit.event import FIELDS
-from wirekey.audit.postgres_rollup import roll_up_all
-from wirekey.audit.reading import first_id_at
 from wirekey.cli.main import group
+from wirekey.core.audit.event import FIELDS
+from wirekey.core.audit.postgres_rollup import roll_up_all
+from wirekey.core.audit.reading import first_id_at
 from wirekey.features.console.recorded import Recorded
 
 __all__ = ["database", "postgres"]
@@ -76,7 +76,7 @@ def insert_hostile_rows(url: str) -> None:
 @pytest.fixture(scope="module")
 def record(tmp_path_factory, postgres):
     """A record with one call of Wirekey's and hostile rows. Returns the configuration file and the URL."""
-    from wirekey.secret import Secret
+    from wirekey.core.secret import Secret
 
     folder, url = tmp_path_factory.mktemp("hostile"), postgres.new_database()
 

@@ -19,11 +19,11 @@ from click.testing import CliRunner
 from tests.audit.test_reading import id_at
 from tests.support.postgres_server import database, postgres
 from tests.support.recorded_calls import call_of, finish
-from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-from wirekey.call import AttemptRecord, Outcome
 from wirekey.cli.main import group
 from wirekey.config import load
-from wirekey.identity.agents import AgentStore
+from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.core.call import AttemptRecord, Outcome
+from wirekey.core.identity.agents import AgentStore
 from wirekey.server.audit_store import audit_store
 
 __all__ = ["database", "postgres"]

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.recorded_calls import call_of, finish
-from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-from wirekey.audit.store import AuditStore
 from wirekey.cli.main import group
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.installation_keys import MasterSecret
+from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.core.audit.store import AuditStore
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.installation_keys import MasterSecret
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_public_key_of_another_installation_can_be_passed():
 
 
 def test_a_file_of_checkpoints_that_cannot_be_written_is_reported_at_the_start(tmp_path):
-    from wirekey.audit.checkpoints import CheckpointsError
+    from wirekey.core.audit.checkpoints import CheckpointsError
 
     store = AuditStore(tmp_path / "audit.db", key=CheckpointKey(bytes(32)), checkpoints_to=tmp_path / "none" / "file")
     with pytest.raises(CheckpointsError, match=r"audit.checkpoints: .*none/file cannot be written"):

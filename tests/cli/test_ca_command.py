@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 from cryptography import x509
 
-from wirekey.ca.authority import ensure, load
 from wirekey.cli.main import group
+from wirekey.core.ca.authority import ensure, load
 from wirekey.providers.hosts import provider_hosts
 
 

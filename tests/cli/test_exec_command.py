@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.support.running import bare_environment
-from wirekey.command_name import CALLED_FROM
+from wirekey.core.command_name import CALLED_FROM
 from wirekey.server.runtime import RunningProxy
 
 

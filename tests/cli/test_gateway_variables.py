@@ -11,8 +11,8 @@ from wirekey.cli.credential_variables import PLACEHOLDER
 from wirekey.cli.environment import BUNDLE_VARIABLES, KEY_VARIABLES, gateway_environment, trusted_copy
 from wirekey.cli.exec import gateway_hint, token_for_codex
 from wirekey.cli.main import group
-from wirekey.identity.aws_pairs import KeyPair
-from wirekey.secret import Secret
+from wirekey.core.identity.aws_pairs import KeyPair
+from wirekey.core.secret import Secret
 from wirekey.server.runtime import RunningProxy
 
 PAIR = KeyPair("WKEY" + "A" * 16, Secret("a" * 40))

@@ -9,16 +9,16 @@ from click.testing import CliRunner
 
 from tests.support.policies import WHOLE, write
 from tests.support.recorded_calls import call_of, finish
-from wirekey.audit.event import event_of
-from wirekey.audit.schema import INSERT, open_for_writing
-from wirekey.call import Agent, Outcome
 from wirekey.cli.main import group
-from wirekey.identity.agents import AgentStore
-from wirekey.operation import Facts
-from wirekey.policy.decision import parse_decision
-from wirekey.policy.input import build_input, encode_input
-from wirekey.policy.modules import read_modules
-from wirekey.policy.rego import Rego
+from wirekey.core.audit.event import event_of
+from wirekey.core.audit.schema import INSERT, open_for_writing
+from wirekey.core.call import Agent, Outcome
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.operation import Facts
+from wirekey.core.policy.decision import parse_decision
+from wirekey.core.policy.input import build_input, encode_input
+from wirekey.core.policy.modules import read_modules
+from wirekey.core.policy.rego import Rego
 
 NO_O3 = 'package wirekey.authz\ndeny contains "o3 is dear" if input.model == "o3"\n'
 

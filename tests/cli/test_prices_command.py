@@ -6,11 +6,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from wirekey.audit.store import AuditStore
-from wirekey.call import Call, Outcome
 from wirekey.cli.main import group
-from wirekey.metering.own_prices import OwnPrices, use_own_prices
-from wirekey.operation import Usage
+from wirekey.core.audit.store import AuditStore
+from wirekey.core.call import Call, Outcome
+from wirekey.core.metering.own_prices import OwnPrices, use_own_prices
+from wirekey.core.operation import Usage
 
 SETTINGS = """
 prices:

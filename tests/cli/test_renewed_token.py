@@ -8,8 +8,8 @@ import pytest
 
 from wirekey.cli import renewed_token
 from wirekey.cli.renewed_token import LIFETIME, LOOK_EVERY, RENEW_AFTER, RETRY_AFTER, renew_until
-from wirekey.errors import UserError
-from wirekey.identity.agents_format import AgentError
+from wirekey.core.errors import UserError
+from wirekey.core.identity.agents_format import AgentError
 
 
 class Program:

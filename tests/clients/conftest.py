@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.conversation import Program, behind_exec, command_of, direct_environment
 from tests.support.running import EVERYTHING, PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment, wirekey_behind
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 PREFIXED = {
     "OPENAI_BASE_URL": "/api/v1/openai/v1",

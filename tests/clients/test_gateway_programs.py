@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.conversation import HERE, installed, run_behind_exec
 from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 CHAT = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}]}'
 GEMINI_CHAT = CHAT.replace("gpt-4o-mini", "gemini-2.5-flash")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.conversation import HERE, direct_environment, install_node_packages, installed, run_behind_exec
 from tests.support.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 MODEL = "gemini-live-2.5-flash-preview"
 OPTIONS = json.dumps({"model": MODEL})

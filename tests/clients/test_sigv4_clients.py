@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.aws_signing import HOST, MODELS, REAL, signing_simulator, signing_wirekey
 from tests.support.conversation import HERE, install_node_packages, installed, run_behind_exec
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 INVOKED = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 MESSAGES = [{"role": "user", "content": [{"text": "hello"}]}]

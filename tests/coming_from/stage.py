@@ -18,9 +18,9 @@ from ruamel.yaml import YAML
 
 from tests.docs.pages import blocks_of
 from tests.support.running import EVERYTHING, PATIENCE, SimulatorThread, Wirekey, wait_for
-from wirekey.call import new_call_id
 from wirekey.cli.main import group
 from wirekey.config import load
+from wirekey.core.call import new_call_id
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}

@@ -4,10 +4,10 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.configuration import loaded, problems
-from wirekey.ca import authority
 from wirekey.cli.main import group
 from wirekey.config.effective import effective_settings
 from wirekey.config.file_access import file_access
+from wirekey.core.ca import authority
 
 HOSTS = ["api.openai.com"]
 

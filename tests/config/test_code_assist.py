@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.calls.settings import build
 from wirekey.config import ConfigError, load, provider_hosts
+from wirekey.core.calls.settings import build
 
 
 def loaded(tmp_path, setting):

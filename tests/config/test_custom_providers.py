@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from wirekey.config import ConfigError, load, provider_hosts
-from wirekey.errors import UserError
-from wirekey.metering.cost import use_price_lists
+from wirekey.core.errors import UserError
+from wirekey.core.metering.cost import use_price_lists
 
 GOOD = "{name: azure, hosts: [corp.openai.azure.com], path: /openai, deployments: true, auth: api-key, keys: [env:KEY]}"
 

@@ -31,7 +31,7 @@ audit: {store: env:AUDIT_DATABASE, durability: fsync}
 metering: {include_stream_usage: false}
 timeouts: {connect: 1, first_byte: 2.5, idle: 3}
 limits: {body_bytes: 1MiB, header_bytes: 32000, headers: 10, connections_per_client: 4}
-log: {format: json, level: debug, file: logs/wirekey.observing.log}
+log: {format: json, level: debug, file: logs/wirekey.core.observing.log}
 """
 
 
@@ -61,7 +61,7 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
     config = loaded(inner, EVERYTHING)
     assert config.state == Path("/var/lib/wirekey")
     assert config.certs.folder == inner / "authority"
-    assert config.log.file == inner / "logs/wirekey.observing.log"
+    assert config.log.file == inner / "logs/wirekey.core.observing.log"
     assert config.policy.path == inner / "policies"
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.configuration import loaded, problems
-from wirekey.calls.settings import build
 from wirekey.config import environment_proxy
 from wirekey.config.effective import effective_settings
+from wirekey.core.calls.settings import build
 
 URL = "http://user@proxy.corp.example:3128"
 

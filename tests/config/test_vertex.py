@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.calls.google_credentials import vertex_access
-from wirekey.calls.settings import build
 from wirekey.config import ConfigError, load, provider_hosts
+from wirekey.core.calls.google_credentials import vertex_access
+from wirekey.core.calls.settings import build
 
 
 def loaded(tmp_path, vertex, environ=None):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.credentials.agent_tokens import (
+from wirekey.core.credentials.agent_tokens import (
     PAIR_SECRET_LENGTH,
     check_path,
     may_hold_token,
     may_hold_tokens,
     without_tokens,
 )
-from wirekey.pair_secrets import pair_secrets
+from wirekey.core.pair_secrets import pair_secrets
 
 TEXTS = st.one_of(
     st.binary(max_size=60),

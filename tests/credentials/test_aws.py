@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from wirekey.call import Agent
-from wirekey.credentials import aws
-from wirekey.credentials.aws import AwsCredentialCache, CredentialsUnavailable, ExpiringCredentials
-from wirekey.secret import Secret
-from wirekey.signing.request import SigV4Credentials
+from wirekey.core.call import Agent
+from wirekey.core.credentials import aws
+from wirekey.core.credentials.aws import AwsCredentialCache, CredentialsUnavailable, ExpiringCredentials
+from wirekey.core.secret import Secret
+from wirekey.core.signing.request import SigV4Credentials
 
 ALICE, BOB = Agent("alice", "dev"), Agent("bob")
 HOUR = 3600.0

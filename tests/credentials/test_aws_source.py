@@ -14,16 +14,16 @@ from tests.simulator.requests import request
 from tests.support.company_proxy import company_proxy
 from tests.support.configuration import loaded
 
-from wirekey.call import Agent
 from wirekey.config import ConfigError
-from wirekey.credentials.aws import AwsCredentialCache, CredentialsUnavailable
-from wirekey.credentials.aws_source import AwsAccess, AwsSource, aws_credentials, session_name, session_tags
-from wirekey.egress.hosts import region_of
-from wirekey.egress.upstream_proxy import UpstreamProxy
-from wirekey.identity.aws_pairs import key_pair
-from wirekey.secret import Secret
-from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
-from wirekey.signing.sign import RequestSigner
+from wirekey.core.call import Agent
+from wirekey.core.credentials.aws import AwsCredentialCache, CredentialsUnavailable
+from wirekey.core.credentials.aws_source import AwsAccess, AwsSource, aws_credentials, session_name, session_tags
+from wirekey.core.egress.hosts import region_of
+from wirekey.core.egress.upstream_proxy import UpstreamProxy
+from wirekey.core.identity.aws_pairs import key_pair
+from wirekey.core.secret import Secret
+from wirekey.core.signing.request import Endpoint, RequestHead, SigV4Credentials
+from wirekey.core.signing.sign import RequestSigner
 from wirekey_simulator.instance_metadata import InstanceMetadata
 from wirekey_simulator.plain_http import serving
 from wirekey_simulator.sigv4 import signature_rejection

@@ -2,11 +2,11 @@
 
 import pytest
 
-from wirekey.credentials.client_supplied import ClientCredential, client_supplied_credential, missing_credential
-from wirekey.errors import Refusal
+from wirekey.core.credentials.client_supplied import ClientCredential, client_supplied_credential, missing_credential
+from wirekey.core.errors import Refusal
+from wirekey.core.secret import Secret
+from wirekey.core.signing.request import SigV4Credentials
 from wirekey.providers.credential_headers import is_credential_header
-from wirekey.secret import Secret
-from wirekey.signing.request import SigV4Credentials
 
 HOST = "bedrock-runtime.eu-west-1.amazonaws.com"
 AGENT = "wk_" + "a" * 43

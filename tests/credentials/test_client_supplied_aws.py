@@ -2,12 +2,12 @@
 
 import pytest
 
-from wirekey.credentials.client_supplied_aws import ClientAwsCredentials, client_aws_credentials
-from wirekey.errors import Refusal
-from wirekey.identity.aws_pairs import key_pair
+from wirekey.core.credentials.client_supplied_aws import ClientAwsCredentials, client_aws_credentials
+from wirekey.core.errors import Refusal
+from wirekey.core.identity.aws_pairs import key_pair
+from wirekey.core.secret import Secret
+from wirekey.core.signing.request import SigV4Credentials
 from wirekey.providers.credential_headers import is_credential_header
-from wirekey.secret import Secret
-from wirekey.signing.request import SigV4Credentials
 
 OURS = key_pair(Secret("ab" * 32), "alice", "cd" * 16, 1).access_key
 ACCESS, SECRET = (b"X-AWS-Access-Key", b"AKIAEXAMPLE"), (b"X-AWS-Secret-Key", b"a/secret+x=")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity, retry_after_seconds
-from wirekey.secret import Secret
+from wirekey.core.credentials.pool import KeyPool, ProviderKey, SessionAffinity, retry_after_seconds
+from wirekey.core.secret import Secret
 
 
 def pool(*labels):

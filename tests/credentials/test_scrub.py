@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.credentials.encodings import base64_cores
-from wirekey.credentials.scrub import KeyScrubber, scrub
+from wirekey.core.credentials.encodings import base64_cores
+from wirekey.core.credentials.scrub import KeyScrubber, scrub
 
 KEY = b"sk-aab-aaab"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.credentials.uploads import Uploads, id_of_upload_url, upload_ids, with_gateway_base
+from wirekey.core.credentials.uploads import Uploads, id_of_upload_url, upload_ids, with_gateway_base
 
 URL = "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=AbC-1&upload_protocol=resumable"
 

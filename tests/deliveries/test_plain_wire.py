@@ -8,7 +8,7 @@ from tests.deliveries.fixtures import ROUTES
 from tests.deliveries.paths import DELIVERIES, PATHS, Deployment, failed_rows, name_parameter
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 from tests.support.stream_formats import FORMATS
-from wirekey.wire.install import PLAIN
+from wirekey.core.wire.install import PLAIN
 
 CALLS = {
     f"{name}{', stream' if directives else ', whole'}": (wanted, directives)

@@ -75,7 +75,14 @@ def test_there_are_blocks_of_commands_to_run():
 
 
 FILE_NAME = re.compile(r"`((?:[\w.-]+/)+|(?:[\w.-]+/)*[\w-]+\.(?:py|cjs|js|rego))`")
-ROOTS = ("", "addons", "addons/wirekey", "addons/wirekey/wire", "addons/wirekey/wire/speed")
+ROOTS = (
+    "",
+    "addons",
+    "addons/wirekey",
+    "addons/wirekey/core",
+    "addons/wirekey/core/wire",
+    "addons/wirekey/core/wire/speed",
+)
 OF_READERS = {"my_auth.py", "entra.py", "hello.py", "policy.rego", "models/"}
 """Files and folders that a reader makes, and that the checkout does not have."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.egress.addresses import reason_to_refuse
+from wirekey.core.egress.addresses import reason_to_refuse
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from botocore.endpoint_provider import EndpointProvider
 from botocore.loaders import Loader
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from wirekey.ca.certificates import issue, make_certificates, read_certificates
-from wirekey.egress.hosts import (
+from wirekey.core.ca.certificates import issue, make_certificates, read_certificates
+from wirekey.core.egress.hosts import (
     SERVICES,
     bedrock_host,
     bedrock_hosts,

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from wirekey.egress import http_client
-from wirekey.egress.http_client import (
+from wirekey.core.egress import http_client
+from wirekey.core.egress.http_client import (
     HttpConnection,
     HttpError,
     HttpRequest,

@@ -1,6 +1,6 @@
 import pytest
 
-from wirekey.egress.names import authority_names, is_canonical
+from wirekey.core.egress.names import authority_names, is_canonical
 
 
 @pytest.mark.parametrize("host", ["api.openai.com", "bedrock-runtime.us-east-1.amazonaws.com", "a.b"])

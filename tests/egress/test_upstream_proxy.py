@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from wirekey.egress.upstream_proxy import TunnelRefusedError, UpstreamProxy, check_response, matches
-from wirekey.secret import Secret
+from wirekey.core.egress.upstream_proxy import TunnelRefusedError, UpstreamProxy, check_response, matches
+from wirekey.core.secret import Secret
 
 MATCHES = [
     ("*", "api.openai.com", True),

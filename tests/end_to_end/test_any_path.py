@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.raw_client import RawClient
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
-from wirekey.call import new_call_id
 from wirekey.config.policy import SHIPPED_POLICIES
+from wirekey.core.call import new_call_id
 
 POLICY = """
 package wirekey.authz

@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.configuration import loaded, problems
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
-from wirekey.call import new_call_id
-from wirekey.calls.attempt import in_region
-from wirekey.egress.hosts import all_regions, bedrock_host
+from wirekey.core.call import new_call_id
+from wirekey.core.calls.attempt import in_region
+from wirekey.core.egress.hosts import all_regions, bedrock_host
 
 ORGANISATION = ("AKIAREALORGANISATION", "real-secret-of-the-organisation-41d0aa")
 TEAM = ("AKIAREALTEAMPAIR0001", "real-secret-of-one-team-77b2")

@@ -16,7 +16,7 @@ from google.genai import errors, types
 
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from tests.support.sessions import PNG
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 AZURE_KEY, ROUTER_KEY = "azure-real-key-0c41d7e9", "sk-or-real-router-key-77e1"
 HOST, OTHER_HOST = "corp.openai.azure.com", "eu.openai.azure.com"

@@ -9,7 +9,7 @@ from google import genai
 
 from tests.support.own_simulator import simulator
 from tests.support.running import PROVIDER_KEYS, wirekey_behind
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 __all__ = ["simulator"]
 

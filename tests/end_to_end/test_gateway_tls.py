@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.own_simulator import simulator
 from tests.support.running import PATIENCE, wirekey_behind
-from wirekey.ca import authority
+from wirekey.core.ca import authority
 from wirekey.providers.hosts import provider_hosts
 
 __all__ = ["simulator"]
@@ -68,7 +68,7 @@ def test_node(wirekey, name):
 
 
 def test_a_ca_of_an_older_version_still_works_and_only_users_of_tls_are_warned(tmp_path, simulator, monkeypatch):
-    monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
+    monkeypatch.setattr("wirekey.core.ca.certificates.GATEWAY", [])
     authority.ensure(tmp_path / "certs", list(provider_hosts()))
     monkeypatch.undo()
     with wirekey_behind(tmp_path, simulator, listen=LISTEN) as proxy:

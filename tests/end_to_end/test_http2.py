@@ -11,7 +11,7 @@ import pytest
 from tests.end_to_end.test_streams import Stage, asked_on_its_behalf, stage_with
 from tests.support.running import PATIENCE, SimulatorThread, wirekey_behind
 from tests.support.stream_formats import FORMATS, HOSTS, PLACEHOLDER, RawWay, decoded, headers_for, trust
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 STREAMS = 20
 

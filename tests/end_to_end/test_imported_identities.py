@@ -17,8 +17,8 @@ from tests.support.raw_client import CHAT, RawClient, post
 from tests.support.running import PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.cli.main import group
-from wirekey.command_name import COMMAND
-from wirekey.identity.throttle import FREE
+from wirekey.core.command_name import COMMAND
+from wirekey.core.identity.throttle import FREE
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 STATIC = secrets.token_urlsafe(32)

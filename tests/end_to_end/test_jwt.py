@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.raw_client import RawClient, post
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
 from tests.support.sdk_calls import Way, openai_client
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 from wirekey.server.runtime import RunningProxy
 
 ISSUER = "https://login.corp.example"

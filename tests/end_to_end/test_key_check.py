@@ -18,7 +18,7 @@ from tests.deliveries.paths import DELIVERIES
 from tests.support.raw_client import CHAT, RawClient, post
 from tests.support.running import PROVIDER_KEYS, wait_for, wirekey_behind
 from tests.threats.conftest import beginning
-from wirekey.identity.throttle import FREE
+from wirekey.core.identity.throttle import FREE
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 OPENAI = "api.openai.com"

@@ -16,7 +16,7 @@ from tests.support.running import (
     wirekey_behind,
 )
 from tests.support.stream_formats import FORMATS, RawWay
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 from wirekey.providers import PROVIDERS
 
 KEYS = ["sk-key-number-one", "sk-key-number-two", "sk-key-number-three"]

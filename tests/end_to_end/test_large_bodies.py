@@ -21,8 +21,8 @@ from tests.support.raw_upstream import RawUpstream
 from tests.support.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
 from tests.support.signed_requests import HEADERS
 from tests.support.stream_formats import RawWay
-from wirekey.body import PIECE, SPOOL_ABOVE
-from wirekey.call import new_call_id
+from wirekey.core.body import PIECE, SPOOL_ABOVE
+from wirekey.core.call import new_call_id
 from wirekey_simulator.certificate import prepare_certificate
 
 MIB = 1024 * 1024

@@ -12,7 +12,7 @@ import pytest
 from tests.docs.pages import blocks_of
 from tests.support.local_server import USAGE, local_server
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 MESSAGES = [{"role": "user", "content": "Say hello."}]

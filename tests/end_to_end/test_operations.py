@@ -10,7 +10,7 @@ import pytest
 
 from tests.deliveries.paths import RowAgent, each_delivery, failed_rows
 from tests.support.stream_formats import RawWay
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 COUNTS = "input-tokens=31, cached-tokens=7, tokens=12, reasoning-tokens=4"
 UNCACHED = "input-tokens=31, tokens=12"

@@ -16,8 +16,8 @@ from tests.support.raw_client import RawClient, post
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for, wirekey_behind
 from tests.support.sdk_calls import CALLS, Way
 from tests.threats.conftest import beginning
-from wirekey.call import new_call_id
 from wirekey.config.policy import SHIPPED_POLICIES
+from wirekey.core.call import new_call_id
 
 POLICY = """
 package wirekey.authz

@@ -15,7 +15,7 @@ import pytest
 from tests.support.company_proxy import company_proxy
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from tests.support.tinyproxy import tinyproxy
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 MESSAGES = [{"role": "user", "content": "x"}]

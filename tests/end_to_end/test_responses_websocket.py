@@ -30,7 +30,7 @@ from tests.end_to_end.websocket_clients import (
     until,
     ways,
 )
-from tests.realtime.test_endurance import memory_of
+from tests.features.realtime.test_endurance import memory_of
 from tests.support.own_simulator import simulator, since
 from tests.support.running import PATIENCE, PROVIDER_KEYS, wait_for, wirekey_behind
 

@@ -15,8 +15,8 @@ from tests.providers.shapes import FORM, NEW, SHAPES, filled
 from tests.support.raw_client import CHAT, RawClient, post
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from tests.threats.conftest import beginning
-from wirekey.egress.hosts import RUNTIME
-from wirekey.operation import Kind
+from wirekey.core.egress.hosts import RUNTIME
+from wirekey.core.operation import Kind
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock.services import service_of
 

@@ -18,7 +18,7 @@ from tests.end_to_end.vertex_simulator import simulator, tokens
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.support.sessions import SESSIONS, expected_turns, hold
 from tests.threats.conftest import beginning
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 from wirekey_simulator.session import MARK
 from wirekey_simulator.text import TEXT
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.running import PROVIDER_KEYS
 from tests.support.sdk_calls import CALLS, Way
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 PLACEHOLDERS = dict.fromkeys(PROVIDER_KEYS, "no-key-at-all")
 

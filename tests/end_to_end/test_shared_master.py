@@ -17,13 +17,13 @@ import pytest
 from tests.support import aws_signing
 from tests.support.raw_client import CHAT, RawClient, RawResponse, post
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.aws_pairs import KeyPair
+from wirekey.core.identity.import_file import read_entries
+from wirekey.core.identity.installation_keys import REASONING_STATE, MasterSecret
+from wirekey.core.secret import Secret
 from wirekey.features.translation.neutral import ModelMaker, Reasoning
 from wirekey.features.translation.state import StateReader
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.aws_pairs import KeyPair
-from wirekey.identity.import_file import read_entries
-from wirekey.identity.installation_keys import REASONING_STATE, MasterSecret
-from wirekey.secret import Secret
 from wirekey.server.runtime import RunningProxy
 from wirekey_simulator.signatures import signature
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.aws_signing import MODELS, REAL, signing_simulator, signing_wirekey
 from tests.support.running import wait_for
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 MESSAGES = [{"role": "user", "content": [{"text": "hello"}]}]
 

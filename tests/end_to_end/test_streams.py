@@ -12,7 +12,7 @@ from tests.deliveries.paths import RowAgent, each_delivery, failed_rows, row_age
 from tests.support.running import PROVIDER_KEYS, SimulatorThread, Wirekey, wait_for, wirekey_behind
 from tests.support.sdk_calls import Way
 from tests.support.stream_formats import FORMATS, PLACEHOLDERS, SDK_STREAMS, Format, RawWay, Received, decoded
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 COUNTS = "input-tokens=31, cached-tokens=7, tokens=12"
 GZIP = "gzip, split=300"

@@ -22,8 +22,8 @@ from google.genai import errors as genai_errors
 from tests.support.own_simulator import simulator
 from tests.support.running import wirekey_behind
 from tests.threats.conftest import beginning
-from wirekey.body import SPOOL_ABOVE
-from wirekey.calls.attempt_rewrite import AT_ONCE
+from wirekey.core.body import SPOOL_ABOVE
+from wirekey.core.calls.attempt_rewrite import AT_ONCE
 from wirekey.features.translation.neutral import Format, ModelMaker, Reasoning
 from wirekey.features.translation.own_format import without_signed_state
 from wirekey.features.translation.requests import translate_request

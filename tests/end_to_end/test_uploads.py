@@ -11,7 +11,7 @@ import pytest
 from tests.support.running import PROVIDER_KEYS, wait_for
 from tests.support.sdk_calls import Way, gemini_client, openai_client
 from tests.support.stream_formats import HOSTS, PLACEHOLDERS, RawWay
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 GEMINI = HOSTS["gemini"]
 START = {

@@ -11,7 +11,7 @@ import pytest
 from tests.support.company_proxy import company_proxy
 from tests.support.raw_client import RawClient
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 MESSAGES = [{"role": "user", "content": "x"}]

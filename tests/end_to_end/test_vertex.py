@@ -20,7 +20,7 @@ from google.oauth2.credentials import Credentials
 from tests.end_to_end.vertex_simulator import simulator, tokens
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from tests.support.sessions import PNG
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 from wirekey_simulator.text import TEXT
 
 __all__ = ["simulator", "tokens"]

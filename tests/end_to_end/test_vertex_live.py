@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from tests.end_to_end.test_vertex import LOCATION, configuration, nothing_yet, served, simulator, tokens
 from tests.support.running import PATIENCE
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 __all__ = ["nothing_yet", "served", "simulator", "tokens"]
 

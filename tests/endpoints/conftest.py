@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.endpoints.readiness import ReadinessReport
-from wirekey.endpoints.routes import health_routes
+from wirekey.core.endpoints.readiness import ReadinessReport
+from wirekey.core.endpoints.routes import health_routes
+from wirekey.core.identity.agents import AgentStore
 from wirekey.features.jwt.config import JWTConfig
 from wirekey.features.jwt.signing_keys import JwtSigningKeys
 from wirekey.features.jwt.token_endpoint import TokenEndpoint
 from wirekey.features.jwt.token_routes import token_routes
-from wirekey.identity.agents import AgentStore
 
 
 class TokenServer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.endpoints.admission import Admission
+from wirekey.core.endpoints.admission import Admission
 
 
 class Connections:

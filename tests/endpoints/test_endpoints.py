@@ -19,10 +19,10 @@ from mitmproxy import exceptions, options
 
 from tests.support.local_endpoints import PATIENCE
 from tests.support.opa import Opa
-from wirekey.calls.services import Services
 from wirekey.config import load
 from wirekey.config.listen import GatewayTLSConfig
-from wirekey.identity.agents import AgentStore
+from wirekey.core.calls.services import Services
+from wirekey.core.identity.agents import AgentStore
 from wirekey.server import bundle
 from wirekey.server.endpoints import Endpoints
 from wirekey.server.master import ServeMaster
@@ -333,7 +333,7 @@ async def test_the_gateway_refuses_old_versions_of_tls(folder, tmp_path, version
 
 
 async def test_a_renewed_certificate_is_used_and_a_bad_one_is_not(folder, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("wirekey.ca.gateway_certificate.CHECK_INTERVAL", 0.0)
+    monkeypatch.setattr("wirekey.core.ca.gateway_certificate.CHECK_INTERVAL", 0.0)
     async with with_certificate(folder, tmp_path) as running:
         previous = ssl.create_default_context(cafile=tmp_path / "root.pem")
         assert await is_shown(running, previous)

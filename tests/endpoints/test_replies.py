@@ -8,8 +8,8 @@ import httpx
 
 from tests.endpoints.test_server import raw, responses
 from tests.support.local_endpoints import PATIENCE, client, serving
-from wirekey.endpoints.reply import Streamed
-from wirekey.local_response import LocalResponse, local_json
+from wirekey.core.endpoints.reply import Streamed
+from wirekey.core.local_response import LocalResponse, local_json
 
 HEAD = LocalResponse(200, (("content-type", "text/event-stream"),), b"")
 

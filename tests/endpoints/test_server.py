@@ -19,10 +19,10 @@ import pytest
 
 from tests.support.local_endpoints import PATIENCE, client, serving
 from wirekey.config import HostPort
-from wirekey.endpoints.handler import DRAINED_BYTES
-from wirekey.endpoints.local_request import BODY_BYTES, HEAD_BYTES
-from wirekey.endpoints.server import ServerLimits
-from wirekey.local_response import LocalResponse, local_json
+from wirekey.core.endpoints.handler import DRAINED_BYTES
+from wirekey.core.endpoints.local_request import BODY_BYTES, HEAD_BYTES
+from wirekey.core.endpoints.server import ServerLimits
+from wirekey.core.local_response import LocalResponse, local_json
 
 TOKEN = "/api/v1/auth/token"
 SECURITY = {

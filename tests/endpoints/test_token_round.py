@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from tests.support.local_endpoints import PATIENCE, client, serving
-from wirekey.identity.throttle import FREE
-from wirekey.local_response import local_json
+from wirekey.core.identity.throttle import FREE
+from wirekey.core.local_response import local_json
 
 TOKEN, KEYS = "/api/v1/auth/token", "/.well-known/jwks.json"
 ALONE = {"grant_type": "client_credentials"}

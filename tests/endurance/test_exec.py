@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.serving import PLAIN, serving, wirekey, write_configuration
 from wirekey.cli.environment import client_environment
-from wirekey.identity.aws_pairs import KeyPair
-from wirekey.secret import Secret
+from wirekey.core.identity.aws_pairs import KeyPair
+from wirekey.core.secret import Secret
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ import pytest
 
 from tests.support.load import Load
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
-from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-from wirekey.audit.file_chain import FileChain
-from wirekey.audit.schema import open_for_reading
-from wirekey.audit.verifying import Findings, verify
+from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.core.audit.file_chain import FileChain
+from wirekey.core.audit.schema import open_for_reading
+from wirekey.core.audit.verifying import Findings, verify
 
 pytestmark = pytest.mark.alone
 

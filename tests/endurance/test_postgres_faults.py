@@ -22,11 +22,11 @@ import pytest
 from tests.support.load import chat, tunnel
 from tests.support.postgres_server import fragile_postgres, own_postgres
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
-from wirekey.audit.audit_log import open_audit_log
-from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-from wirekey.audit.postgres_chain import chains
-from wirekey.audit.verifying import Findings, verify
-from wirekey.secret import Secret
+from wirekey.core.audit.audit_log import open_audit_log
+from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.core.audit.postgres_chain import chains
+from wirekey.core.audit.verifying import Findings, verify
+from wirekey.core.secret import Secret
 
 __all__ = ["fragile_postgres", "own_postgres"]
 pytestmark = pytest.mark.alone

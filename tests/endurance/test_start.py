@@ -19,8 +19,8 @@ from tests.support.serving import (
     taken_port,
     write_configuration,
 )
-from wirekey.calls.settings import Settings
 from wirekey.cli.banner import simulation
+from wirekey.core.calls.settings import Settings
 
 OWN = {"listen": dict.fromkeys(["forward", "gateway", "console"], "127.0.0.1:0")}
 TOKENS = "(/health, /ready, /api/v1/auth/token)"
@@ -46,8 +46,8 @@ TOKENS = "(/health, /ready, /api/v1/auth/token)"
         ),
         ("listen: {forward: 192.0.2.1:8080}", ["192.0.2.1:8080 (listen.forward) is not an address of this machine"]),
         (
-            "log: {file: /nonexistent/wirekey.observing.log}",
-            ["log.file: /nonexistent/wirekey.observing.log cannot be written"],
+            "log: {file: /nonexistent/wirekey.core.observing.log}",
+            ["log.file: /nonexistent/wirekey.core.observing.log cannot be written"],
         ),
     ],
 )

@@ -2,9 +2,9 @@
 
 import pytest
 
-from wirekey.google.oauth import GoogleOAuthClient
-from wirekey.google.token_server import GoogleSettings
-from wirekey.secret import Secret
+from wirekey.core.google.oauth import GoogleOAuthClient
+from wirekey.core.google.token_server import GoogleSettings
+from wirekey.core.secret import Secret
 from wirekey_simulator.google_logins import (
     AUTHORIZE_PATH,
     REVOKE_PATH,

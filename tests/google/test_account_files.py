@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from wirekey.command_name import COMMAND
-from wirekey.google.account_files import AccountError, AccountFiles
-from wirekey.google.accounts import GoogleAccount
-from wirekey.secret import Secret
+from wirekey.core.command_name import COMMAND
+from wirekey.core.google.account_files import AccountError, AccountFiles
+from wirekey.core.google.accounts import GoogleAccount
+from wirekey.core.secret import Secret
 
 START = 1_700_000_000_000
 ANN = GoogleAccount("ann", email="ann@example.com", refresh_token=Secret("1//canary"), last_used=START)

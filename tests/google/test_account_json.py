@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.google.account_json import AccountFormatError, decode_account, encode_account
-from wirekey.google.accounts import AccountStatus, GoogleAccount
-from wirekey.secret import Secret
+from wirekey.core.google.account_json import AccountFormatError, decode_account, encode_account
+from wirekey.core.google.accounts import AccountStatus, GoogleAccount
+from wirekey.core.secret import Secret
 
 ANN = GoogleAccount(
     "ann",

@@ -7,15 +7,15 @@ import time
 
 import pytest
 
-from wirekey.google.login_file import (
+from wirekey.core.google.login_file import (
     COMMAND_LIMIT,
     LoginFileError,
     LoginFileTokens,
     find_login_file,
     read_login_file,
 )
-from wirekey.google.tokens import NoTokenError
-from wirekey.secret import Secret
+from wirekey.core.google.tokens import NoTokenError
+from wirekey.core.secret import Secret
 
 HOUR = 3600
 

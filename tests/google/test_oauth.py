@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.google.oauth import (
+from wirekey.core.google.oauth import (
     GoogleOAuthClient,
     LoginSecrets,
     OAuthError,
@@ -22,7 +22,7 @@ from wirekey.google.oauth import (
     pasted_code,
     refresh_form,
 )
-from wirekey.secret import Secret
+from wirekey.core.secret import Secret
 
 CLIENT = GoogleOAuthClient("1234.apps.googleusercontent.com", Secret("GOCSPX-canary"))
 REDIRECT = "http://127.0.0.1:8085/oauth2callback"

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from wirekey.google.account_files import AccountFiles
-from wirekey.google.accounts import GoogleAccount
-from wirekey.google.stored_accounts import StoredAccounts
-from wirekey.google.tokens import NoTokenError
-from wirekey.secret import Secret
+from wirekey.core.google.account_files import AccountFiles
+from wirekey.core.google.accounts import GoogleAccount
+from wirekey.core.google.stored_accounts import StoredAccounts
+from wirekey.core.google.tokens import NoTokenError
+from wirekey.core.secret import Secret
 
 
 @pytest.fixture

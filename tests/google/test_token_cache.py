@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from wirekey.google.token_cache import TokenCache
-from wirekey.google.tokens import NoTokenError, UsableToken
-from wirekey.secret import Secret
+from wirekey.core.google.token_cache import TokenCache
+from wirekey.core.google.tokens import NoTokenError, UsableToken
+from wirekey.core.secret import Secret
 
 
 class Clock:

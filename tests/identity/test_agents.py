@@ -12,13 +12,13 @@ import stat
 import pytest
 from tests.support.postgres_server import postgres
 
-from wirekey.call import Agent
-from wirekey.identity import private_file
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.agents_file import AgentsFileError
-from wirekey.identity.agents_format import AgentError
-from wirekey.identity.tokens import TOKEN, token_digest, token_id
-from wirekey.secret import Secret
+from wirekey.core.call import Agent
+from wirekey.core.identity import private_file
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.agents_file import AgentsFileError
+from wirekey.core.identity.agents_format import AgentError
+from wirekey.core.identity.tokens import TOKEN, token_digest, token_id
+from wirekey.core.secret import Secret
 from wirekey.server.agents_database import AgentsDatabase
 
 __all__ = ["postgres"]

@@ -7,12 +7,12 @@ import stat
 
 import pytest
 
-from wirekey.call import Agent
-from wirekey.command_name import COMMAND
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.agents_format import AgentError
-from wirekey.identity.clients import is_secret_of
-from wirekey.identity.import_file import ImportRefusedError, read_entries
+from wirekey.core.call import Agent
+from wirekey.core.command_name import COMMAND
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.agents_format import AgentError
+from wirekey.core.identity.clients import is_secret_of
+from wirekey.core.identity.import_file import ImportRefusedError, read_entries
 
 TOKEN = secrets.token_urlsafe(32)
 OTHER = secrets.token_urlsafe(32)

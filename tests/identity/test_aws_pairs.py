@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from wirekey.identity.aws_pairs import ACCESS_KEY, AwsPairRecord, AwsPairs, current_pair, first, key_pair, rotate
-from wirekey.identity.master_file import MasterSecretError, load_master
-from wirekey.secret import Secret
+from wirekey.core.identity.aws_pairs import ACCESS_KEY, AwsPairRecord, AwsPairs, current_pair, first, key_pair, rotate
+from wirekey.core.identity.master_file import MasterSecretError, load_master
+from wirekey.core.secret import Secret
 
 MASTER = Secret("5a" * 32)
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.identity.client_tokens import header_tokens, proxy_credentials
-from wirekey.identity.tokens import TOKEN, new_token, token_digest, token_id
+from wirekey.core.identity.client_tokens import header_tokens, proxy_credentials
+from wirekey.core.identity.tokens import TOKEN, new_token, token_digest, token_id
 
 A = "wk_" + "a" * 43
 B = "wk_" + "b" * 43

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from wirekey.call import Agent
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.agents_file import AgentsFileError
-from wirekey.identity.agents_format import AgentError
-from wirekey.identity.clients import CLIENT_ID, is_secret_of
-from wirekey.permissions import DEFAULT
+from wirekey.core.call import Agent
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.agents_file import AgentsFileError
+from wirekey.core.identity.agents_format import AgentError
+from wirekey.core.identity.clients import CLIENT_ID, is_secret_of
+from wirekey.core.permissions import DEFAULT
 
 NOW = 1_700_000_000.0
 

@@ -5,15 +5,15 @@ import random
 
 import pytest
 
-from wirekey.identity.guess_limit import GuessLimit
-from wirekey.identity.imported_credentials import (
+from wirekey.core.identity.guess_limit import GuessLimit
+from wirekey.core.identity.imported_credentials import (
     entropy_bits,
     imported_digest,
     problem_of_client_id,
     problem_of_secret,
     problem_of_token,
 )
-from wirekey.identity.throttle import FREE
+from wirekey.core.identity.throttle import FREE
 
 
 def urlsafe(data: bytes) -> str:

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.audit.checkpoints import KEY_USE
+from wirekey.core.audit.checkpoints import KEY_USE
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.agents_format import AgentRecords
+from wirekey.core.identity.clients import is_secret_of
+from wirekey.core.identity.import_file import ImportRefusedError, read_entries
+from wirekey.core.identity.installation_keys import AWS_PAIRS, IMPORTED, JWT, REASONING_STATE, MasterSecret
+from wirekey.core.identity.master_file import load_master
+from wirekey.core.identity.stored_agents import MASTER_FILE
+from wirekey.core.secret import Secret
 from wirekey.features.jwt.config import JWTConfig
 from wirekey.features.jwt.derived_keys import DerivedSigningKeys
 from wirekey.features.jwt.tokens import signing_keys
 from wirekey.features.translation.neutral import ModelMaker, Reasoning
 from wirekey.features.translation.state import StateReader
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.agents_format import AgentRecords
-from wirekey.identity.clients import is_secret_of
-from wirekey.identity.import_file import ImportRefusedError, read_entries
-from wirekey.identity.installation_keys import AWS_PAIRS, IMPORTED, JWT, REASONING_STATE, MasterSecret
-from wirekey.identity.master_file import load_master
-from wirekey.identity.stored_agents import MASTER_FILE
-from wirekey.secret import Secret
 
 COUNTING = MasterSecret.parse(bytes(range(32)).hex())
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

@@ -4,8 +4,8 @@ import pytest
 from genai_prices import Usage as ListedUsage
 from genai_prices import calc_price
 
-from wirekey.metering.cost import HOUR, cost_usd, price_lists, prices_of
-from wirekey.operation import Usage
+from wirekey.core.metering.cost import HOUR, cost_usd, price_lists, prices_of
+from wirekey.core.operation import Usage
 from wirekey.providers import PROVIDERS
 
 

@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.metering.decoding import ALLOWANCE, PIECE, RATIO, DecodingError, decoder, is_plain
+from wirekey.core.metering.decoding import ALLOWANCE, PIECE, RATIO, DecodingError, decoder, is_plain
 
 EVENTS = b"".join(b'data: {"n":%d,"text":"\xe2\x82\xac"}\n\n' % n for n in range(400))
 

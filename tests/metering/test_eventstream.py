@@ -7,8 +7,8 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wirekey.metering import eventstream
-from wirekey.metering.eventstream import FRAME_LIMIT, EventStreamReader, read_headers, write_frame
+from wirekey.core.metering import eventstream
+from wirekey.core.metering.eventstream import FRAME_LIMIT, EventStreamReader, read_headers, write_frame
 
 EVENT = {":event-type": "metadata", ":content-type": "application/json", ":message-type": "event"}
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wirekey.metering import json_array
-from wirekey.metering.json_array import JsonArrayReader
+from wirekey.core.metering import json_array
+from wirekey.core.metering.json_array import JsonArrayReader
 
 
 class Collector(JsonArrayReader):

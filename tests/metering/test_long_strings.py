@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.metering.long_strings import RUN, without_long_strings
+from wirekey.core.metering.long_strings import RUN, without_long_strings
 
 NAME = b'"usage"'
 IMAGE = base64.b64encode(bytes(range(256)) * 64)

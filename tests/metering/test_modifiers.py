@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from wirekey.metering.cost import cost_usd, price_lists
-from wirekey.metering.modifiers import factor_of, largest_factor, tier_of
-from wirekey.metering.price_table import FEES, ROWS
-from wirekey.operation import LONG_CACHE, Facts, Usage
+from wirekey.core.metering.cost import cost_usd, price_lists
+from wirekey.core.metering.modifiers import factor_of, largest_factor, tier_of
+from wirekey.core.metering.price_table import FEES, ROWS
+from wirekey.core.operation import LONG_CACHE, Facts, Usage
 from wirekey.providers import PROVIDERS
 
 TOKENS = {"input_tokens": 1000, "output_tokens": 100}

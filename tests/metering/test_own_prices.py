@@ -3,10 +3,10 @@
 import pytest
 
 from wirekey.config.prices import PriceConfig, TokenPrices
-from wirekey.metering import cost, own_prices
-from wirekey.metering.cost import cost_usd, current_prices, has_default_price
-from wirekey.metering.own_prices import OwnPrices, read_own_prices, use_own_prices
-from wirekey.operation import Facts, Usage
+from wirekey.core.metering import cost, own_prices
+from wirekey.core.metering.cost import cost_usd, current_prices, has_default_price
+from wirekey.core.metering.own_prices import OwnPrices, read_own_prices, use_own_prices
+from wirekey.core.operation import Facts, Usage
 from wirekey.providers import PROVIDERS
 
 OPENAI, BEDROCK = PROVIDERS["openai"], PROVIDERS["bedrock"]

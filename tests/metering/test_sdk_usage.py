@@ -22,9 +22,9 @@ from openai.types import CompletionUsage
 from openai.types.images_response import Usage as ImageUsage
 from openai.types.responses import ResponseUsage
 
-from wirekey.body import Body
-from wirekey.metering.cost import cost_usd
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.metering.cost import cost_usd
+from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.providers import PROVIDERS
 
 READ = {

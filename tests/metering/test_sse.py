@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wirekey.metering import sse
-from wirekey.metering.oversize import HEAD, TAIL, Ends, last_object, last_text
-from wirekey.metering.sse import SseReader, data_of
+from wirekey.core.metering import sse
+from wirekey.core.metering.oversize import HEAD, TAIL, Ends, last_object, last_text
+from wirekey.core.metering.sse import SseReader, data_of
 
 LIMIT = 64
 

@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
-from wirekey.metering.tap import Tap
-from wirekey.operation import Usage
+from wirekey.core.metering.tap import Tap
+from wirekey.core.operation import Usage
 
 
 class Recorder:

@@ -14,16 +14,16 @@ import structlog
 from mitmproxy.test import tflow
 
 from tests.support.running import wait_for
-from wirekey.addons.call_log import CallLog
-from wirekey.body import Body
-from wirekey.call import Agent, Call, Outcome, under_way
-from wirekey.calls.services import Services
 from wirekey.config.log import LogConfig
-from wirekey.observing import log_handler
-from wirekey.observing.call_lines import CallLine
-from wirekey.observing.log import CallLines, LineFormatter, set_up_logging
-from wirekey.observing.log_handler import AsyncLogHandler, FileTarget, StreamTarget
-from wirekey.operation import Facts, Kind, Operation, Usage
+from wirekey.core.addons.call_log import CallLog
+from wirekey.core.body import Body
+from wirekey.core.call import Agent, Call, Outcome, under_way
+from wirekey.core.calls.services import Services
+from wirekey.core.observing import log_handler
+from wirekey.core.observing.call_lines import CallLine
+from wirekey.core.observing.log import CallLines, LineFormatter, set_up_logging
+from wirekey.core.observing.log_handler import AsyncLogHandler, FileTarget, StreamTarget
+from wirekey.core.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 CALL_ID = "019358a2-0000-7000-8000-8db87d13723e"
@@ -179,7 +179,7 @@ def logging_as_before():
 
 
 def test_lines_of_wirekey_mitmproxy_and_libraries_use_the_same_handler(tmp_path, logging_as_before):
-    file = tmp_path / "wirekey.observing.log"
+    file = tmp_path / "wirekey.core.observing.log"
     set_up_logging(LogConfig(file=file))
     logging.getLogger("wirekey.addons").info("ours: %s", 1)
     logging.getLogger("mitmproxy.proxy").warning("mitmproxy's")
@@ -197,7 +197,7 @@ LEVELS = [("debug", True), ("info", True), ("warning", False), ("error", False)]
 
 @pytest.mark.parametrize(("level", "said"), LEVELS)
 def test_calls_are_logged_at_level_info(level, said, tmp_path, logging_as_before):
-    file = tmp_path / "wirekey.observing.log"
+    file = tmp_path / "wirekey.core.observing.log"
     set_up_logging(LogConfig(file=file, level=level))
     CallLines().ended(call())
     logging_as_before.handlers[0].flush()
@@ -215,7 +215,7 @@ def say(writer: AsyncLogHandler, text: str) -> None:
 
 
 def test_a_log_file_that_was_moved_is_recreated_without_a_signal(tmp_path):
-    file, moved = tmp_path / "wirekey.observing.log", tmp_path / "wirekey.observing.log.1"
+    file, moved = tmp_path / "wirekey.core.observing.log", tmp_path / "wirekey.core.observing.log.1"
     writer = writer_to(FileTarget(file))
     say(writer, "one")
     writer.flush()
@@ -229,7 +229,7 @@ def test_a_log_file_that_was_moved_is_recreated_without_a_signal(tmp_path):
 
 
 def test_lines_are_appended_to_an_existing_file(tmp_path):
-    file = tmp_path / "wirekey.observing.log"
+    file = tmp_path / "wirekey.core.observing.log"
     file.write_text("before\n")
     writer = writer_to(FileTarget(file))
     say(writer, "after")
@@ -293,7 +293,7 @@ def test_a_record_that_cannot_be_formatted_is_not_printed_elsewhere(capsys, tmp_
         def __str__(self) -> str:
             raise ValueError("canary")
 
-    file = tmp_path / "wirekey.observing.log"
+    file = tmp_path / "wirekey.core.observing.log"
     writer = writer_to(FileTarget(file))
     writer.handle(logging.makeLogRecord({"msg": Odd(), "name": "odd"}))
     writer.close()

@@ -153,7 +153,7 @@ def test_an_error_in_a_call_is_logged_with_the_id_of_the_call(serve, tmp_path):
 
 
 def test_a_log_file_may_be_moved_while_wirekey_runs(serve, tmp_path):
-    file = tmp_path / "log" / "wirekey.observing.log"
+    file = tmp_path / "log" / "wirekey.core.observing.log"
     file.parent.mkdir()
     proxy = serve(log={"file": str(file), "format": "console"})
     assert chat(proxy) == 200

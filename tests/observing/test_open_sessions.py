@@ -2,10 +2,10 @@
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.call import Agent, Call, Outcome
-from wirekey.observing.open_sessions import MAX_ROWS, OpenSessions, joined
-from wirekey.operation import Kind, Operation, Usage
+from wirekey.core.body import Body
+from wirekey.core.call import Agent, Call, Outcome
+from wirekey.core.observing.open_sessions import MAX_ROWS, OpenSessions, joined
+from wirekey.core.operation import Kind, Operation, Usage
 
 SESSION = Operation("realtime", Body.WEBSOCKET, Kind.INFERENCE)
 RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)

@@ -28,11 +28,11 @@ from tests.support.raw_client import RawClient
 from tests.support.redis_server import RedisServer
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, bare_environment, behind, wait_for
 from tests.support.steady_load import gateway_chat
-from wirekey.ca import authority
 from wirekey.cli.main import group
 from wirekey.config import Config, provider_hosts
 from wirekey.config.dotenv import parse_dotenv
-from wirekey.identity.agents import AgentStore
+from wirekey.core.ca import authority
+from wirekey.core.identity.agents import AgentStore
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 READER = YAML(typ="safe")

@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.packaging.schemas import checked_by, kubectl
-from wirekey.ca import authority
 from wirekey.config import load
+from wirekey.core.ca import authority
 
 KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
 FOLDER, SIDECAR, MONITORING = (KUBERNETES / name for name in ("base", "sidecar", "monitoring"))

@@ -8,10 +8,10 @@ import msgspec
 
 from tests.rego.answers import only_one_failed
 from tests.rego.oracle import Answer, Answers, Asked
-from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
-from wirekey.policy.decision_cache import fields_of, only_fields
-from wirekey.policy.modules import Modules, PolicyError
-from wirekey.policy.rego import Rego
+from wirekey.core.policy.decision import Decision, UndecidedError, parse_decision, undecided
+from wirekey.core.policy.decision_cache import fields_of, only_fields
+from wirekey.core.policy.modules import Modules, PolicyError
+from wirekey.core.policy.rego import Rego
 
 _ALLOW = re.compile(r"^(?:default +)?allow\b", re.MULTILINE)
 _OPA_CONFLICT = "eval_conflict_error"

@@ -7,11 +7,11 @@ from ruamel.yaml import YAML
 
 from tests.docs.pages import blocks_of, text_of
 from tests.support.policies import WHOLE
-from wirekey.policy.decision import NOT_ALLOWED
-from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.lint import lint
-from wirekey.policy.modules import read_modules
-from wirekey.policy.rego import Rego
+from wirekey.core.policy.decision import NOT_ALLOWED
+from wirekey.core.policy.engine import EmbeddedEngine
+from wirekey.core.policy.lint import lint
+from wirekey.core.policy.modules import read_modules
+from wirekey.core.policy.rego import Rego
 
 PAGE = "docs/guides/policy-cookbook.md"
 QUERY = "data.wirekey.authz"

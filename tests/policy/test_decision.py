@@ -2,8 +2,8 @@
 
 import pytest
 
-from wirekey.errors import Fault
-from wirekey.policy.decision import DENIED, MOST_REASONS, NOT_ALLOWED, Decision, parse_decision, undecided
+from wirekey.core.errors import Fault
+from wirekey.core.policy.decision import DENIED, MOST_REASONS, NOT_ALLOWED, Decision, parse_decision, undecided
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support.policies import WHOLE
-from wirekey.policy.decision import Decision
-from wirekey.policy.decision_cache import MAX_DECISIONS, DecisionCache, cache_key, fields_of, only_fields
-from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.input import LARGEST_INPUT, MOST_TOOLS, encode_input
+from wirekey.core.policy.decision import Decision
+from wirekey.core.policy.decision_cache import MAX_DECISIONS, DecisionCache, cache_key, fields_of, only_fields
+from wirekey.core.policy.engine import EmbeddedEngine
+from wirekey.core.policy.input import LARGEST_INPUT, MOST_TOOLS, encode_input
 
 HEAD = "package wirekey.authz\n"
 

@@ -8,10 +8,10 @@ import pytest
 
 from tests.docs.pages import CHECKOUT
 from tests.support.policies import LISTING, WHOLE
-from wirekey.operation import Kind
-from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.modules import read_modules
-from wirekey.policy.rego import Rego, failed_tests
+from wirekey.core.operation import Kind
+from wirekey.core.policy.engine import EmbeddedEngine
+from wirekey.core.policy.modules import read_modules
+from wirekey.core.policy.rego import Rego, failed_tests
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock
 from wirekey.providers.code_assist import requests as code_assist

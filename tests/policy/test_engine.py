@@ -9,11 +9,11 @@ import pytest
 import regorus.regorus as library
 
 from tests.support.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE, write
-from wirekey.policy import engine as engine_module
-from wirekey.policy import worker as worker_module
-from wirekey.policy.decision import DENIED
-from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.modules import PolicyError
+from wirekey.core.policy import engine as engine_module
+from wirekey.core.policy import worker as worker_module
+from wirekey.core.policy.decision import DENIED
+from wirekey.core.policy.engine import EmbeddedEngine
+from wirekey.core.policy.modules import PolicyError
 
 QUERY = "data.p.authz"
 PATIENCE = 60.0

@@ -6,17 +6,25 @@ from dataclasses import replace
 import pytest
 
 from tests.support.recorded_calls import call_of
-from wirekey.audit.event import REQUEST_NAMES, event_of
-from wirekey.body import Body
-from wirekey.call import Agent
-from wirekey.calls.tunnels import TUNNEL
-from wirekey.errors import Refusal
-from wirekey.model_name import MODEL_LENGTH
-from wirekey.operation import Facts, Kind, Operation
-from wirekey.policy.decision import UndecidedError
-from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, QUOTA_FIELDS, build_input, encode_input
-from wirekey.policy.permissions import check_permission, needed
-from wirekey.policy.replay import recorded_input
+from wirekey.core.audit.event import REQUEST_NAMES, event_of
+from wirekey.core.body import Body
+from wirekey.core.call import Agent
+from wirekey.core.calls.tunnels import TUNNEL
+from wirekey.core.errors import Refusal
+from wirekey.core.model_name import MODEL_LENGTH
+from wirekey.core.operation import Facts, Kind, Operation
+from wirekey.core.policy.decision import UndecidedError
+from wirekey.core.policy.input import (
+    FIELDS,
+    HEADERS,
+    LARGEST_INPUT,
+    MOST_TOOLS,
+    QUOTA_FIELDS,
+    build_input,
+    encode_input,
+)
+from wirekey.core.policy.permissions import check_permission, needed
+from wirekey.core.policy.replay import recorded_input
 from wirekey.providers.other_models import MOST_OTHER_MODELS, others
 
 FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"), ("gpt-image-1",))

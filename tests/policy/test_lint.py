@@ -5,10 +5,10 @@ import json
 import pytest
 
 from tests.support.policies import WHOLE
-from wirekey.policy.explanation import matching_rules
-from wirekey.policy.lint import lint
-from wirekey.policy.modules import Modules, PolicyError, read_modules
-from wirekey.policy.rego import Rego
+from wirekey.core.policy.explanation import matching_rules
+from wirekey.core.policy.lint import lint
+from wirekey.core.policy.modules import Modules, PolicyError, read_modules
+from wirekey.core.policy.rego import Rego
 
 QUERY = "data.p.authz"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support.policies import WHOLE, write
-from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.modules import PolicyError
+from wirekey.core.policy.engine import EmbeddedEngine
+from wirekey.core.policy.modules import PolicyError
 
 QUERY = "data.p.authz"
 POLICY = 'package p.authz\ndeny contains "no" if input.model in data.p.lists.bad\n'

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from wirekey.policy.decision import DENIED, UndecidedError, parse_decision
-from wirekey.policy.lint import lint
-from wirekey.policy.modules import Modules, PolicyError, PolicyProblem
-from wirekey.policy.rego import Rego, failed_tests
+from wirekey.core.policy.decision import DENIED, UndecidedError, parse_decision
+from wirekey.core.policy.lint import lint
+from wirekey.core.policy.modules import Modules, PolicyError, PolicyProblem
+from wirekey.core.policy.rego import Rego, failed_tests
 
 QUERY = "data.wirekey.authz"
 

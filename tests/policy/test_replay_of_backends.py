@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.policy.replay import read_backend
+from wirekey.core.policy.replay import read_backend
 
 
 @pytest.mark.parametrize(

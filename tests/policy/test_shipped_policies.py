@@ -16,7 +16,7 @@ from tests.policy.generator.inputs import varied
 from tests.policy.shrinking import shrunk
 from tests.rego.oracle import Asked
 from tests.support.policies import BEHAVRY_GEMINI, BEHAVRY_OPENAI, BEHAVRY_QUERY, GEMINI, LISTING, WHOLE
-from wirekey.policy.modules import read_modules
+from wirekey.core.policy.modules import read_modules
 
 MOST_ORDERS = 24
 INPUTS = [given for call in (WHOLE, GEMINI, LISTING) for given in varied(call)] + [{}]

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.support.policies import WHOLE, write
-from wirekey.policy.engine import EmbeddedEngine
+from wirekey.core.policy.engine import EmbeddedEngine
 
 LOOP = "package p.authz\ndeny contains tool if some tool in input.tools\n"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from wirekey.core.metering.cost import cost_usd
+from wirekey.core.operation import MOST_TOKENS, Usage
 from wirekey.features.quotas.estimate import nanodollars
-from wirekey.metering.cost import cost_usd
-from wirekey.operation import MOST_TOKENS, Usage
 from wirekey.providers import PROVIDERS
 from wirekey.providers.anthropic.responses import AnthropicJson
 from wirekey.providers.bedrock.responses import BedrockJson

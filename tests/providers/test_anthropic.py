@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.body import Body
-from wirekey.errors import Fault, Refusal
-from wirekey.operation import Facts, Kind, Usage
+from wirekey.core.body import Body
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.operation import Facts, Kind, Usage
 from wirekey.providers import PROVIDERS
 
 ANTHROPIC = PROVIDERS["anthropic"]

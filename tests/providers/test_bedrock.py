@@ -8,10 +8,10 @@ from botocore.exceptions import ClientError, EventStreamError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wirekey.body import Body
-from wirekey.errors import Refusal
-from wirekey.metering.eventstream import write_frame
-from wirekey.operation import Facts, Kind, Operation, Usage
+from wirekey.core.body import Body
+from wirekey.core.errors import Refusal
+from wirekey.core.metering.eventstream import write_frame
+from wirekey.core.operation import Facts, Kind, Operation, Usage
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.responses import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
 

@@ -9,10 +9,10 @@ from botocore.exceptions import EventStreamError
 from botocore.parsers import EventStreamJSONParser
 from tests.providers.test_bedrock import ARN
 
-from wirekey.body import Body
-from wirekey.errors import Refusal
-from wirekey.metering.eventstream import write_frame
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.errors import Refusal
+from wirekey.core.metering.eventstream import write_frame
+from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.responses import EVENT_STREAM
 from wirekey.providers.bedrock.services import ACTIONS, service_of

@@ -2,8 +2,8 @@
 
 import pytest
 
-from wirekey.calls.settings import models_pattern
-from wirekey.errors import Refusal
+from wirekey.core.calls.settings import models_pattern
+from wirekey.core.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 

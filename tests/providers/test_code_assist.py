@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from wirekey.errors import Refusal
-from wirekey.operation import Facts, Kind
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Facts, Kind
 from wirekey.providers import PROVIDERS
 from wirekey.providers.code_assist.requests import COUNT, GENERATE, STREAM
 from wirekey.providers.request_edits import RequestEdits

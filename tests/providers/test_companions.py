@@ -2,8 +2,8 @@
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.operation import Kind
+from wirekey.core.body import Body
+from wirekey.core.operation import Kind
 from wirekey.providers import PROVIDERS
 
 KNOWN = [

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.operation import Kind, Operation
 from wirekey.providers import PROVIDERS, accepts_format, answered_as, family_of, register_custom
 from wirekey.providers.custom import CustomTraits, custom_provider
 from wirekey.providers.request_edits import RequestEdits

@@ -7,9 +7,9 @@ from google.genai._api_client import HttpResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wirekey.body import Body
-from wirekey.errors import Refusal
-from wirekey.operation import Facts, Kind, Operation, Usage
+from wirekey.core.body import Body
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Facts, Kind, Operation, Usage
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.request_edits import RequestEdits

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.errors import Refusal
-from wirekey.metering.long_strings import RUN, outline
+from wirekey.core.errors import Refusal
+from wirekey.core.metering.long_strings import RUN, outline
 from wirekey.providers import PROVIDERS, request_json
 from wirekey.providers.json_arrays import SHORT, pieces
 from wirekey.providers.request_json import ITEMS_LIMIT, MEMBERS_LIMIT, read_body, read_messages, read_object

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.lookalikes import lookalike
 

@@ -19,8 +19,8 @@ from tests.providers.shapes import (
     overridden,
 )
 
-from wirekey.errors import Fault, Refusal
-from wirekey.operation import Kind
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.operation import Kind
 from wirekey.providers import PROVIDERS
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock

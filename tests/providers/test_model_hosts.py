@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.egress.names import pattern_of
+from wirekey.core.egress.names import pattern_of
 from wirekey.providers.hosts import FIXED_HOSTS
 from wirekey.providers.model_hosts import MODEL_HOSTS, SERVED_BY, model_service, reason_to_refuse_tunnel
 

@@ -7,8 +7,8 @@ from collections import defaultdict
 import pytest
 from tests.providers.sdk_operations import of_botocore, of_gemini, of_stainless
 
-from wirekey.body import Body
-from wirekey.operation import Kind
+from wirekey.core.body import Body
+from wirekey.core.operation import Kind
 from wirekey.providers import PROVIDERS
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock

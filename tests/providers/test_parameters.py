@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wirekey.model_name import READERS, ModelName, ModelNameError
+from wirekey.core.model_name import READERS, ModelName, ModelNameError
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 

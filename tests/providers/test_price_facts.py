@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from wirekey.errors import Refusal
-from wirekey.operation import LONG_CACHE, Facts
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import LONG_CACHE, Facts
 from wirekey.providers import PROVIDERS
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"

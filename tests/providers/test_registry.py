@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wirekey
-from wirekey.errors import Fault, Refusal
-from wirekey.operation import Facts
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.operation import Facts
 from wirekey.providers import PROVIDERS, protocol
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.providers.request_head import check_headers, media_type_of, read_query
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.providers.request_json import (
     check_json_type,
     check_model,

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.errors import Refusal
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.tools import NAMES_LIMIT
 

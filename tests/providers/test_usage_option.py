@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from wirekey.egress.hosts import vertex_host
-from wirekey.errors import Refusal
-from wirekey.operation import Facts, Kind
+from wirekey.core.egress.hosts import vertex_host
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Facts, Kind
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from wirekey.egress.hosts import vertex_host, vertex_location
-from wirekey.errors import Refusal
+from wirekey.core.egress.hosts import vertex_host, vertex_location
+from wirekey.core.errors import Refusal
 from wirekey.providers import PROVIDERS
 
 VERTEX = PROVIDERS["vertex"]

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.call import Agent, Call
-from wirekey.model_name import ModelName
-from wirekey.policy.input import build_input
+from wirekey.core.call import Agent, Call
+from wirekey.core.model_name import ModelName
+from wirekey.core.policy.input import build_input
+from wirekey.core.routing.catalogue import as_call, catalogue
+from wirekey.core.routing.routes import Route
 from wirekey.providers import PROVIDERS
 from wirekey.providers.model_list import MOST_MODELS, MOST_ROWS, ListedModel, read_list
-from wirekey.routing.catalogue import as_call, catalogue
-from wirekey.routing.routes import Route
 
 OPENAI = {"object": "list", "data": [{"id": "gpt-4o", "object": "model", "created": 1715367049, "owned_by": "system"}]}
 GEMINI = {

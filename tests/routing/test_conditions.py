@@ -2,13 +2,13 @@
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.call import Agent
-from wirekey.operation import FORMATS, Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.call import Agent
+from wirekey.core.operation import FORMATS, Kind, Operation
+from wirekey.core.routing.candidate import Candidate
+from wirekey.core.routing.conditions import Conditions
+from wirekey.core.routing.routes import Route, Routes
 from wirekey.providers import PROVIDERS, owner_of_model
-from wirekey.routing.candidate import Candidate
-from wirekey.routing.conditions import Conditions
-from wirekey.routing.routes import Route, Routes
 
 ALICE = Agent("alice", "engineer")
 HOLD = [

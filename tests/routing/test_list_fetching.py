@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import pytest
 
-from wirekey.routing import list_fetching
-from wirekey.routing.list_fetching import GOOD_FOR, ListError, ModelLists, Question, ask
+from wirekey.core.routing import list_fetching
+from wirekey.core.routing.list_fetching import GOOD_FOR, ListError, ModelLists, Question, ask
 from wirekey_simulator.certificate import prepare_certificate
 
 PLACES = {"openai": "api.openai.com"}

@@ -2,13 +2,13 @@
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.call import FailureKind
-from wirekey.credentials.pool import KeyPool, ProviderKey
-from wirekey.operation import Kind, Operation
-from wirekey.routing.candidate import Candidate, Upstream
-from wirekey.routing.plan import Failover, Failure, RetryPlan, may_be_resent, one_attempt
-from wirekey.secret import Secret
+from wirekey.core.body import Body
+from wirekey.core.call import FailureKind
+from wirekey.core.credentials.pool import KeyPool, ProviderKey
+from wirekey.core.operation import Kind, Operation
+from wirekey.core.routing.candidate import Candidate, Upstream
+from wirekey.core.routing.plan import Failover, Failure, RetryPlan, may_be_resent, one_attempt
+from wirekey.core.secret import Secret
 
 CONNECT, FIRST_BYTE, RESET = (Failure(FailureKind(kind)) for kind in ("connect", "first_byte", "reset"))
 CORP = Upstream("llm.corp.example", configured=True)

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.support.configuration import loaded
-from wirekey.credentials.pool import KeyPool
-from wirekey.errors import Refusal
+from wirekey.core.credentials.pool import KeyPool
+from wirekey.core.errors import Refusal
+from wirekey.core.routing.configured import provider_pools, routes_from
 from wirekey.providers import PROVIDERS
-from wirekey.routing.configured import provider_pools, routes_from
 
 KEYS = {"A": "key-of-openai", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_WITH_KEYS = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:G]}}\n"

@@ -167,7 +167,7 @@ def plain(tmp_path, configuration, environment):
 
 @pytest.fixture
 def serve(tmp_path, configuration, environment):
-    settings = {**configuration, "log": {"format": "console", "level": "debug", "file": "wirekey.observing.log"}}
+    settings = {**configuration, "log": {"format": "console", "level": "debug", "file": "wirekey.core.observing.log"}}
     proxy = Serve(tmp_path / "serve", settings, environ=environment)
     yield proxy
     proxy.stop()

@@ -208,7 +208,7 @@ def check_answers(canaries: Canaries, answers: list[bytes]) -> None:
 def test_wirekey_serve_keeps_it_all(serve, canaries, simulator):
     answers = play(serve, canaries, simulator)
     artefacts = written(serve)
-    assert any(name.endswith("wirekey.observing.log") for name in artefacts)
+    assert any(name.endswith("wirekey.core.observing.log") for name in artefacts)
     operations = Counter(event["operation"] for event in serve.events() if event["outcome"] == "completed")
     assert operations["rollup.summary"] > 5, "conversations were summarised and stored"
     assert any(event["rolled_up_messages"] for event in serve.events()), "and used"

@@ -15,10 +15,10 @@ from tests.support.raw_client import RawClient
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 from tests.support.steady_load import gateway_chat
 from wirekey.cli.main import group
-from wirekey.identity import agents_changes, agents_format
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.agents_format import AgentError
-from wirekey.secret import Secret
+from wirekey.core.identity import agents_changes, agents_format
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.agents_format import AgentError
+from wirekey.core.secret import Secret
 from wirekey.server import agents_database
 from wirekey.server.agents_database import AgentsDatabase, AgentsDatabaseError
 from wirekey.server.agents_following import AgentsFollower

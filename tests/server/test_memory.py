@@ -97,8 +97,8 @@ UNUSED = ("botocore.auth", "flask", "ldap3", "httpx2", "opentelemetry", "genai_p
 
 def test_a_process_without_aws_imports_no_package_that_it_does_not_use():
     code = (
-        "import sys; from wirekey.package_imports import import_on_demand; import_on_demand('mitmproxy.addons'); "
-        "import wirekey.cli.serve, wirekey.server.bundle, wirekey.server.master, wirekey.observing.log; "
+        "import sys; from wirekey.core.package_imports import import_on_demand; import_on_demand('mitmproxy.addons'); "
+        "import wirekey.cli.serve, wirekey.server.bundle, wirekey.server.master, wirekey.core.observing.log; "
         f"print([name for name in {UNUSED} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

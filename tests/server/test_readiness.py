@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from wirekey.core.shared_state import SharedStateUnavailableError
 from wirekey.server import readiness as readiness_module
 from wirekey.server.readiness import Readiness
-from wirekey.shared_state import SharedStateUnavailableError
 
 
 class SharedState:

@@ -12,13 +12,13 @@ import pytest
 from tests.endpoints.test_endpoints import PATIENCE, configured, wirekey
 from tests.support.policies import WHOLE, write
 from wirekey.config import ConfigError
+from wirekey.core.identity.installation_keys import REASONING_STATE
+from wirekey.core.metering.cost import current_prices
+from wirekey.core.metering.own_prices import OwnPrices, use_own_prices
+from wirekey.core.policy import worker
+from wirekey.core.policy.modules import PolicyError
 from wirekey.features.jwt.issuers import IssuerError
 from wirekey.features.jwt.service import TokenService
-from wirekey.identity.installation_keys import REASONING_STATE
-from wirekey.metering.cost import current_prices
-from wirekey.metering.own_prices import OwnPrices, use_own_prices
-from wirekey.policy import worker
-from wirekey.policy.modules import PolicyError
 from wirekey.providers import PROVIDERS
 
 QUERY = "data.p.authz"

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from wirekey.identity.agents import AgentStore
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
 from wirekey.server.revocations import KEPT, KEY, MOST, SUSPENSIONS_KEY, Revocations, merged, read_list
-from wirekey.shared_state import MemoryState, SharedStateUnavailableError
 
 NOW = 1_700_000_000.0
 

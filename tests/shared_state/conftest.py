@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.shared_state import MemoryState
-from wirekey.shared_state.sqlite import SqliteState
+from wirekey.core.shared_state import MemoryState
+from wirekey.core.shared_state.sqlite import SqliteState
 
 
 @pytest.fixture(params=["memory", "sqlite"])

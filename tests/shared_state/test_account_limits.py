@@ -9,13 +9,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from wirekey.calls.account_limits import AccountLimits, limit_key
-from wirekey.calls.services import Services
-from wirekey.google.accounts import AccountStatus
-from wirekey.google.code_assist.backend import BackendSettings, CodeAssist
-from wirekey.google.code_assist.limits import DAY, Rest
-from wirekey.routing.candidate import Upstream
-from wirekey.shared_state import SharedStateUnavailableError
+from wirekey.core.calls.account_limits import AccountLimits, limit_key
+from wirekey.core.calls.services import Services
+from wirekey.core.google.accounts import AccountStatus
+from wirekey.core.google.code_assist.backend import BackendSettings, CodeAssist
+from wirekey.core.google.code_assist.limits import DAY, Rest
+from wirekey.core.routing.candidate import Upstream
+from wirekey.core.shared_state import SharedStateUnavailableError
 
 PRO, FLASH, NAME = "gemini-2.5-pro", "gemini-2.5-flash", "gemini-oauth-auto"
 LIMIT = b'{"error": {"message": "Please retry in 3000s", "status": "RESOURCE_EXHAUSTED"}}'

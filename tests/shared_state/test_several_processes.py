@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from wirekey.shared_state import Budget, Rate
+from wirekey.core.shared_state import Budget, Rate
 
 LONG = 60.0
 

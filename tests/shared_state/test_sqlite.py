@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.shared_state.test_several_processes import until
-from wirekey.shared_state import SharedStateUnavailableError
-from wirekey.shared_state.sqlite import SqliteState
+from wirekey.core.shared_state import SharedStateUnavailableError
+from wirekey.core.shared_state.sqlite import SqliteState
 
 
 async def test_a_process_that_starts_later_gets_no_old_messages(tmp_path):

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from tests.support.event_stream import SEED, chunk_signature, date, frame, read, signature_of, signed_frames
 from tests.support.signed_requests import ACCESS_KEY, NOW, SECRET
-from wirekey.secret import Secret
-from wirekey.signing.canonical import SigningKeyCache
-from wirekey.signing.event_frames import FRAME_LIMIT
-from wirekey.signing.event_signatures import CLOCK_SKEW, EventResigner, EventSignatures
-from wirekey.signing.refusal import SignatureRefused
-from wirekey.signing.request import SigV4Credentials
+from wirekey.core.secret import Secret
+from wirekey.core.signing.canonical import SigningKeyCache
+from wirekey.core.signing.event_frames import FRAME_LIMIT
+from wirekey.core.signing.event_signatures import CLOCK_SKEW, EventResigner, EventSignatures
+from wirekey.core.signing.refusal import SignatureRefused
+from wirekey.core.signing.request import SigV4Credentials
 
 REAL_SECRET = "real/secret"
 REAL_SEED = "cd" * 32

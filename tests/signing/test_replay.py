@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from tests.support.signed_requests import HEADERS, NOW, presigned, signed, verify
-from wirekey.signing.refusal import SignatureRefused
-from wirekey.signing.replay import FORGOTTEN, REPLAYED, ReplayWindow
+from wirekey.core.signing.refusal import SignatureRefused
+from wirekey.core.signing.replay import FORGOTTEN, REPLAYED, ReplayWindow
 
 SDK = verify(signed())
 PLAIN = verify(signed(headers={"Content-Type": HEADERS["Content-Type"]}))

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.signed_requests import ACCESS_KEY, SECRET, sha256, signed, verify
-from wirekey.secret import Secret
-from wirekey.signing.refusal import SignatureRefused
-from wirekey.signing.replay import ReplayWindow
-from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
-from wirekey.signing.signature_parsing import has_signature
-from wirekey.signing.verify import Verifier
+from wirekey.core.secret import Secret
+from wirekey.core.signing.refusal import SignatureRefused
+from wirekey.core.signing.replay import ReplayWindow
+from wirekey.core.signing.request import Endpoint, RequestHead, SigV4Credentials
+from wirekey.core.signing.signature_parsing import has_signature
+from wirekey.core.signing.verify import Verifier
 
 MODELS = [
     "anthropic.claude-3-5-sonnet-20241022-v2:0",

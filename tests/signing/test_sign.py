@@ -23,11 +23,11 @@ from tests.support.signed_requests import (
     verify,
     without_signature,
 )
-from wirekey.secret import Secret
-from wirekey.signing.canonical import SigningKeyCache
-from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, UnreadableRequestError
-from wirekey.signing.sign import RequestSigner
-from wirekey.signing.verify import Verifier
+from wirekey.core.secret import Secret
+from wirekey.core.signing.canonical import SigningKeyCache
+from wirekey.core.signing.request import Endpoint, RequestHead, SigV4Credentials, UnreadableRequestError
+from wirekey.core.signing.sign import RequestSigner
+from wirekey.core.signing.verify import Verifier
 from wirekey_simulator.exchange import SimulatedRequest
 from wirekey_simulator.sigv4 import Account, signature_rejection
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.signed_requests import without_signature
-from wirekey.secret import Secret
-from wirekey.signing.refusal import SignatureRefused
-from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
-from wirekey.signing.sign import RequestSigner
-from wirekey.signing.verify import Verifier
+from wirekey.core.secret import Secret
+from wirekey.core.signing.refusal import SignatureRefused
+from wirekey.core.signing.request import Endpoint, RequestHead, SigV4Credentials
+from wirekey.core.signing.sign import RequestSigner
+from wirekey.core.signing.verify import Verifier
 
 SUITE = Path(__file__).parent / "aws-sig-v4-test-suite"
 VECTORS = sorted(path.relative_to(SUITE).parent.as_posix() for path in SUITE.rglob("*.req"))

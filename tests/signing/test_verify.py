@@ -21,9 +21,9 @@ from tests.support.signed_requests import (
     verify,
     with_header,
 )
-from wirekey.signing.refusal import MISMATCH, SignatureRefused
-from wirekey.signing.request import Endpoint, RequestHead
-from wirekey.signing.signature_parsing import has_signature
+from wirekey.core.signing.refusal import MISMATCH, SignatureRefused
+from wirekey.core.signing.request import Endpoint, RequestHead
+from wirekey.core.signing.signature_parsing import has_signature
 
 GOOD = signed()
 INVALID, INCOMPLETE = "InvalidSignatureException", "IncompleteSignatureException"

@@ -12,8 +12,8 @@ from uuid import uuid4
 from tests.support import signed_requests as requests
 from tests.support.raw_client import RawClient, RawResponse
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
-from wirekey.call import new_call_id
-from wirekey.signing.request import RequestHead
+from wirekey.core.call import new_call_id
+from wirekey.core.signing.request import RequestHead
 
 REAL = ("AKIAREALORGANISATION", "real-secret-of-the-organisation-41d0aa")
 HOST = requests.HOST

@@ -24,8 +24,8 @@ from typing import IO
 import certifi
 
 MODULES = """
-wirekey.cli.main wirekey.cli.serve wirekey.cli.environment wirekey.observing.log
-wirekey.server.bundle wirekey.server.master wirekey.calls.services wirekey.config wirekey.providers
+wirekey.cli.main wirekey.cli.serve wirekey.cli.environment wirekey.core.observing.log
+wirekey.server.bundle wirekey.server.master wirekey.core.calls.services wirekey.config wirekey.providers
 mitmproxy.options
 cryptography.hazmat.backends.openssl.backend
 """
@@ -233,7 +233,7 @@ if __name__ == "__main__":
     for module in MODULES.split():
         importlib.import_module(module)
     certifi.where = lambda: roots
-    sys.modules["wirekey.ca.roots"].SYSTEM_FILES = ()
+    sys.modules["wirekey.core.ca.roots"].SYSTEM_FILES = ()
     gc.collect()
     gc.freeze()
     try:

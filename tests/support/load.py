@@ -8,7 +8,7 @@ import threading
 import time
 
 from tests.support.raw_client import RawClient, post
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 OPENAI = "api.openai.com"
 

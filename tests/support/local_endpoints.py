@@ -7,9 +7,9 @@ import contextlib
 import httpx
 
 from wirekey.config import HostPort
-from wirekey.endpoints.local_request import parse_local_request
-from wirekey.endpoints.routes import not_found, reply_of
-from wirekey.endpoints.server import Server
+from wirekey.core.endpoints.local_request import parse_local_request
+from wirekey.core.endpoints.routes import not_found, reply_of
+from wirekey.core.endpoints.server import Server
 
 PATIENCE = 60.0
 FREE = HostPort("127.0.0.1", 0)

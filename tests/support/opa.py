@@ -12,9 +12,9 @@ import regorus
 
 from tests.rego.oracle import Asked
 from tests.support.policies import WHOLE
-from wirekey.policy.decision import UndecidedError
-from wirekey.policy.modules import Modules
-from wirekey.policy.rego import Rego
+from wirekey.core.policy.decision import UndecidedError
+from wirekey.core.policy.modules import Modules
+from wirekey.core.policy.rego import Rego
 
 FIELDS = {*WHOLE, "agent"}
 

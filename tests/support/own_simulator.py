@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.support.running import SimulatorThread
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from wirekey.policy.samples import SAMPLES
+from wirekey.core.policy.samples import SAMPLES
 
 # An ordinary call names one model.
 WHOLE, LISTING, GEMINI = (msgspec.json.decode(sample) | {"other_models": []} for sample in SAMPLES)

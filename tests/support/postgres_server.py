@@ -21,7 +21,7 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.redis_server import UNPRIVILEGED, unprivileged
-from wirekey.secret import Secret
+from wirekey.core.secret import Secret
 
 NUMBERS = itertools.count(1)
 

@@ -1,8 +1,8 @@
 """Calls as the addons leave them, for the tests of the audit record."""
 
-from wirekey.body import Body
-from wirekey.call import Agent, Call, Outcome
-from wirekey.operation import Facts, Kind, Operation, Usage
+from wirekey.core.body import Body
+from wirekey.core.call import Agent, Call, Outcome
+from wirekey.core.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 

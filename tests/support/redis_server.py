@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from tests.support.ports import free_port
-from wirekey.x509 import Issuer, builder, ca_builder, new_key, private_pem, public_pem
+from wirekey.core.x509 import Issuer, builder, ca_builder, new_key, private_pem, public_pem
 
 UNPRIVILEGED = "nobody"
 SLOTS = 16_384

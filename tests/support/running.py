@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.fork_server import ForkedProcess, ForkServer, can_start
-from wirekey.identity.agents import AgentStore
+from wirekey.core.identity.agents import AgentStore
 from wirekey.server.runtime import RunningProxy
 from wirekey_simulator.server import Simulator
 

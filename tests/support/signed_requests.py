@@ -10,10 +10,10 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from wirekey.secret import Secret
-from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, parameter_name
-from wirekey.signing.sign import SIGNATURE_HEADERS
-from wirekey.signing.verify import Verifier
+from wirekey.core.secret import Secret
+from wirekey.core.signing.request import Endpoint, RequestHead, SigV4Credentials, parameter_name
+from wirekey.core.signing.sign import SIGNATURE_HEADERS
+from wirekey.core.signing.verify import Verifier
 
 ACCESS_KEY, SECRET = "WKEYABCDEFGHIJKLMNOP", "secret/of+the/agent/0123456789012345678"
 HOST = "bedrock-runtime.us-east-1.amazonaws.com"

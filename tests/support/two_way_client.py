@@ -14,8 +14,8 @@ from tests.support.http2_client import Http2Client
 from tests.support.raw_client import RawClient
 from tests.support.running import Wirekey, wait_for
 from tests.support.signed_requests import header
-from wirekey.metering.eventstream import read_headers
-from wirekey.signing.event_signatures import EVENTS_PAYLOAD
+from wirekey.core.metering.eventstream import read_headers
+from wirekey.core.signing.event_signatures import EVENTS_PAYLOAD
 
 MODEL = "amazon.nova-sonic-v1:0"
 EVENT_STREAM = "application/vnd.amazon.eventstream"

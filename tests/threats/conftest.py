@@ -9,7 +9,7 @@ from tests.secrecy.conftest import ServeWeb
 from tests.support.raw_client import RawClient, RawResponse, some_delivery
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wirekey_behind
 from tests.threats.mitmweb_page import Page
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 OPENAI = "api.openai.com"
 

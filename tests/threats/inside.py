@@ -18,10 +18,10 @@ from pathlib import Path
 from mitmproxy import options
 
 from tests.support.running import KEY_ENVIRONMENT, PATIENCE, behind
-from wirekey.addons.egress import Egress
-from wirekey.calls.services import Services
 from wirekey.config import load
-from wirekey.identity.agents import AgentStore
+from wirekey.core.addons.egress import Egress
+from wirekey.core.calls.services import Services
+from wirekey.core.identity.agents import AgentStore
 from wirekey.server import bundle
 from wirekey.server.master import ServeMaster
 

@@ -8,7 +8,10 @@ import pytest
 
 from tests.features.quotas.making import usd
 from tests.support.redis_server import RedisServer
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.secret import Secret
+from wirekey.core.shared_state import Budget, MemoryState, Rate
+from wirekey.core.shared_state.sqlite import SqliteState
 from wirekey.features.quotas.definition import Applied, Quota
 from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import Use
@@ -16,9 +19,6 @@ from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.ledger import Ledger
 from wirekey.features.redis import scripts as redis_scripts
 from wirekey.features.redis.state import RedisState
-from wirekey.secret import Secret
-from wirekey.shared_state import Budget, MemoryState, Rate
-from wirekey.shared_state.sqlite import SqliteState
 
 DAY = 86400.0
 YEARS = 3650 * DAY

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.raw_client import CHAT, RawClient, post
 from tests.support.running import PROVIDER_KEYS, wirekey_behind
-from wirekey.call import new_call_id
 from wirekey.config.policy import SHIPPED_POLICIES
+from wirekey.core.call import new_call_id
 
 EVIL = "sk-evil-key-of-the-client-0c1d2e"
 OURS = f"Bearer {PROVIDER_KEYS['openai']}"

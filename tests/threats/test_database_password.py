@@ -17,11 +17,11 @@ from psycopg import pq
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import UNPRIVILEGED
 from tests.support.running import wait_for
-from wirekey.audit import postgres_authentication
-from wirekey.audit.postgres_authentication import safe_authentication
-from wirekey.audit.postgres_connection import may_pass, open_connection
-from wirekey.audit.postgres_schema import AuditDatabaseError
-from wirekey.secret import Secret
+from wirekey.core.audit import postgres_authentication
+from wirekey.core.audit.postgres_authentication import safe_authentication
+from wirekey.core.audit.postgres_connection import may_pass, open_connection
+from wirekey.core.audit.postgres_schema import AuditDatabaseError
+from wirekey.core.secret import Secret
 from wirekey.server.agents_database import AgentsDatabase, AgentsDatabaseError
 from wirekey_simulator.certificate import prepare_certificate
 
@@ -98,7 +98,7 @@ def test_R53_the_agents_database_keeps_its_password_too(server):
 
 
 def test_R53_the_audit_log_says_what_to_do(server):
-    from wirekey.audit.postgres_connection import reading
+    from wirekey.core.audit.postgres_connection import reading
 
     with pytest.raises(AuditDatabaseError, match=r"sslmode=verify-full") as refused, reading(url_of(server, "clear")):
         pass

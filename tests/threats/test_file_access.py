@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.running import wait_for
 from tests.support.serving import PLAIN, refused_start, serving, wirekey, write_configuration
-from wirekey.ca.authority import CAError, load
-from wirekey.identity.agents import AgentStore
+from wirekey.core.ca.authority import CAError, load
+from wirekey.core.identity.agents import AgentStore
 
 KEY = "sk-key-of-the-file-4d5e6f7a"
 CONFIGURATION = {

@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.opa import Opa
 from tests.support.policies import WHOLE
+from wirekey.core.policy.engine import EmbeddedEngine
+from wirekey.core.policy.modules import PolicyError
 from wirekey.features.opa_server.engine import RemoteEngine
-from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.modules import PolicyError
 from wirekey_simulator.certificate import prepare_certificate
 
 QUERY = "data.p.authz"

@@ -18,8 +18,8 @@ from tests.support.raw_client import CHAT, post
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind, wait_for
 from tests.threats.conftest import OPENAI, Stage, beginning
 from tests.threats.mitmweb_page import answered_flow
-from wirekey.ca import authority
 from wirekey.config import load, provider_hosts
+from wirekey.core.ca import authority
 
 STREAM = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}],"stream":true}'
 

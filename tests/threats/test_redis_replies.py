@@ -7,10 +7,10 @@ import contextlib
 
 import pytest
 
+from wirekey.core.secret import Secret
+from wirekey.core.shared_state import Budget, Rate, SharedStateUnavailableError
 from wirekey.features.redis.breaker import FAILURES, SPREAD
 from wirekey.features.redis.state import RedisState
-from wirekey.secret import Secret
-from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
 
 LONG = 60.0
 ODD = {

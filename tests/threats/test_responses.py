@@ -24,7 +24,7 @@ from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behin
 from tests.support.stream_formats import trust
 from tests.threats.conftest import beginning
 from tests.threats.hostile import Asked, Hostile, Says
-from wirekey.metering.eventstream import write_frame
+from wirekey.core.metering.eventstream import write_frame
 
 KEY = PROVIDER_KEYS["openai"].encode()
 MASK = b"*" * len(KEY)

@@ -203,7 +203,7 @@ async def test_R28_no_known_model_host_is_a_tunnel_by_default(inside, host):
 
 
 async def test_R28_a_model_host_that_the_operator_allows_is_warned_about_once_per_agent(inside, caplog):
-    caplog.set_level(logging.WARNING, "wirekey.calls.tunnels")
+    caplog.set_level(logging.WARNING, "wirekey.core.calls.tunnels")
     async with inside(egress={"allow": MODEL_HOSTS}) as proxy:
         alice, bob = proxy.agents.add("alice"), proxy.agents.add("bob")
         for host in (*MODEL_HOSTS, HOST, *MODEL_HOSTS):

@@ -16,8 +16,8 @@ from tests.support.running import wait_for
 from tests.support.signed_requests import HEADERS
 from tests.support.two_way_client import ENDING, PREPARATION, TwoWayClient, asking, payload_of, stream_event
 from tests.threats.conftest import beginning
-from wirekey.signing.event_frames import FRAME_LIMIT
-from wirekey.signing.event_signatures import EVENTS_PAYLOAD
+from wirekey.core.signing.event_frames import FRAME_LIMIT
+from wirekey.core.signing.event_signatures import EVENTS_PAYLOAD
 
 CANARY = "canary-of-an-event-7f3a1c"
 

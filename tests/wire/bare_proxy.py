@@ -12,13 +12,13 @@ from pathlib import Path
 
 from mitmproxy import http, options
 
-from wirekey.body import Spool
-from wirekey.errors import Refusal
+from wirekey.core.body import Spool
+from wirekey.core.errors import Refusal
+from wirekey.core.wire.connection_pool import ConnectionPool
+from wirekey.core.wire.delegate import WireLimits
+from wirekey.core.wire.install import choose_as_mitmproxy, install, replace_http_layers
+from wirekey.core.wire.upstream_connection import checked_addresses, requested_address
 from wirekey.server.master import ServeMaster
-from wirekey.wire.connection_pool import ConnectionPool
-from wirekey.wire.delegate import WireLimits
-from wirekey.wire.install import choose_as_mitmproxy, install, replace_http_layers
-from wirekey.wire.upstream_connection import checked_addresses, requested_address
 from wirekey_simulator.certificate import prepare_certificate
 
 KEY = "sk-only-on-the-wire"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.wire.install import PLAIN
+from wirekey.core.wire.install import PLAIN
 
 
 @pytest.fixture(params=["fast", "plain"])

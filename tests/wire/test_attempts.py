@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import EVENTS, OK, client
-from wirekey.wire.delegate import WireLimits
+from wirekey.core.wire.delegate import WireLimits
 
 pytestmark = pytest.mark.usefixtures("with_and_without_speed")
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from OpenSSL import SSL
 
-from wirekey.wire.speed.client_tls import ClientTls
+from wirekey.core.wire.speed.client_tls import ClientTls
 from wirekey_simulator.certificate import prepare_certificate
 
 
@@ -98,7 +98,8 @@ def test_the_end_of_the_connection_and_what_is_no_tls_are_reported(tmp_path):
 def test_idle_connections_keep_no_buffers():
     """In a process of its own, as the replacement is for all of mitmproxy's contexts."""
     code = (
-        "from mitmproxy.net import tls; from OpenSSL import SSL; from wirekey.wire import install; install.install(); "
+        "from mitmproxy.net import tls; from OpenSSL import SSL; from wirekey.core.wire import install; "
+        "install.install(); "
         "context = tls.create_client_proxy_context(method=tls.Method.TLS_SERVER_METHOD, cipher_list=None, "
         "min_version=tls.Version.TLS1_2, max_version=tls.Version.UNBOUNDED, ecdh_curve=None, chain_file=None, "
         "alpn_select_callback=None, request_client_cert=False, extra_chain_certs=(), dhparams=None); "

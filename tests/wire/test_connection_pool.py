@@ -12,10 +12,10 @@ import pytest
 
 from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import EVENTS, OK, client
-from wirekey.wire.connection_pool import ConnectionPool, PoolLimits
-from wirekey.wire.delegate import WireLimits
-from wirekey.wire.happy_eyeballs import connect
-from wirekey.wire.pooled_connection import Origin, open_connection, pooled_connections, tls_context
+from wirekey.core.wire.connection_pool import ConnectionPool, PoolLimits
+from wirekey.core.wire.delegate import WireLimits
+from wirekey.core.wire.happy_eyeballs import connect
+from wirekey.core.wire.pooled_connection import Origin, open_connection, pooled_connections, tls_context
 from wirekey_simulator.certificate import prepare_certificate
 
 pytestmark = pytest.mark.usefixtures("with_and_without_speed")

@@ -27,14 +27,14 @@ from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, _http1, _http2
 
 from tests.wire.bare_proxy import KEY, BareDelegate
-from wirekey.wire.delegate import WireLimits
-from wirekey.wire.http2 import WireH2Connection
-from wirekey.wire.http2_goaway import WireHttp2Client
-from wirekey.wire.layer import forked
-from wirekey.wire.speed.body_reading import read_chunks
-from wirekey.wire.speed.direct_layer import DirectHttpLayer
-from wirekey.wire.speed.direct_path import DirectPath
-from wirekey.wire.speed.http1 import FastHttp1Client
+from wirekey.core.wire.delegate import WireLimits
+from wirekey.core.wire.http2 import WireH2Connection
+from wirekey.core.wire.http2_goaway import WireHttp2Client
+from wirekey.core.wire.layer import forked
+from wirekey.core.wire.speed.body_reading import read_chunks
+from wirekey.core.wire.speed.direct_layer import DirectHttpLayer
+from wirekey.core.wire.speed.direct_path import DirectPath
+from wirekey.core.wire.speed.http1 import FastHttp1Client
 
 STOCK = (http_layers.Http1Client, http_layers.Http2Client, _http2.BufferedH2Connection)
 

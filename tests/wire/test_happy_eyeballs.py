@@ -11,8 +11,8 @@ import pytest
 from tests.endurance.faulty_upstream import blackhole
 from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import OK, client
-from wirekey.wire.delegate import WireLimits
-from wirekey.wire.happy_eyeballs import MAX_ADDRESSES, connect, first_successful, interleave_families
+from wirekey.core.wire.delegate import WireLimits
+from wirekey.core.wire.happy_eyeballs import MAX_ADDRESSES, connect, first_successful, interleave_families
 
 UNREACHABLE = "2001:db8::1"
 """An address for documentation (RFC 5737), which cannot be reached."""

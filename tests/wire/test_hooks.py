@@ -13,10 +13,10 @@ from mitmproxy.proxy import server_hooks
 from mitmproxy.proxy.layers.http import HttpRequestHook, HttpResponseHook
 from mitmproxy.test import tflow
 
-from wirekey.addons.base import Addon
-from wirekey.calls.services import Services
-from wirekey.errors import Refusal
-from wirekey.wire.speed.hooks import index_of
+from wirekey.core.addons.base import Addon
+from wirekey.core.calls.services import Services
+from wirekey.core.errors import Refusal
+from wirekey.core.wire.speed.hooks import index_of
 
 
 async def run_indexed(manager, hook):

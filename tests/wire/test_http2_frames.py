@@ -24,8 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy.proxy.layers.http import Http2Server
 
-from wirekey.wire.http2 import SMALL_DATA, WireH2Connection, joined_small_data
-from wirekey.wire.http2_frames import (
+from wirekey.core.wire.http2 import SMALL_DATA, WireH2Connection, joined_small_data
+from wirekey.core.wire.http2_frames import (
     ALLOWED_EMPTY,
     ALLOWED_PER_DATA_FRAME,
     ALLOWED_SECONDS,

@@ -12,12 +12,12 @@ import pytest
 from tests.support.running import PATIENCE
 from tests.test_body import FullDisk, open_files
 from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
-from wirekey import body as body_module
-from wirekey.body import SPOOL_ABOVE
-from wirekey.errors import Refusal
-from wirekey.wire.connection_handler import connection_handlers
-from wirekey.wire.delegate import WireLimits
-from wirekey.wire.request_buffer import SEND_AHEAD
+from wirekey.core import body as body_module
+from wirekey.core.body import SPOOL_ABOVE
+from wirekey.core.errors import Refusal
+from wirekey.core.wire.connection_handler import connection_handlers
+from wirekey.core.wire.delegate import WireLimits
+from wirekey.core.wire.request_buffer import SEND_AHEAD
 
 pytestmark = pytest.mark.usefixtures("with_and_without_speed")
 

@@ -1,7 +1,7 @@
 """The newest version of mitmproxy that can be installed passes the tests of the wire layer.
 
 It is downloaded, so this runs only if `WIREKEY_NEWEST_MITMPROXY=1`. If it passes, add the version to `KNOWN_VERSIONS`
-in wire/install.py.
+in core/wire/install.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 REQUIREMENT = "mitmproxy>=12.2.3,<13"
 TESTS = ("attempts", "connection_pool", "direct_path", "early_responses", "held_responses", "large_requests", "stream")
 RUN = (
-    "import sys, pytest; from wirekey.wire import install; install.KNOWN_VERSIONS = ('12.',); "
+    "import sys, pytest; from wirekey.core.wire import install; install.KNOWN_VERSIONS = ('12.',); "
     "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]]))"
 )
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:")

@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "addons" / "wirekey" / "wire"
-PACKAGE = "wirekey.wire"
+PACKAGE = "wirekey.core.wire"
 
 
 def module_of(path: Path) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from mitmproxy import version
 
-from wirekey.wire import install
-from wirekey.wire.speed import overrides as speed
+from wirekey.core.wire import install
+from wirekey.core.wire.speed import overrides as speed
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"^\| `((?:mitmproxy|asyncio)\.[\w.]+)` \| [^|]+ \| `([\w/.]+)` \|$", re.MULTILINE)
 CHECK = """
-from wirekey.wire import install
-from wirekey.wire.speed import overrides as speed
+from wirekey.core.wire import install
+from wirekey.core.wire.speed import overrides as speed
 install.install()
 replaced = {(override.owner, override.name): override.replacement for override in OVERRIDES}
 for (owner, name), replacement in replaced.items():
@@ -52,7 +52,7 @@ def test_each_replacement_is_in_use(overrides, environ, monkeypatch):
 def test_nothing_for_speed_is_in_use_with_the_switch(monkeypatch):
     monkeypatch.setenv(install.PLAIN, "1")
     code = (
-        "from wirekey.wire import install; from wirekey.wire.speed import overrides; install.install(); "
+        "from wirekey.core.wire import install; from wirekey.core.wire.speed import overrides; install.install(); "
         "assert not any(getattr(one.owner, one.name) is one.replacement for one in overrides.OVERRIDES)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -64,7 +64,7 @@ def test_only_install_imports_what_is_for_speed():
         for path in (ROOT / "addons" / "wirekey").rglob("*.py")
         if "wire.speed" in path.read_text() and path.parent.name != "speed"
     ]
-    assert importing == ["wirekey/wire/install.py"]
+    assert importing == ["wirekey/core/wire/install.py"]
 
 
 def test_an_unknown_version_is_refused_with_what_to_do(monkeypatch):

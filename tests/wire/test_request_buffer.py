@@ -9,11 +9,11 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy.layers.http import RequestData, RequestEndOfMessage, SendHttp
 
 from tests.test_body import open_files
-from wirekey.body import PIECE, SPOOL_ABOVE, Spool, SpooledBody
-from wirekey.errors import Refusal
-from wirekey.wire.connection_handler import WakeWhenWritten
-from wirekey.wire.delegate import WireLimits
-from wirekey.wire.request_buffer import RESERVE_AHEAD, SEND_AHEAD, RequestBuffer
+from wirekey.core.body import PIECE, SPOOL_ABOVE, Spool, SpooledBody
+from wirekey.core.errors import Refusal
+from wirekey.core.wire.connection_handler import WakeWhenWritten
+from wirekey.core.wire.delegate import WireLimits
+from wirekey.core.wire.request_buffer import RESERVE_AHEAD, SEND_AHEAD, RequestBuffer
 
 FLOW = object()
 STREAM_ID = 7

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.running import PATIENCE
 from tests.wire.bare_proxy import KEY, bare_proxy, read_head, read_response, request
-from wirekey.errors import Refusal
-from wirekey.wire import http1
-from wirekey.wire.delegate import WireLimits
+from wirekey.core.errors import Refusal
+from wirekey.core.wire import http1
+from wirekey.core.wire.delegate import WireLimits
 
 pytestmark = pytest.mark.usefixtures("with_and_without_speed")
 

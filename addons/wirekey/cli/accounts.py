@@ -14,13 +14,13 @@ import click
 
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table, word
-from wirekey.command_name import COMMAND
-from wirekey.errors import UserError
+from wirekey.core.command_name import COMMAND
+from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.google.account_files import AccountFiles
-    from wirekey.google.accounts import GoogleAccount
+    from wirekey.core.google.account_files import AccountFiles
+    from wirekey.core.google.accounts import GoogleAccount
 
 REVOCATION_PAGE = "https://myaccount.google.com/connections"
 APPLIED = "A running proxy applies it within 2 seconds."
@@ -165,7 +165,7 @@ def update(
 def remove(config: Config, account_id: str, *, force: bool, revoke: bool, as_json: bool) -> None:
     """Delete account ID here."""
     from wirekey.cli.accounts_login import proxy_of
-    from wirekey.google import token_server
+    from wirekey.core.google import token_server
     from wirekey.server.google_logins import google_settings
 
     files = files_of(config)
@@ -199,7 +199,7 @@ def set_project_id(
 ) -> None:
     """Set the Google Cloud project of account ID."""
     from wirekey.cli.accounts_login import validate_project
-    from wirekey.google.account_files import now_in_milliseconds
+    from wirekey.core.google.account_files import now_in_milliseconds
 
     if (project_id is None and not clear) or (project_id and clear):
         raise click.UsageError("Use either --project-id P or --clear.")
@@ -285,7 +285,7 @@ def facts(account: GoogleAccount) -> dict[str, Any]:
 
 def status_text(account: GoogleAccount) -> str:
     """Return the status of an account."""
-    from wirekey.google.accounts import AccountStatus
+    from wirekey.core.google.accounts import AccountStatus
 
     status = account.status(time.time())
     return f"{status} until {minute(account.limited_until)}" if status is AccountStatus.COOLING_DOWN else str(status)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.errors import UserError
-from wirekey.google.account_json import AccountFormatError, decode_account
-from wirekey.google.accounts import is_account_id
-from wirekey.google.login_attempts import LoginAttempt
-from wirekey.google.login_file import FILE_NAME, LARGEST_FILE
-from wirekey.google.logins import log_in
-from wirekey.google.loopback_login import PATH, LoopbackServer
-from wirekey.google.oauth import LoginSecrets, login_url, pasted_code
-from wirekey.google.stored_accounts import StoredAccounts
+from wirekey.core.errors import UserError
+from wirekey.core.google.account_json import AccountFormatError, decode_account
+from wirekey.core.google.accounts import is_account_id
+from wirekey.core.google.login_attempts import LoginAttempt
+from wirekey.core.google.login_file import FILE_NAME, LARGEST_FILE
+from wirekey.core.google.logins import log_in
+from wirekey.core.google.loopback_login import PATH, LoopbackServer
+from wirekey.core.google.oauth import LoginSecrets, login_url, pasted_code
+from wirekey.core.google.stored_accounts import StoredAccounts
 from wirekey.server.google_logins import google_settings, project_lookup
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.config import Config
-    from wirekey.egress.upstream_proxy import ProxyFor
-    from wirekey.google.account_files import AccountFiles
-    from wirekey.google.accounts import GoogleAccount
-    from wirekey.google.logins import NewLogin
-    from wirekey.secret import Secret
+    from wirekey.core.egress.upstream_proxy import ProxyFor
+    from wirekey.core.google.account_files import AccountFiles
+    from wirekey.core.google.accounts import GoogleAccount
+    from wirekey.core.google.logins import NewLogin
+    from wirekey.core.secret import Secret
 
 PASTED_PORT = 8085
 """Port in the redirect of a login that ends at another machine. Nothing listens there."""

@@ -13,14 +13,14 @@ from wirekey.cli.moments import span
 from wirekey.cli.new_credentials import print_client, print_key_pair, print_token
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table
-from wirekey.command_name import COMMAND
-from wirekey.errors import UserError
+from wirekey.core.command_name import COMMAND
+from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.identity.agents import AgentStore
-    from wirekey.identity.agents_format import AgentRecord, TokenRecord
-    from wirekey.identity.clients import ClientRecord
+    from wirekey.core.identity.agents import AgentStore
+    from wirekey.core.identity.agents_format import AgentRecord, TokenRecord
+    from wirekey.core.identity.clients import ClientRecord
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 oauth_client_option = click.option(
@@ -253,7 +253,7 @@ def state_of(agent: AgentRecord) -> str:
 
 def permissions_of(agent: AgentRecord) -> tuple[str, ...]:
     """Return the permissions of an agent, or the default ones if it has none of its own."""
-    from wirekey.permissions import DEFAULT
+    from wirekey.core.permissions import DEFAULT
 
     return DEFAULT if agent.permissions is None else agent.permissions
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
-from wirekey.errors import UserError
-from wirekey.identity import private_file
+from wirekey.core.errors import UserError
+from wirekey.core.identity import private_file
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.identity.agents_format import AgentRecords
-    from wirekey.identity.agents_import import ImportReport
+    from wirekey.core.identity.agents_format import AgentRecords
+    from wirekey.core.identity.agents_import import ImportReport
 
 
 @click.command("import")
@@ -31,7 +31,7 @@ def import_command(config: Config, file: str, *, as_json: bool) -> None:
 
     All agents are imported, or none. The same file can be imported again: what exists already is left as it is.
     """
-    from wirekey.identity.import_file import LARGEST_FILE, read_entries
+    from wirekey.core.identity.import_file import LARGEST_FILE, read_entries
     from wirekey.server.installation import agent_store
 
     with click.open_file(file, "rb") as stream:
@@ -55,7 +55,7 @@ def import_command(config: Config, file: str, *, as_json: bool) -> None:
 
 def read_export(content: bytes, name: str) -> AgentRecords | None:
     """Return the agents of an export, or None if the file is another one. Raises UserError."""
-    from wirekey.identity.agents_format import AgentRecordsError, exported
+    from wirekey.core.identity.agents_format import AgentRecordsError, exported
 
     try:
         return exported(content)

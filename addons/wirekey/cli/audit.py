@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from wirekey.call import Outcome
 from wirekey.cli.audit_file import audit_file, reading_errors
 from wirekey.cli.audit_prune import prune
 from wirekey.cli.audit_stats import by_name, stats_json, stats_table
@@ -20,14 +19,15 @@ from wirekey.cli.audit_verify import verify
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 from wirekey.cli.table import UNKNOWN, line, money, table, whole, word
+from wirekey.core.call import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
-    from wirekey.audit.reading import AuditEvent, Filters
-    from wirekey.audit.totals import GroupBy
     from wirekey.config import Config
+    from wirekey.core.audit.reading import AuditEvent, Filters
+    from wirekey.core.audit.totals import GroupBy
 
 POLL_SECONDS = 0.25
 """Seconds between two looks for new calls."""
@@ -76,7 +76,7 @@ command.add_command(verify)
 @as_json_option
 def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
     """List the last calls, the latest one last."""
-    from wirekey.audit.reading import latest
+    from wirekey.core.audit.reading import latest
 
     with audit_file(config) as database:
         found = latest(database, filters_of(filters), limit)
@@ -97,7 +97,7 @@ def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> 
 @as_json_option
 def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
     """Print the last calls, then each call as it ends. Stop with Ctrl-C. With --json: one JSON object for each line."""
-    from wirekey.audit.following import follow
+    from wirekey.core.audit.following import follow
 
     with audit_file(config) as database, contextlib.suppress(KeyboardInterrupt):
         follower = follow(database, filters_of(filters), limit)
@@ -115,7 +115,7 @@ def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
 @as_json_option
 def show(config: Config, call_id: str, *, as_json: bool) -> None:
     """Show everything that is recorded about the call whose id begins or ends with ID."""
-    from wirekey.audit.reading import attempts_of, one
+    from wirekey.core.audit.reading import attempts_of, one
 
     with audit_file(config) as database:
         event = one(database, call_id)
@@ -141,7 +141,7 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
 @as_json_option
 def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
     """Sum up calls, tokens, cost, denials and times. The bars show calls. Days are in UTC."""
-    from wirekey.audit.totals import totals
+    from wirekey.core.audit.totals import totals
     from wirekey.server.audit_store import audit_address
 
     with reading_errors():
@@ -171,8 +171,8 @@ def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_jso
 @click.option("--attempts", "of_attempts", is_flag=True, help="Export the attempts of calls with several.")
 def export(config: Config, form: str, output: str | None, *, of_attempts: bool, **filters: Any) -> None:
     """Export all calls, oldest first."""
-    from wirekey.audit.event import ATTEMPT_NAMES, NAMES
-    from wirekey.audit.reading import attempts, events, write_csv, write_jsonl
+    from wirekey.core.audit.event import ATTEMPT_NAMES, NAMES
+    from wirekey.core.audit.reading import attempts, events, write_csv, write_jsonl
 
     read, names = (attempts, ATTEMPT_NAMES) if of_attempts else (events, NAMES)
     with audit_file(config) as database, target(output) as stream:
@@ -199,7 +199,7 @@ def target(output: str | None) -> Iterator[TextIO]:
 
 def filters_of(options: dict[str, Any]) -> Filters:
     """Return the filters that the options of `with_filters` select."""
-    from wirekey.audit.reading import Filters
+    from wirekey.core.audit.reading import Filters
 
     return Filters(**options)
 

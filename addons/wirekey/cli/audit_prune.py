@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only print how many calls would be deleted.")
 def prune(config: Config, before: float | None, *, dry_run: bool) -> None:
     """Delete recorded calls that are older. Calls under way are kept, and the rest can still be verified."""
-    from wirekey.audit import pruning
-    from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
+    from wirekey.core.audit import pruning
+    from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
     from wirekey.server.audit_store import audit_address
     from wirekey.server.installation import agent_store
 

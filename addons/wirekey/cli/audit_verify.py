@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from wirekey.audit.checkpoints import Checkpoint
-    from wirekey.audit.verifying import ChainSource, Findings
     from wirekey.config import Config
+    from wirekey.core.audit.checkpoints import Checkpoint
+    from wirekey.core.audit.verifying import ChainSource, Findings
 
 
 @click.command("verify")
@@ -40,13 +40,13 @@ def verify(
     config: Config, since: float | None, files: tuple[Path, ...], keys: tuple[str, ...], *, as_json: bool
 ) -> None:
     """Check that no recorded event was changed, removed or inserted. Exits with 1 if one was."""
-    from wirekey.audit import checkpoints
-    from wirekey.audit.audit_log import is_postgres
-    from wirekey.audit.event import rfc3339
-    from wirekey.audit.file_chain import FileChain
-    from wirekey.audit.postgres_chain import chains, without_writer
-    from wirekey.audit.verifying import Findings
-    from wirekey.audit.verifying import verify as verified
+    from wirekey.core.audit import checkpoints
+    from wirekey.core.audit.audit_log import is_postgres
+    from wirekey.core.audit.event import rfc3339
+    from wirekey.core.audit.file_chain import FileChain
+    from wirekey.core.audit.postgres_chain import chains, without_writer
+    from wirekey.core.audit.verifying import Findings
+    from wirekey.core.audit.verifying import verify as verified
 
     known = public_keys(config, keys)
     outside = [point for file in (*configured(config), *files) for point in checkpoints.read(file)]
@@ -91,7 +91,7 @@ def public_keys(config: Config, given: tuple[str, ...]) -> dict[str, Ed25519Publ
     """Return the keys whose checkpoints count, by their id. Raises UsageError for a text that is no key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from wirekey.audit.checkpoints import KEY_USE, CheckpointKey, key_id
+    from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey, key_id
     from wirekey.server.installation import agent_store
 
     found = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.command_name import COMMAND
+from wirekey.core.command_name import COMMAND
 
 if TYPE_CHECKING:
     from wirekey.server.lifecycle import Lifecycle
@@ -60,7 +60,7 @@ def next_commands(running: RunningProxy) -> list[str]:
 
 def endpoint_lines(lifecycle: Lifecycle) -> list[str]:
     """Return one line for each listener of Wirekey's own endpoints, with their paths."""
-    from wirekey.endpoints.routes import HEALTH_PATH, READY_PATH
+    from wirekey.core.endpoints.routes import HEALTH_PATH, READY_PATH
     from wirekey.feature_registry import parts
     from wirekey.server.feature_parts import AddedEndpoints
 

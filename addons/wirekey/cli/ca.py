@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
-from wirekey.command_name import COMMAND
-from wirekey.errors import UserError
+from wirekey.core.command_name import COMMAND
+from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
-    from wirekey.ca.authority import Authority
     from wirekey.config import Config
+    from wirekey.core.ca.authority import Authority
 
 
 @click.group("ca")
@@ -28,8 +28,8 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(config: Config, *, as_json: bool) -> None:
     """Show the CA, and whether it covers the hosts of the configuration. The exit code is 1 if it does not."""
-    from wirekey.ca.authority import load
     from wirekey.config import provider_hosts
+    from wirekey.core.ca.authority import load
 
     authority = load(config.certs.folder)
     missing = authority.covers(provider_hosts(config))
@@ -47,8 +47,8 @@ def show(config: Config, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def renew(config: Config, *, as_json: bool) -> None:
     """Create a new CA for the hosts of the configuration. The old one is kept beside it as `.previous`."""
-    from wirekey.ca import authority
     from wirekey.config import provider_hosts
+    from wirekey.core.ca import authority
     from wirekey.server.runtime import RunningProxy
 
     if given := config.certs.key_file:
@@ -71,7 +71,7 @@ def renew(config: Config, *, as_json: bool) -> None:
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 def bundle(config: Config, *, root_only: bool, output: Path | None) -> None:
     """Print the public roots and that of the CA as one PEM file, for clients whose setting replaces all roots."""
-    from wirekey.ca.authority import load
+    from wirekey.core.ca.authority import load
 
     authority = load(config.certs.folder)
     file = authority.root_file if root_only else authority.bundle_file

@@ -13,7 +13,7 @@ from wirekey.cli.environment import confined
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment, keep_option
 from wirekey.cli.program_token import gateway_of, new_program
-from wirekey.command_name import SERVE_COMMAND
+from wirekey.core.command_name import SERVE_COMMAND
 
 if TYPE_CHECKING:
     from wirekey.config import Config

@@ -15,7 +15,7 @@ from wirekey.providers import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from wirekey.identity.aws_pairs import KeyPair
+    from wirekey.core.identity.aws_pairs import KeyPair
 
 KEY_VARIABLES = tuple(name for provider in PROVIDERS.values() for name in provider.variables.keys)
 """The variables from which programs read the key of a provider."""

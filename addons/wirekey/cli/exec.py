@@ -15,8 +15,8 @@ from wirekey.cli.program_environment import inherited_environment, keep_option
 from wirekey.cli.program_run import run
 from wirekey.cli.program_token import gateway_of, new_program
 from wirekey.cli.renewed_token import LIFETIME, RENEWABLE, renewed_token
-from wirekey.command_name import SERVE_COMMAND
-from wirekey.errors import UserError
+from wirekey.core.command_name import SERVE_COMMAND
+from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

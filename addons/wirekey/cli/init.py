@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.command_name import COMMAND, SERVE_COMMAND
 from wirekey.config.loading import KEY_VARIABLES
-from wirekey.errors import UserError
+from wirekey.core.command_name import COMMAND, SERVE_COMMAND
+from wirekey.core.errors import UserError
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from wirekey.errors import UserError
+from wirekey.core.errors import UserError
 from wirekey.feature import AddedCommand
 from wirekey.feature_registry import features
 

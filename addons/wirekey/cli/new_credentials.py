@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 import click
 
-from wirekey.command_name import COMMAND
+from wirekey.core.command_name import COMMAND
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.identity.aws_pairs import KeyPair
-    from wirekey.identity.clients import ClientCredentials
+    from wirekey.core.identity.aws_pairs import KeyPair
+    from wirekey.core.identity.clients import ClientCredentials
 
 
 def print_token(config: Config, name: str, token: str, news: str, *, as_json: bool) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wirekey.config import Config
-    from wirekey.policy.modules import Modules, PolicyProblem
+    from wirekey.core.policy.modules import Modules, PolicyProblem
 
 HEAD = ("AGENT", "MODEL", "THEN", "NOW", "CALLS", "REASON")
 
@@ -51,11 +51,11 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 @as_json_option
 def check(config: Config, folder: Path | None, query: str | None, *, as_json: bool) -> None:
     """Compile and try the policy, and find fields that do not exist. The exit code is 1 if there is a problem."""
-    from wirekey.policy.lint import lint
-    from wirekey.policy.modules import PolicyError, read_modules
-    from wirekey.policy.rego import Rego
-    from wirekey.policy.samples import SAMPLES
-    from wirekey.policy.worker import PolicyWorker
+    from wirekey.core.policy.lint import lint
+    from wirekey.core.policy.modules import PolicyError, read_modules
+    from wirekey.core.policy.rego import Rego
+    from wirekey.core.policy.samples import SAMPLES
+    from wirekey.core.policy.worker import PolicyWorker
 
     path, asked = chosen(config, folder, query)
     problems: list[PolicyProblem] = []
@@ -91,10 +91,10 @@ def evaluate(config: Config, folder: Path | None, query: str | None, source: Any
 
     The input is JSON as in docs/reference/policy-input.md. Fields that the file leaves out are unknown.
     """
-    from wirekey.policy.explanation import matching_rules
-    from wirekey.policy.modules import read_modules
-    from wirekey.policy.rego import Rego
-    from wirekey.policy.replay import evaluate_call
+    from wirekey.core.policy.explanation import matching_rules
+    from wirekey.core.policy.modules import read_modules
+    from wirekey.core.policy.rego import Rego
+    from wirekey.core.policy.replay import evaluate_call
 
     path, asked = chosen(config, folder, query)
     given = read_input(source)
@@ -133,10 +133,10 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
 
     The names of tools and headers are not recorded. Permissions are those of now.
     """
-    from wirekey.audit.reading import Filters, events
-    from wirekey.policy.modules import read_modules
-    from wirekey.policy.rego import Rego
-    from wirekey.policy.replay import replay, unrecorded_fields
+    from wirekey.core.audit.reading import Filters, events
+    from wirekey.core.policy.modules import read_modules
+    from wirekey.core.policy.rego import Rego
+    from wirekey.core.policy.replay import replay, unrecorded_fields
 
     path, asked = chosen(config, folder, query)
     policy = Rego(read_modules(path), asked)
@@ -179,14 +179,14 @@ def read_input(source: Any) -> dict[str, Any]:
 
 def try_in_worker(modules: Modules, query: str, given: dict[str, Any]) -> None:
     """Evaluate the policy in a separate process, so that an endless loop ends in PolicyError."""
-    from wirekey.policy.worker import PolicyWorker
+    from wirekey.core.policy.worker import PolicyWorker
 
     PolicyWorker(modules, query, [json.dumps(given).encode()], 1.0).end()
 
 
 def permissions(config: Config) -> Callable[[str], list[str]]:
     """Return a function from agent name to its permissions now. Unknown agents have the default permissions."""
-    from wirekey.permissions import DEFAULT
+    from wirekey.core.permissions import DEFAULT
     from wirekey.server.installation import agent_store
 
     agents = agent_store(config)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.config import Config
-    from wirekey.metering.price import Price, Prices
+    from wirekey.core.metering.price import Price, Prices
 
 SHOWN = {
     "input": "INPUT",
@@ -94,7 +94,7 @@ def check(config: Config, since: float, *, as_json: bool) -> None:
 
 def unpriced(config: Config, since: float) -> Counter[tuple[str | None, str | None, str | None]]:
     """Return how often each provider, model and tier was called with tokens and without a known cost."""
-    from wirekey.audit.reading import Filters, events
+    from wirekey.core.audit.reading import Filters, events
     from wirekey.server.audit_store import audit_address
 
     found: Counter[Any] = Counter()
@@ -110,10 +110,10 @@ def unpriced(config: Config, since: float) -> Counter[tuple[str | None, str | No
 
 def prices_by_provider(config: Config, model: str, provider: str | None, region: str) -> Iterator[tuple[str, Prices]]:
     """Yield each provider with its prices of a model. Raises click.BadParameter for an unknown provider."""
-    from wirekey.metering.cost import current_prices, use_price_lists
-    from wirekey.metering.own_prices import read_own_prices, use_own_prices
+    from wirekey.core.metering.cost import current_prices, use_price_lists
+    from wirekey.core.metering.own_prices import read_own_prices, use_own_prices
+    from wirekey.core.routing.configured import custom_traits
     from wirekey.providers import PROVIDERS, register_custom
-    from wirekey.routing.configured import custom_traits
 
     register_custom(custom_traits(config))
     use_price_lists(filter(None, (custom.prices for custom in config.providers.custom)))

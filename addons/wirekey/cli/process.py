@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from wirekey.cli.banner import print_startup_banner
-from wirekey.errors import UserError
-from wirekey.package_imports import import_on_demand
+from wirekey.core.errors import UserError
+from wirekey.core.package_imports import import_on_demand
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
@@ -71,7 +71,7 @@ async def serve(request: ServeRequest, *, worker: Worker | None = None, reason: 
 
 def start_logging(config: Config, first_line: str | None = None) -> None:
     """Begin to log as configured, with this line if there is one. Raises StartError if the log cannot be written."""
-    from wirekey.observing.log import set_up_logging
+    from wirekey.core.observing.log import set_up_logging
 
     try:
         set_up_logging(config.log)
@@ -124,8 +124,8 @@ def make_master(request: ServeRequest, worker: Worker | None) -> tuple[Master, L
         import_on_demand("mitmproxy.addons")
     from mitmproxy.options import Options
 
-    from wirekey.calls.kept_responses import KEEP_RESPONSES
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.kept_responses import KEEP_RESPONSES
+    from wirekey.core.calls.services import Services
     from wirekey.server.bundle import addons_in_order
     from wirekey.server.master import ServeMaster
 

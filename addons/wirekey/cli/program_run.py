@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.command_name import CALLED_FROM
+from wirekey.core.command_name import CALLED_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

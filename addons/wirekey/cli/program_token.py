@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from wirekey.cli.environment import NODE_HOOK, client_environment, gateway_environment, without_hosts
 from wirekey.cli.passthrough import without_passed_through
-from wirekey.command_name import COMMAND
-from wirekey.errors import UserError
+from wirekey.core.command_name import COMMAND
+from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.identity.aws_pairs import KeyPair
+    from wirekey.core.identity.aws_pairs import KeyPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def new_program(
     renewed. Raises AgentError if there is no such agent,
     AgentsFileError.
     """
-    from wirekey.identity.agents_format import UnknownAgentError
+    from wirekey.core.identity.agents_format import UnknownAgentError
     from wirekey.server.installation import agent_store
 
     name = agent or own_name()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.errors import UserError
+from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def renewed_token(config: Config, program: Program) -> Iterator[None]:
 
 def renew_until(ended: threading.Event, renew: Callable[[], None], clock: Callable[[], float] = time.time) -> None:
     """Call `renew` every few minutes until the program has ended, or its token was revoked. Blocks."""
-    from wirekey.identity.agents_format import AgentError
+    from wirekey.core.identity.agents_format import AgentError
 
     # Only the main thread passes signals on, and it must be the one that they interrupt.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from wirekey.errors import UserError
+from wirekey.core.errors import UserError
 
 
 @click.command("simulator")

@@ -12,8 +12,8 @@ from wirekey.config.group import ConfigGroup
 from wirekey.config.routes import SelectionName
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import PYTHON_NAME, ConfiguredUpstream, Flag, Reference, Text, ValueFormat, is_python
-from wirekey.egress.hosts import CODE_ASSIST_HOSTS, VERTEX_GLOBAL, region_of
-from wirekey.egress.names import is_canonical
+from wirekey.core.egress.hosts import CODE_ASSIST_HOSTS, VERTEX_GLOBAL, region_of
+from wirekey.core.egress.names import is_canonical
 from wirekey.providers import OWN_PROVIDERS
 from wirekey.providers.custom import FORMS
 from wirekey.providers.hosts import FIXED_HOSTS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.config.loading import references
 from wirekey.config.problems import Problem
-from wirekey.file_modes import ENTER, READ, WRITE, mode_of, opened_to_others, replaceable_by_others
+from wirekey.core.file_modes import ENTER, READ, WRITE, mode_of, opened_to_others, replaceable_by_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from pydantic import ByteSize, Field
 
 from wirekey.config.group import ConfigGroup
 from wirekey.config.values import Count, Pause, Seconds, Size
-from wirekey.json_size import VALUES_LIMIT
+from wirekey.core.json_size import VALUES_LIMIT
 
 
 class TimeoutsConfig(ConfigGroup):

@@ -20,7 +20,7 @@ from wirekey.config.route_checks import route_conflicts
 from wirekey.config.secrets import SecretRef
 from wirekey.config.sources import ConfigSources, watched_files
 from wirekey.config.yaml_file import read_yaml
-from wirekey.model_name import register_prefixes
+from wirekey.core.model_name import register_prefixes
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:

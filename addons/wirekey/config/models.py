@@ -37,12 +37,12 @@ from wirekey.config.values import (
     Text,
     is_python,
 )
-from wirekey.model_name import ModelName
+from wirekey.core.model_name import ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from wirekey.secret import Secret
+    from wirekey.core.secret import Secret
 
 
 class MeteringConfig(ConfigGroup):

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
-    from wirekey.call import Call
-    from wirekey.calls.attempt_state import AttemptState
     from wirekey.config.models import Config
     from wirekey.config.problems import Problem
-    from wirekey.model_name import ModelName
+    from wirekey.core.call import Call
+    from wirekey.core.calls.attempt_state import AttemptState
+    from wirekey.core.model_name import ModelName
 
 
 class CredentialMaker(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.egress.hosts import CODE_ASSIST_HOSTS, vertex_host
+from wirekey.core.egress.hosts import CODE_ASSIST_HOSTS, vertex_host
 from wirekey.providers import hosts
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from wirekey.config.secrets import SecretRef
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import ConfiguredUpstream, Reference, Regions
 from wirekey.config.vertex import VertexConfig
-from wirekey.egress.hosts import DEFAULT_REGION, partition_of
+from wirekey.core.egress.hosts import DEFAULT_REGION, partition_of
 from wirekey.providers import hosts
 
 KeySource = Literal["inject", "client", "passthrough"]

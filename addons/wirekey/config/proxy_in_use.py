@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.upstream_proxy import split_proxy
-from wirekey.egress.upstream_proxy import UpstreamProxy, is_loopback
-from wirekey.secret import Secret
+from wirekey.core.egress.upstream_proxy import UpstreamProxy, is_loopback
+from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

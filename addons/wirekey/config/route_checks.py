@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.vertex import VertexConfig
-from wirekey.model_name import BACKENDS, ModelName
-from wirekey.operation import FORMATS
+from wirekey.core.model_name import BACKENDS, ModelName
+from wirekey.core.operation import FORMATS
 from wirekey.providers import OWN_PROVIDERS, PROVIDERS, accepts_format
 from wirekey.providers.custom import FORMS
 

@@ -25,9 +25,9 @@ from wirekey.config.values import (
     is_python,
 )
 from wirekey.config.vertex import Location
-from wirekey.header_names import NAME
-from wirekey.model_name import BACKENDS, ModelName, ModelNameError
-from wirekey.operation import FORMATS
+from wirekey.core.header_names import NAME
+from wirekey.core.model_name import BACKENDS, ModelName, ModelNameError
+from wirekey.core.operation import FORMATS
 from wirekey.providers import OWN_PROVIDERS, PROVIDERS
 from wirekey.providers.credential_headers import is_credential_header
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wirekey.secret import Secret
+from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

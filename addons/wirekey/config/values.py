@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainVali
 
 from wirekey.config.addresses import HostPort, UpstreamURL, check_https_url, host_glob, server_url
 from wirekey.config.secrets import SecretRef
-from wirekey.egress.hosts import all_regions, partition_of
+from wirekey.core.egress.hosts import all_regions, partition_of
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 PYTHON_NAME = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

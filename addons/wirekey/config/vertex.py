@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from wirekey.config.group import ConfigGroup
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import AbsolutePath, ConfiguredUpstream, Text, ValueFormat
-from wirekey.egress.hosts import vertex_host
+from wirekey.core.egress.hosts import vertex_host
 
 if TYPE_CHECKING:
     from wirekey.config.secrets import SecretRef

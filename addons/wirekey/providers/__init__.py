@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.metering.price import price_lists_in_use
-from wirekey.model_name import register_prefixes
+from wirekey.core.metering.price import price_lists_in_use
+from wirekey.core.model_name import register_prefixes
 from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import find_short

@@ -11,7 +11,7 @@ from wirekey.providers.tools import Named
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.providers.request_json import JsonObject
 
 # Of printable ASCII. Other escapes, which many clients write, cannot hide a word that is looked for.

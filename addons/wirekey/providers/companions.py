@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.operation import Kind, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

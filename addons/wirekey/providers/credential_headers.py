@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from wirekey.forwarding_headers import is_forwarding_header
-from wirekey.header_names import NameRule
+from wirekey.core.forwarding_headers import is_forwarding_header
+from wirekey.core.header_names import NameRule
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:

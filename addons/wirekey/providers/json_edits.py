@@ -17,7 +17,7 @@ from wirekey.providers.request_json import JsonObject, read_body, read_object
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
 
 type Edit = tuple[int, int, bytes]
 """Start and end of a span, as offsets within the data, and the bytes that replace it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from fnmatch import translate
 
-from wirekey.egress.hosts import region_of
+from wirekey.core.egress.hosts import region_of
 from wirekey.providers import PROVIDERS
 
 OF_OTHERS = {

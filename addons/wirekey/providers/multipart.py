@@ -14,7 +14,7 @@ from wirekey.providers.lookalikes import letters
 from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.providers.json_edits import Edit
 
 FIELD_LENGTH = 1024

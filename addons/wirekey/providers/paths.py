@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.operation import Kind, Operation
 from wirekey.providers.request_edits import misnamed
 
 if TYPE_CHECKING:

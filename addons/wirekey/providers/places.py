@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.egress.hosts import region_of
+from wirekey.core.egress.hosts import region_of
 
 if TYPE_CHECKING:
     from wirekey.providers.protocol import Provider

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey.operation import LONG_CACHE
+from wirekey.core.operation import LONG_CACHE
 from wirekey.providers.request_json import malformed
 from wirekey.providers.tools import DEPTH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wirekey.operation import Modifiers, ToolUses
+    from wirekey.core.operation import Modifiers, ToolUses
     from wirekey.providers.request_json import JsonObject
 
 LONGEST_VALUE = 64

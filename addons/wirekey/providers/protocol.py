@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wirekey.body import RequestBody
-    from wirekey.errors import Refusal
-    from wirekey.operation import Facts, Operation, ResponseReader
+    from wirekey.core.body import RequestBody
+    from wirekey.core.errors import Refusal
+    from wirekey.core.operation import Facts, Operation, ResponseReader
     from wirekey.providers.companions import CompanionPaths
     from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
     from wirekey.providers.model_list import Document, ListedModel

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.body import READ_AS_JSON, Body
-from wirekey.errors import Fault, Refusal
-from wirekey.model_name import ModelNameError
+from wirekey.core.body import READ_AS_JSON, Body
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.model_name import ModelNameError
 from wirekey.providers.json_edits import EditableBody, apply_edits
 from wirekey.providers.multipart import field_edit, read_fields
 from wirekey.providers.request_json import check_model
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Mapping
 
-    from wirekey.body import RequestBody
-    from wirekey.model_name import Value
-    from wirekey.operation import Operation
+    from wirekey.core.body import RequestBody
+    from wirekey.core.model_name import Value
+    from wirekey.core.operation import Operation
     from wirekey.providers.json_edits import EditableObject, Members
 
 

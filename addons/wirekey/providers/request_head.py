@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.providers.lookalikes import letters
 
 if TYPE_CHECKING:

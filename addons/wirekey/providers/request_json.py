@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.body import SpooledBody
-from wirekey.errors import Refusal
-from wirekey.json_size import INTEGER_LIMIT, has_more_members
-from wirekey.metering.long_strings import outline
-from wirekey.model_name import MODEL_LENGTH
+from wirekey.core.body import SpooledBody
+from wirekey.core.errors import Refusal
+from wirekey.core.json_size import INTEGER_LIMIT, has_more_members
+from wirekey.core.metering.long_strings import outline
+from wirekey.core.model_name import MODEL_LENGTH
 from wirekey.providers.json_arrays import SHORT, pieces
 from wirekey.providers.lookalikes import lookalike
 from wirekey.providers.request_head import media_type_of
@@ -31,7 +31,7 @@ from wirekey.providers.request_head import media_type_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
 
 UTF8_PIECE = 32768
 LONG_BODY = 8 * 1024 * 1024

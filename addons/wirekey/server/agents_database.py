@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import conninfo
 
-from wirekey.audit.postgres_authentication import safe_authentication
-from wirekey.audit.postgres_connection import LimitedConnection, explanation
-from wirekey.errors import UserError
-from wirekey.identity import agents_format
-from wirekey.identity.agents_format import AgentRecords, AgentRecordsError
+from wirekey.core.audit.postgres_authentication import safe_authentication
+from wirekey.core.audit.postgres_connection import LimitedConnection, explanation
+from wirekey.core.errors import UserError
+from wirekey.core.identity import agents_format
+from wirekey.core.identity.agents_format import AgentRecords, AgentRecordsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from psycopg.abc import PQGen
 
-    from wirekey.secret import Secret
+    from wirekey.core.secret import Secret
 
 CONNECT_SECONDS = 3
 LIMIT = 10.0

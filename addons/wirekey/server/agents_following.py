@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from wirekey.errors import user_message
+from wirekey.core.errors import user_message
 from wirekey.server.agents_database import CHANNEL
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from wirekey.identity.agents import AgentStore
+    from wirekey.core.identity.agents import AgentStore
     from wirekey.server.agents_database import AgentsConnection, AgentsDatabase
 
 logger = logging.getLogger(__name__)

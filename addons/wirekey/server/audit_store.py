@@ -8,16 +8,16 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wirekey.audit.store import AuditStore
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.secrets import SecretRef
-from wirekey.secret import Secret
+from wirekey.core.audit.store import AuditStore
+from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
-    from wirekey.audit.audit_log import AuditAddress
-    from wirekey.audit.checkpoints import CheckpointKey
-    from wirekey.audit.store import AuditDatabase
     from wirekey.config import Config
+    from wirekey.core.audit.audit_log import AuditAddress
+    from wirekey.core.audit.checkpoints import CheckpointKey
+    from wirekey.core.audit.store import AuditDatabase
 
 LIMIT_SHARE = 0.6
 """Share of `audit.timeout` that one step may take, so that a failure is reported, or spooled, before it has passed."""
@@ -56,7 +56,7 @@ def audit_place(config: Config) -> str:
     address = audit_address(config)
     if isinstance(address, Path):
         return str(address)
-    from wirekey.audit.postgres_connection import place_of
+    from wirekey.core.audit.postgres_connection import place_of
 
     return place_of(address)
 
@@ -79,8 +79,8 @@ def audit_store(config: Config, key: CheckpointKey, interrupted: tuple[str, ...]
         )
 
     def open_database() -> AuditDatabase:
-        from wirekey.audit.postgres import PostgresAudit
-        from wirekey.audit.spool import SpooledAudit, SpoolFile, WriterName
+        from wirekey.core.audit.postgres import PostgresAudit
+        from wirekey.core.audit.spool import SpooledAudit, SpoolFile, WriterName
 
         writer = WriterName(config.state)
         database = PostgresAudit(

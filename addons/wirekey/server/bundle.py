@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.audit import Audit
-from wirekey.addons.call_log import CallLog
-from wirekey.addons.connections import Connections
-from wirekey.addons.credentials import Credentials
-from wirekey.addons.draining import Draining
-from wirekey.addons.egress import Egress
-from wirekey.addons.gateway import Gateway
-from wirekey.addons.identity import Identity
-from wirekey.addons.metering import Metering
-from wirekey.addons.models import Models
-from wirekey.addons.order import AddonOrder, add_with_features
-from wirekey.addons.policy import Policy
-from wirekey.addons.recognition import Recognition
-from wirekey.addons.request_start import RequestStart
-from wirekey.addons.retry import Retry
-from wirekey.addons.routing import Routing
+from wirekey.core.addons.audit import Audit
+from wirekey.core.addons.call_log import CallLog
+from wirekey.core.addons.connections import Connections
+from wirekey.core.addons.credentials import Credentials
+from wirekey.core.addons.draining import Draining
+from wirekey.core.addons.egress import Egress
+from wirekey.core.addons.gateway import Gateway
+from wirekey.core.addons.identity import Identity
+from wirekey.core.addons.metering import Metering
+from wirekey.core.addons.models import Models
+from wirekey.core.addons.order import AddonOrder, add_with_features
+from wirekey.core.addons.policy import Policy
+from wirekey.core.addons.recognition import Recognition
+from wirekey.core.addons.request_start import RequestStart
+from wirekey.core.addons.retry import Retry
+from wirekey.core.addons.routing import Routing
 from wirekey.server.endpoints import Endpoints
 from wirekey.server.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.core.calls.services import Services
     from wirekey.server.worker import Worker
 
 
@@ -34,7 +34,7 @@ def addons_in_order(
 ) -> tuple[Lifecycle, *tuple[object, ...]]:
     """Return the addons of one process, in the order in which a call passes them.
 
-    The list is that of the core. A feature has its addons behind one of these (`addons/order.py`).
+    The list is that of the core. A feature has its addons behind one of these (`core/addons/order.py`).
     Without `config`, the configuration is read from the file that mitmproxy's option `wirekey` names.
     `worker`: the connection to the supervisor, if this process is one of several workers.
     """

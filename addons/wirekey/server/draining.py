@@ -12,8 +12,8 @@ from mitmproxy import ctx
 from wirekey.server import listeners
 
 if TYPE_CHECKING:
-    from wirekey.calls.calls import Calls
-    from wirekey.calls.drain import Drain
+    from wirekey.core.calls.calls import Calls
+    from wirekey.core.calls.drain import Drain
 
 logger = logging.getLogger(__name__)
 

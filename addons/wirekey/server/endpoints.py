@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from wirekey.endpoints.routes import health_routes, wrong_method
-from wirekey.endpoints.server import Server, ServerLimits
-from wirekey.errors import user_message
+from wirekey.core.endpoints.routes import health_routes, wrong_method
+from wirekey.core.endpoints.server import Server, ServerLimits
+from wirekey.core.errors import user_message
+from wirekey.core.google.auth_endpoints import AuthEndpoints
+from wirekey.core.local_response import local_json
+from wirekey.core.routing.gateway_paths import PREFIXES
 from wirekey.feature_registry import parts
-from wirekey.google.auth_endpoints import AuthEndpoints
-from wirekey.local_response import local_json
-from wirekey.routing.gateway_paths import PREFIXES
 from wirekey.server.feature_parts import AddedEndpoints
 from wirekey.server.listeners import gateway_address, listen_error
 from wirekey.server.readiness import Readiness
@@ -19,10 +19,10 @@ from wirekey.server.readiness import Readiness
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wirekey.calls.services import Services
     from wirekey.config import Config
-    from wirekey.endpoints.local_request import LocalRequest
-    from wirekey.endpoints.reply import LocalHandler, LocalReply
+    from wirekey.core.calls.services import Services
+    from wirekey.core.endpoints.local_request import LocalRequest
+    from wirekey.core.endpoints.reply import LocalHandler, LocalReply
     from wirekey.server.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)

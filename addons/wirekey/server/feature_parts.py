@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from mitmproxy.addons.view import View
 
-    from wirekey.addons.base import Addon
-    from wirekey.calls.services import Services
-    from wirekey.calls.settings import Settings
     from wirekey.config import Config
-    from wirekey.egress.upstream_proxy import UpstreamProxy
-    from wirekey.endpoints.reply import LocalHandler
-    from wirekey.identity.agents import AgentStore
-    from wirekey.routing.candidate import Candidate
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.settings import Settings
+    from wirekey.core.egress.upstream_proxy import UpstreamProxy
+    from wirekey.core.endpoints.reply import LocalHandler
+    from wirekey.core.identity.agents import AgentStore
+    from wirekey.core.routing.candidate import Candidate
 
 
 @runtime_checkable

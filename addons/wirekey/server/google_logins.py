@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wirekey.config.problems import ConfigError, Problem
-from wirekey.egress.upstream_proxy import no_proxy_for
-from wirekey.google.account_files import AccountError, AccountFiles, now_in_milliseconds
-from wirekey.google.account_json import AccountFormatError, decode_account
-from wirekey.google.code_assist.configured import code_assist_client
-from wirekey.google.code_assist.projects import ProjectError
-from wirekey.google.default_credentials import CredentialSearch, DefaultCredentials
-from wirekey.google.login_attempts import LoginAttempts
-from wirekey.google.login_file import LoginFileError, LoginFileTokens, find_login_file
-from wirekey.google.logins import GoogleLogins
-from wirekey.google.oauth import GoogleOAuthClient
-from wirekey.google.stored_accounts import StoredAccounts
-from wirekey.google.token_server import GoogleSettings
+from wirekey.core.egress.upstream_proxy import no_proxy_for
+from wirekey.core.google.account_files import AccountError, AccountFiles, now_in_milliseconds
+from wirekey.core.google.account_json import AccountFormatError, decode_account
+from wirekey.core.google.code_assist.configured import code_assist_client
+from wirekey.core.google.code_assist.projects import ProjectError
+from wirekey.core.google.default_credentials import CredentialSearch, DefaultCredentials
+from wirekey.core.google.login_attempts import LoginAttempts
+from wirekey.core.google.login_file import LoginFileError, LoginFileTokens, find_login_file
+from wirekey.core.google.logins import GoogleLogins
+from wirekey.core.google.oauth import GoogleOAuthClient
+from wirekey.core.google.stored_accounts import StoredAccounts
+from wirekey.core.google.token_server import GoogleSettings
 from wirekey.server.upstream_roots import FILE as ROOTS_FILE
 
 if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.config.backends import LoginFileBackendConfig
-    from wirekey.egress.upstream_proxy import ProxyFor
-    from wirekey.google.tokens import ProjectLookup, UsableToken
+    from wirekey.core.egress.upstream_proxy import ProxyFor
+    from wirekey.core.google.tokens import ProjectLookup, UsableToken
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.secrets import SecretRef
 from wirekey.config.values import REFERENCES
-from wirekey.errors import UserError
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.installation_keys import MasterSecret
-from wirekey.secret import Secret
+from wirekey.core.errors import UserError
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.installation_keys import MasterSecret
+from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def is_away(error: UserError) -> bool:
     """Return whether an error of the agents' database can end by itself."""
     import psycopg
 
-    from wirekey.audit.postgres_connection import may_pass
+    from wirekey.core.audit.postgres_connection import may_pass
 
     return isinstance(error.__cause__, psycopg.Error) and may_pass(error.__cause__)
 

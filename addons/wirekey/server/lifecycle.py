@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
-from wirekey.ca import authority
-from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
-from wirekey.call import end_call_ids_with
-from wirekey.calls import settings
-from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.config.file_identity import identities
-from wirekey.errors import user_message
-from wirekey.google.code_assist.opening import open_backends
-from wirekey.metering.own_prices import use_own_prices
+from wirekey.core.ca import authority
+from wirekey.core.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
+from wirekey.core.call import end_call_ids_with
+from wirekey.core.calls import settings
+from wirekey.core.calls.kept_responses import KEEP_RESPONSES
+from wirekey.core.errors import user_message
+from wirekey.core.google.code_assist.opening import open_backends
+from wirekey.core.metering.own_prices import use_own_prices
+from wirekey.core.shared_state import SharedStateUnavailableError
+from wirekey.core.wire.install import install
 from wirekey.server import listeners, memory, options, start_warnings
 from wirekey.server.config_checks import check_file_access
 from wirekey.server.draining import drain
@@ -35,18 +37,16 @@ from wirekey.server.runtime import RunningProxy
 from wirekey.server.simulation import start_simulator, uses_simulator
 from wirekey.server.state_lock import StateLock
 from wirekey.server.upstream_roots import write_upstream_roots
-from wirekey.shared_state import SharedStateUnavailableError
-from wirekey.wire.install import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from mitmproxy.addonmanager import Loader
 
-    from wirekey.ca.authority import Authority
-    from wirekey.calls.services import Services
     from wirekey.config import Config
-    from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.core.ca.authority import Authority
+    from wirekey.core.calls.services import Services
+    from wirekey.core.egress.upstream_proxy import UpstreamProxy
     from wirekey.server.agents_following import AgentsFollower
     from wirekey.server.retention import Retention
     from wirekey.server.revocations import Revocations

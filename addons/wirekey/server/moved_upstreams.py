@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.call import Call, Outcome
-from wirekey.operation import Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.call import Call, Outcome
+from wirekey.core.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.calls.settings import Settings
+    from wirekey.core.calls.settings import Settings
 
 CONFIGURATION = Operation("configuration", Body.NONE, Kind.ADMINISTRATION)
 """The operation of the event of a moved upstream."""

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.server.audit_store import audit_store
 from wirekey.server.feature_parts import ServiceStart, begin_services, open_services_of_features, prepare_services
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
@@ -18,9 +18,9 @@ from wirekey.server.shared_state import shared_state
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey.calls.services import Services
     from wirekey.config import Config
-    from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.core.calls.services import Services
+    from wirekey.core.egress.upstream_proxy import UpstreamProxy
     from wirekey.server.agents_following import AgentsFollower
     from wirekey.server.worker import Worker
 

@@ -3,7 +3,7 @@
 The token of mitmweb's page lets its holder set options and run commands in the process that has the keys. So both are
 lists of what is allowed: an option of `CHANGEABLE` may change while Wirekey runs, and a command of `ALLOWED_COMMANDS`
 exists. All other options keep their value of the start, such as `save_stream_file` and `hardump`. These two may be set
-there: a flow contains neither keys nor content (see calls/redaction.py), and so neither does what is made of it.
+there: a flow contains neither keys nor content (see core/calls/redaction.py), and so neither does what is made of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import ctx, exceptions
 from mitmproxy.command import Command
 
-from wirekey.calls.kept_responses import KEEP_RESPONSES
+from wirekey.core.calls.kept_responses import KEEP_RESPONSES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

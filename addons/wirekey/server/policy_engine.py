@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from wirekey.policy.deciding_server import deciding_server
-from wirekey.policy.engine import EmbeddedEngine
+from wirekey.core.policy.deciding_server import deciding_server
+from wirekey.core.policy.engine import EmbeddedEngine
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.egress.upstream_proxy import ProxyFor
-    from wirekey.policy.engine import PolicyEngine
+    from wirekey.core.egress.upstream_proxy import ProxyFor
+    from wirekey.core.policy.engine import PolicyEngine
 
 
 def policy_engine(config: Config, proxy_for: ProxyFor) -> PolicyEngine:

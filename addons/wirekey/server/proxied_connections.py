@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy.proxy import mode_servers
 from mitmproxy.utils import human
 
-from wirekey.proxy_protocol import LONGEST_HEADER, ProxyHeaderError, is_in, parse_proxy_header
-from wirekey.wire.connection_handler import WireConnectionHandler
+from wirekey.core.proxy_protocol import LONGEST_HEADER, ProxyHeaderError, is_in, parse_proxy_header
+from wirekey.core.wire.connection_handler import WireConnectionHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

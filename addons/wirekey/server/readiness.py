@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 
 from mitmproxy import ctx
 
-from wirekey.egress.addresses import is_loopback
-from wirekey.endpoints.readiness import ReadinessReport
-from wirekey.google.code_assist.health import health_of, trouble
-from wirekey.policy.deciding_server import server_url
-from wirekey.tracebacks import safe_traceback
+from wirekey.core.egress.addresses import is_loopback
+from wirekey.core.endpoints.readiness import ReadinessReport
+from wirekey.core.google.code_assist.health import health_of, trouble
+from wirekey.core.policy.deciding_server import server_url
+from wirekey.core.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.services import Services
     from wirekey.server.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from wirekey import config as configuration
-from wirekey.calls import settings
 from wirekey.config.feature_settings import AddedSettings
-from wirekey.errors import user_message
+from wirekey.core.calls import settings
+from wirekey.core.errors import user_message
+from wirekey.core.google.code_assist.opening import open_backends
+from wirekey.core.metering.own_prices import use_own_prices
 from wirekey.feature_registry import parts
-from wirekey.google.code_assist.opening import open_backends
-from wirekey.metering.own_prices import use_own_prices
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_files
 from wirekey.server.feature_parts import (
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from wirekey.ca.authority import Authority
-    from wirekey.calls.services import Services
-    from wirekey.calls.settings import Settings
     from wirekey.config import Config
     from wirekey.config.file_identity import Identities
-    from wirekey.egress.upstream_proxy import UpstreamProxy
-    from wirekey.identity.installation_keys import MasterSecret
+    from wirekey.core.ca.authority import Authority
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.settings import Settings
+    from wirekey.core.egress.upstream_proxy import UpstreamProxy
+    from wirekey.core.identity.installation_keys import MasterSecret
     from wirekey.server.feature_parts import ReplacedService
     from wirekey.server.moved_upstreams import Destinations, MovedUpstream
     from wirekey.server.revocations import Revocations

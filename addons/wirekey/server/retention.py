@@ -8,13 +8,13 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.audit.pruning import prune
-from wirekey.errors import user_message
+from wirekey.core.audit.pruning import prune
+from wirekey.core.errors import user_message
 
 if TYPE_CHECKING:
-    from wirekey.audit.audit_log import AuditAddress
-    from wirekey.audit.checkpoints import CheckpointKey
     from wirekey.config import Config
+    from wirekey.core.audit.audit_log import AuditAddress
+    from wirekey.core.audit.checkpoints import CheckpointKey
 
 logger = logging.getLogger(__name__)
 

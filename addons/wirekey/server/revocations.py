@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.errors import user_message
-from wirekey.identity.agents_format import NAME, Suspension
-from wirekey.shared_state import SharedStateUnavailableError
+from wirekey.core.errors import user_message
+from wirekey.core.identity.agents_format import NAME, Suspension
+from wirekey.core.shared_state import SharedStateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wirekey.identity.agents import AgentStore
-    from wirekey.shared_state import SharedState
+    from wirekey.core.identity.agents import AgentStore
+    from wirekey.core.shared_state import SharedState
 
 logger = logging.getLogger(__name__)
 

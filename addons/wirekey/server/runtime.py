@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.identity import private_file
+from wirekey.core.identity import private_file
 
 if TYPE_CHECKING:
     from pathlib import Path

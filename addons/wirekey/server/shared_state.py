@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.core.shared_state import MemoryState
 from wirekey.feature_registry import parts
-from wirekey.shared_state import MemoryState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wirekey.config import Config
-    from wirekey.shared_state import RemoteState, SharedState
+    from wirekey.core.shared_state import RemoteState, SharedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def shared_state(config: Config, *, is_worker: bool) -> SharedState:
     if remote := remote_state(config):
         return remote
     if is_worker:
-        from wirekey.shared_state.sqlite import FILE, SqliteState
+        from wirekey.core.shared_state.sqlite import FILE, SqliteState
 
         return SqliteState(config.state / FILE)
     return MemoryState()

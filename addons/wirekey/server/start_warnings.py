@@ -13,9 +13,9 @@ from wirekey.server.feature_parts import Notices
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from wirekey.ca.authority import Authority
-    from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.core.ca.authority import Authority
+    from wirekey.core.calls.services import Services
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from wirekey.errors import UserError
-from wirekey.file_modes import ENTER, READ, WRITE, mode_of, opened_to_others
+from wirekey.core.errors import UserError
+from wirekey.core.file_modes import ENTER, READ, WRITE, mode_of, opened_to_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from wirekey.errors import UserError
+from wirekey.core.errors import UserError
 from wirekey.server.state_folder import make_private
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import certifi
 
 from wirekey import config as configuration
-from wirekey.identity import private_file
+from wirekey.core.identity import private_file
 
 if TYPE_CHECKING:
     from wirekey.config import Config

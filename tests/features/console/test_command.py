@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.cli.main import group
-from wirekey.command_name import COMMAND, SERVE_COMMAND
+from wirekey.core.command_name import COMMAND, SERVE_COMMAND
 from wirekey.features.console import operator_token
 from wirekey.server.runtime import RunningProxy
 

@@ -9,8 +9,8 @@ import tracemalloc
 import pytest
 
 from tests.support.local_endpoints import PATIENCE
-from wirekey.audit.event import NAMES
-from wirekey.call import Agent, Call, Outcome
+from wirekey.core.audit.event import NAMES
+from wirekey.core.call import Agent, Call, Outcome
 from wirekey.features.console import feed as feeding
 from wirekey.features.console.feed import Feed
 

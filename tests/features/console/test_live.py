@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from tests.support.local_endpoints import PATIENCE, asked, client, reply, serving
-from wirekey.audit.event import NAMES
-from wirekey.audit.store import AuditStore
-from wirekey.call import Agent, Call, Outcome
-from wirekey.endpoints.readiness import ReadinessReport
-from wirekey.endpoints.routes import health_routes
+from wirekey.core.audit.event import NAMES
+from wirekey.core.audit.store import AuditStore
+from wirekey.core.call import Agent, Call, Outcome
+from wirekey.core.endpoints.readiness import ReadinessReport
+from wirekey.core.endpoints.routes import health_routes
 from wirekey.features.console import gate, operator_token
 from wirekey.features.console.config import PageAccess
 from wirekey.features.console.feed import Feed

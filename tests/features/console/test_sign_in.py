@@ -6,10 +6,10 @@ import stat
 
 import pytest
 
+from wirekey.core.identity.throttle import FREE
 from wirekey.features.console import operator_token
 from wirekey.features.console.operator_token import LINK_LIFETIME, OperatorTokenError, ReloadedToken, link_code
 from wirekey.features.console.sessions import IDLE, LIFETIME, MAX_SESSIONS, SignInError, SignInSessions
-from wirekey.identity.throttle import FREE
 
 NOW = 1_800_000_000.0
 HERE = "127.0.0.1"

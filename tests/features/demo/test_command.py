@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from tests.support.running import fork_server
 from wirekey.cli.main import group
-from wirekey.command_name import COMMAND
+from wirekey.core.command_name import COMMAND
 from wirekey.features.demo import command as demo
 
 

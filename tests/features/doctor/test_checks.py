@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from wirekey.ca.authority import CAError, ensure
 from wirekey.cli.config_checks import Finding, Level
-from wirekey.command_name import COMMAND
+from wirekey.core.ca.authority import CAError, ensure
+from wirekey.core.command_name import COMMAND
 from wirekey.features.doctor import checks
 from wirekey.features.doctor.checks import ClientRun
 from wirekey.features.doctor.clients import RUNTIMES, Client

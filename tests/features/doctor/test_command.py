@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 from tests.support.ports import free_port
 
-from wirekey.ca.authority import ensure
 from wirekey.cli.main import group
 from wirekey.config import HostPort
 from wirekey.config.loading import KEY_VARIABLES
+from wirekey.core.ca.authority import ensure
 from wirekey.features.doctor.connectivity import ask_upstream, writing_trouble
 from wirekey.providers.hosts import provider_hosts
 from wirekey.server.runtime import RunningProxy

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from tests.support.own_simulator import simulator
 from tests.support.running import wirekey_behind
 
-from wirekey.ca import authority
+from wirekey.core.ca import authority
 from wirekey.features.doctor.command import command as doctor
 from wirekey.providers.hosts import provider_hosts
 
@@ -30,7 +30,7 @@ def test_the_doctor_checks_the_tls_gateway(tmp_path, simulator):
 
 
 def test_a_ca_of_an_older_version_is_skipped(tmp_path, simulator, monkeypatch):
-    monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
+    monkeypatch.setattr("wirekey.core.ca.certificates.GATEWAY", [])
     authority.ensure(tmp_path / "certs", list(provider_hosts()))
     monkeypatch.undo()
     with wirekey_behind(tmp_path, simulator, listen=LISTEN):

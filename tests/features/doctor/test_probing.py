@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from wirekey.ca.authority import ensure
 from wirekey.cli.environment import NODE_HOOK, client_environment
+from wirekey.core.ca.authority import ensure
+from wirekey.core.identity.aws_pairs import KeyPair
+from wirekey.core.secret import Secret
 from wirekey.features.doctor.clients import RUNTIMES, Client, Runtime
 from wirekey.features.doctor.probing import Installed, Prober, installed_runtimes, telling_line
-from wirekey.identity.aws_pairs import KeyPair
-from wirekey.secret import Secret
 
 HOSTS = {"openai": "api.openai.com", "bedrock": "bedrock-runtime.us-east-1.amazonaws.com"}
 

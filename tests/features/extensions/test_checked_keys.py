@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.call import Agent
+from wirekey.core.call import Agent
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.permissions import MAX_PERMISSIONS
 from wirekey.extension import Secret
 from wirekey.features.extensions.checked_keys import ACCEPTED_FOR, REFUSED_FOR, CheckedKey, CheckedKeys, owner_of
-from wirekey.identity.agents import AgentStore
-from wirekey.permissions import MAX_PERMISSIONS
 
 NOW = 1_800_000_000.0
 KEY = Secret("key-of-a-client-4f61")

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.extension import REFUSED_HEADERS, CallInfo, ExtensionError, Head, Request, ResponseHead
 from wirekey.features.extensions import running
 from wirekey.features.extensions.running import Extension, RequestHook

@@ -10,19 +10,19 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from wirekey.calls.imported_tokens import ImportedTokens
-from wirekey.calls.services import Services
-from wirekey.calls.state_sharing import StateSharing, token_values
-from wirekey.errors import Refusal
+from wirekey.core.calls.imported_tokens import ImportedTokens
+from wirekey.core.calls.services import Services
+from wirekey.core.calls.state_sharing import StateSharing, token_values
+from wirekey.core.errors import Refusal
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.import_file import AgentEntry
+from wirekey.core.identity.throttle import FREE
 from wirekey.extension import Agent
 from wirekey.feature import FeatureValues
 from wirekey.features.extensions import key_checks, running
 from wirekey.features.extensions.checked_keys import CheckedKey
 from wirekey.features.extensions.key_checks import KeyChecker, check_keys, keys_to_check, presented_key
 from wirekey.features.extensions.running import KeyCheck
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.import_file import AgentEntry
-from wirekey.identity.throttle import FREE
 
 KEY = "key-of-a-client-4f61"
 TOO_LATE = "did not return within 0.2 s"

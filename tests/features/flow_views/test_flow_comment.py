@@ -6,9 +6,9 @@ import pytest
 from mitmproxy.utils.emoji import emoji
 
 from tests.support.recorded_calls import call_of, finish
-from wirekey.call import Outcome
+from wirekey.core.call import Outcome
+from wirekey.core.operation import Facts
 from wirekey.features.flow_views.comment import LONGEST, OURS, comment_of, marker_of
-from wirekey.operation import Facts
 
 ASKED = "alice | openai chat.completions | gpt-4o -> gpt-4o-mini"
 QUIET = Facts("gpt-4o", False, 1, False, False, 0, None)

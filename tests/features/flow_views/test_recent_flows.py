@@ -5,7 +5,7 @@ from __future__ import annotations
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
-from wirekey.calls.services import Services
+from wirekey.core.calls.services import Services
 from wirekey.features.flow_views.recent_flows import RecentFlows
 
 

@@ -6,13 +6,13 @@ import random
 
 import pytest
 
+from wirekey.core.metering.eventstream import write_frame
 from wirekey.features.flow_views.stream_text import (
     EventStreamTranscript,
     JsonArrayTranscript,
     SseTranscript,
     transcript,
 )
-from wirekey.metering.eventstream import write_frame
 
 
 def sse(*events):

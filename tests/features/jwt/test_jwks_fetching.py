@@ -14,14 +14,14 @@ import pytest
 
 from tests.features.jwt.jwt_making import ec_key, ed_key, jwk, jwks, rsa_key, token
 from tests.support.company_proxy import company_proxy
-from wirekey.egress.http_client import HttpError, HttpResponse
-from wirekey.egress.upstream_proxy import UpstreamProxy
+from wirekey.core.egress.http_client import HttpError, HttpResponse
+from wirekey.core.egress.upstream_proxy import UpstreamProxy
+from wirekey.core.identity.agents import AgentStore
 from wirekey.features.jwt import jwks_fetching
 from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
 from wirekey.features.jwt.jwks_fetching import BETWEEN_FETCHES, GOOD_FOR, FetchedKeys, https_fetch
 from wirekey.features.jwt.reading import RefusedTokenError
 from wirekey.features.jwt.tokens import JwtTokens
-from wirekey.identity.agents import AgentStore
 from wirekey_simulator.certificate import prepare_certificate
 
 NOW = 1_800_000_000

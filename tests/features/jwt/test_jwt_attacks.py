@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.features.jwt.jwt_making import b64, ec_key, ed_key, jwk, jwks, pem, rsa_key, token
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.tokens import looks_like_jwt, token_digest
 from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
 from wirekey.features.jwt.issuers import StaticKey, TokenIssuer, external_issuer, own_issuer
 from wirekey.features.jwt.jwk import key_of_pem, key_set
@@ -20,8 +22,6 @@ from wirekey.features.jwt.signing_keys import JwtSigningKeys
 from wirekey.features.jwt.token_endpoint import TokenEndpoint
 from wirekey.features.jwt.token_request import TokenRequest
 from wirekey.features.jwt.tokens import JwtTokens
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.tokens import looks_like_jwt, token_digest
 
 NOW = 1_800_000_000
 RSA, EC, ED = rsa_key(), ec_key(), ed_key()

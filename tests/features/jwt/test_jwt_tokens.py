@@ -7,7 +7,9 @@ import time
 import pytest
 
 from tests.features.jwt.jwt_making import ec_key, ed_key, jwk, jwks, pem, rsa_key, token
-from wirekey.call import Agent
+from wirekey.core.call import Agent
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.tokens import looks_like_jwt, token_digest
 from wirekey.features.jwt import tokens as tokens_module
 from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
 from wirekey.features.jwt.issuers import TokenIssuer
@@ -15,8 +17,6 @@ from wirekey.features.jwt.jwk import VerificationKey, key_of_pem, key_set
 from wirekey.features.jwt.reading import RefusedTokenError
 from wirekey.features.jwt.signing_keys import JwtSigningKeys
 from wirekey.features.jwt.tokens import JwtTokens, signing_keys
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.tokens import looks_like_jwt, token_digest
 
 NOW = 1_800_000_000
 KEY = ed_key()

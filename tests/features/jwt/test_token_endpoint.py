@@ -9,12 +9,12 @@ from urllib.parse import quote_plus, urlencode
 import jwt
 import pytest
 
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.throttle import FORGOTTEN, FREE, MAX_WAIT, Throttle, neighbourhood
 from wirekey.features.jwt.config import JWTConfig
 from wirekey.features.jwt.signing_keys import JwtSigningKeys
 from wirekey.features.jwt.token_endpoint import TokenEndpoint
 from wirekey.features.jwt.token_request import MAX_BODY, TokenRequest, parse_grant
-from wirekey.identity.agents import AgentStore
-from wirekey.identity.throttle import FORGOTTEN, FREE, MAX_WAIT, Throttle, neighbourhood
 
 NOW = 1_800_000_000
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"

@@ -13,7 +13,7 @@ from tests.support.canaries import Canaries
 from tests.support.redis_server import RedisServer
 from tests.support.running import SimulatorThread, Wirekey, wait_for, wirekey_behind
 from tests.support.stream_formats import FORMATS, RawWay
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 POLICY = """package wirekey.authz
 

@@ -8,11 +8,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from wirekey.body import Body
-from wirekey.call import Agent, Call, Outcome
+from wirekey.core.body import Body
+from wirekey.core.call import Agent, Call, Outcome
+from wirekey.core.observing import conventions
+from wirekey.core.operation import Facts, Kind, Operation, Usage
 from wirekey.features.metrics.call_metrics import MAX_AGENTS, MAX_FAILURES, MAX_LOSSES, MAX_MODELS, CallMetrics
-from wirekey.observing import conventions
-from wirekey.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 LIST = Operation("files.list", Body.NONE, Kind.STORAGE)

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
 
-from wirekey.endpoints.local_request import parse_local_request
+from wirekey.core.endpoints.local_request import parse_local_request
 from wirekey.features.metrics import scrape
 from wirekey.features.metrics.config import Readers
 from wirekey.features.metrics.scrape import METRICS_PATH, Scrape

@@ -3,9 +3,9 @@
 from prometheus_client import CollectorRegistry
 
 from tests.observing.test_open_sessions import opened, responded
-from wirekey.call import Outcome
+from wirekey.core.call import Outcome
+from wirekey.core.operation import Usage
 from wirekey.features.metrics.session_metrics import SessionMetrics
-from wirekey.operation import Usage
 
 
 def test_tokens_are_counted_by_modality():

@@ -8,10 +8,10 @@ import pytest
 from tests.support.company_proxy import company_proxy
 from tests.support.opa import Opa
 from tests.support.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE
-from wirekey.egress.upstream_proxy import UpstreamProxy
+from wirekey.core.egress.upstream_proxy import UpstreamProxy
+from wirekey.core.policy.decision import NOT_ALLOWED
+from wirekey.core.policy.modules import PolicyError
 from wirekey.features.opa_server.engine import KEPT, RemoteEngine
-from wirekey.policy.decision import NOT_ALLOWED
-from wirekey.policy.modules import PolicyError
 
 QUERY = "data.p.authz"
 PATIENCE = 60.0

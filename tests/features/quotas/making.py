@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from wirekey.core.shared_state import MemoryState
 from wirekey.features.quotas.definition import NANODOLLARS, Applied, Quota
 from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import Use
 from wirekey.features.quotas.hold import Hold
-from wirekey.shared_state import MemoryState
 
 GIVEN = {
     "agent_id": "alice",

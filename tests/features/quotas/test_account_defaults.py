@@ -2,13 +2,13 @@
 
 from types import SimpleNamespace
 
-from wirekey.credentials.pool import KeyPool, ProviderKey
+from wirekey.core.credentials.pool import KeyPool, ProviderKey
+from wirekey.core.metering.cost import current_prices
+from wirekey.core.operation import Facts, Usage
+from wirekey.core.secret import Secret
 from wirekey.features.quotas.account_defaults import known_defaults, note_defaults
 from wirekey.features.quotas.reserved import reserved_prices
-from wirekey.metering.cost import current_prices
-from wirekey.operation import Facts, Usage
 from wirekey.providers import PROVIDERS
-from wirekey.secret import Secret
 
 
 def pool_of(*labels):

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.recorded_calls import call_of, finish
-from wirekey.audit.event import event_of
-from wirekey.audit.schema import INSERT, open_for_writing
 from wirekey.cli.main import group
+from wirekey.core.audit.event import event_of
+from wirekey.core.audit.schema import INSERT, open_for_writing
 from wirekey.features.quotas.ledger import Ledger
 from wirekey.features.quotas.periods import UTC_CALENDAR
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.features.quotas.making import GIVEN
+from wirekey.core.policy.input import FIELDS, HEADERS
 from wirekey.features.quotas import definition
 from wirekey.features.quotas.definition import Applied, MatchCondition, Quota
-from wirekey.policy.input import FIELDS, HEADERS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.features.quotas.making import START, Enforced, usd
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.quotas.definition import Quota
 from wirekey.features.quotas.estimate import NOTHING, Use
 from wirekey.features.quotas.periods import Calendar

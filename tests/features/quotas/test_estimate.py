@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.body import Body
+from wirekey.core.body import Body
+from wirekey.core.metering.cost import cost_usd, current_prices
+from wirekey.core.metering.price import Price, Prices
+from wirekey.core.operation import Facts, Kind, Operation, Usage
 from wirekey.features.quotas.estimate import NOTHING, EstimatedRequest, Use, largest_use, nanodollars, real_use
-from wirekey.metering.cost import cost_usd, current_prices
-from wirekey.metering.price import Price, Prices
-from wirekey.operation import Facts, Kind, Operation, Usage
 from wirekey.providers import PROVIDERS
 from wirekey.providers.context_windows import LARGEST
 from wirekey.providers.output_limits import UNKNOWN, output_limit

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.call import Call
-from wirekey.calls.state import CallState
+from wirekey.core.body import Body
+from wirekey.core.call import Call
+from wirekey.core.calls.state import CallState
+from wirekey.core.operation import Kind, Operation
+from wirekey.core.routing.candidate import Candidate
 from wirekey.features.quotas.holds import hold_of_attempt
-from wirekey.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
-from wirekey.routing.candidate import Candidate
 
 CHAT = ("openai", Operation("chat.completions", Body.JSON, Kind.INFERENCE))
 RESPONSE = ("openai", Operation("responses", Body.JSON, Kind.INFERENCE))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.features.quotas.making import START, Clock, Enforced, usd
 from tests.support.running import wait_for
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.quotas.definition import Quota
 from wirekey.features.quotas.ledger import KEPT, Ledger, LedgerError, Spent, totals_in
 

@@ -19,14 +19,14 @@ import pytest
 from tests.features.quotas.making import usd
 from tests.features.quotas.test_shared import PATIENT, Replica
 from tests.support.redis_server import RedisServer
-from wirekey.body import Body
-from wirekey.errors import Refusal
+from wirekey.core.body import Body
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Kind, Operation, Usage
+from wirekey.core.secret import Secret
 from wirekey.features.quotas.definition import Quota
 from wirekey.features.quotas.estimate import real_use
 from wirekey.features.quotas.ledger import Ledger
 from wirekey.features.redis.state import PREFIX, RedisState
-from wirekey.operation import Kind, Operation, Usage
-from wirekey.secret import Secret
 
 ROUNDS = int(os.environ.get("WIREKEY_LOSS_ROUNDS", "2"))
 SEED = int(os.environ.get("WIREKEY_LOSS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)

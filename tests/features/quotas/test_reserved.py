@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from wirekey.config.prices import PriceConfig
+from wirekey.core.metering.cost import current_prices
+from wirekey.core.metering.own_prices import OwnPrices, read_own_prices, use_own_prices
+from wirekey.core.operation import LONG_CACHE, Facts
 from wirekey.features.quotas.reserved import reserved_prices
-from wirekey.metering.cost import current_prices
-from wirekey.metering.own_prices import OwnPrices, read_own_prices, use_own_prices
-from wirekey.operation import LONG_CACHE, Facts
 from wirekey.providers import PROVIDERS
 
 PRIORITY = ("service_tier", "priority")

@@ -11,10 +11,13 @@ from types import SimpleNamespace
 import pytest
 
 from tests.features.quotas.making import usd
-from wirekey.body import Body
-from wirekey.call import Call, Outcome
-from wirekey.calls.services import Services
-from wirekey.calls.state import CallState
+from wirekey.core.body import Body
+from wirekey.core.call import Call, Outcome
+from wirekey.core.calls.services import Services
+from wirekey.core.calls.state import CallState
+from wirekey.core.metering.cost import cost_usd
+from wirekey.core.operation import Facts, Kind, Operation, Usage
+from wirekey.core.policy.decision import Decision
 from wirekey.feature import FeatureValues
 from wirekey.features.quotas.configured import ConfiguredQuotas
 from wirekey.features.quotas.definition import Quota
@@ -25,9 +28,6 @@ from wirekey.features.realtime.openai import OpenAiRealtime
 from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
 from wirekey.features.realtime.responses_session import ResponsesSession
 from wirekey.features.realtime.session import RealtimeSession
-from wirekey.metering.cost import cost_usd
-from wirekey.operation import Facts, Kind, Operation, Usage
-from wirekey.policy.decision import Decision
 from wirekey.providers import PROVIDERS
 from wirekey.providers.context_windows import context_window
 

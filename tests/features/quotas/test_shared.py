@@ -19,7 +19,9 @@ from click.testing import CliRunner
 from tests.features.quotas.making import usd
 from tests.support.redis_server import RedisServer
 from wirekey.cli.main import group
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.secret import Secret
+from wirekey.core.shared_state.sqlite import SqliteState
 from wirekey.features.quotas import enforcement
 from wirekey.features.quotas.definition import Applied, Quota
 from wirekey.features.quotas.enforcement import QuotaEnforcer
@@ -27,8 +29,6 @@ from wirekey.features.quotas.estimate import Use
 from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.ledger import Ledger
 from wirekey.features.redis.state import RedisState
-from wirekey.secret import Secret
-from wirekey.shared_state.sqlite import SqliteState
 
 PATIENT = 5.0
 SECONDS = float(os.environ.get("WIREKEY_QUOTA_SECONDS", "1.5"))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wirekey.core.metering.eventstream import write_frame
+from wirekey.core.operation import Usage
 from wirekey.features.realtime.bedrock_events import may_begin_turn
 from wirekey.features.realtime.bedrock_stream import TwoWayStream
-from wirekey.metering.eventstream import write_frame
-from wirekey.operation import Usage
 
 EVENT = {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.body import Body
-from wirekey.errors import Refusal
+from wirekey.core.body import Body
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Usage
 from wirekey.features.realtime.gemini import TURN, GeminiLive
 from wirekey.features.realtime.messages import Asks, Reports, ServerMessage
-from wirekey.operation import Usage
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 

@@ -2,9 +2,11 @@
 
 import pytest
 
-from wirekey.body import Body
-from wirekey.calls.services import Services
-from wirekey.errors import Refusal
+from wirekey.core.body import Body
+from wirekey.core.calls.services import Services
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Kind, Operation
+from wirekey.core.subprotocol_keys import keys_in, without_protocol_keys
 from wirekey.features.realtime.conversations import CarriedConversations
 from wirekey.features.realtime.handshake import (
     Compression,
@@ -12,8 +14,6 @@ from wirekey.features.realtime.handshake import (
     check_request,
     deflate_of,
 )
-from wirekey.operation import Kind, Operation
-from wirekey.subprotocol_keys import keys_in, without_protocol_keys
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HEADERS = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13", "sec-websocket-key": KEY}

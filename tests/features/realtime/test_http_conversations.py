@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.call import Agent, Call
+from wirekey.core.call import Agent, Call
 from wirekey.features.realtime import http_conversations
 from wirekey.features.realtime.http_conversations import LONGEST, MOST, SECONDS, HttpConversations
 

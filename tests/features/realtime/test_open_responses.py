@@ -7,18 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from wirekey.call import Call, Outcome
-from wirekey.calls.services import Services
-from wirekey.calls.state import CallState
-from wirekey.errors import Refusal
+from wirekey.core.call import Call, Outcome
+from wirekey.core.calls.services import Services
+from wirekey.core.calls.state import CallState
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Facts
+from wirekey.core.policy.decision import Decision
 from wirekey.features.realtime.http_conversations import HttpConversations
 from wirekey.features.realtime.openai import OpenAiRealtime
 from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
 from wirekey.features.realtime.response_calls import MOST_OPEN, RealtimeResponse
 from wirekey.features.realtime.responses_session import ResponsesSession
 from wirekey.features.realtime.session import RealtimeSession
-from wirekey.operation import Facts
-from wirekey.policy.decision import Decision
 
 USAGE = {"input_tokens": 1000, "output_tokens": 2000}
 FAILED = {"type": "error", "status": 400, "error": {"type": "invalid_request_error", "code": "invalid_value"}}

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Usage
 from wirekey.features.realtime.messages import Asks, Reports, ServerMessage
 from wirekey.features.realtime.openai import OpenAiRealtime
-from wirekey.operation import Usage
 
 protocol = OpenAiRealtime()
 

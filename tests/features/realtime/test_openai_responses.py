@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import Facts, Usage
 from wirekey.features.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
 from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
-from wirekey.operation import Facts, Usage
 from wirekey.providers.openai.requests import read_responses
 from wirekey.providers.request_json import read_body
 

@@ -12,7 +12,7 @@ from mitmproxy.test import tflow
 from websockets.frames import Frame
 from websockets.frames import Opcode as Op
 
-from wirekey.call import Outcome
+from wirekey.core.call import Outcome
 from wirekey.features.realtime import relay as relaying
 from wirekey.features.realtime.decisions import FORWARD, WebSocketLimits
 from wirekey.features.realtime.frames import Control, WebSocketReader, close_code

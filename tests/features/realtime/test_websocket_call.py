@@ -2,7 +2,7 @@
 
 from mitmproxy.test import tflow
 
-from wirekey.calls.services import Services
+from wirekey.core.calls.services import Services
 from wirekey.features.realtime.http_conversations import HttpConversations
 from wirekey.features.realtime.websocket_call import OpenedCalls
 

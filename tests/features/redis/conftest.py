@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.redis_server import RedisCluster, RedisServer
+from wirekey.core.secret import Secret
 from wirekey.features.redis.state import RedisState
-from wirekey.secret import Secret
 
 PATIENT = 5.0
 """Seconds. A test must not fail because the machine is busy."""

@@ -14,13 +14,13 @@ from itertools import count
 import pytest
 
 from tests.support.redis_server import RedisServer
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.secret import Secret
 from wirekey.features.quotas.definition import NANODOLLARS, Applied, Quota
 from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import Use
 from wirekey.features.quotas.hold import Hold
 from wirekey.features.redis.state import RedisState
-from wirekey.secret import Secret
 
 REPLICAS, CLIENTS = 3, 48
 SECONDS = 4.0

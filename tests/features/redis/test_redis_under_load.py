@@ -13,9 +13,9 @@ import time
 import pytest
 
 from tests.support.redis_server import RedisServer
+from wirekey.core.secret import Secret
+from wirekey.core.shared_state import Budget, Rate, SharedStateUnavailableError
 from wirekey.features.redis.state import BUDGET_LIMIT, TIME_LIMIT, RedisState
-from wirekey.secret import Secret
-from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
 
 LONG = 60.0
 LARGE = 10**9

@@ -10,12 +10,12 @@ import time
 import pytest
 
 from tests.support.redis_server import Certificate, RedisCluster, RedisServer, Sentinel
+from wirekey.core.secret import Secret
+from wirekey.core.shared_state import Budget, SharedStateUnavailableError
 from wirekey.features.redis.breaker import FAILURES, REST
 from wirekey.features.redis.client import PREFIX, client_of, place_of
 from wirekey.features.redis.config import STATE_SCHEMES
 from wirekey.features.redis.state import RedisState
-from wirekey.secret import Secret
-from wirekey.shared_state import Budget, SharedStateUnavailableError
 
 LONG = 60.0
 

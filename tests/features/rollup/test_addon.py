@@ -9,19 +9,19 @@ from dataclasses import replace
 import pytest
 from mitmproxy.test import tflow
 
-from wirekey.addons.order import AddonOrder
-from wirekey.body import Body
-from wirekey.call import Agent, Call, Outcome
-from wirekey.calls.services import Services
-from wirekey.calls.state import CallState
+from wirekey.core.addons.order import AddonOrder
+from wirekey.core.body import Body
+from wirekey.core.call import Agent, Call, Outcome
+from wirekey.core.calls.services import Services
+from wirekey.core.calls.state import CallState
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.operation import Facts, Kind, Operation
+from wirekey.core.routing.candidate import Candidate
+from wirekey.core.routing.plan import Failover, RetryPlan
 from wirekey.feature import FeatureValues
 from wirekey.features.rollup.addon import MOST_PENDING, Rollup
 from wirekey.features.rollup.config import RollupOfRoute
 from wirekey.features.rollup.settings import RollupSettings
-from wirekey.identity.agents import AgentStore
-from wirekey.operation import Facts, Kind, Operation
-from wirekey.routing.candidate import Candidate
-from wirekey.routing.plan import Failover, RetryPlan
 
 SETTINGS = RollupSettings(True, 20, 100_000, 4096, "gemini-2.5-flash", "Summarise.", 60.0, verbatim=True)
 SAID = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}]}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wirekey.core.metering.eventstream import write_frame
 from wirekey.features.rollup.answers import FOLDS, read_answer
-from wirekey.metering.eventstream import write_frame
 
 JSON, SSE, AWS = "application/json", "text/event-stream; charset=utf-8", "application/vnd.amazon.eventstream"
 

@@ -22,7 +22,7 @@ from tests.features.rollup.conversations import FORMATS, TOOL, Anthropic, Chat, 
 from tests.support.own_simulator import simulator
 from tests.support.running import PROVIDER_KEYS, SimulatorThread, Wirekey, wait_for, wirekey_behind
 from tests.support.sdk_calls import Way
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 
 __all__ = ["simulator"]
 

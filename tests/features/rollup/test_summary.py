@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from wirekey.body import Body
+from wirekey.core.body import Body
+from wirekey.core.operation import Kind
 from wirekey.features.rollup.history import FORMATS
 from wirekey.features.rollup.summary import summarised, summary_request
-from wirekey.operation import Kind
 from wirekey.providers import PROVIDERS
 
 

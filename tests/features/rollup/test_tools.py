@@ -13,7 +13,7 @@ import pytest
 from tests.support.own_simulator import simulator
 from tests.support.running import wait_for, wirekey_behind
 from tests.support.sessions import PNG
-from wirekey.call import new_call_id
+from wirekey.core.call import new_call_id
 from wirekey_simulator.text import TEXT
 
 __all__ = ["simulator"]

@@ -12,14 +12,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from tests.support.running import PATIENCE, wait_for
-from wirekey.body import Body
-from wirekey.call import Agent, Call, Outcome
-from wirekey.calls.calls import trace_parent
-from wirekey.calls.services import Services
+from wirekey.core.body import Body
+from wirekey.core.call import Agent, Call, Outcome
+from wirekey.core.calls.calls import trace_parent
+from wirekey.core.calls.services import Services
+from wirekey.core.operation import Facts, Kind, Operation, Usage
 from wirekey.features.traces import tracer as traces
 from wirekey.features.traces.addon import Traces, wanted
 from wirekey.features.traces.tracer import CallTracer
-from wirekey.operation import Facts, Kind, Operation, Usage
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)

@@ -6,7 +6,7 @@ import json
 from botocore.eventstream import EventStreamBuffer
 
 from tests.features.translation.cases import dumped
-from wirekey.metering.eventstream import write_frame
+from wirekey.core.metering.eventstream import write_frame
 
 
 def upstream_bytes(form, events, options=None):

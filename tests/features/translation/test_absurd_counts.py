@@ -9,11 +9,11 @@ from tests.features.translation import test_embeddings, test_token_counts
 from tests.features.translation.cases import dumped
 from tests.features.translation.streams import fold, upstream_bytes
 from tests.features.translation.test_responses import ANSWERS, STREAMS, reply_of
+from wirekey.core.operation import MOST_TOKENS
 from wirekey.features.translation.embeddings import Vectors
 from wirekey.features.translation.neutral import TokenUsage
 from wirekey.features.translation.openai_responses.read_response import read_usage
 from wirekey.features.translation.responses import StreamTranslator, translate_response
-from wirekey.operation import MOST_TOKENS
 
 ABSURD = {
     "negative": -5,

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tests.features.translation.cases import STATES
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.translation.embeddings import Vectors, translate_embeddings
 from wirekey.features.translation.reply import Reply
 from wirekey.features.translation.requests import Options

@@ -13,7 +13,7 @@ from tests.features.translation.cases import MODELS, STATES
 from tests.features.translation.request_forms import FEATURES, asked
 from tests.features.translation.request_members import at, missing_members, objects
 from tests.features.translation.test_pairs import FORMATS, PAIRS
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.requests import translate_request
 

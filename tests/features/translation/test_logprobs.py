@@ -8,7 +8,7 @@ from tests.features.translation.cases import MODELS, PLAIN, STATES
 from tests.features.translation.sdk_types import check_event, check_response
 from tests.features.translation.streams import client_events, upstream_bytes
 from tests.features.translation.test_responses import reply_of
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.requests import translate_request
 from wirekey.features.translation.responses import StreamTranslator, translate_response

@@ -8,7 +8,7 @@ import pytest
 from tests.features.translation.cases import MODELS, PLAIN, STATES, load
 from tests.features.translation.test_properties import places, replaced
 from tests.features.translation.test_responses import reply_of
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.requests import Options, translate_request
 from wirekey.features.translation.responses import translate_response

@@ -23,7 +23,7 @@ from tests.features.translation.test_growing_conversations import (
     written,
 )
 from tests.features.translation.test_properties import places, replaced
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.translation.losses import Losses
 from wirekey.features.translation.neutral import Format, ModelMaker
 from wirekey.features.translation.requests import read_request, translate_request

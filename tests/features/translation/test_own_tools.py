@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.features.translation.cases import MODELS, PLAIN, STATES
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.requests import Options, translate_request
 

@@ -10,7 +10,7 @@ from tests.features.translation.cases import STATES
 from tests.features.translation.matching import match_exactly
 from tests.features.translation.sdk_types import check_event, check_request, check_response
 from tests.features.translation.streams import client_events, cut, fold, upstream_bytes
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.reply import Reply
 from wirekey.features.translation.requests import translate_request

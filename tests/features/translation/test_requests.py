@@ -7,7 +7,7 @@ import pytest
 
 from tests.features.translation.cases import STATES, client_body, formats, load, model_of
 from tests.features.translation.matching import match
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 from wirekey.features.translation.requests import translate_request
 
 REQUESTS = load("request")

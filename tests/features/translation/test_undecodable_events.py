@@ -13,10 +13,10 @@ from tests.features.translation import response_forms
 from tests.features.translation.cases import dumped
 from tests.features.translation.streams import client_events, cut, fold, upstream_bytes
 from tests.features.translation.test_pairs import PAIRS, reply
+from wirekey.core.metering.eventstream import write_frame
+from wirekey.core.metering.lenient_json import MOST_STEPS, decode_leniently, mended_json
+from wirekey.core.metering.sse import EVENT_LIMIT
 from wirekey.features.translation.responses import StreamTranslator, translate_response
-from wirekey.metering.eventstream import write_frame
-from wirekey.metering.lenient_json import MOST_STEPS, decode_leniently, mended_json
-from wirekey.metering.sse import EVENT_LIMIT
 
 FIRST, MIDDLE, LAST = response_forms.pieces(response_forms.FEATURES["text"].text)
 FLAWS = {

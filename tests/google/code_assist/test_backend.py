@@ -10,19 +10,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from wirekey.call import FailureKind
-from wirekey.errors import Refusal
-from wirekey.google.accounts import GoogleAccount
-from wirekey.google.code_assist.backend import BackendSettings, CodeAssist
-from wirekey.google.code_assist.limits import Rest
-from wirekey.google.code_assist.projects import FoundProject, ProjectError
-from wirekey.google.code_assist.several_logins import SeveralLogins
-from wirekey.google.tokens import NoTokenError, UsableToken
-from wirekey.model_name import ModelName
-from wirekey.routing.accounts import check_account, with_accounts
-from wirekey.routing.candidate import Candidate, Upstream
-from wirekey.routing.plan import Failover, Failure, RetryPlan
-from wirekey.secret import Secret
+from wirekey.core.call import FailureKind
+from wirekey.core.errors import Refusal
+from wirekey.core.google.accounts import GoogleAccount
+from wirekey.core.google.code_assist.backend import BackendSettings, CodeAssist
+from wirekey.core.google.code_assist.limits import Rest
+from wirekey.core.google.code_assist.projects import FoundProject, ProjectError
+from wirekey.core.google.code_assist.several_logins import SeveralLogins
+from wirekey.core.google.tokens import NoTokenError, UsableToken
+from wirekey.core.model_name import ModelName
+from wirekey.core.routing.accounts import check_account, with_accounts
+from wirekey.core.routing.candidate import Candidate, Upstream
+from wirekey.core.routing.plan import Failover, Failure, RetryPlan
+from wirekey.core.secret import Secret
 
 PRO, FLASH = "gemini-2.5-pro", "gemini-2.5-flash"
 TOKEN = UsableToken(Secret("ya29.canary"), "a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wirekey.config import load
-from wirekey.google.code_assist.configured import backends_from
+from wirekey.core.google.code_assist.configured import backends_from
 
 NAME = "gemini-oauth-auto"
 

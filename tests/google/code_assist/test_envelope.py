@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from wirekey.body import Spool
-from wirekey.errors import Refusal
-from wirekey.google.code_assist.envelope import check_body, target_of, wrapped
+from wirekey.core.body import Spool
+from wirekey.core.errors import Refusal
+from wirekey.core.google.code_assist.envelope import check_body, target_of, wrapped
 
 BODY = (
     b'{ "contents":[{"role":"user","parts":[{"text":"caf\\u00e9 \xe2\x82\xac"}]}],\n "generationConfig": {"topP":1.0}}'

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from wirekey.google.accounts import AccountStatus, GoogleAccount
-from wirekey.google.code_assist.backend import BackendSettings, CodeAssist
-from wirekey.google.code_assist.health import AccountState, counts, health_of, trouble
-from wirekey.google.code_assist.limits import Rest
-from wirekey.google.code_assist.several_logins import SeveralLogins
-from wirekey.google.code_assist.single_login import SingleLogin
-from wirekey.routing.candidate import Upstream
-from wirekey.secret import Secret
+from wirekey.core.google.accounts import AccountStatus, GoogleAccount
+from wirekey.core.google.code_assist.backend import BackendSettings, CodeAssist
+from wirekey.core.google.code_assist.health import AccountState, counts, health_of, trouble
+from wirekey.core.google.code_assist.limits import Rest
+from wirekey.core.google.code_assist.several_logins import SeveralLogins
+from wirekey.core.google.code_assist.single_login import SingleLogin
+from wirekey.core.routing.candidate import Upstream
+from wirekey.core.secret import Secret
 
 TOKEN = Secret("ya29.canary")
 ACCOUNTS = (

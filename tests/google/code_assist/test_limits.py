@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from wirekey.google.code_assist.errors import project_hint, read_error, write_error
-from wirekey.google.code_assist.limits import Rest, rest_after
+from wirekey.core.google.code_assist.errors import project_hint, read_error, write_error
+from wirekey.core.google.code_assist.limits import Rest, rest_after
 
 NOW = 1_800_000_000.0
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from wirekey.google.code_assist.projects import POLL_FOR, FoundProject, LookupRequest, ProjectError, ProjectLookup
+from wirekey.core.google.code_assist.projects import POLL_FOR, FoundProject, LookupRequest, ProjectError, ProjectLookup
 
 METADATA = {"ideType": "IDE_UNSPECIFIED", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"}
 FREE = {"id": "free-tier", "isDefault": True}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.google.code_assist.unwrapping import StreamUnwrapper, WholeUnwrapper, first_of_array, unwrapped
+from wirekey.core.google.code_assist.unwrapping import StreamUnwrapper, WholeUnwrapper, first_of_array, unwrapped
 
 FIRST = b'{"candidates": [{"content":{"parts":[{"text":"a \\"response\\": {\xc3\xa9}"}]}}]}'
 SECOND = b'{"candidates":[],"usageMetadata":{"totalTokenCount":3}}'

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from wirekey.feature import Feature
 
 if TYPE_CHECKING:
-    from wirekey.addons.base import Addon
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what the log of bodies adds to the core."""
-    from wirekey.addons.order import AddedAddon
     from wirekey.config.feature_settings import AddedSettings
+    from wirekey.core.addons.order import AddedAddon
     from wirekey.features.body_log import notices
     from wirekey.features.body_log.config import BodiesSetting, open_log
     from wirekey.server.feature_parts import Notices, OpenedService

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import AdmittingAddon
-from wirekey.calls.response_copy import ResponseCopy
+from wirekey.core.addons.base import AdmittingAddon
+from wirekey.core.calls.response_copy import ResponseCopy
+from wirekey.core.operation import Kind
 from wirekey.features.body_log.log import LONGEST_BODY, BodyEntry, BodyLog
-from wirekey.operation import Kind
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.body import RequestBody
-    from wirekey.call import Call
-    from wirekey.calls.state import CallState
+    from wirekey.core.body import RequestBody
+    from wirekey.core.call import Call
+    from wirekey.core.calls.state import CallState
 
 
 class LoggedResponse(ResponseCopy):

@@ -10,8 +10,8 @@ from wirekey.config.group import ConfigGroup
 from wirekey.config.values import AbsolutePath
 
 if TYPE_CHECKING:
-    from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.core.calls.services import Services
     from wirekey.features.body_log.log import BodyLog
 
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.audit.event import rfc3339
-from wirekey.credentials.agent_tokens import RECORDED, without_tokens
-from wirekey.credentials.scrub import encoded_end, encoded_spans, masked, with_other_forms
+from wirekey.core.audit.event import rfc3339
+from wirekey.core.credentials.agent_tokens import RECORDED, without_tokens
+from wirekey.core.credentials.scrub import encoded_end, encoded_spans, masked, with_other_forms
+from wirekey.core.tracebacks import safe_traceback
 from wirekey.providers.credential_headers import is_credential_header
-from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.services import Services
 
 
 def file_of(services: Services) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon
+from wirekey.core.addons.base import Addon
 from wirekey.features.console import operator_token
 from wirekey.features.console.feed import Feed
 from wirekey.features.console.live import LivePage
@@ -19,8 +19,8 @@ from wirekey.server.lifecycle import Lifecycle
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
-from wirekey.command_name import SERVE_COMMAND
-from wirekey.errors import UserError
+from wirekey.core.command_name import SERVE_COMMAND
+from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
     from wirekey.config import Config

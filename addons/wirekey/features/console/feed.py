@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.audit.event import outcome_values, request_values
-from wirekey.call import Call, Outcome
-from wirekey.tracebacks import safe_traceback
+from wirekey.core.audit.event import outcome_values, request_values
+from wirekey.core.call import Call, Outcome
+from wirekey.core.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from wirekey.audit.event import EventValue
-    from wirekey.endpoints.reply import Outlet
+    from wirekey.core.audit.event import EventValue
+    from wirekey.core.endpoints.reply import Outlet
 
     type EventValues = Sequence[EventValue]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.egress.addresses import is_address, is_loopback, is_own_name
-from wirekey.local_response import local_error
+from wirekey.core.egress.addresses import is_address, is_loopback, is_own_name
+from wirekey.core.local_response import local_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from wirekey.endpoints.local_request import LocalRequest
-    from wirekey.local_response import LocalResponse
+    from wirekey.core.endpoints.local_request import LocalRequest
+    from wirekey.core.local_response import LocalResponse
 
 
 def refusal(request: LocalRequest, names: Collection[str], *, remote: bool) -> LocalResponse | None:

@@ -20,21 +20,21 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from wirekey.audit.event import FIELDS
-from wirekey.command_name import COMMAND
-from wirekey.egress.addresses import is_loopback
-from wirekey.endpoints.reply import Streamed
-from wirekey.endpoints.routes import wrong_method
+from wirekey.core.audit.event import FIELDS
+from wirekey.core.command_name import COMMAND
+from wirekey.core.egress.addresses import is_loopback
+from wirekey.core.endpoints.reply import Streamed
+from wirekey.core.endpoints.routes import wrong_method
+from wirekey.core.local_response import LocalResponse, local_error, local_json
 from wirekey.features.console import gate
 from wirekey.features.console.recorded import PERIODS, Recorded
 from wirekey.features.console.sessions import LIFETIME, SignInError
-from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from wirekey.endpoints.local_request import LocalRequest
-    from wirekey.endpoints.reply import LocalHandler, LocalReply
+    from wirekey.core.endpoints.local_request import LocalRequest
+    from wirekey.core.endpoints.reply import LocalHandler, LocalReply
     from wirekey.features.console.config import PageAccess
     from wirekey.features.console.feed import Feed
     from wirekey.features.console.sessions import SignInSessions

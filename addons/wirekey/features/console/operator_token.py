@@ -11,15 +11,15 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
-from wirekey.command_name import COMMAND
-from wirekey.errors import UserError
-from wirekey.identity import private_file
-from wirekey.secret import Secret
+from wirekey.core.command_name import COMMAND
+from wirekey.core.errors import UserError
+from wirekey.core.identity import private_file
+from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wirekey.identity.private_file import FileVersion
+    from wirekey.core.identity.private_file import FileVersion
 
 FILE = "console-token"
 PREFIX = "wkc_"

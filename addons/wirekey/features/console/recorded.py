@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from wirekey.audit.audit_log import is_postgres, open_audit_log
-from wirekey.audit.postgres_schema import AuditDatabaseError
-from wirekey.audit.reading import COLUMNS, shown
-from wirekey.audit.schema import AuditFileError
-from wirekey.audit.totals import totals
+from wirekey.core.audit.audit_log import is_postgres, open_audit_log
+from wirekey.core.audit.postgres_schema import AuditDatabaseError
+from wirekey.core.audit.reading import COLUMNS, shown
+from wirekey.core.audit.schema import AuditFileError
+from wirekey.core.audit.totals import totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wirekey.audit.audit_log import AuditAddress
-    from wirekey.audit.rows import AuditRow
-    from wirekey.audit.totals import CallGroup, GroupBy, Totals
+    from wirekey.core.audit.audit_log import AuditAddress
+    from wirekey.core.audit.rows import AuditRow
+    from wirekey.core.audit.totals import CallGroup, GroupBy, Totals
 
 RECENT = 200
 DENIED = 20

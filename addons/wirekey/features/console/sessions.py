@@ -9,15 +9,15 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.command_name import COMMAND
+from wirekey.core.command_name import COMMAND
+from wirekey.core.identity.throttle import Throttle, neighbourhood
 from wirekey.features.console.operator_token import OperatorTokenError, verify_link_code
-from wirekey.identity.throttle import Throttle, neighbourhood
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wirekey.core.secret import Secret
     from wirekey.features.console.operator_token import ReloadedToken
-    from wirekey.secret import Secret
 
 LIFETIME = 12 * 3600.0
 """Seconds from signing in to the end of a session, even if it is in use."""

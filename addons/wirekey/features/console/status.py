@@ -8,27 +8,27 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from wirekey.audit.store import MAX_QUEUE
-from wirekey.command_name import COMMAND
-from wirekey.egress.addresses import is_loopback
+from wirekey.core.audit.store import MAX_QUEUE
+from wirekey.core.command_name import COMMAND
+from wirekey.core.egress.addresses import is_loopback
+from wirekey.core.google.code_assist.health import AccountState, health_of, trouble
+from wirekey.core.identity.agents_file import AgentsFileError
+from wirekey.core.observing.open_sessions import joined
+from wirekey.core.policy.deciding_server import server_url
 from wirekey.feature_registry import parts
 from wirekey.features.console.config import page_access
-from wirekey.google.code_assist.health import AccountState, health_of, trouble
-from wirekey.identity.agents_file import AgentsFileError
-from wirekey.observing.open_sessions import joined
-from wirekey.policy.deciding_server import server_url
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.server.feature_parts import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.calls.services import Services
-    from wirekey.credentials.pool import KeyPool
+    from wirekey.core.calls.services import Services
+    from wirekey.core.credentials.pool import KeyPool
+    from wirekey.core.identity.agents_format import AgentRecord
+    from wirekey.core.observing.open_sessions import Report
     from wirekey.features.console.config import PageAccess
     from wirekey.features.console.feed import Feed
-    from wirekey.identity.agents_format import AgentRecord
-    from wirekey.observing.open_sessions import Report
     from wirekey.server.lifecycle import Lifecycle
     from wirekey.server.readiness import Readiness
 

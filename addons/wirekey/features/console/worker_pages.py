@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from wirekey.audit.event import outcome_values, request_values
+from wirekey.core.audit.event import outcome_values, request_values
 
 if TYPE_CHECKING:
-    from wirekey.call import Call
+    from wirekey.core.call import Call
+    from wirekey.core.observing.open_sessions import OpenSessions
     from wirekey.features.console.feed import Feed
     from wirekey.features.console.sessions import SignInSessions
-    from wirekey.observing.open_sessions import OpenSessions
     from wirekey.server.worker import Worker
 
 ROWS_PER_SECOND = 100

@@ -20,8 +20,8 @@ import click
 
 from wirekey.cli.credential_variables import is_credential_name
 from wirekey.cli.environment import BUNDLE_VARIABLES, OTHER_PROXIES
-from wirekey.command_name import COMMAND, SERVE_COMMAND
-from wirekey.errors import UserError
+from wirekey.core.command_name import COMMAND, SERVE_COMMAND
+from wirekey.core.errors import UserError
 from wirekey.features.demo import program as demo_program
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.cli.config_checks import Finding, Level
-from wirekey.command_name import COMMAND
+from wirekey.core.command_name import COMMAND
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from wirekey.ca.authority import Authority, CAError
+    from wirekey.core.ca.authority import Authority, CAError
     from wirekey.features.doctor.clients import Client
     from wirekey.features.doctor.stub import StubRequest
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wirekey.command_name import COMMAND
+from wirekey.core.command_name import COMMAND
 from wirekey.features.doctor import programs
 
 NOT_INSTALLED = 77

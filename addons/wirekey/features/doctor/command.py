@@ -25,9 +25,9 @@ from wirekey.cli.program_environment import inherited_environment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.ca.authority import Authority
     from wirekey.cli.config_checks import Finding
     from wirekey.config import Config
+    from wirekey.core.ca.authority import Authority
 
 AREAS = ("ca", "keys", "routes", "policy", "files", "state", "ports", "upstreams", "clients")
 
@@ -54,8 +54,8 @@ def command(config: Config, only: tuple[str, ...], timeout: float, *, offline: b
 
 def ca_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check the CA."""
-    from wirekey.ca.authority import KEY_FILE, CAError, load
     from wirekey.config import provider_hosts
+    from wirekey.core.ca.authority import KEY_FILE, CAError, load
     from wirekey.features.doctor.checks import check_ca
     from wirekey.server.runtime import FILE, RunningProxy
 
@@ -85,11 +85,11 @@ def routes_findings(config: Config, _: float) -> Iterator[Finding]:
 
 def policy_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check that the policy can be loaded."""
+    from wirekey.core.policy.deciding_server import server_url
+    from wirekey.core.policy.modules import PolicyError, read_modules
+    from wirekey.core.policy.samples import SAMPLES
+    from wirekey.core.policy.worker import PolicyWorker
     from wirekey.features.doctor.checks import check_policy
-    from wirekey.policy.deciding_server import server_url
-    from wirekey.policy.modules import PolicyError, read_modules
-    from wirekey.policy.samples import SAMPLES
-    from wirekey.policy.worker import PolicyWorker
 
     policy = config.effective_policy
     if url := server_url(policy):
@@ -178,8 +178,8 @@ def ports_findings(config: Config, _: float) -> Iterator[Finding]:
 
 def gateway_findings(config: Config, place: str) -> Iterator[Finding]:
     """Check the running gateway, with and without TLS."""
-    from wirekey.ca.authority import CAError, load
-    from wirekey.ca.certificates import LOOPBACK
+    from wirekey.core.ca.authority import CAError, load
+    from wirekey.core.ca.certificates import LOOPBACK
     from wirekey.features.doctor.checks import check_gateway_tls, check_port
     from wirekey.features.doctor.connectivity import health_trouble
     from wirekey.server.runtime import on_this_machine
@@ -239,9 +239,9 @@ def upstream_places(config: Config) -> list[tuple[str, str, int]]:
 def clients_findings(config: Config, _: float) -> Iterator[Finding]:
     """Check the installed client runtimes."""
     from wirekey.config import usual_hosts
+    from wirekey.core.identity.aws_pairs import key_pair
+    from wirekey.core.secret import Secret
     from wirekey.features.doctor.probing import Prober, installed_runtimes
-    from wirekey.identity.aws_pairs import key_pair
-    from wirekey.secret import Secret
 
     hosts = {provider: host for host, provider in reversed(usual_hosts(config).items())}
     inherited = inherited_environment(config, os.environ, ()).variables
@@ -267,8 +267,8 @@ def clients_findings(config: Config, _: float) -> Iterator[Finding]:
 @contextlib.contextmanager
 def usable_authority(config: Config) -> Iterator[Authority]:
     """Yield the CA, or a temporary one if the CA cannot be used."""
-    from wirekey.ca.authority import CAError, ensure, load
     from wirekey.config import provider_hosts
+    from wirekey.core.ca.authority import CAError, ensure, load
 
     hosts = list(provider_hosts(config))
     with tempfile.TemporaryDirectory() as folder:

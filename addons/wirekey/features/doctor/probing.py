@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wirekey.ca.certificates import issue
+from wirekey.core.ca.certificates import issue
 from wirekey.features.doctor.checks import ClientRun, check_client
 from wirekey.features.doctor.clients import NOT_INSTALLED, PATH, RUNTIMES, Client, Runtime
 from wirekey.features.doctor.stub import Stub
@@ -25,8 +25,8 @@ from wirekey.features.doctor.stub import Stub
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from wirekey.ca.authority import Authority
     from wirekey.cli.config_checks import Finding
+    from wirekey.core.ca.authority import Authority
 
 AGENT = "wirekey-doctor"
 VERSION_SECONDS = 30

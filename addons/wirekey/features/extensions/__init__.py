@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from wirekey.feature import Feature
 
 if TYPE_CHECKING:
-    from wirekey.addons.base import Addon
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what extensions add to the core."""
-    from wirekey.addons.gateway import AddedPreflights
-    from wirekey.addons.order import AddedAddon
-    from wirekey.calls.credential_kinds import AddedKeyIdentification, CredentialKind
-    from wirekey.calls.feature_values import RenewedValue
     from wirekey.config.feature_settings import TOP, AddedSettings
     from wirekey.config.operator_functions import OperatorFunctions
+    from wirekey.core.addons.gateway import AddedPreflights
+    from wirekey.core.addons.order import AddedAddon
+    from wirekey.core.calls.credential_kinds import AddedKeyIdentification, CredentialKind
+    from wirekey.core.calls.feature_values import RenewedValue
     from wirekey.features.extensions.checked_keys import CHECKED_KEY, restored_key
     from wirekey.features.extensions.config import CheckSetting, ExtensionsSetting
     from wirekey.features.extensions.functions import (

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
-from wirekey.call import Outcome
-from wirekey.calls.redaction import redact_head
-from wirekey.errors import Fault, Refusal
+from wirekey.core.call import Outcome
+from wirekey.core.calls.redaction import redact_head
+from wirekey.core.errors import Fault, Refusal
 from wirekey.extension import (
     CallInfo,
     ExtensionError,
@@ -23,9 +23,9 @@ from wirekey.features.extensions.running import run_limited
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wirekey.body import RequestBody
-    from wirekey.call import Call
-    from wirekey.calls.calls import Calls
+    from wirekey.core.body import RequestBody
+    from wirekey.core.call import Call
+    from wirekey.core.calls.calls import Calls
     from wirekey.features.extensions.running import RequestHook
 
     type Fields = tuple[tuple[str, str], ...]

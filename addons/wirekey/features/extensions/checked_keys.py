@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from wirekey.call import Agent
-from wirekey.identity.external_agents import AGENT_ID, LABEL
-from wirekey.permissions import normalized
+from wirekey.core.call import Agent
+from wirekey.core.identity.external_agents import AGENT_ID, LABEL
+from wirekey.core.permissions import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wirekey.core.identity.agents import AgentStore
+    from wirekey.core.secret import Secret
     from wirekey.feature import FeatureValues
-    from wirekey.identity.agents import AgentStore
-    from wirekey.secret import Secret
 
 MAX_REMEMBERED = 10_000
 """Results kept at a time. Beyond this, the oldest is forgotten."""

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
-    from wirekey.call import Call
-    from wirekey.calls.attempt_state import AttemptState
     from wirekey.config import Config, Problem
+    from wirekey.core.call import Call
+    from wirekey.core.calls.attempt_state import AttemptState
+    from wirekey.core.model_name import ModelName
     from wirekey.feature import FeatureValues
-    from wirekey.model_name import ModelName
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,27 +11,27 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.calls.credential_kinds import PresentedKey
-from wirekey.calls.imported_tokens import ImportedTokens
 from wirekey.config import ConfigError
-from wirekey.errors import Fault, Refusal
+from wirekey.core.calls.credential_kinds import PresentedKey
+from wirekey.core.calls.imported_tokens import ImportedTokens
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.identity.client_tokens import is_wirekey_token
+from wirekey.core.identity.imported_credentials import LONGEST, STRONG_BITS, VISIBLE, entropy_bits
+from wirekey.core.identity.throttle import FREE, neighbourhood
+from wirekey.core.secret import Secret
 from wirekey.extension import ExtensionError
 from wirekey.features.extensions.calls import extension_failed
 from wirekey.features.extensions.checked_keys import LONGEST_USE, CheckedKey, CheckedKeys, owner_of
 from wirekey.features.extensions.config import CheckSetting
 from wirekey.features.extensions.running import KeyCheck
-from wirekey.identity.client_tokens import is_wirekey_token
-from wirekey.identity.imported_credentials import LONGEST, STRONG_BITS, VISIBLE, entropy_bits
-from wirekey.identity.throttle import FREE, neighbourhood
-from wirekey.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mitmproxy.connection import Client
 
-    from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.core.calls.services import Services
     from wirekey.feature import FeatureValues
 
 SHORTEST = 8
@@ -163,7 +163,7 @@ def count_all(services: Services, address: str, digests: Iterable[bytes]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class KeyChecks:
-    """Implements `wirekey.calls.credential_kinds.KeyIdentification` with the operator's function."""
+    """Implements `wirekey.core.calls.credential_kinds.KeyIdentification` with the operator's function."""
 
     services: Services
 

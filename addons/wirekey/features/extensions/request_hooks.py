@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon
-from wirekey.addons.recognition import Recognition
-from wirekey.body import READ_AS_JSON, Body
-from wirekey.call import Call
-from wirekey.calls.credential_removal import strip
-from wirekey.egress.web_pages import PREFLIGHT_REFUSED
-from wirekey.errors import Fault, Refusal
+from wirekey.core.addons.base import Addon
+from wirekey.core.addons.recognition import Recognition
+from wirekey.core.body import READ_AS_JSON, Body
+from wirekey.core.call import Call
+from wirekey.core.calls.credential_removal import strip
+from wirekey.core.egress.web_pages import PREFLIGHT_REFUSED
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.operation import HTTP_INSTEAD
 from wirekey.extension import ExtensionError
 from wirekey.features.extensions.calls import ask_hooks, byte_fields, extension_failed, request_for_hooks, respond
 from wirekey.features.extensions.functions import HooksInUse
-from wirekey.operation import HTTP_INSTEAD
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import check_headers
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
-    from wirekey.operation import Operation
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
+    from wirekey.core.operation import Operation
 
 HOOKS_NEED_HTTP = Refusal(
     426, "extensions_need_http", "Extensions of Wirekey's operator read each request, and not WebSockets. Use HTTP."

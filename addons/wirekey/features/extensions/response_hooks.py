@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon
-from wirekey.calls.response_copy import ResponseCopy
-from wirekey.errors import Fault, Refusal
+from wirekey.core.addons.base import Addon
+from wirekey.core.calls.response_copy import ResponseCopy
+from wirekey.core.errors import Fault, Refusal
 from wirekey.extension import EndedCall, ExtensionError, ResponseHead
 from wirekey.features.extensions.calls import (
     ask_about_response,
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
-    from wirekey.call import Call
-    from wirekey.calls.services import Services
-    from wirekey.calls.state import CallState
+    from wirekey.core.call import Call
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state import CallState
     from wirekey.features.extensions.running import RequestHook
 
 logger = logging.getLogger(__name__)

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.header_names import NAME
+from wirekey.core.model_name import ModelName, ModelNameError
 from wirekey.extension import MAX_VALUE_LENGTH, REFUSED_HEADERS, ExtensionError, Signer
-from wirekey.header_names import NAME
-from wirekey.model_name import ModelName, ModelNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from wirekey.core.secret import Secret
     from wirekey.extension import CallInfo, Function, Head, KeyFunction, ModelFunction
-    from wirekey.secret import Secret
 
 TIME_LIMIT = 10.0
 """Seconds for a function, and again for a signer."""

@@ -13,14 +13,14 @@ from wirekey.feature import Feature
 if TYPE_CHECKING:
     from mitmproxy.addons.view import View
 
-    from wirekey.addons.base import Addon
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what the views of flows add to the core."""
-    from wirekey.addons.order import AddedAddon
+    from wirekey.core.addons.order import AddedAddon
     from wirekey.server.feature_parts import PageAddon
 
     return AddedAddon("Audit", make_addon), PageAddon(make_page_addon)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
 
-from wirekey.addons.base import Addon
-from wirekey.calls.kept_responses import KEEP_RESPONSES, KeptResponses
+from wirekey.core.addons.base import Addon
+from wirekey.core.calls.kept_responses import KEEP_RESPONSES, KeptResponses
 from wirekey.features.flow_views.comment import OURS, comment_of, marker_of
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.call import Call
-    from wirekey.calls.services import Services
+    from wirekey.core.call import Call
+    from wirekey.core.calls.services import Services
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.call import Outcome
-from wirekey.observing.call_lines import fields_of
+from wirekey.core.call import Outcome
+from wirekey.core.observing.call_lines import fields_of
 
 if TYPE_CHECKING:
-    from wirekey.call import Call
+    from wirekey.core.call import Call
 
 UNDER_WAY = ":hourglass_flowing_sand:"
 STREAMING = ":ocean:"

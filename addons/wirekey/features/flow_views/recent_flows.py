@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon
+from wirekey.core.addons.base import Addon
 
 if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.addons.view import View
 
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.services import Services
 
 FLOWS_KEPT = 2000
 FLOWS_AT_ONCE = 100

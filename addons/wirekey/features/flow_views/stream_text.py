@@ -11,9 +11,9 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
-from wirekey.metering.eventstream import EventStreamReader, read_headers
-from wirekey.metering.json_array import JsonArrayReader
-from wirekey.metering.sse import SseReader
+from wirekey.core.metering.eventstream import EventStreamReader, read_headers
+from wirekey.core.metering.json_array import JsonArrayReader
+from wirekey.core.metering.sse import SseReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from wirekey.feature import Feature
 
 if TYPE_CHECKING:
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what this feature adds to the core."""
-    from wirekey.calls.code_assist import CodeAssistSteps
     from wirekey.config.terms import TermsOfUse
-    from wirekey.google.code_assist.configured import terms
+    from wirekey.core.calls.code_assist import CodeAssistSteps
+    from wirekey.core.google.code_assist.configured import terms
     from wirekey.server.feature_parts import EventLoopPart, RegularCheck
 
     return (CodeAssistSteps(), TermsOfUse(terms), RegularCheck(check), EventLoopPart(check, end))

@@ -7,12 +7,12 @@ from wirekey.feature import Feature
 
 def parts() -> tuple[object, ...]:
     """Return what JWTs add to the core."""
-    from wirekey.calls.credential_kinds import CredentialKind, TokenKind
     from wirekey.config.feature_settings import AddedSettings
+    from wirekey.core.calls.credential_kinds import CredentialKind, TokenKind
+    from wirekey.core.identity.tokens import looks_like_jwt
     from wirekey.features.jwt.config import JWTSetting
     from wirekey.features.jwt.service import TokenService, identify, keep_fresh, paths_in_use, restored_token, routes
     from wirekey.features.jwt.tokens import JWT
-    from wirekey.identity.tokens import looks_like_jwt
     from wirekey.server.feature_parts import AddedEndpoints, RegularCheck, ReloadedService
 
     return (

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from wirekey.config.group import ConfigGroup
 from wirekey.config.values import HTTPSURL, AbsolutePath, Flag, OwnNotation, Seconds, Text, ValueFormat
-from wirekey.permissions import normalized
+from wirekey.core.permissions import normalized
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 

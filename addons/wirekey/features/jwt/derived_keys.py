@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from wirekey.core.identity.installation_keys import JWT
 from wirekey.features.jwt.signing_keys import SigningKeys
-from wirekey.identity.installation_keys import JWT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wirekey.identity.installation_keys import MasterSecret
+    from wirekey.core.identity.installation_keys import MasterSecret
 
 
 class DerivedSigningKeys(SigningKeys):

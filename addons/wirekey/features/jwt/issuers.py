@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wirekey.call import Agent
-from wirekey.errors import UserError
+from wirekey.core.call import Agent
+from wirekey.core.errors import UserError
+from wirekey.core.identity.external_agents import AGENT_ID, LABEL
+from wirekey.core.permissions import MAX_PERMISSIONS, PERMISSION
 from wirekey.features.jwt.jwk import KeySet, KeySetError, VerificationKey, key_of_pem
 from wirekey.features.jwt.jwks_fetching import FetchedKeys
 from wirekey.features.jwt.reading import RefusedTokenError
 from wirekey.features.jwt.signing_keys import ALGORITHM, TYPE
-from wirekey.identity.external_agents import AGENT_ID, LABEL
-from wirekey.permissions import MAX_PERMISSIONS, PERMISSION
 
 if TYPE_CHECKING:
     from wirekey.features.jwt.config import JWTClaimsConfig, JWTConfig, JWTIssuerConfig

@@ -15,17 +15,17 @@ import time
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from wirekey.daemon_thread import in_daemon_thread
-from wirekey.egress.addresses import is_address, is_loopback, is_own_name
-from wirekey.egress.http_client import HttpError, HttpRequest, HttpServer, checked, fetch, resolve
-from wirekey.egress.upstream_proxy import no_proxy_for
+from wirekey.core.daemon_thread import in_daemon_thread
+from wirekey.core.egress.addresses import is_address, is_loopback, is_own_name
+from wirekey.core.egress.http_client import HttpError, HttpRequest, HttpServer, checked, fetch, resolve
+from wirekey.core.egress.upstream_proxy import no_proxy_for
 from wirekey.features.jwt.jwk import KeySet, KeySetError, VerificationKey, key_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from wirekey.egress.upstream_proxy import ProxyFor
+    from wirekey.core.egress.upstream_proxy import ProxyFor
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.call import Agent
-from wirekey.errors import Refusal
+from wirekey.core.call import Agent
+from wirekey.core.errors import Refusal
 from wirekey.features.jwt.config import JWTSetting
 from wirekey.features.jwt.jwks_fetching import https_fetch
 from wirekey.features.jwt.reading import RefusedTokenError
@@ -19,13 +19,13 @@ from wirekey.features.jwt.tokens import JwtTokens, VerifiedToken, signing_keys
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wirekey.calls.services import Services
-    from wirekey.endpoints.reply import LocalHandler
+    from wirekey.core.calls.services import Services
+    from wirekey.core.endpoints.reply import LocalHandler
+    from wirekey.core.identity.agents import AgentStore
     from wirekey.feature import FeatureValues
     from wirekey.features.jwt.config import JWTConfig
     from wirekey.features.jwt.jwks_fetching import Fetch
     from wirekey.features.jwt.signing_keys import SigningKeys
-    from wirekey.identity.agents import AgentStore
     from wirekey.server.feature_parts import ServiceStart
 
 

@@ -19,15 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from wirekey.errors import UserError
+from wirekey.core.errors import UserError
+from wirekey.core.identity import private_file
 from wirekey.features.jwt.jwk import KeySet, VerificationKey, public_jwk, thumbprint
-from wirekey.identity import private_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from wirekey.identity.private_file import FileVersion
+    from wirekey.core.identity.private_file import FileVersion
 
 logger = logging.getLogger(__name__)
 

@@ -11,17 +11,17 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.core.identity.clients import LONGEST_ID, is_secret_of
+from wirekey.core.identity.throttle import Throttle, neighbourhood
+from wirekey.core.local_response import LocalResponse, local_error, local_json
 from wirekey.features.jwt.token_request import TokenRequestError, parse_grant
-from wirekey.identity.clients import LONGEST_ID, is_secret_of
-from wirekey.identity.throttle import Throttle, neighbourhood
-from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
+    from wirekey.core.identity.agents import AgentStore
+    from wirekey.core.identity.clients import OAuthClient
     from wirekey.features.jwt.config import JWTConfig
     from wirekey.features.jwt.signing_keys import SigningKeys
     from wirekey.features.jwt.token_request import ClientCredentialsGrant, TokenRequest
-    from wirekey.identity.agents import AgentStore
-    from wirekey.identity.clients import OAuthClient
 
 TOKEN_PATH = "/api/v1/auth/token"  # noqa: S105  # a path
 KEYS_PATH = "/.well-known/jwks.json"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.core.local_response import LocalResponse, local_error
 from wirekey.features.jwt.token_endpoint import KEYS_PATH, TOKEN_PATH
 from wirekey.features.jwt.token_request import TokenRequest
-from wirekey.local_response import LocalResponse, local_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey.endpoints.local_request import LocalRequest
-    from wirekey.endpoints.reply import LocalHandler
+    from wirekey.core.endpoints.local_request import LocalRequest
+    from wirekey.core.endpoints.reply import LocalHandler
     from wirekey.features.jwt.token_endpoint import TokenEndpoint
 
 

@@ -6,23 +6,23 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from wirekey.call import Agent
+from wirekey.core.call import Agent
+from wirekey.core.identity.tokens import token_digest
 from wirekey.features.jwt.derived_keys import DerivedSigningKeys
 from wirekey.features.jwt.issuers import LEEWAY, TokenIssuer, external_agent, external_issuer, own_issuer
 from wirekey.features.jwt.jwks_fetching import FetchedKeys
 from wirekey.features.jwt.reading import RefusedTokenError, UnverifiedToken, read
 from wirekey.features.jwt.signing_keys import JwtSigningKeys, SigningKeys
-from wirekey.identity.tokens import token_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from wirekey.core.identity.agents import AgentStore
+    from wirekey.core.identity.installation_keys import MasterSecret
     from wirekey.features.jwt.config import JWTConfig
     from wirekey.features.jwt.jwk import VerificationKey
     from wirekey.features.jwt.jwks_fetching import Fetch
-    from wirekey.identity.agents import AgentStore
-    from wirekey.identity.installation_keys import MasterSecret
 
 MAX_REMEMBERED = 10_000
 """Verified tokens that are kept. Beyond this, the oldest has to be verified again."""

@@ -6,20 +6,20 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.credentials.pool import KeyPool, ProviderKey
+from wirekey.core.credentials.pool import KeyPool, ProviderKey
+from wirekey.core.model_name import ModelName
+from wirekey.core.routing.candidate import Candidate, Limits, Upstream
+from wirekey.core.secret import Secret
 from wirekey.features.local_programs.bridge import HOST, Bridge, BridgeSettings
 from wirekey.features.local_programs.config import LocalProgramSetting
 from wirekey.features.local_programs.environment import program_environment
 from wirekey.features.local_programs.steps import NAME
-from wirekey.model_name import ModelName
-from wirekey.routing.candidate import Candidate, Limits, Upstream
-from wirekey.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.core.calls.services import Services
     from wirekey.feature import FeatureValues
     from wirekey.features.local_programs.config import LocalProgramConfig
     from wirekey.server.feature_parts import ServiceStart

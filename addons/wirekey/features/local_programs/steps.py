@@ -9,21 +9,21 @@ from urllib.parse import quote
 
 from msgspec import structs
 
-from wirekey.body import Body
-from wirekey.calls.attempt_parts import AttemptSteps
-from wirekey.errors import Refusal
+from wirekey.core.body import Body
+from wirekey.core.calls.attempt_parts import AttemptSteps
+from wirekey.core.errors import Refusal
 from wirekey.features.local_programs.bridge import AGENT_HEADER, FOLDER_HEADER, MODEL, PREFIX_HEADER, SESSION_HEADER
 from wirekey.providers.json_edits import EditableBody
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.calls.attempt_parts import Fields
-    from wirekey.calls.attempt_state import AttemptState
-    from wirekey.calls.services import Services
-    from wirekey.calls.state import CallState
+    from wirekey.core.calls.attempt_parts import Fields
+    from wirekey.core.calls.attempt_state import AttemptState
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.routing.candidate import Candidate
     from wirekey.providers.json_edits import EditableObject
-    from wirekey.routing.candidate import Candidate
 
 NAME = "gemini-cli-acp"
 BAD_MODEL = Refusal(

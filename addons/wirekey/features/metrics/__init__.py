@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from wirekey.feature import Feature
 
 if TYPE_CHECKING:
-    from wirekey.addons.base import Addon
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what metrics add to the core."""
-    from wirekey.addons.order import AddedAddon
     from wirekey.config.feature_settings import AddedSettings
+    from wirekey.core.addons.order import AddedAddon
     from wirekey.features.metrics.config import MetricsSetting
 
     return AddedSettings({"console": MetricsSetting}), AddedAddon("Audit", make_addon)

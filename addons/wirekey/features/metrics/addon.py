@@ -13,20 +13,20 @@ from mitmproxy import ctx
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from wirekey import __version__
-from wirekey.addons.base import Addon
+from wirekey.core.addons.base import Addon
+from wirekey.core.google.code_assist.health import counts
+from wirekey.core.observing.log_handler import lost_lines
 from wirekey.features.metrics.call_metrics import CallMetrics, streams
 from wirekey.features.metrics.condition import Condition, ConditionCollector, key_counts
 from wirekey.features.metrics.config import Readers, readers
 from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
 from wirekey.features.metrics.session_metrics import SessionMetrics
-from wirekey.google.code_assist.health import counts
-from wirekey.observing.log_handler import lost_lines
 from wirekey.server.endpoints import Endpoints
 from wirekey.server.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
 
 LOOKS_EVERY = 0.5
 """Seconds between two measurements of the event loop's lag."""

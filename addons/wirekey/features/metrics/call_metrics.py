@@ -11,24 +11,24 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from wirekey.audit.event import count, number, safe
-from wirekey.call import Outcome
-from wirekey.features.metrics.tallies import CounterFamily, HistogramFamily
-from wirekey.observing.conventions import (
+from wirekey.core.audit.event import count, number, safe
+from wirekey.core.call import Outcome
+from wirekey.core.observing.conventions import (
     NO_ERROR,
     OPERATION_NAMES,
     OTHER,
     error_type,
     otel_name,
 )
-from wirekey.operation import Kind
+from wirekey.core.operation import Kind
+from wirekey.features.metrics.tallies import CounterFamily, HistogramFamily
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from wirekey.call import Call
+    from wirekey.core.call import Call
+    from wirekey.core.operation import Operation, Usage
     from wirekey.features.metrics.tallies import Count, Distribution
-    from wirekey.operation import Operation, Usage
 
 NOBODY = "_NONE"
 """For calls without an agent."""

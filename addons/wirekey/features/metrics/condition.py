@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from wirekey.credentials.pool import KeyPool
+    from wirekey.core.credentials.pool import KeyPool
 
 CHANGES = ("policy", "configuration")
 """Files that are loaded again when they change."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from wirekey.core.observing.conventions import OTHER
 from wirekey.features.metrics.call_metrics import (
     MAX_AGENTS,
     MAX_FAILURES,
@@ -18,7 +19,6 @@ from wirekey.features.metrics.call_metrics import (
 )
 from wirekey.features.metrics.condition import Condition, ConditionCollector
 from wirekey.features.metrics.session_metrics import SessionMetrics
-from wirekey.observing.conventions import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from wirekey.egress.addresses import is_address, is_loopback, is_own_name
-from wirekey.endpoints.routes import wrong_method
+from wirekey.core.egress.addresses import is_address, is_loopback, is_own_name
+from wirekey.core.endpoints.routes import wrong_method
+from wirekey.core.local_response import LocalResponse, local_error
 from wirekey.features.metrics.config import Readers
 from wirekey.features.metrics.merging import Merged, report_of
-from wirekey.local_response import LocalResponse, local_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
     from prometheus_client.samples import Sample
 
-    from wirekey.endpoints.local_request import LocalRequest
-    from wirekey.endpoints.reply import LocalReply
+    from wirekey.core.endpoints.local_request import LocalRequest
+    from wirekey.core.endpoints.reply import LocalReply
     from wirekey.features.metrics.merging import Report
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.audit.event import count
+from wirekey.core.audit.event import count
+from wirekey.core.observing.conventions import OTHER
 from wirekey.features.metrics.tallies import CounterFamily
-from wirekey.observing.conventions import OTHER
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from wirekey.call import Call
+    from wirekey.core.call import Call
 
 AUDIO, NOT_AUDIO = "audio", "other"
 """Modalities. Providers report the tokens of audio, and of everything together."""

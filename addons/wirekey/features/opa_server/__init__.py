@@ -8,15 +8,15 @@ from wirekey.feature import Feature
 
 if TYPE_CHECKING:
     from wirekey.config.policy import PolicyConfig
-    from wirekey.egress.upstream_proxy import ProxyFor
-    from wirekey.policy.engine import PolicyEngine
+    from wirekey.core.egress.upstream_proxy import ProxyFor
+    from wirekey.core.policy.engine import PolicyEngine
 
 
 def parts() -> tuple[object, ...]:
     """Return what an OPA server adds to the core."""
     from wirekey.config.feature_settings import AddedSettings
+    from wirekey.core.policy.deciding_server import DecidingServer
     from wirekey.features.opa_server.config import OpaSetting
-    from wirekey.policy.deciding_server import DecidingServer
 
     return AddedSettings({"policy": OpaSetting}), DecidingServer(url_of, connect)
 

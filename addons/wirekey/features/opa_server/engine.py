@@ -19,18 +19,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from wirekey.egress.http_client import HttpConnection, HttpError, HttpRequest, HttpServer, StaleConnectionError
-from wirekey.egress.upstream_proxy import no_proxy_for
-from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
-from wirekey.policy.input import encode_input
-from wirekey.policy.rego import check_query
-from wirekey.policy.samples import SAMPLES
-from wirekey.tracebacks import safe_traceback
+from wirekey.core.egress.http_client import HttpConnection, HttpError, HttpRequest, HttpServer, StaleConnectionError
+from wirekey.core.egress.upstream_proxy import no_proxy_for
+from wirekey.core.policy.decision import Decision, UndecidedError, parse_decision, undecided
+from wirekey.core.policy.input import encode_input
+from wirekey.core.policy.rego import check_query
+from wirekey.core.policy.samples import SAMPLES
+from wirekey.core.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from wirekey.egress.http_client import HttpResponse
-    from wirekey.egress.upstream_proxy import ProxyFor
-    from wirekey.policy.input import Input
+    from wirekey.core.egress.http_client import HttpResponse
+    from wirekey.core.egress.upstream_proxy import ProxyFor
+    from wirekey.core.policy.input import Input
 
 logger = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 from wirekey.feature import AddedCommand, Feature
 
 if TYPE_CHECKING:
-    from wirekey.addons.base import Addon
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
-    from wirekey.calls.usage_limits import UsageLimits
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.usage_limits import UsageLimits
 
 
 def parts() -> tuple[object, ...]:
     """Return what quotas add to the core."""
-    from wirekey.addons.order import AddedAddon
-    from wirekey.calls.feature_values import ConfiguredValue
-    from wirekey.calls.usage_limits import AddedUsageLimits
     from wirekey.config.feature_settings import TOP, AddedSettings
+    from wirekey.core.addons.order import AddedAddon
+    from wirekey.core.calls.feature_values import ConfiguredValue
+    from wirekey.core.calls.usage_limits import AddedUsageLimits
     from wirekey.features.quotas.config import QuotasSetting
     from wirekey.features.quotas.configured import configured_quotas
 

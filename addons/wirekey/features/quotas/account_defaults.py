@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.metering.modifiers import is_left_open, spelled
-from wirekey.metering.price_table import DEFAULTS
+from wirekey.core.metering.modifiers import is_left_open, spelled
+from wirekey.core.metering.price_table import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.calls.state import CallState
-    from wirekey.credentials.pool import KeyPool
-    from wirekey.operation import Facts, Usage
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.credentials.pool import KeyPool
+    from wirekey.core.operation import Facts, Usage
 
 MOST_DEFAULTS = 8
 """Values that are kept for each key and modifier. Responses name them."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import AdmittingAddon
+from wirekey.core.addons.base import AdmittingAddon
+from wirekey.core.operation import Kind
 from wirekey.features.quotas.hold import CallQuotas
 from wirekey.features.quotas.usage_limits import QuotaLimits
-from wirekey.operation import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from mitmproxy import http
 
-    from wirekey.call import Call
-    from wirekey.calls.services import Services
+    from wirekey.core.call import Call
+    from wirekey.core.calls.services import Services
 
 
 NOT_COUNTED = (Kind.COMPANION, Kind.LOGIN)

@@ -20,8 +20,8 @@ from wirekey.cli.table import money, table, word
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wirekey.audit.totals import CallCounts, GroupBy
     from wirekey.config import Config
+    from wirekey.core.audit.totals import CallCounts, GroupBy
     from wirekey.features.quotas.definition import Quota
     from wirekey.features.quotas.usage import Row
 
@@ -92,8 +92,8 @@ def shared_totals(config: Config) -> dict[str, int]:
 
     If it does not respond, a warning is printed.
     """
+    from wirekey.core.shared_state import SharedStateUnavailableError
     from wirekey.server.shared_state import remote_state
-    from wirekey.shared_state import SharedStateUnavailableError
 
     async def read() -> dict[str, int]:
         state = remote_state(config)
@@ -113,7 +113,7 @@ def shared_totals(config: Config) -> dict[str, int]:
 
 def spend_since(config: Config, per: GroupBy | Literal["all"], begin: datetime) -> Spend:
     """Return the sums of the recorded calls by agent, model, …, those that cost most first."""
-    from wirekey.audit.totals import totals
+    from wirekey.core.audit.totals import totals
     from wirekey.server.audit_store import audit_address
 
     record = audit_address(config)

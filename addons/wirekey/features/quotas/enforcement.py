@@ -8,24 +8,24 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING
 
+from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
 from wirekey.features.quotas.limits import budget_limits, rate_limits
 from wirekey.features.quotas.refusals import over_budget, over_rate, unavailable, unpriced
 from wirekey.features.quotas.restoring import LEASE, PERIOD_MARGIN
 from wirekey.features.quotas.subjects import QuotaSubjects
 from wirekey.features.quotas.totals import SharedTotals
 from wirekey.features.quotas.usage import UsageView
-from wirekey.shared_state import MemoryState, SharedStateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
     from typing import Any
 
+    from wirekey.core.shared_state import Rate, Reserved, SharedState
     from wirekey.features.quotas.definition import Applied, Quota
     from wirekey.features.quotas.estimate import Use
     from wirekey.features.quotas.hold import Hold
     from wirekey.features.quotas.ledger import Ledger
     from wirekey.features.quotas.limits import BudgetLimit
-    from wirekey.shared_state import Rate, Reserved, SharedState
 
 logger = logging.getLogger(__name__)
 

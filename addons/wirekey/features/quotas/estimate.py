@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.core.operation import CONNECTIONS, CONVERSATIONS, FORMAT_OF, OTHER_COUNTS, Kind
 from wirekey.features.quotas.definition import NANODOLLARS
-from wirekey.operation import CONNECTIONS, CONVERSATIONS, FORMAT_OF, OTHER_COUNTS, Kind
 from wirekey.providers.context_windows import context_window
 from wirekey.providers.output_limits import UNKNOWN, output_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wirekey.metering.price import Prices
-    from wirekey.operation import Facts, Operation, Usage
+    from wirekey.core.metering.price import Prices
+    from wirekey.core.operation import Facts, Operation, Usage
 
 BYTES_PER_TOKEN = 3
 """Fewer than English text and JSON have, so that the estimate is not too low."""

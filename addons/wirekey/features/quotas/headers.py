@@ -15,9 +15,9 @@ from wirekey.providers import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from wirekey.core.shared_state import RateLevel
     from wirekey.features.quotas.hold import Hold
     from wirekey.features.quotas.limits import RateLimit
-    from wirekey.shared_state import RateLevel
 
 COUNTED = (("requests_per_minute", "requests"), ("tokens_per_minute", "tokens"))
 

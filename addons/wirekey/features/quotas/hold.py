@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from wirekey.features.quotas.estimate import NOTHING, Use
 
 if TYPE_CHECKING:
+    from wirekey.core.shared_state import RateLevel, SharedState
     from wirekey.features.quotas.definition import Applied
     from wirekey.features.quotas.limits import BudgetLimit, RateLimit
-    from wirekey.shared_state import RateLevel, SharedState
 
 
 @dataclass(slots=True)

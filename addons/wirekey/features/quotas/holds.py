@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.core.metering.cost import current_prices
+from wirekey.core.metering.modifiers import NO_DEFAULTS
 from wirekey.features.quotas.account_defaults import known_defaults
 from wirekey.features.quotas.estimate import EstimatedRequest, Use, dearest, largest_use
 from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.reserved import carried_facts, reserved_prices
-from wirekey.metering.cost import current_prices
-from wirekey.metering.modifiers import NO_DEFAULTS
 from wirekey.providers import PROVIDERS
 from wirekey.providers.other_models import priced_models
 from wirekey.providers.places import place_of
@@ -18,10 +18,10 @@ from wirekey.providers.places import place_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from wirekey.calls.state import CallState
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.routing.candidate import Candidate
     from wirekey.features.quotas.definition import Applied
     from wirekey.providers.protocol import Provider
-    from wirekey.routing.candidate import Candidate
 
 
 def hold_of_attempt(state: CallState, quotas: tuple[Applied, ...], candidate: Candidate, number: int) -> Hold:

@@ -17,8 +17,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from wirekey.errors import UserError
-from wirekey.shared_state import SeenTotal
+from wirekey.core.errors import UserError
+from wirekey.core.shared_state import SeenTotal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

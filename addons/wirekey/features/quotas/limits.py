@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from wirekey.shared_state import Budget, Rate
+from wirekey.core.shared_state import Budget, Rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from wirekey.errors import Fault, Refusal
+from wirekey.core.errors import Fault, Refusal
 from wirekey.features.quotas.definition import NANODOLLARS
 
 if TYPE_CHECKING:
+    from wirekey.core.shared_state import BudgetLevel
     from wirekey.features.quotas.definition import Applied
     from wirekey.features.quotas.limits import BudgetLimit, RateLimit
-    from wirekey.shared_state import BudgetLevel
 
 BUSY_SECONDS = 1
 """Retry-After of a refusal that ends when a call under way ends."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.metering.modifiers import NO_DEFAULTS, largest_factor, largest_fees, one_factor
-from wirekey.operation import LONG_CACHE
+from wirekey.core.metering.modifiers import NO_DEFAULTS, largest_factor, largest_fees, one_factor
+from wirekey.core.operation import LONG_CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from wirekey.metering.price import Prices
-    from wirekey.operation import Facts
+    from wirekey.core.metering.price import Prices
+    from wirekey.core.operation import Facts
 
 TIER = "service_tier"
 

@@ -9,15 +9,15 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.core.shared_state import BudgetsLostError, KnownBudgets, SharedStateUnavailableError
 from wirekey.features.quotas.shares import UNIT
-from wirekey.shared_state import BudgetsLostError, KnownBudgets, SharedStateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from wirekey.core.shared_state import SharedState
     from wirekey.features.quotas.ledger import Spent
     from wirekey.features.quotas.totals import SharedTotals
-    from wirekey.shared_state import SharedState
 
 logger = logging.getLogger(__name__)
 

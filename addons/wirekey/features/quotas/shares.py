@@ -10,10 +10,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.shared_state import Budget, SharedStateUnavailableError
+from wirekey.core.shared_state import Budget, SharedStateUnavailableError
 
 if TYPE_CHECKING:
-    from wirekey.shared_state import SharedState
+    from wirekey.core.shared_state import SharedState
 
 KEPT = 3.0
 """Seconds in which each process that is alive is counted again."""

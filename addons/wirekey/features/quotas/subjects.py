@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.core.metering.cost import current_prices
 from wirekey.features.quotas.definition import NOBODY, Applied
-from wirekey.metering.cost import current_prices
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ import time
 from itertools import batched
 from typing import TYPE_CHECKING
 
+from wirekey.core.shared_state import BudgetsLostError, SharedStateUnavailableError
 from wirekey.features.quotas.restoring import WAITED_AT_MOST, Restoring
 from wirekey.features.quotas.shares import ProcessCount
-from wirekey.shared_state import BudgetsLostError, SharedStateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wirekey.core.shared_state import Budget, Reserved, SharedState
     from wirekey.features.quotas.ledger import Ledger
-    from wirekey.shared_state import Budget, Reserved, SharedState
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from wirekey.features.quotas.limits import budget_key, budgets_of, rate_limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from wirekey.core.shared_state import BudgetLevel, Rate, RateLevel
     from wirekey.features.quotas.definition import LimitName, Quota
     from wirekey.features.quotas.ledger import Spent
     from wirekey.features.quotas.limits import BudgetLimit, RateLimit
     from wirekey.features.quotas.periods import Period
-    from wirekey.shared_state import BudgetLevel, Rate, RateLevel
 
 MOST_SEEN = 20_000
 """Limits whose use is remembered. Beyond this, those that were seen first are forgotten."""

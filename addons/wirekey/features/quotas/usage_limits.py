@@ -7,8 +7,9 @@ import heapq
 import time
 from typing import TYPE_CHECKING, Any
 
-from wirekey.call import FailureKind
-from wirekey.calls.usage_limits import NO_HEADERS, UsageLimits
+from wirekey.core.call import FailureKind
+from wirekey.core.calls.usage_limits import NO_HEADERS, UsageLimits
+from wirekey.core.policy.input import QUOTA_FIELDS
 from wirekey.features.quotas.account_defaults import note_defaults
 from wirekey.features.quotas.configured import NO_QUOTAS, ConfiguredQuotas, configured_quotas
 from wirekey.features.quotas.definition import NANODOLLARS
@@ -18,19 +19,18 @@ from wirekey.features.quotas.headers import limit_headers
 from wirekey.features.quotas.hold import CallQuotas
 from wirekey.features.quotas.holds import hold_of_attempt, hold_of_response
 from wirekey.features.quotas.ledger import FILE, Ledger
-from wirekey.policy.input import QUOTA_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
     from pathlib import Path
 
-    from wirekey.calls.services import Services
-    from wirekey.calls.state import CallState
     from wirekey.config import Config
-    from wirekey.operation import Facts, Usage
-    from wirekey.policy.input import Input
-    from wirekey.routing.candidate import Candidate
-    from wirekey.routing.plan import Failure
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.operation import Facts, Usage
+    from wirekey.core.policy.input import Input
+    from wirekey.core.routing.candidate import Candidate
+    from wirekey.core.routing.plan import Failure
 
 NOT_PROCESSED = frozenset({FailureKind.STATUS, FailureKind.STALE, FailureKind.UNPROCESSED})
 """Failures after which a provider charges nothing."""

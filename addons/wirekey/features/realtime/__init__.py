@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 from wirekey.feature import Feature
 
 if TYPE_CHECKING:
-    from wirekey.addons.base import Addon
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.conversations import Conversations
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.conversations import Conversations
+    from wirekey.core.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what realtime adds to the core."""
-    from wirekey.addons.order import AddedAddon
-    from wirekey.calls.conversations import AddedConversations
-    from wirekey.calls.feature_values import ConfiguredValue
     from wirekey.config.feature_settings import AddedSettings
+    from wirekey.core.addons.order import AddedAddon
+    from wirekey.core.calls.conversations import AddedConversations
+    from wirekey.core.calls.feature_values import ConfiguredValue
     from wirekey.features.realtime.config import WebSocketSetting, configured_limits
 
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon
+from wirekey.core.addons.base import Addon
 
 if TYPE_CHECKING:
     from wirekey.features.realtime.decisions import PendingDecision

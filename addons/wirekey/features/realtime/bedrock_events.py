@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.metering.json_response import DECODE_ERRORS
+from wirekey.core.operation import Facts
 from wirekey.features.realtime.messages import Asks, ClientMessage
-from wirekey.metering.json_response import DECODE_ERRORS
-from wirekey.operation import Facts
 from wirekey.providers.request_edits import uncapped
 from wirekey.providers.request_json import read_object
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.core.metering.json_response import DECODE_ERRORS, Tokens, word
+from wirekey.core.operation import Usage
 from wirekey.features.realtime.messages import Reports, ServerMessage
-from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
-from wirekey.operation import Usage
 from wirekey.providers.bedrock.stream import BedrockStream
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wirekey.errors import Refusal
+    from wirekey.core.errors import Refusal
 
 GOING_AWAY, INVALID_PAYLOAD, POLICY_VIOLATION, TOO_BIG, INTERNAL, TRY_AGAIN_LATER = 1001, 1007, 1008, 1009, 1011, 1013
 CODES = {400: INVALID_PAYLOAD, 413: TOO_BIG, 429: TRY_AGAIN_LATER}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.calls.agent_check import STOPPING
-from wirekey.calls.conversations import UPGRADE_REFUSED, Conversations
+from wirekey.core.body import Body
+from wirekey.core.calls.agent_check import STOPPING
+from wirekey.core.calls.conversations import UPGRADE_REFUSED, Conversations
+from wirekey.core.operation import HTTP_INSTEAD
+from wirekey.core.subprotocol_keys import PROTOCOLS
 from wirekey.features.realtime.bedrock_stream import TwoWayStream
 from wirekey.features.realtime.handshake import (
     EXTENSIONS,
@@ -21,9 +23,7 @@ from wirekey.features.realtime.two_way import check_events, check_upstream, is_b
 from wirekey.features.realtime.two_way_events import events_to_send
 from wirekey.features.realtime.two_way_turns import TwoWayTurns, turns_of
 from wirekey.features.realtime.websocket_call import OpenedCalls
-from wirekey.operation import HTTP_INSTEAD
 from wirekey.providers import PROVIDERS
-from wirekey.subprotocol_keys import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Server
     from mitmproxy.proxy.commands import StartHook
 
-    from wirekey.call import Call, Outcome
-    from wirekey.calls.attempt_state import AttemptState
-    from wirekey.calls.conversations import Fields
-    from wirekey.calls.services import Services
-    from wirekey.calls.state import CallState
-    from wirekey.errors import Refusal
-    from wirekey.operation import Operation, ResponseReader
-    from wirekey.wire.stream import WireStream
-    from wirekey.wire.takeover import StreamTakeover
+    from wirekey.core.call import Call, Outcome
+    from wirekey.core.calls.attempt_state import AttemptState
+    from wirekey.core.calls.conversations import Fields
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.errors import Refusal
+    from wirekey.core.operation import Operation, ResponseReader
+    from wirekey.core.wire.stream import WireStream
+    from wirekey.core.wire.takeover import StreamTakeover
 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 NOT_FOR_MESSAGES = frozenset({EXTENSIONS.encode(), PROTOCOLS.encode(), b"content-length"})

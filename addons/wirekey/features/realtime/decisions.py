@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from mitmproxy.proxy.commands import StartHook
 from wsproto.frame_protocol import CloseReason
 
-from wirekey.call import Outcome
+from wirekey.core.call import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
 
 LONGEST = 1024 * 1024
 """Bytes of the first message, and of what the client may send before the provider has accepted the WebSocket."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.core.metering.json_response import DECODE_ERRORS, Tokens, word
+from wirekey.core.metering.long_strings import outline
+from wirekey.core.operation import Facts, Usage, added
 from wirekey.features.realtime.messages import Asks, ClientMessage, Reports, ServerMessage, sound_tokens
-from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
-from wirekey.metering.long_strings import outline
-from wirekey.operation import Facts, Usage, added
 from wirekey.providers.brought_tools import could_mention
 from wirekey.providers.gemini.references import FILE_NAMES
 from wirekey.providers.gemini.requests import cap_output
@@ -27,7 +27,7 @@ from wirekey.providers.request_edits import uncapped
 from wirekey.providers.request_json import malformed, one_of, read_body, refuse_lookalikes
 
 if TYPE_CHECKING:
-    from wirekey.errors import Refusal
+    from wirekey.core.errors import Refusal
     from wirekey.providers.request_json import JsonObject
 
 INPUT = frozenset({"realtimeInput", "realtime_input"})

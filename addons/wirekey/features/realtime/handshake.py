@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from wsproto.extensions import PerMessageDeflate
 
-from wirekey.errors import Fault, Refusal
-from wirekey.subprotocol_keys import PROTOCOLS, protocols_of
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.subprotocol_keys import PROTOCOLS, protocols_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.call import Call
+    from wirekey.core.call import Call
 
 SECONDS = 60.0
 """Time for which connections of a conversation are refused. Its program then uses HTTP for the rest of its run."""

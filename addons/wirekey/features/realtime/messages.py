@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from wirekey.operation import Facts, Usage
+from wirekey.core.operation import Facts, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.errors import Refusal
+    from wirekey.core.errors import Refusal
 
 SOUND_BYTES_PER_TOKEN = 400
 """Fewer than a message with sound has in Base64: 667 with Gemini's 32 tokens a second and 8 kHz of two bytes, and 1,067

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.core.metering.json_response import DECODE_ERRORS, Tokens, word
+from wirekey.core.operation import Facts, Usage
 from wirekey.features.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage, sound_tokens
-from wirekey.metering.json_response import DECODE_ERRORS, Tokens, word
-from wirekey.operation import Facts, Usage
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.openai.references import runs_tools
 from wirekey.providers.request_edits import cap_tokens_in_group
@@ -27,7 +27,7 @@ from wirekey.providers.tools import collect, first_tools, names_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.errors import Refusal
+    from wirekey.core.errors import Refusal
     from wirekey.providers.request_json import JsonObject
 
 GROUPS = {

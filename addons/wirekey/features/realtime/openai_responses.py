@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.metering.json_response import DECODE_ERRORS, word
+from wirekey.core.operation import Facts
 from wirekey.features.realtime.messages import LONGEST_NAME, Asks, ClientMessage, Reports, ServerMessage
-from wirekey.metering.json_response import DECODE_ERRORS, word
-from wirekey.operation import Facts
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.openai.errors import error_object
 from wirekey.providers.openai.requests import KEYS, read_responses

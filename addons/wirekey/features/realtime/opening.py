@@ -29,8 +29,11 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
 )
 
-from wirekey.call import Outcome
-from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.core.call import Outcome
+from wirekey.core.errors import INTERNAL_ERROR, Refusal
+from wirekey.core.header_fields import by_name
+from wirekey.core.tracebacks import forget_frames
+from wirekey.core.wire.takeover import SWITCHING_PROTOCOLS
 from wirekey.features.realtime.first_message import UNRESERVED, ClosingHandshake, FirstMessage
 from wirekey.features.realtime.frames import Opcode, ProtocolError, control_frame
 from wirekey.features.realtime.handshake import accepting_fields, deflate_of
@@ -42,21 +45,18 @@ from wirekey.features.realtime.refusals import (
     first_message_too_slow,
 )
 from wirekey.features.realtime.relay import WebSocketRelay
-from wirekey.header_fields import by_name
-from wirekey.tracebacks import forget_frames
-from wirekey.wire.takeover import SWITCHING_PROTOCOLS
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
+    from wirekey.core.wire.stream import WireStream
     from wirekey.features.realtime.decisions import WebSocketCall
     from wirekey.features.realtime.handshake import Compression
-    from wirekey.wire.stream import WireStream
 
 
 class WebSocketOpening:
-    """Implements `wirekey.wire.takeover.StreamTakeover` for one stream. `call` answers its questions about the call."""
+    """Implements the wire layer's `StreamTakeover` for one stream. `call` answers its questions about the call."""
 
     def __init__(self, stream: WireStream, call: WebSocketCall) -> None:
         self.stream, self.call = stream, call

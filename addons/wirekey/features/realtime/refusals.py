@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wirekey.errors import Fault, Refusal
+from wirekey.core.errors import Fault, Refusal
 
 NO_FIRST_MESSAGE = Refusal(400, "malformed", "The first message of the WebSocket cannot be read.")
 NOTHING_ASKED = "no_first_message: the client closed the WebSocket before its first message, so nothing was sent"

@@ -19,7 +19,8 @@ from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers.http import HttpResponseHook
 from wsproto.frame_protocol import CloseReason
 
-from wirekey.call import Outcome
+from wirekey.core.call import Outcome
+from wirekey.core.tracebacks import safe_traceback
 from wirekey.features.realtime.decisions import UNDECIDED, Closing, DecideMessageHook, MessageDecision, PendingDecision
 from wirekey.features.realtime.frames import (
     Control,
@@ -35,7 +36,6 @@ from wirekey.features.realtime.frames import (
 )
 from wirekey.features.realtime.keep_alive import KeepAlive
 from wirekey.features.realtime.rate import MessageRate
-from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from mitmproxy import http

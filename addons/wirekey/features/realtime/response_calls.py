@@ -6,22 +6,22 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.audit.store import AuditUnavailable
-from wirekey.body import Body
-from wirekey.calls.agent_check import refusal_if_revoked
-from wirekey.errors import Fault, Refusal
-from wirekey.operation import Kind, Operation
-from wirekey.policy.input import build_input
-from wirekey.policy.permissions import check_permission
+from wirekey.core.audit.store import AuditUnavailable
+from wirekey.core.body import Body
+from wirekey.core.calls.agent_check import refusal_if_revoked
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.operation import Kind, Operation
+from wirekey.core.policy.input import build_input
+from wirekey.core.policy.permissions import check_permission
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
 
-    from wirekey.call import Call
-    from wirekey.calls.services import Services
-    from wirekey.calls.state import CallState
-    from wirekey.policy.decision import Decision
+    from wirekey.core.call import Call
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.policy.decision import Decision
 
 RESPONSE = Operation("realtime.response", Body.WEBSOCKET, Kind.INFERENCE)
 SETTINGS = Operation("realtime.session", Body.WEBSOCKET, Kind.INFERENCE)

@@ -11,12 +11,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wirekey.body import Spool
-from wirekey.body_reading.reading import ReadTask, check_values, is_costly
-from wirekey.call import Outcome
-from wirekey.calls.attempt import cannot_override, is_clamped
-from wirekey.calls.calls import elapsed_ms
-from wirekey.errors import Refusal
+from wirekey.core.body import Spool
+from wirekey.core.body_reading.reading import ReadTask, check_values, is_costly
+from wirekey.core.call import Outcome
+from wirekey.core.calls.attempt import cannot_override, is_clamped
+from wirekey.core.calls.calls import elapsed_ms
+from wirekey.core.errors import Refusal
+from wirekey.core.model_name import ModelName, ModelNameError, is_plain
+from wirekey.core.operation import Facts, Usage
+from wirekey.core.tracebacks import forget_frames
 from wirekey.features.realtime.decisions import FORWARD, MessageDecision
 from wirekey.features.realtime.messages import Asks
 from wirekey.features.realtime.response_calls import (
@@ -26,29 +29,26 @@ from wirekey.features.realtime.response_calls import (
     record_intent,
 )
 from wirekey.features.realtime.session import RealtimeSession
-from wirekey.model_name import ModelName, ModelNameError, is_plain
-from wirekey.operation import Facts, Usage
 from wirekey.providers import PROVIDERS, family_of
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_json import malformed
-from wirekey.tracebacks import forget_frames
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
     from mitmproxy import http
 
-    from wirekey.body import RequestBody
-    from wirekey.body_reading.reading import Reading
-    from wirekey.call import Call
-    from wirekey.calls.services import Services
-    from wirekey.calls.state import CallState
+    from wirekey.core.body import RequestBody
+    from wirekey.core.body_reading.reading import Reading
+    from wirekey.core.call import Call
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.operation import Operation
+    from wirekey.core.policy.decision import Decision
+    from wirekey.core.routing.candidate import Candidate
     from wirekey.features.realtime.decisions import WebSocketLimits
     from wirekey.features.realtime.http_conversations import HttpConversations
     from wirekey.features.realtime.messages import ClientMessage, RequestProtocol, ServerMessage
-    from wirekey.operation import Operation
-    from wirekey.policy.decision import Decision
-    from wirekey.routing.candidate import Candidate
 
 JSON = "application/json"
 REMEMBERED = 64

@@ -14,12 +14,16 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.call import Call, Outcome
-from wirekey.calls.agent_check import refusal_if_revoked
-from wirekey.calls.calls import elapsed_ms
-from wirekey.calls.state import CallState
-from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.core.body import Body
+from wirekey.core.call import Call, Outcome
+from wirekey.core.calls.agent_check import refusal_if_revoked
+from wirekey.core.calls.calls import elapsed_ms
+from wirekey.core.calls.state import CallState
+from wirekey.core.errors import INTERNAL_ERROR, Refusal
+from wirekey.core.metering.cost import cost_usd
+from wirekey.core.metering.modifiers import merged, tier_of
+from wirekey.core.operation import Facts, Operation, Usage
+from wirekey.core.tracebacks import forget_frames, safe_traceback
 from wirekey.features.realtime.closing import GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER, close_code, close_reason
 from wirekey.features.realtime.decisions import FORWARD, Closing, MessageDecision, WebSocketLimits
 from wirekey.features.realtime.messages import Asks, ClientMessage, Reports
@@ -35,19 +39,15 @@ from wirekey.features.realtime.response_calls import (
     record_intent,
 )
 from wirekey.features.realtime.session_input import SessionInput
-from wirekey.metering.cost import cost_usd
-from wirekey.metering.modifiers import merged, tier_of
-from wirekey.operation import Facts, Operation, Usage
 from wirekey.providers import PROVIDERS
 from wirekey.providers.places import place_of
-from wirekey.tracebacks import forget_frames, safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Mapping
 
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.services import Services
+    from wirekey.core.policy.decision import Decision
     from wirekey.features.realtime.messages import RealtimeProtocol, ServerMessage
-    from wirekey.policy.decision import Decision
 
 logger = logging.getLogger(__name__)
 

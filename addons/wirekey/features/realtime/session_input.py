@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.core.operation import Facts
 from wirekey.features.realtime.messages import Asks
-from wirekey.operation import Facts
 
 if TYPE_CHECKING:
+    from wirekey.core.operation import Usage
     from wirekey.features.realtime.messages import ClientMessage
-    from wirekey.operation import Usage
 
 BYTES_PER_TOKEN = 3
 """Fewer than text and JSON have."""

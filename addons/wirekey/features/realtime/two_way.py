@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.calls.conversations import NOT_SIGNED
-from wirekey.errors import Fault, Refusal
+from wirekey.core.calls.conversations import NOT_SIGNED
+from wirekey.core.errors import Fault, Refusal
 
 if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.connection import Server
 
-    from wirekey.calls.state import CallState
+    from wirekey.core.calls.state import CallState
 
 NOT_HTTP2 = Refusal(
     400, "http2_required", "This operation streams in both directions and needs HTTP/2. Use an HTTP/2 client."

@@ -5,21 +5,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.calls.conversations import NOT_SIGNED
-from wirekey.errors import Refusal
+from wirekey.core.calls.conversations import NOT_SIGNED
+from wirekey.core.errors import Refusal
+from wirekey.core.signing.event_signatures import EventResigner
+from wirekey.core.signing.refusal import SignatureRefused
+from wirekey.core.wire.delegate import RequestRefused
 from wirekey.features.realtime.decisions import DecideMessageHook
 from wirekey.features.realtime.two_way_turns import turns_of
-from wirekey.signing.event_signatures import EventResigner
-from wirekey.signing.refusal import SignatureRefused
-from wirekey.wire.delegate import RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mitmproxy import http
 
-    from wirekey.calls.calls import Calls
-    from wirekey.calls.state import CallState
+    from wirekey.core.calls.calls import Calls
+    from wirekey.core.calls.state import CallState
 
 UNRESERVED_BYTES = 64 * 1024
 """Bytes of an unfinished event up to which no memory is reserved."""

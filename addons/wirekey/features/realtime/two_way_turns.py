@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.call import Outcome
-from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.core.call import Outcome
+from wirekey.core.errors import INTERNAL_ERROR, Refusal
+from wirekey.core.header_fields import by_name
+from wirekey.core.operation import Facts
 from wirekey.features.realtime.bedrock_stream import TwoWayStream
 from wirekey.features.realtime.decisions import MessageDecision, PendingDecision
 from wirekey.features.realtime.messages import Reports
 from wirekey.features.realtime.protocols import protocol_of
 from wirekey.features.realtime.response_calls import RESPONSE, RealtimeResponse
 from wirekey.features.realtime.session import RealtimeSession
-from wirekey.header_fields import by_name
-from wirekey.operation import Facts
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.calls.calls import Calls
-    from wirekey.calls.state import CallState
+    from wirekey.core.calls.calls import Calls
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.operation import ResponseReader
     from wirekey.features.realtime.messages import ServerMessage
-    from wirekey.operation import ResponseReader
 
 
 class TwoWayTurns:

@@ -8,7 +8,7 @@ from wirekey.features.realtime.gemini import GeminiLive
 from wirekey.providers.vertex.live import with_bare_model
 
 if TYPE_CHECKING:
-    from wirekey.operation import Facts
+    from wirekey.core.operation import Facts
     from wirekey.providers.request_json import JsonObject
 
 

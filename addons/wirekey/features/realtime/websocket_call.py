@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from wirekey.body import Body
-from wirekey.calls.agent_check import STOPPING
-from wirekey.calls.guard import guard
-from wirekey.credentials.agent_tokens import text_without_tokens
-from wirekey.errors import INTERNAL_ERROR
+from wirekey.core.body import Body
+from wirekey.core.calls.agent_check import STOPPING
+from wirekey.core.calls.guard import guard
+from wirekey.core.credentials.agent_tokens import text_without_tokens
+from wirekey.core.errors import INTERNAL_ERROR
+from wirekey.core.header_fields import by_name
+from wirekey.core.operation import HTTP_INSTEAD
 from wirekey.features.realtime.closing import GOING_AWAY, INTERNAL, close_code
 from wirekey.features.realtime.protocols import protocol_of
 from wirekey.features.realtime.responses_session import ResponsesSession
 from wirekey.features.realtime.session import RealtimeSession
-from wirekey.header_fields import by_name
-from wirekey.operation import HTTP_INSTEAD
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.services import Services
     from wirekey.features.realtime.http_conversations import HttpConversations
     from wirekey.features.realtime.messages import RequestProtocol
 

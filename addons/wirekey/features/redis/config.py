@@ -12,7 +12,7 @@ from wirekey.config.group import ConfigGroup
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.secrets import SecretRef
 from wirekey.config.values import REFERENCES, ValueFormat
-from wirekey.secret import Secret
+from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
     from wirekey.config import Config

@@ -15,13 +15,13 @@ import time
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
+from wirekey.core.shared_state.protocol import BudgetsLostError, KnownTotal, SeenTotal, SharedStateUnavailableError
 from wirekey.features.redis import loss_scripts, replies, scripts
-from wirekey.shared_state.protocol import BudgetsLostError, KnownTotal, SeenTotal, SharedStateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from wirekey.shared_state.protocol import Budget, KnownBudgets, Reserved
+    from wirekey.core.shared_state.protocol import Budget, KnownBudgets, Reserved
 
     type Run = Callable[[str, Sequence[str], Sequence[Any], Callable[[Any], Any]], Awaitable[Any]]
 

@@ -6,13 +6,13 @@ import math
 from itertools import batched
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wirekey.shared_state.buckets import burst_of, interval_of
-from wirekey.shared_state.protocol import BudgetLevel, RateLevel, Reserved, Taken
+from wirekey.core.shared_state.buckets import burst_of, interval_of
+from wirekey.core.shared_state.protocol import BudgetLevel, RateLevel, Reserved, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
 
-    from wirekey.shared_state.protocol import Budget, Rate
+    from wirekey.core.shared_state.protocol import Budget, Rate
 
 MICROSECONDS = 1_000_000
 STATES = (b"ok", b"exhausted", b"unopened")

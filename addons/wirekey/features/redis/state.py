@@ -14,6 +14,8 @@ import os
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from wirekey.core.shared_state.buckets import burst_of, interval_of
+from wirekey.core.shared_state.receivers import Receivers
 from wirekey.features.redis import loss_scripts, replies, scripts
 from wirekey.features.redis.breaker import REST
 from wirekey.features.redis.client import (
@@ -28,16 +30,14 @@ from wirekey.features.redis.connection import RedisCommand
 from wirekey.features.redis.losses import CHANGED, GUARD, RedisLosses
 from wirekey.features.redis.replies import MICROSECONDS
 from wirekey.features.redis.transport import Transport
-from wirekey.shared_state.buckets import burst_of, interval_of
-from wirekey.shared_state.receivers import Receivers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from redis.asyncio.client import PubSub
 
-    from wirekey.secret import Secret
-    from wirekey.shared_state.protocol import Budget, BudgetLevel, Rate, Reserved, Taken
+    from wirekey.core.secret import Secret
+    from wirekey.core.shared_state.protocol import Budget, BudgetLevel, Rate, Reserved, Taken
 
 TIME_LIMIT = 0.05
 """Seconds from when a command is written, for values and messages: without them, a process decides alone."""

@@ -13,11 +13,11 @@ from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from wirekey.core.shared_state.protocol import SharedStateUnavailableError
 from wirekey.features.redis.breaker import Breaker
 from wirekey.features.redis.client import CONNECT_LIMIT
 from wirekey.features.redis.connection import PipelinedConnection, RedisCommand
 from wirekey.features.redis.replies import MalformedReplyError
-from wirekey.shared_state.protocol import SharedStateUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from wirekey.feature import Feature
 
 if TYPE_CHECKING:
-    from wirekey.addons.base import Addon
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what rollup adds to the core."""
-    from wirekey.addons.order import AddedAddon
-    from wirekey.calls.feature_values import ConfiguredValue
     from wirekey.config.feature_settings import ROUTES, TOP, AddedSettings
+    from wirekey.core.addons.order import AddedAddon
+    from wirekey.core.calls.feature_values import ConfiguredValue
     from wirekey.features.rollup.config import RollupOfRoute, RollupSetting
     from wirekey.features.rollup.settings import rollup_settings
 

@@ -7,12 +7,14 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon
-from wirekey.body_reading.reading import is_costly
-from wirekey.call import Outcome
-from wirekey.calls.attempt_rewrite import AT_ONCE
-from wirekey.calls.response_copy import AnswerCopy
-from wirekey.egress.hosts import bedrock_host
+from wirekey.core.addons.base import Addon
+from wirekey.core.body_reading.reading import is_costly
+from wirekey.core.call import Outcome
+from wirekey.core.calls.attempt_rewrite import AT_ONCE
+from wirekey.core.calls.response_copy import AnswerCopy
+from wirekey.core.egress.hosts import bedrock_host
+from wirekey.core.operation import Kind
+from wirekey.core.tracebacks import safe_traceback
 from wirekey.features.rollup.answers import read_answer
 from wirekey.features.rollup.config import RollupOfRoute
 from wirekey.features.rollup.history import cut_points, format_of, prefix_keys, read_history, with_answer
@@ -21,21 +23,19 @@ from wirekey.features.rollup.settings import RollupSettings
 from wirekey.features.rollup.shortening import shortened
 from wirekey.features.rollup.store import RollupStore
 from wirekey.features.rollup.summary import json_text, summarised, summary_request
-from wirekey.operation import Kind
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
-from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from mitmproxy import http
 
-    from wirekey.addons.order import AddonOrder
-    from wirekey.body import RequestBody
-    from wirekey.call import Call
-    from wirekey.calls.services import Services
-    from wirekey.calls.state import CallState
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.body import RequestBody
+    from wirekey.core.call import Call
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state import CallState
     from wirekey.features.rollup.history import History
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.metering.eventstream import EventStreamReader, read_headers
+from wirekey.core.metering.eventstream import EventStreamReader, read_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

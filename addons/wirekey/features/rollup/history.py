@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.errors import Refusal
-from wirekey.operation import CONVERSATIONS
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import CONVERSATIONS
 from wirekey.providers.json_edits import EditableBody
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wirekey.operation import Operation
+    from wirekey.core.operation import Operation
 
 GEMINI, ANTHROPIC = "gemini", "anthropic"
 FORMATS = frozenset({"openai.chat", GEMINI, ANTHROPIC, "converse", "invoke"})

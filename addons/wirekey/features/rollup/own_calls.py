@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING
 from mitmproxy import ctx, http
 from mitmproxy.connection import Client, Server
 
-from wirekey.addons.audit import Audit
-from wirekey.addons.base import Addon
-from wirekey.addons.credentials import Credentials
-from wirekey.addons.metering import Metering
-from wirekey.call import Outcome
-from wirekey.calls.wire_delegate import CallDelegate
-from wirekey.egress.http_client import HttpConnection, HttpError, HttpRequest, HttpServer, checked, resolve
-from wirekey.errors import Refusal
-from wirekey.wire.delegate import ResponseRefused
+from wirekey.core.addons.audit import Audit
+from wirekey.core.addons.base import Addon
+from wirekey.core.addons.credentials import Credentials
+from wirekey.core.addons.metering import Metering
+from wirekey.core.call import Outcome
+from wirekey.core.calls.wire_delegate import CallDelegate
+from wirekey.core.egress.http_client import HttpConnection, HttpError, HttpRequest, HttpServer, checked, resolve
+from wirekey.core.errors import Refusal
+from wirekey.core.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from wirekey.addons.order import AddonOrder
-    from wirekey.call import Agent
-    from wirekey.calls.attempt_state import AttemptState
-    from wirekey.calls.services import Services
-    from wirekey.identity.proof import Proof
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.call import Agent
+    from wirekey.core.calls.attempt_state import AttemptState
+    from wirekey.core.calls.services import Services
+    from wirekey.core.identity.proof import Proof
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of a response."""

@@ -13,7 +13,7 @@ import msgspec
 from wirekey.features.rollup.history import ANTHROPIC, GEMINI, SYSTEM_ROLES, UNREADABLE
 
 if TYPE_CHECKING:
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.features.rollup.history import History
     from wirekey.providers.json_edits import EditableObject
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from wirekey.model_name import ModelName
+from wirekey.core.model_name import ModelName
 from wirekey.providers import owner_of_model
 
 if TYPE_CHECKING:

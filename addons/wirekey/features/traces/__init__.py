@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from wirekey.feature import Feature
 
 if TYPE_CHECKING:
-    from wirekey.addons.base import Addon
-    from wirekey.addons.order import AddonOrder
-    from wirekey.calls.services import Services
+    from wirekey.core.addons.base import Addon
+    from wirekey.core.addons.order import AddonOrder
+    from wirekey.core.calls.services import Services
 
 
 def parts() -> tuple[object, ...]:
     """Return what traces add to the core."""
-    from wirekey.addons.order import AddedAddon
+    from wirekey.core.addons.order import AddedAddon
 
     return (AddedAddon("Audit", make_addon),)
 

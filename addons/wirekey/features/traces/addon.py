@@ -8,13 +8,13 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon
-from wirekey.tracebacks import safe_traceback
+from wirekey.core.addons.base import Addon
+from wirekey.core.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.services import Services
     from wirekey.features.traces import tracer as traces
     from wirekey.server.lifecycle import Lifecycle
 

@@ -21,10 +21,10 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from wirekey import __version__
-from wirekey.audit.event import count, number, safe
-from wirekey.call import Outcome
-from wirekey.call_events import log_failure
-from wirekey.observing import conventions
+from wirekey.core.audit.event import count, number, safe
+from wirekey.core.call import Outcome
+from wirekey.core.call_events import log_failure
+from wirekey.core.observing import conventions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.util.types import AttributeValue
 
-    from wirekey.call import Call
+    from wirekey.core.call import Call
 
 logger = logging.getLogger(__name__)
 

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 from wirekey.feature import AddedCommand, Feature
 
 if TYPE_CHECKING:
-    from wirekey.calls.attempt_rewrite import FindStep
-    from wirekey.calls.services import Services
+    from wirekey.core.calls.attempt_rewrite import FindStep
+    from wirekey.core.calls.services import Services
 
 HELP = "Show a request in the format of another provider."
 
 
 def parts() -> tuple[object, ...]:
     """Return what translation adds to the core."""
-    from wirekey.calls.attempt_rewrite import AttemptRewrite
-    from wirekey.calls.client_options import ClientOption
-    from wirekey.calls.feature_values import ConfiguredValue
     from wirekey.cli.config_checks import ConfigChecks
     from wirekey.config.feature_settings import ROUTES, TOP, AddedSettings
+    from wirekey.core.calls.attempt_rewrite import AttemptRewrite
+    from wirekey.core.calls.client_options import ClientOption
+    from wirekey.core.calls.feature_values import ConfiguredValue
+    from wirekey.core.routing.translating import FormatTranslation
     from wirekey.features.translation.checks import findings, lines
     from wirekey.features.translation.config import TranslationOfRoute, TranslationSetting, is_enabled
     from wirekey.features.translation.settings import LOSSES_HEADER, open_states, translation_settings
-    from wirekey.routing.translating import FormatTranslation
     from wirekey.server.feature_parts import OpenedService
 
     return (

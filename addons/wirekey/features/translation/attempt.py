@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from wirekey.body import SPOOL_ABOVE
-from wirekey.calls.moved import moved_request
-from wirekey.errors import Fault, Refusal
+from wirekey.core.body import SPOOL_ABOVE
+from wirekey.core.calls.moved import moved_request
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.features.translation.attempt_response import ResponseTranslation
 from wirekey.features.translation.betas import flags_of
 from wirekey.features.translation.config import TranslationOfRoute
@@ -22,20 +23,19 @@ from wirekey.features.translation.settings import DEFAULTS, LOSSES_HEADER, Trans
 from wirekey.features.translation.state import StateReader
 from wirekey.features.translation.token_counts import translate_count
 from wirekey.features.translation.turns import call_names
-from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.body import RequestBody
-    from wirekey.call import Call
-    from wirekey.calls.attempt_rewrite import Step
-    from wirekey.calls.attempt_state import AttemptState
-    from wirekey.calls.services import Services
-    from wirekey.calls.state import CallState
-    from wirekey.operation import Facts, Operation
+    from wirekey.core.body import RequestBody
+    from wirekey.core.call import Call
+    from wirekey.core.calls.attempt_rewrite import Step
+    from wirekey.core.calls.attempt_state import AttemptState
+    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state import CallState
+    from wirekey.core.operation import Facts, Operation
 
 DIFFERS = Refusal(
     500,

@@ -7,21 +7,21 @@ import string
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.call import Outcome
-from wirekey.errors import Fault, Refusal
+from wirekey.core.call import Outcome
+from wirekey.core.errors import Fault, Refusal
+from wirekey.core.wire.delegate import ResponseRefused
 from wirekey.features.translation.failures import OWN_CODES, TRUNCATED
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.rate_limits import rate_limits
 from wirekey.features.translation.reply import Reply
 from wirekey.features.translation.responses import StreamTranslator, content_type, translate_response
-from wirekey.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mitmproxy import http
 
-    from wirekey.calls.state import CallState
+    from wirekey.core.calls.state import CallState
     from wirekey.features.translation.attempt import TranslatedAttempt
     from wirekey.features.translation.responses import TranslatedResponse
 

@@ -32,7 +32,7 @@ def command(client: str, upstream: str, model: str | None, file: IO[bytes], *, s
 
     Nothing is sent. The exit code is 1 if the request cannot be translated.
     """
-    from wirekey.errors import Refusal, UserError
+    from wirekey.core.errors import Refusal, UserError
     from wirekey.features.translation.requests import translate_request
     from wirekey.features.translation.state import StateReader
 

@@ -21,7 +21,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
+from wirekey.core.operation import MOST_TOKENS
 from wirekey.features.translation.context import Context
 from wirekey.features.translation.failures import UNREADABLE, read_failure
 from wirekey.features.translation.losses import Losses, cannot_translate
@@ -29,12 +30,11 @@ from wirekey.features.translation.members import Members, encode
 from wirekey.features.translation.neutral import Conversation, Format, token_count
 from wirekey.features.translation.requests import Options, TranslatedRequest
 from wirekey.features.translation.responses import TranslatedResponse, error_response
-from wirekey.operation import MOST_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.features.translation.reply import Reply
 
 type Json = dict[str, object]

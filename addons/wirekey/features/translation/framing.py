@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from wirekey.core.metering.eventstream import EventStreamReader, read_headers, write_frame
+from wirekey.core.metering.lenient_json import decode_leniently
+from wirekey.core.metering.sse import EVENT_LIMIT, SseReader, data_of
 from wirekey.features.translation.members import encode
-from wirekey.metering.eventstream import EventStreamReader, read_headers, write_frame
-from wirekey.metering.lenient_json import decode_leniently
-from wirekey.metering.sse import EVENT_LIMIT, SseReader, data_of
 
 _OBJECT: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)
 

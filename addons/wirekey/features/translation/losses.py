@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.errors import Refusal
+from wirekey.core.errors import Refusal
 
 if TYPE_CHECKING:
     from wirekey.features.translation.members import Members

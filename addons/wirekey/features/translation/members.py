@@ -14,8 +14,8 @@ from wirekey.features.translation.losses import cannot_translate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from wirekey.body import RequestBody
-    from wirekey.errors import Refusal
+    from wirekey.core.body import RequestBody
+    from wirekey.core.errors import Refusal
     from wirekey.features.translation.losses import Losses
 
 _OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])

@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
-from wirekey.operation import MOST_TOKENS
+from wirekey.core.operation import MOST_TOKENS
 
 
 class Format(StrEnum):

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
+from wirekey.core.metering.long_strings import outline
 from wirekey.features.translation.members import encode
 from wirekey.features.translation.models import traits_of
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.state import GEMINI_MARKER, MARKER, SKIP_SIGNATURE
-from wirekey.metering.long_strings import outline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.features.translation.models import Traits
 
 _ID = re.compile(rb'("call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*"')

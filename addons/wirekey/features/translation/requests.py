@@ -16,7 +16,7 @@ from wirekey.features.translation.neutral import Format
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.features.translation.neutral import Conversation
     from wirekey.features.translation.reply import Reply
     from wirekey.features.translation.responses import TranslatedResponse

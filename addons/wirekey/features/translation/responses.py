@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from wirekey.core.metering.lenient_json import mended_json
 from wirekey.features.translation import anthropic, converse, gemini, openai_chat, openai_responses
 from wirekey.features.translation.failures import GENERATED, TOO_LONG, UNREADABLE, aws_error, error_object, read_failure
 from wirekey.features.translation.held_bytes import held_bytes
@@ -26,7 +27,6 @@ from wirekey.features.translation.neutral import (
     StateDelta,
     Text,
 )
-from wirekey.metering.lenient_json import mended_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.core.model_name import BACKENDS, provider_of_backend
+from wirekey.core.routing.candidate import Candidate
+from wirekey.core.routing.configured import conditions_of, model_of, upstream_of
+from wirekey.core.routing.routes import Route, Routes
 from wirekey.features.translation.config import is_enabled
 from wirekey.features.translation.models import traits_of
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.options import NOTHING_LOST, Lost, lost_options
 from wirekey.features.translation.requests import NAMES
-from wirekey.model_name import BACKENDS, provider_of_backend
 from wirekey.providers import PROVIDERS
-from wirekey.routing.candidate import Candidate
-from wirekey.routing.configured import conditions_of, model_of, upstream_of
-from wirekey.routing.routes import Route, Routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

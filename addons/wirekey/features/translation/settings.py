@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.core.identity.installation_keys import REASONING_STATE
 from wirekey.features.translation.config import TranslationSetting
-from wirekey.identity.installation_keys import REASONING_STATE
 
 if TYPE_CHECKING:
-    from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.core.calls.services import Services
     from wirekey.features.translation.state import StateReader
 
 LOSSES_HEADER = "x-wirekey-losses"

@@ -28,7 +28,7 @@ from wirekey.features.translation.responses import TranslatedResponse, error_res
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.features.translation.neutral import Conversation
     from wirekey.features.translation.reply import Reply
     from wirekey.features.translation.state import StateReader

@@ -7,7 +7,7 @@ from wirekey.feature import Feature
 
 def parts() -> tuple[object, ...]:
     """Return what this feature adds to the core."""
-    from wirekey.calls.google_credentials import VertexSteps
+    from wirekey.core.calls.google_credentials import VertexSteps
 
     return (VertexSteps(),)
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wirekey.core.tracebacks import safe_traceback
 from wirekey.features.workers.listeners import accept_from, shared_modes
-from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -82,9 +82,9 @@ async def supervise(config: Config, count: WorkerCount, *, simulator: bool | Non
 
     Raises StartError or UserError if the configuration, the state or an address cannot be used.
     """
-    from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-    from wirekey.ca import authority
-    from wirekey.calls import settings
+    from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
+    from wirekey.core.ca import authority
+    from wirekey.core.calls import settings
     from wirekey.features.workers.connection import SimulatorAddress
     from wirekey.features.workers.listeners import address_of, open_listeners
     from wirekey.features.workers.supervisor import Supervisor, worker_command
@@ -151,8 +151,8 @@ def arguments_of(config: Config, *, simulator: bool | None) -> list[str]:
 def replace(supervisor: Supervisor, config: Config) -> None:
     """Replace the workers if their configuration is valid. Otherwise log why not, and keep them."""
     from wirekey import config as configuration
-    from wirekey.calls import settings
-    from wirekey.errors import user_message
+    from wirekey.core.calls import settings
+    from wirekey.core.errors import user_message
 
     try:
         latest = configuration.load(config.source, os.environ)

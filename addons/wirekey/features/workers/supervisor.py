@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wirekey.core.tracebacks import safe_traceback
 from wirekey.features.workers.connection import LONGEST_LINE, SimulatorAddress, WorkerStart
-from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.errors import Fault
+from wirekey.core.errors import Fault
 
 if TYPE_CHECKING:
-    from wirekey.errors import Refusal
-    from wirekey.operation import Operation
+    from wirekey.core.errors import Refusal
+    from wirekey.core.operation import Operation
 
 ERROR_TYPES = {
     401: "authentication_error",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey.metering.long_strings import outline
+from wirekey.core.metering.long_strings import outline
 from wirekey.providers.brought_tools import could_mention
 from wirekey.providers.references import is_filled, refers_to, type_of
 

@@ -7,8 +7,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.model_name import MESSAGE_PARAMETERS
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.core.model_name import MESSAGE_PARAMETERS
+from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.providers.anthropic.references import reads_elsewhere
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
@@ -29,8 +29,8 @@ from wirekey.providers.tools import NAMES_LIMIT, Named, Tools, collect, first_to
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wirekey.body import RequestBody
-    from wirekey.operation import Modifiers, ToolUses
+    from wirekey.core.body import RequestBody
+    from wirekey.core.operation import Modifiers, ToolUses
     from wirekey.providers.json_edits import EditableBody, EditableObject, Members
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject

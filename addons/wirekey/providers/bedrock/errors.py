@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.errors import INSUFFICIENT_QUOTA
-from wirekey.metering.eventstream import write_frame
+from wirekey.core.errors import INSUFFICIENT_QUOTA
+from wirekey.core.metering.eventstream import write_frame
 from wirekey.providers.bedrock.responses import EVENT_STREAM
 
 if TYPE_CHECKING:
-    from wirekey.errors import Refusal
-    from wirekey.operation import Operation
+    from wirekey.core.errors import Refusal
+    from wirekey.core.operation import Operation
 
 _ERRORS = {
     400: "ValidationException",

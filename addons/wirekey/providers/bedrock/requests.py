@@ -13,9 +13,9 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.json_size import VALUES_LIMIT, check_size
-from wirekey.model_name import CONVERSE_PARAMETERS
-from wirekey.operation import Facts, Kind
+from wirekey.core.json_size import VALUES_LIMIT, check_size
+from wirekey.core.model_name import CONVERSE_PARAMETERS
+from wirekey.core.operation import Facts, Kind
 from wirekey.providers.anthropic.requests import MODIFIERS, message_tools
 from wirekey.providers.bedrock import services as bedrock_services
 from wirekey.providers.bedrock.references import reads_elsewhere
@@ -45,8 +45,8 @@ from wirekey.providers.tools import Named, Tools, collect, first_tools
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.body import RequestBody
-    from wirekey.operation import Modifiers, Operation
+    from wirekey.core.body import RequestBody
+    from wirekey.core.operation import Modifiers, Operation
     from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject

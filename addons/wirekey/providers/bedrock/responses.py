@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.eventstream import read_headers
-from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
-from wirekey.metering.lenient_json import decode_leniently
-from wirekey.metering.oversize import last_object, last_text
-from wirekey.operation import Usage, with_modifier
+from wirekey.core.metering.eventstream import read_headers
+from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
+from wirekey.core.metering.lenient_json import decode_leniently
+from wirekey.core.metering.oversize import last_object, last_text
+from wirekey.core.operation import Usage, with_modifier
 from wirekey.providers.bedrock.services import ACTIONS
 from wirekey.providers.bedrock.stream import BedrockStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.operation import Facts, Operation, ResponseReader
+    from wirekey.core.operation import Facts, Operation, ResponseReader
 
 FINISH_REASONS = ("stop_reason", "stopReason", "finish_reason", "completionReason")
 COUNT_LENGTH = 15

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from wirekey.model_name import MODEL_LENGTH, PREFIX, has_unknown_prefix
-from wirekey.operation import Facts, Kind
+from wirekey.core.model_name import MODEL_LENGTH, PREFIX, has_unknown_prefix
+from wirekey.core.operation import Facts, Kind
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import PathTable, read_rows
 from wirekey.providers.request_json import one_of, read_model, refuse_lookalikes
@@ -20,7 +20,7 @@ from wirekey.providers.request_json import one_of, read_model, refuse_lookalikes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.operation import Operation
+    from wirekey.core.operation import Operation
     from wirekey.providers.paths import Row
     from wirekey.providers.request_json import JsonObject
 

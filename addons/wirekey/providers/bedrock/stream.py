@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from wirekey.metering.eventstream import EventStreamReader, read_headers
-from wirekey.metering.json_response import word
+from wirekey.core.metering.eventstream import EventStreamReader, read_headers
+from wirekey.core.metering.json_response import word
 
 _FAILED = re.compile(rb"exception|error")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from wirekey.egress.hosts import CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
+from wirekey.core.egress.hosts import CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
 from wirekey.providers.code_assist.requests import PREFIX, TOKEN_PATHS, CodeAssistRequests
 from wirekey.providers.code_assist.responses import CodeAssistResponses
 from wirekey.providers.companions import CompanionPaths

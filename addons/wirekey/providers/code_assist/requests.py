@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.model_name import GENERATE_PARAMETERS
+from wirekey.core.model_name import GENERATE_PARAMETERS
 from wirekey.providers.gemini.facts import KEYS, bare, facts_of_contents
 from wirekey.providers.gemini.head import check_head
 from wirekey.providers.gemini.parameters import set_parameters
@@ -35,8 +35,8 @@ from wirekey.providers.request_json import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.body import RequestBody
-    from wirekey.operation import Facts, Operation
+    from wirekey.core.body import RequestBody
+    from wirekey.core.operation import Facts, Operation
     from wirekey.providers.json_edits import EditableBody
     from wirekey.providers.request_edits import RequestEdits
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.json_response import DECODE_ERRORS
-from wirekey.operation import Kind
+from wirekey.core.metering.json_response import DECODE_ERRORS
+from wirekey.core.operation import Kind
 from wirekey.providers.code_assist.requests import COUNT
 from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.operation import Facts, Operation, ResponseReader
+    from wirekey.core.operation import Facts, Operation, ResponseReader
 
 
 class _Envelope(msgspec.Struct):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.operation import Facts, Kind
+from wirekey.core.operation import Facts, Kind
 from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.companions import NO_COMPANIONS, CompanionPaths
 from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHeaders, ProviderHosts, ProviderVariables
@@ -25,8 +25,8 @@ from wirekey.providers.protocol import Provider
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.body import RequestBody
-    from wirekey.operation import Operation
+    from wirekey.core.body import RequestBody
+    from wirekey.core.operation import Operation
     from wirekey.providers.model_list import Document, ListedModel
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
 

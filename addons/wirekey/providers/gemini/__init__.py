@@ -16,7 +16,7 @@ from wirekey.providers.gemini.setup import GeminiLiveRequests
 from wirekey.providers.protocol import Provider
 
 if TYPE_CHECKING:
-    from wirekey.operation import Facts
+    from wirekey.core.operation import Facts
 
 
 class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Provider):

@@ -9,8 +9,8 @@ from wirekey.providers.gemini.responses import OPENAI_NAMES, media_type
 from wirekey.providers.openai.errors import OpenAiErrors
 
 if TYPE_CHECKING:
-    from wirekey.errors import Refusal
-    from wirekey.operation import Operation
+    from wirekey.core.errors import Refusal
+    from wirekey.core.operation import Operation
 
 _OPENAI = OpenAiErrors()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.model_name import ModelName, ModelNameError
-from wirekey.operation import Facts, Operation
+from wirekey.core.model_name import ModelName, ModelNameError
+from wirekey.core.operation import Facts, Operation
 from wirekey.providers.gemini.parameters import camel
 from wirekey.providers.gemini.references import interaction_reads_elsewhere, reads_elsewhere
 from wirekey.providers.other_models import others
@@ -23,7 +23,7 @@ from wirekey.providers.tools import NAMES_LIMIT, Named, collect, first_tools, na
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from wirekey.operation import Modifiers, ToolUses
+    from wirekey.core.operation import Modifiers, ToolUses
     from wirekey.providers.request_json import JsonObject
 
 KEYS = frozenset(

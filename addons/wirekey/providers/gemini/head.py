@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.operation import Kind
+from wirekey.core.operation import Kind
 from wirekey.providers.lookalikes import letters
 from wirekey.providers.request_head import unclear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.errors import Refusal
-    from wirekey.operation import Operation
+    from wirekey.core.errors import Refusal
+    from wirekey.core.operation import Operation
 
 MASKS = ("fields", "fieldmask", "xgoogfieldmask")
 WRAPPERS = ("callback", "jsonp")

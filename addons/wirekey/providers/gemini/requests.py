@@ -15,9 +15,9 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from wirekey.body import Body
-from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, PREFIX, has_unknown_prefix
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, PREFIX, has_unknown_prefix
+from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.providers.gemini.facts import (
     KEYS,
     as_gemini,
@@ -57,7 +57,7 @@ from wirekey.providers.request_json import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
 

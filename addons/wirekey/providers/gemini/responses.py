@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.json_array import JsonArrayReader
-from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, word
-from wirekey.metering.lenient_json import decode_leniently
-from wirekey.metering.long_strings import without_long_strings
-from wirekey.metering.oversize import last_object, last_text
-from wirekey.metering.sse import SseReader
-from wirekey.operation import Kind, with_modifier
+from wirekey.core.metering.json_array import JsonArrayReader
+from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, word
+from wirekey.core.metering.lenient_json import decode_leniently
+from wirekey.core.metering.long_strings import without_long_strings
+from wirekey.core.metering.oversize import last_object, last_text
+from wirekey.core.metering.sse import SseReader
+from wirekey.core.operation import Kind, with_modifier
 from wirekey.providers.openai.responses import OpenAiResponses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from wirekey.operation import Facts, Operation, ResponseReader, Usage
+    from wirekey.core.operation import Facts, Operation, ResponseReader, Usage
 
 COUNTS_LENGTH = 2048
 OPENAI_NAMES = ("chat.completions", "embeddings", "images.generations")

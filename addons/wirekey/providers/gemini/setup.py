@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.providers.gemini.facts import KEYS, bare, facts_of_contents
 from wirekey.providers.gemini.parameters import set_parameters
 from wirekey.providers.gemini.requests import GeminiRequests, cap_output, check_query, generation_config
@@ -19,7 +19,7 @@ from wirekey.providers.request_json import malformed, one_of, read_body, read_mo
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.errors import INSUFFICIENT_QUOTA, Fault
+from wirekey.core.errors import INSUFFICIENT_QUOTA, Fault
 from wirekey.providers.openai.responses import CHUNKED
 
 if TYPE_CHECKING:
-    from wirekey.errors import Refusal
-    from wirekey.operation import Operation
+    from wirekey.core.errors import Refusal
+    from wirekey.core.operation import Operation
 
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 

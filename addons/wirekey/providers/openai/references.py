@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.json_response import DECODE_ERRORS
-from wirekey.metering.long_strings import outline
+from wirekey.core.metering.json_response import DECODE_ERRORS
+from wirekey.core.metering.long_strings import outline
 from wirekey.providers.brought_tools import could_mention
 from wirekey.providers.references import is_address, is_filled, refers_to, type_of
 

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from wirekey.body import Body
-from wirekey.errors import Refusal
-from wirekey.metering.long_strings import outline
-from wirekey.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
-from wirekey.operation import HTTP_INSTEAD, Facts, Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.errors import Refusal
+from wirekey.core.metering.long_strings import outline
+from wirekey.core.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
+from wirekey.core.operation import HTTP_INSTEAD, Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.json_edits import apply_edits
 from wirekey.providers.multipart import is_form, read_fields
@@ -37,8 +37,8 @@ from wirekey.providers.tools import Named, collect, first_tools, names_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wirekey.body import RequestBody
-    from wirekey.operation import ToolUses
+    from wirekey.core.body import RequestBody
+    from wirekey.core.operation import ToolUses
     from wirekey.providers.json_edits import EditableBody, EditableObject, Members
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
-from wirekey.metering.lenient_json import decode_leniently
-from wirekey.metering.long_strings import without_long_strings
-from wirekey.metering.oversize import last_object, last_text
-from wirekey.metering.sse import SseReader
-from wirekey.operation import Kind, with_modifier
+from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
+from wirekey.core.metering.lenient_json import decode_leniently
+from wirekey.core.metering.long_strings import without_long_strings
+from wirekey.core.metering.oversize import last_object, last_text
+from wirekey.core.metering.sse import SseReader
+from wirekey.core.operation import Kind, with_modifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.operation import Facts, Operation, ResponseReader, Usage
+    from wirekey.core.operation import Facts, Operation, ResponseReader, Usage
 
 LAST_EVENTS = (
     "response.completed",

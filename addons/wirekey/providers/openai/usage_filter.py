@@ -12,9 +12,9 @@ from enum import Enum, auto
 
 import msgspec
 
-from wirekey.errors import Refusal
-from wirekey.metering.long_strings import without_long_strings
-from wirekey.metering.sse import EVENT_LIMIT, data_of, end_of_lines, last_end_of_lines
+from wirekey.core.errors import Refusal
+from wirekey.core.metering.long_strings import without_long_strings
+from wirekey.core.metering.sse import EVENT_LIMIT, data_of, end_of_lines, last_end_of_lines
 from wirekey.providers.request_json import read_body
 
 _END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")

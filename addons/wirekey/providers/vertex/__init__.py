@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.egress.hosts import VERTEX_GLOBAL, vertex_host, vertex_location
+from wirekey.core.body import Body
+from wirekey.core.egress.hosts import VERTEX_GLOBAL, vertex_host, vertex_location
 from wirekey.providers.companions import NO_COMPANIONS
 from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHosts
 from wirekey.providers.gemini.models import GeminiModels
@@ -29,8 +29,8 @@ from wirekey.providers.vertex.requests import CLAUDE, VertexRequests, place_of
 from wirekey.providers.vertex.responses import VertexResponses
 
 if TYPE_CHECKING:
-    from wirekey.body import RequestBody
-    from wirekey.operation import Operation
+    from wirekey.core.body import RequestBody
+    from wirekey.core.operation import Operation
     from wirekey.providers.model_list import ListedModel
 
 

@@ -10,8 +10,8 @@ from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.vertex.requests import CLAUDE, OPENAI
 
 if TYPE_CHECKING:
-    from wirekey.errors import Refusal
-    from wirekey.operation import Operation
+    from wirekey.core.errors import Refusal
+    from wirekey.core.operation import Operation
 
 _MESSAGES, _CHAT = AnthropicErrors(), OpenAiErrors()
 

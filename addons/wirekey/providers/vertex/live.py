@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.body import Body
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.providers.gemini.setup import GeminiLiveRequests, setup_of
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.request_json import malformed, read_body
 from wirekey.providers.vertex.places import LOCATION, MODEL, OWN_PROJECT, PROJECT, Place
 
 if TYPE_CHECKING:
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.providers.json_edits import EditableObject
     from wirekey.providers.request_json import JsonObject
 

@@ -17,8 +17,8 @@ from wirekey.providers.openai.google_extras import move_google_extras
 from wirekey.providers.vertex.places import OWN_PROJECT
 
 if TYPE_CHECKING:
-    from wirekey.body import RequestBody
-    from wirekey.operation import Operation
+    from wirekey.core.body import RequestBody
+    from wirekey.core.operation import Operation
     from wirekey.providers.json_edits import EditableObject
 
 CLAUDE_VERSION = b'"vertex-2023-10-16"'

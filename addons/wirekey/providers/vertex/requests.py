@@ -11,9 +11,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, MESSAGE_PARAMETERS
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.core.body import Body
+from wirekey.core.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, MESSAGE_PARAMETERS
+from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.gemini.head import check_head
 from wirekey.providers.gemini.requests import DOUBLE_SLASH, METHOD_OVERRIDES, RPC, GeminiRequests, check_query
@@ -27,7 +27,7 @@ from wirekey.providers.vertex.places import LOCATION, MODEL, PROJECT, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.providers.json_edits import EditableBody
     from wirekey.providers.request_edits import RequestEdits
 

@@ -12,7 +12,7 @@ from wirekey.providers.vertex.requests import CLAUDE, COUNT, OPENAI, as_message
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.operation import Facts, Operation, ResponseReader
+    from wirekey.core.operation import Facts, Operation, ResponseReader
 
 _MESSAGES, _CHAT = AnthropicResponses(), OpenAiResponses()
 

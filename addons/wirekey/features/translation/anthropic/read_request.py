@@ -29,7 +29,7 @@ from wirekey.features.translation.own_tools import refuse_own
 if TYPE_CHECKING:
     from msgspec import Raw
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.features.translation.losses import Losses
     from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.state import StateReader

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw
 
+from wirekey.core.metering.lenient_json import decode_leniently
 from wirekey.features.translation.citations import web_citations
 from wirekey.features.translation.claude import ReasoningKeeper
 from wirekey.features.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
@@ -34,7 +35,6 @@ from wirekey.features.translation.neutral import (
     token_count,
 )
 from wirekey.features.translation.reply import finish_with_calls
-from wirekey.metering.lenient_json import decode_leniently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

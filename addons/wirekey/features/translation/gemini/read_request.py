@@ -30,7 +30,7 @@ from wirekey.features.translation.schemas import from_google
 if TYPE_CHECKING:
     from msgspec import Raw
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.features.translation.gemini.ordinary import OrdinaryContent
     from wirekey.features.translation.losses import Losses
     from wirekey.features.translation.neutral import Block

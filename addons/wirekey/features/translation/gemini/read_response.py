@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from wirekey.core.metering.lenient_json import decode_leniently
 from wirekey.features.translation.citations import grounding_citations
 from wirekey.features.translation.failures import GENERATED, TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.features.translation.framing import SseEvents
@@ -36,7 +37,6 @@ from wirekey.features.translation.neutral import (
     token_count,
 )
 from wirekey.features.translation.reply import finish_with_calls
-from wirekey.metering.lenient_json import decode_leniently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

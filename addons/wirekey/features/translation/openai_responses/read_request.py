@@ -32,7 +32,7 @@ from wirekey.features.translation.schemas import FREE_TEXT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wirekey.body import RequestBody
+    from wirekey.core.body import RequestBody
     from wirekey.features.translation.losses import Losses
     from wirekey.features.translation.neutral import Block, Role
     from wirekey.features.translation.state import StateReader

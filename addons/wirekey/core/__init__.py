@@ -1,0 +1,1 @@
+"""The core: what every call needs. It never imports a feature."""

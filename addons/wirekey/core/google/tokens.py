@@ -1,0 +1,97 @@
+"""The interface of logins for the callers of Google's services: a usable token, and its source."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from wirekey.core.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wirekey.core.google.accounts import GoogleAccount
+    from wirekey.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class UsableToken:
+    """An access token that is not known to have ended. Send it in `Authorization: Bearer`, on the wire copy only.
+
+    `project_id` None: not known yet. `quota_project`: the value of `x-goog-user-project`, if it must be sent.
+    `expires`: Unix seconds; None if unknown.
+    """
+
+    access_token: Secret = field(repr=False)
+    account_id: str
+    project_id: str | None = None
+    quota_project: str | None = None
+    expires: float | None = None
+    login: int = 0
+    """The number of the login that it belongs to: another one may be of another person, with another project."""
+
+
+type NoTokenReason = Literal["no_account", "needs_login", "unavailable"]
+
+
+class NoTokenError(UserError):
+    """There is no usable token. The text says what to run, and is fit for the client's error message.
+
+    `reason` no_account: there is no login. needs_login: a person must log in again. unavailable: the token server does
+    not respond; a later attempt may succeed.
+    """
+
+    def __init__(self, reason: NoTokenReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TokenSource(Protocol):
+    """The tokens of one account. All methods are for the event loop's thread."""
+
+    @property
+    def account_id(self) -> str:
+        """The account's id, for the audit's `credential`."""
+
+    async def token(self) -> UsableToken:
+        """Return a token. Waits only if the previous one has ended, for the one refresh that all share.
+
+        Raises NoTokenError.
+        """
+
+    def rejected(self, token: UsableToken) -> None:
+        """Note that a service responded 401 to this token, so that `token` gets another one.
+
+        If the service rejects the next one too, the account rests, and `token` raises NoTokenError.
+        """
+
+
+class AccountTokens(Protocol):
+    """The accounts that log in to Wirekey, each with its tokens. All methods are for the event loop's thread.
+
+    The changes are also written to the account's file, in a thread.
+    """
+
+    def accounts(self) -> Sequence[GoogleAccount]:
+        """Return the accounts, in the order of their ids."""
+
+    def source(self, account_id: str) -> TokenSource:
+        """Return the tokens of an account. Raises NoTokenError if there is no such account."""
+
+    def note_use(self, account_id: str) -> None:
+        """Note that the account is used now."""
+
+    def keep_project(self, account_id: str, project_id: str) -> None:
+        """Keep the project that was looked up for the account, unless a person has set one."""
+
+    def mark_invalid(self, account_id: str, reason: str | None) -> None:
+        """Note why Google does not serve the account, for people; None: it does."""
+
+    def note_limit(self, account_id: str, until: float, reason: str) -> None:
+        """Note that the account is limited until a time, in Unix seconds, and why; for people."""
+
+
+type ProjectLookup = Callable[[UsableToken], Awaitable[str]]
+"""Returns the project of an account, and makes one if it has none. `project_id` of the token is the project that a
+person has set; then only that one is validated. Raises UserError with Google's reason, for people."""

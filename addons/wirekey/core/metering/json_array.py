@@ -1,0 +1,137 @@
+r"""Reads one JSON array of objects as it arrives, element by element. Chunks may end anywhere.
+
+Only brackets outside strings show where an element ends. They are usually found without a loop over the bytes: with
+escapes removed, the pieces between quotes are in turn outside and inside strings, and outside only the number of
+brackets matters. The loop over the bytes is used only if an element may end inside a chunk that has something of
+interest. A backslash escapes the next byte, inside strings and outside. Braces and square brackets count alike, since
+this module does not validate the provider's JSON. The module holds one unfinished element of up to ELEMENT_LIMIT
+bytes. Of a longer element it holds the two ends.
+"""
+
+from __future__ import annotations
+
+import re
+
+from wirekey.core.metering.oversize import Ends
+from wirekey.core.operation import Usage
+
+ELEMENT_LIMIT = 1024 * 1024
+
+_OUTSIDE = re.compile(rb'(?s)\\.?|["\[\]{}]')
+_INSIDE = re.compile(rb'(?s)\\.?|"')
+_ARRAY = 1
+_OPENING = (b"[", b"{")
+
+
+class JsonArrayReader:
+    """A ResponseReader of an array. Subclasses define what is of interest, and learn from it."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.finished = False
+        self.error_type: str | None = None
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+        self._held = bytearray()
+        self._ends: Ends | None = None
+
+    def interested(self, data: bytes) -> bool:
+        """Return whether `read_event` could learn something from these bytes: one element or several.
+
+        The search must be cheap. An implementation may note here what it can read without the end of an element.
+        """
+        raise NotImplementedError
+
+    def read_event(self, data: bytes) -> None:
+        """Learn from one element. Must not raise."""
+        raise NotImplementedError
+
+    def read_fragment(self, head: bytes, tail: bytes) -> None:
+        """Learn from both ends of an element that was too long to be held. Must not raise."""
+
+    def feed(self, data: bytes) -> None:
+        """Read the next bytes of the response. Never raises."""
+        between = self.is_between_elements
+        # A chunk that passes between two elements leaves the state as it was: it can still be walked.
+        if not self._skip(data, between=between) or (between and self.interested(data)):
+            self._walk(data)
+
+    def end(self) -> None:
+        """Forget an element that was cut off: nothing is known of it."""
+        self._held.clear()
+        self._ends = None
+
+    @property
+    def is_between_elements(self) -> bool:
+        """Whether another element can follow what was read so far."""
+        return self._depth == _ARRAY and not self._in_string and not self._escaped
+
+    def _skip(self, data: bytes, *, between: bool) -> bool:
+        """Skip a chunk as a whole if it holds only whole elements or lies within one. Return whether it was skipped."""
+        plain = data
+        escaped = self._escaped
+        if escaped or b"\\" in data:
+            plain = data[1:] if escaped and data else data
+            plain = plain.replace(b"\\\\", b"").replace(b'\\"', b"")
+            escaped = plain.endswith(b"\\") if data else escaped
+        pieces = plain.split(b'"')
+        outside = b"".join(pieces[1::2] if self._in_string else pieces[::2])
+        if b"\\" in outside:
+            return False
+        closing = outside.count(b"}") + outside.count(b"]")
+        depth = self._depth + outside.count(b"{") + outside.count(b"[") - closing
+        in_string = self._in_string ^ (len(pieces) % 2 == 0)
+        if between and not (depth == _ARRAY and not in_string and not escaped):
+            return False
+        if not between and self._depth - closing <= _ARRAY:
+            return False
+        if not between:
+            self._hold(data)
+        self._depth, self._in_string, self._escaped = depth, in_string, escaped
+        return True
+
+    def _walk(self, data: bytes) -> None:
+        position = 0
+        start = 0 if self._depth > _ARRAY else -1
+        if self._escaped and data:
+            position, self._escaped = 1, False
+        while found := (_INSIDE if self._in_string else _OUTSIDE).search(data, position):
+            position = found.end()
+            token = found[0]
+            if token == b'"':
+                self._in_string = not self._in_string
+            elif token[:1] == b"\\":
+                self._escaped = len(token) == 1
+            elif token in _OPENING:
+                if self._depth == _ARRAY:
+                    start = found.start()
+                self._depth += 1
+            else:
+                self._depth -= 1
+                if self._depth == _ARRAY and start >= 0:
+                    self._hold(data[start:position])
+                    self._close()
+                    start = -1
+        if start >= 0:
+            self._hold(data[start:])
+
+    def _hold(self, data: bytes) -> None:
+        if self._ends:
+            self._ends.add(data)
+            return
+        self._held += data
+        if len(self._held) > ELEMENT_LIMIT:
+            self._ends = Ends()
+            self._ends.add(bytes(self._held))
+            self._held.clear()
+
+    def _close(self) -> None:
+        if self._ends:
+            self.read_fragment(*self._ends.close())
+            self._ends = None
+            return
+        element = bytes(self._held)
+        self._held.clear()
+        if self.interested(element):
+            self.read_event(element)

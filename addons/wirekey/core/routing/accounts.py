@@ -1,0 +1,70 @@
+"""Backends whose accounts are chosen as keys are, and the fallback for calls whose accounts are all limited."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from wirekey.core.model_name import ModelName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wirekey.core.credentials.pool import KeyPool
+    from wirekey.core.errors import Refusal
+    from wirekey.core.routing.candidate import Candidate
+    from wirekey.core.routing.plan import Attempt
+
+
+class Accounts(Protocol):
+    """The accounts of a backend. Each is a key of a pool. One that rests is never used."""
+
+    @property
+    def fallback(self) -> str | None:
+        """The model for calls whose accounts are all limited, or None."""
+
+    def pool(self, model: str) -> KeyPool:
+        """Return the accounts for a model."""
+
+    async def learn(self, pool: KeyPool) -> None:
+        """Ask other processes which accounts of a pool are limited."""
+
+    def no_account(self) -> Refusal:
+        """Return the refusal of a call for which there is no account."""
+
+    def all_limited(self, model: str) -> Refusal:
+        """Return the refusal of a call whose accounts all rest."""
+
+
+def with_accounts(candidates: Sequence[Candidate], asked: str | None, *, fixed: bool) -> tuple[Candidate, ...]:
+    """Return candidates whose backends have the accounts for their model, and the fallback of the first one.
+
+    `asked`: the requested model. `fixed`: the policy demands this model, so there is no fallback.
+    """
+    if all(each.accounts is None for each in candidates):
+        return tuple(candidates)
+    found = [with_pool(each, each.model.name if each.model else asked or "") for each in candidates]
+    first = candidates[0]
+    fallback = first.accounts.fallback if first.accounts else None
+    named = {each.model.name if each.model else asked for each in candidates}
+    if fallback and fallback not in named and not fixed:
+        parameters = first.model.parameters if first.model else ()
+        found.append(
+            with_pool(replace(first, model=ModelName(fallback, parameters=parameters), if_limited=True), fallback)
+        )
+    return tuple(found)
+
+
+def with_pool(candidate: Candidate, model: str) -> Candidate:
+    """Return a candidate with the accounts of its backend for a model, if it has any."""
+    return replace(candidate, pool=candidate.accounts.pool(model)) if candidate.accounts else candidate
+
+
+def check_account(attempt: Attempt, asked: str | None) -> None:
+    """Raise Refusal if the first attempt at a backend has no account: 503 without any, 429 if all of them rest."""
+    candidate = attempt.candidate
+    if candidate.accounts is None or attempt.key is not None:
+        return
+    if candidate.pool and candidate.pool.keys:
+        raise candidate.accounts.all_limited(candidate.model.name if candidate.model else asked or "")
+    raise candidate.accounts.no_account()

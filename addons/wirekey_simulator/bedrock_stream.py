@@ -19,8 +19,6 @@ def stream_response(pieces: Iterator[bytes], event: str, headers: Iterable[tuple
         200,
         [("content-type", CONTENT_TYPE), *headers],
         pieces=pieces,
-        error_piece=exception(
-            "throttlingException", b'{"message":"Too many requests, as the simulator was asked to say."}'
-        ),
+        error_piece=exception("throttlingException", b'{"message":"Too many requests (simulated)."}'),
         garbled_piece=garbled(event, b'{"unfinished":'),
     )

@@ -55,7 +55,7 @@ class Behaviour:
     error_after: int | None = None
     """The provider's error event inside a stream."""
     garble_after: int | None = None
-    """One malformed event, then go on."""
+    """One malformed event, then continue."""
     mask_after: int | None = None
     """On a WebSocket, a masked frame, which only a client may send."""
     rubbish: bool = False
@@ -69,7 +69,7 @@ class Behaviour:
     no_done: bool = False
     """Leave out the last event of the stream."""
     split: int | None = None
-    """Write the body in pieces of so many bytes."""
+    """The size in bytes of the pieces in which the body is written."""
     headers_delay: float = 0.0
     """Seconds before the first byte of the response."""
     unread: bool = False

@@ -100,7 +100,7 @@ class SimulatorConnection(asyncio.Protocol):
         self._http.receive(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the responses under way."""
+        """Cancel the open responses."""
         self.is_open = False
         self._writable.set()
         self.simulator.connection_closed(self)

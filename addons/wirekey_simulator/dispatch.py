@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from wirekey_simulator.state import State
 
 SENTENCES = {
-    400: "The request was invalid, as the simulator was asked to say.",
-    401: "Incorrect API key provided, as the simulator was asked to say.",
-    403: "You are not allowed to do this, as the simulator was asked to say.",
-    404: "There is no such thing, as the simulator was asked to say.",
-    408: "The request took too long, as the simulator was asked to say.",
-    413: "The request is too large, as the simulator was asked to say.",
-    429: "Rate limit reached, as the simulator was asked to say. Please try again later.",
-    500: "The server had an error, as the simulator was asked to say.",
-    502: "Bad gateway, as the simulator was asked to say.",
-    503: "The service is unavailable, as the simulator was asked to say.",
-    529: "Overloaded, as the simulator was asked to say.",
+    400: "The request was invalid (simulated).",
+    401: "Incorrect API key provided (simulated).",
+    403: "You are not allowed to do this (simulated).",
+    404: "There is no such thing (simulated).",
+    408: "The request took too long (simulated).",
+    413: "The request is too large (simulated).",
+    429: "Rate limit reached (simulated). Please try again later.",
+    500: "The server had an error (simulated).",
+    502: "Bad gateway (simulated).",
+    503: "The service is unavailable (simulated).",
+    529: "Overloaded (simulated).",
 }
 
 
@@ -105,7 +105,7 @@ def _respond(
         if sentence:
             return module.failure(status, sentence, behaviour)
     if behaviour.fail:
-        sentence = SENTENCES.get(behaviour.fail, f"Status {behaviour.fail}, as the simulator was asked to answer.")
+        sentence = SENTENCES.get(behaviour.fail, f"Status {behaviour.fail} (simulated).")
         response = module.failure(behaviour.fail, sentence, behaviour)
         if behaviour.retry_after is not None:
             response.headers.append(("retry-after", f"{behaviour.retry_after:g}"))

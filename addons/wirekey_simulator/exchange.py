@@ -57,8 +57,8 @@ class BodyCollector:
 class Seen:
     """A request that arrived and how its response ended. Holds credentials and content: its repr shows neither.
 
-    `outcome` is None while the response is under way, then completed, client_gone (the client disconnected early) or
-    fault (the simulator was asked to break the response off).
+    `outcome` is None while the response is being sent, then completed, client_gone (the client disconnected early) or
+    fault (the test told the simulator to break off the response).
     """
 
     number: int

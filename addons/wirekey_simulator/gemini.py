@@ -51,7 +51,7 @@ def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -
     """Check the key in x-goog-api-key or ?key=, or on the OpenAI path the bearer token.
 
     Return the provider's sentence if it is wrong, else None. Raises BadRequest(403) if it is missing. The URL of an
-    upload under way needs no key.
+    open upload needs no key.
     """
     if request.path.startswith(OPENAI):
         key = request.header("authorization").partition(" ")[2]

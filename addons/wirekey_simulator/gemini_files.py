@@ -25,7 +25,7 @@ EXPIRES = "2026-01-03T00:00:00Z"
 
 @dataclass(slots=True)
 class Upload:
-    """An upload under way. Its bytes are counted and hashed, not kept."""
+    """An open upload. Its bytes are counted and hashed, not kept."""
 
     file: Json
     mime_type: str

@@ -35,7 +35,7 @@ SETUP = frozenset(
 INPUTS = frozenset("audio audioStreamEnd activityStart activityEnd text video mediaChunks".split())  # noqa: SIM905
 CONTENT = frozenset({"turns", "turnComplete"})
 AUDIO_SHARE = 2
-"""One of so many tokens is audio."""
+"""One token in `AUDIO_SHARE` is audio."""
 
 
 def connect(
@@ -124,7 +124,7 @@ class LiveConversation:
             self.respond(socket)
 
     def take_results(self, socket: SimulatedWebSocket, given: Json) -> None:
-        """Receive the results of tool calls, and go on with the turn."""
+        """Receive the results of tool calls, and continue the turn."""
         results = objects(given.get("functionResponses"))
         if sorted(str(each.get("id")) for each in results) != sorted(self.waiting) or not results:
             raise BadRequest("tool_response: the ids do not match the function calls.")

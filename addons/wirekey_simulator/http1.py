@@ -47,7 +47,7 @@ class Http1:
             self._refuse(error)
 
     def lost(self) -> None:
-        """Cancel the response under way: the client disconnected."""
+        """Cancel the open response: the client disconnected."""
         if self.task:
             self.task.cancel()
         if self.websocket:
@@ -161,7 +161,7 @@ class Http1:
         self._write(h11.Data(data=data))
 
     def end(self) -> None:
-        """End the body and go on with the next request."""
+        """End the body and continue with the next request."""
         self._write(h11.EndOfMessage())
         self._next()
 
@@ -188,7 +188,7 @@ class Http1:
             if self.state.their_state is h11.DONE:
                 self.state.start_next_cycle()
             try:
-                # Bytes that arrived while the response was under way.
+                # Bytes that arrived before the response was complete.
                 self._advance()
             except h11.RemoteProtocolError as error:
                 self._refuse(error)

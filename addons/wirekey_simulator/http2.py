@@ -72,7 +72,7 @@ class Http2:
         self.flush()
 
     def lost(self) -> None:
-        """Cancel all responses under way: the client disconnected."""
+        """Cancel all open responses: the client disconnected."""
         for stream in self.streams.values():
             stream.cancel()
         self.streams.clear()
@@ -119,7 +119,7 @@ class Http2:
         self.flush()
         self.last_stream = last_stream
         frame = GoAwayFrame(stream_id=0, last_stream_id=last_stream, error_code=ErrorCodes.NO_ERROR)
-        # By hand: h2 would treat it as the end of the connection and drop the responses under way.
+        # By hand: h2 would treat it as the end of the connection and drop the open responses.
         self.connection.write(frame.serialize())
         for stream_id in [one for one in self.streams if one > last_stream]:
             self.streams.pop(stream_id).cancel()
@@ -255,7 +255,7 @@ class Http2Stream:
         self.owner.flush()
 
     def end(self) -> None:
-        """End the body once all of it is sent."""
+        """End the body once it has been sent completely."""
         if self.id not in self.owner.streams:
             return
         self.ending = True

@@ -106,7 +106,7 @@ class Simulator:
         self.state.base_url = self.url
 
     async def stop(self) -> None:
-        """Close the listener and break off the responses under way."""
+        """Close the listener and break off the open responses."""
         if self._server is None:
             return
         self._server.close()

@@ -21,7 +21,7 @@ class State:
         self._shelves: defaultdict[str, dict[str, Any]] = defaultdict(dict)
 
     def new_id(self, prefix: str = "", digits: int = 24) -> str:
-        """Return `prefix` and a unique number in hexadecimal with so many digits."""
+        """Return `prefix` and a unique hexadecimal number with `digits` digits."""
         self._count += 1
         return f"{prefix}{self._count:0{digits}x}"
 

@@ -87,7 +87,7 @@ class StsService:
         if not all(TAG_KEY.fullmatch(key) and TAG_VALUE.fullmatch(value) for key, value in tags.items()):
             return failed(400, "ValidationError", "1 validation error detected: tags")
         if self.refuse_with and self.refuse_only in ("", name):
-            return failed(403, self.refuse_with, f"{access_key} may not do this, as the stand-in was asked to say.")
+            return failed(403, self.refuse_with, f"{access_key} may not do this (simulated).")
         self.assumed.append(Assumed(role[0], name, tags, access_key, region))
         made = Account(secrets.token_urlsafe(30), secrets.token_urlsafe(120), time.time() + self.lifetime)
         issued = f"ASIA{secrets.token_hex(8).upper()}"

@@ -12,7 +12,7 @@ MOST_DIMENSIONS = 4096
 
 
 def vector(dimensions: Any) -> tuple[float, ...]:
-    """Return so many numbers, rounded to six places. Raises BadRequest if no model has that many dimensions."""
+    """Return `dimensions` numbers, rounded to six places. Raises BadRequest if no model has that many dimensions."""
     if not isinstance(dimensions, int) or not 1 <= dimensions <= MOST_DIMENSIONS:
         raise BadRequest(f"The number of dimensions must be from 1 to {MOST_DIMENSIONS}.")
     return _vector(dimensions)

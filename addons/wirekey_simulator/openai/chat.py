@@ -36,7 +36,7 @@ ARGUMENT_BYTES = 8
 STREAM_ERROR = sse(
     {
         "error": {
-            "message": "The server had an error while processing your request, as the simulator was asked to say.",
+            "message": "The server had an error while processing your request (simulated).",
             "type": "server_error",
             "param": None,
             "code": None,

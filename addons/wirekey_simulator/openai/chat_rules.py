@@ -44,7 +44,7 @@ def check_chat(body: Json) -> None:
 
 
 def check_sampling(model: str, body: Json) -> None:
-    """Check that a reasoning model gets no parameters of sampling, and another one no effort."""
+    """Check that reasoning models get no sampling parameters, and other models no effort."""
     if not REASONING.match(model):
         if body.get("reasoning_effort") and model.startswith(("gpt-3", "gpt-4")):
             raise unsupported("reasoning_effort")

@@ -1,4 +1,4 @@
-"""`/v1/images/…`: the smallest PNG, or bytes of the size that was asked for."""
+"""`/v1/images/…`: the smallest PNG, or bytes of the requested size."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("realtime", "openai-beta.realtime-v1")
 AUDIO_SHARE = 2
-"""One of so many tokens is audio."""
+"""One token in `AUDIO_SHARE` is audio."""
 
 
 def connect(call: OpenAICall) -> SimulatedResponse:

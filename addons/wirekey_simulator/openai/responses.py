@@ -53,7 +53,7 @@ def create(call: OpenAICall) -> SimulatedResponse:
     check_responses(body)
     if optional(body, "stream", bool):
         events = (sse(event, event=event["type"]) for event in streamed(response, body, call))
-        error = {"code": "server_error", "message": "The server had an error, as the simulator was asked to say."}
+        error = {"code": "server_error", "message": "The server had an error (simulated)."}
         number = call.behaviour.error_after or 0
         return sse_response(
             events, sse({"type": "error", **error, "param": None, "sequence_number": number}, event="error")
@@ -63,7 +63,7 @@ def create(call: OpenAICall) -> SimulatedResponse:
         item if item["type"] != "message" else _message_item(item["id"], text.whole(behaviour, said)) for item in items
     ]
     finished = _finished(response, whole, usage, call.state, cut=cut)
-    # It is done when it is asked for again.
+    # It is done when the client requests it again.
     return json_response({**response, "status": "queued"} if response["background"] else finished)
 
 

@@ -21,7 +21,7 @@ from tests.support.raw_client import RawClient, post
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from tests.support.steady_load import SteadyLoad, gateway_chat
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STREAMS = int(os.environ.get("WIREKEY_FLEET_STREAMS", "40"))
 HEADER = b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n"
 

@@ -89,7 +89,7 @@ def install() -> None:
             f"This Wirekey does not support mitmproxy {version.VERSION}, only {', '.join(KNOWN_VERSIONS)}x. "
             "Install the version in requirements.lock. The wire layer replaces internals of mitmproxy. A new version "
             "is added to KNOWN_VERSIONS in core/wire/install.py when tests/wire passes with it "
-            "(tests/wire/test_new_versions.py)."
+            "(tests/wire/newest_mitmproxy.py)."
         )
     for override in OVERRIDES if os.environ.get(PLAIN) else (*OVERRIDES, *speed.OVERRIDES):
         override.apply()

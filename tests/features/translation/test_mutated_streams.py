@@ -36,8 +36,8 @@ LIMITS = {
     "features.translation.responses": "MAX_WAITING",
     "features.translation.claude": "MAX_KEPT_REASONING",
     "features.translation.openai_chat.write_response": "MAX_INFLATED_BYTES",
-    "metering.sse": "EVENT_LIMIT",
-    "metering.eventstream": "FRAME_LIMIT",
+    "core.metering.sse": "EVENT_LIMIT",
+    "core.metering.eventstream": "FRAME_LIMIT",
 }
 HELD = 20 * LIMIT
 """What a stream may hold at most: the limits, with the ends of an event that is too long, 64 KiB each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -49,6 +49,15 @@ if TYPE_CHECKING:
     from wirekey.core.calls.state import CallState
     from wirekey.core.identity.proof import TokenReference
     from wirekey.core.signing.request import RequestHead
+
+
+WORKSPACE = "x-wirekey-workspace"
+
+
+@cache
+def headers_read_here() -> frozenset[bytes]:
+    """Return the headers of each request that are read after its agent is known."""
+    return frozenset(name.encode() for name in (*option_headers(), WORKSPACE))
 
 
 class Identity(Addon):
@@ -165,9 +174,10 @@ class Identity(Addon):
         if tunnel_key := self.tunnel_keys.get(flow.client_conn):
             keys = [tunnel_key]
         secrets = imported.masking(quoted, (key.key.reveal() for key in keys))
-        if options := {name: request.headers[name] for name in option_headers() if name in request.headers}:
+        read = by_name(request.headers.fields, headers_read_here())
+        if options := {name: read[name] for name in option_headers() if name in read}:
             state.options = options
-        state.workspace = request.headers.get("x-wirekey-workspace")
+        state.workspace = read.get(WORKSPACE)
         strip(request, secrets)
         if secrets:
             call.path = request.path.partition("?")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -49,15 +49,6 @@ if TYPE_CHECKING:
     from wirekey.core.calls.state import CallState
     from wirekey.core.identity.proof import TokenReference
     from wirekey.core.signing.request import RequestHead
-
-
-WORKSPACE = "x-wirekey-workspace"
-
-
-@cache
-def headers_read_here() -> frozenset[bytes]:
-    """Return the headers of each request that are read after its agent is known."""
-    return frozenset(name.encode() for name in (*option_headers(), WORKSPACE))
 
 
 class Identity(Addon):
@@ -174,10 +165,9 @@ class Identity(Addon):
         if tunnel_key := self.tunnel_keys.get(flow.client_conn):
             keys = [tunnel_key]
         secrets = imported.masking(quoted, (key.key.reveal() for key in keys))
-        read = by_name(request.headers.fields, headers_read_here())
-        if options := {name: read[name] for name in option_headers() if name in read}:
+        if options := {name: request.headers[name] for name in option_headers() if name in request.headers}:
             state.options = options
-        state.workspace = read.get(WORKSPACE)
+        state.workspace = request.headers.get("x-wirekey-workspace")
         strip(request, secrets)
         if secrets:
             call.path = request.path.partition("?")[0]

@@ -9,7 +9,6 @@ from wirekey.core.body import WEBSOCKETS
 from wirekey.core.credentials.uploads import UPLOAD_URL_HEADERS
 from wirekey.core.egress.redirects import RedirectTargets, location_for
 from wirekey.core.errors import Fault, Refusal
-from wirekey.core.header_fields import by_name
 from wirekey.core.metering.decoding import can_undo, is_plain
 
 if TYPE_CHECKING:
@@ -50,9 +49,6 @@ FINAL_STATUSES = range(200, 600)
 SWITCHING_PROTOCOLS = 101
 
 
-READ_HEADERS = frozenset(name.encode() for name in (*UPLOAD_URL_HEADERS, "content-encoding"))
-
-
 def refusal_of_response(services: Services, state: CallState, response: http.Response) -> Refusal | None:
     """Return why a response must not reach the client, before anything of it did."""
     status, headers = response.status_code, response.headers
@@ -63,11 +59,10 @@ def refusal_of_response(services: Services, state: CallState, response: http.Res
         return CONTROL_CHARACTERS
     if 300 <= status < 400 and "location" in headers and location_for_client(services, state, response) is None:
         return REDIRECTED
-    read = by_name(headers.fields, READ_HEADERS)
     for name in UPLOAD_URL_HEADERS:
-        if (url := read.get(name)) and location_for(url, redirect_targets(services, state)) is None:
+        if (url := headers.get(name)) and location_for(url, redirect_targets(services, state)) is None:
             return REDIRECTED
-    encoding = read.get("content-encoding", "")
+    encoding = headers.get("content-encoding", "")
     if 200 <= status < 300 and not is_plain(encoding) and not can_undo(encoding) and state.secrets:
         return UNREADABLE
     return None

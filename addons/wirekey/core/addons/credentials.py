@@ -146,10 +146,10 @@ def record_response(services: Services, state: CallState, status: int, headers: 
             steps.note_status(services, attempt, status, wait)
     if attempt and attempt.key and attempt.pool:
         services.sharing.record_status(attempt.pool, attempt.key, status, wait, time.monotonic())
-    word = headers.get("x-amzn-errortype", "").partition(":")[0]
-    aws = (attempt.planned.candidate.aws if attempt else None) or services.settings.aws
-    if aws and attempt and attempt.aws and word in REFUSED_PAIR:
-        aws.refused(state.call.agent, attempt.aws)
+    if attempt and attempt.aws and headers.get("x-amzn-errortype", "").partition(":")[0] in REFUSED_PAIR:
+        aws = attempt.planned.candidate.aws or services.settings.aws
+        if aws:
+            aws.refused(state.call.agent, attempt.aws)
     return wait
 
 

@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.http import (
 
 from wirekey.core.wire.layer import WireLayer
 from wirekey.core.wire.speed.cleanup import clear_layer
+from wirekey.core.wire.speed.headers import with_quick_headers
 from wirekey.core.wire.speed.http1 import FastHttp1Server
 
 if TYPE_CHECKING:
@@ -134,8 +135,12 @@ class DirectHttpLayer(WireLayer):
 
     def receive(self, event: events.Event) -> None:
         """Hand an event of a connection to its stream, unless the stream has ended."""
-        if type(event) is RequestHeaders:
-            self.execute_own(self.make_stream(event.stream_id))
+        kind = type(event)
+        if kind is RequestHeaders:
+            with_quick_headers(event.request)  # type: ignore[attr-defined]
+            self.execute_own(self.make_stream(event.stream_id))  # type: ignore[attr-defined]
+        elif kind is ResponseHeaders:
+            with_quick_headers(event.response)  # type: ignore[attr-defined]
         stream = self.streams.get(event.stream_id)  # type: ignore[attr-defined]
         if stream is not None:
             self.run(stream, event)

@@ -14,8 +14,8 @@ import pytest
 from wirekey.core.body import PIECE, Body, Spool, SpooledBody
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Kind, Operation
-from wirekey.providers import PROVIDERS
 from wirekey.providers.json_edits import apply_edits
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 LONG = "é" * PIECE

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.core.model_name import BACKENDS, ModelName, ModelNameError, is_plain
-from wirekey.providers import OWN_PROVIDERS, PROVIDERS
+from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
-"""Code outside of `providers/` names no provider, so that a new one needs only a folder and a line in the registry."""
+"""Code outside of its folder names no provider, so that a new one needs only a folder and a line in a registry."""
 
 import ast
 from pathlib import Path
 
 import wirekey
-from wirekey.providers import OWN_PROVIDERS
+from wirekey.feature_registry import features
+from wirekey.providers.registry import OWN_PROVIDERS
 
 PACKAGE = Path(wirekey.__file__).parent
+ADDED = {f"features/{feature.name}": set(feature.providers()) for feature in features()}
+"""The folder of each feature → the providers that it adds, which it may name."""
 OF_FORMATS = "its tables are by format, and a format has the name of its provider"
 EXCEPTIONS = {
     "core/addons/models.py": "the backends of Google's accounts have Gemini's models",
@@ -27,7 +30,6 @@ EXCEPTIONS = {
     "features/rollup/shortening.py": "makers of models on Bedrock",
     "features/rollup/summary.py": OF_FORMATS,
     "features/translation": OF_FORMATS,
-    "features/vertex": "the name of the feature",
     "core/metering/price_table.py": "the names of the price lists",
     "core/model_name.py": "the backends of Google's accounts have Gemini's format",
     "core/operation.py": OF_FORMATS,
@@ -48,10 +50,11 @@ def shown(tree):
 def names_in(file):
     tree = ast.parse(file.read_text())
     hidden = shown(tree)
+    own = ADDED.get("/".join(file.relative_to(PACKAGE).parts[:2]), set())
     return [
         node.value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and node.value in OWN_PROVIDERS and id(node) not in hidden
+        if isinstance(node, ast.Constant) and node.value in {*OWN_PROVIDERS} - own and id(node) not in hidden
     ]
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from wirekey.providers.protocol import Provider
+
 MODULE = "wirekey.features"
 """The package in which each feature has its folder."""
 
@@ -27,6 +29,11 @@ def no_parts() -> tuple[object, ...]:
     return ()
 
 
+def no_providers() -> dict[str, Provider]:
+    """Return the providers of most features: none."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """A capability that a user can do without: one folder below `features/`, whose `__init__` has this value.
@@ -35,11 +42,15 @@ class Feature:
     asks for it: settings in `config/feature_settings.py`, values that are made of them in
     `core/calls/feature_values.py`, addons in `core/addons/order.py`, services and notices in
     `server/feature_parts.py`. It is a function, so that the help of the command line does not import them.
+
+    `providers` returns name → provider for `providers/registry.py`. It is no part, because parts import the settings,
+    which import the providers.
     """
 
     name: str
     parts: Callable[[], tuple[object, ...]] = no_parts
     commands: tuple[AddedCommand, ...] = ()
+    providers: Callable[[], Mapping[str, Provider]] = no_providers
 
 
 @dataclass(frozen=True, slots=True)

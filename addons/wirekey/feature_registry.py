@@ -31,9 +31,9 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "extensions": ("extensions", "identity.check"),
         "opa_server": ("policy.opa_url",),
         "jwt": ("identity.jwt",),
+        "vertex": (),
         "google_accounts": (),
         "local_programs": ("backends.gemini-cli-acp",),
-        "vertex": (),
     }
 )
 """Each feature, in the order in which the core asks them, with its settings in `wirekey.yaml`.

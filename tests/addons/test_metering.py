@@ -22,7 +22,7 @@ from wirekey.core.routing.candidate import Candidate, Upstream
 from wirekey.core.routing.plan import Attempt
 from wirekey.core.secret import Secret
 from wirekey.core.signing.request import SigV4Credentials
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 KEY = "sk-provider-key-0123456789"
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)

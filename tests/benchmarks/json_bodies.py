@@ -20,7 +20,7 @@ from wirekey.core.body_reading.reader import BodyReader
 from wirekey.core.body_reading.reading import ReadTask
 from wirekey.core.errors import Refusal
 from wirekey.core.json_size import VALUES_LIMIT
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 MIB = 1 << 20
 HEAD = b'{"model":"gpt-4o-mini","messages":['

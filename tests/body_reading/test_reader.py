@@ -16,7 +16,7 @@ from wirekey.core.body_reading.reader import BodyReader, ReadingFailedError
 from wirekey.core.body_reading.reading import ALWAYS_READ_HERE, NEVER_READ_HERE, ReadTask, check_values, is_costly
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.operation import Kind, Operation
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 LONG = "Some words, and é. " * 80_000

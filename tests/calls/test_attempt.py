@@ -21,7 +21,7 @@ from wirekey.core.errors import Refusal
 from wirekey.core.routing.plan import Failure
 from wirekey.feature import FeatureValues
 from wirekey.features.translation.state import StateReader
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 KEYS = {"A": "key-of-openai-1", "B": "key-of-openai-2", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_TEXT = "providers: {openai: {keys: [env:A, env:B], selection: TURNS}, gemini: {keys: [env:G]}}\n"

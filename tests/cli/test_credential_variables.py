@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wirekey.cli.credential_variables import is_credential, is_secret_name
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 VALUE = "sk-of-the-user-1a2b3c"
 OF_PROVIDERS = [

@@ -17,7 +17,7 @@ from google import genai
 
 from tests.support.own_simulator import simulator, since
 from tests.support.running import PROVIDER_KEYS, wirekey_behind
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 __all__ = ["simulator", "since"]
 

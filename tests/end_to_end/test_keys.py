@@ -17,7 +17,7 @@ from tests.support.running import (
 )
 from tests.support.stream_formats import FORMATS, RawWay
 from wirekey.core.call import new_call_id
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 KEYS = ["sk-key-number-one", "sk-key-number-two", "sk-key-number-three"]
 GEMINI_KEYS = ["AIza-key-number-one", "AIza-key-that-is-revoked", "AIza-key-number-three"]

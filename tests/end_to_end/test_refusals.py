@@ -19,7 +19,7 @@ from tests.support.running import Wirekey
 from tests.support.sdk_calls import CALLS, Way
 from tests.support.stream_formats import FORMATS, HOSTS, PLACEHOLDER, PLACEHOLDERS, Format, RawWay, headers_for
 from tests.threats.conftest import beginning
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 LIMIT = 100_000
 ONE_OF_EACH = {

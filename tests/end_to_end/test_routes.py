@@ -17,8 +17,8 @@ from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThrea
 from tests.threats.conftest import beginning
 from wirekey.core.egress.hosts import RUNTIME
 from wirekey.core.operation import Kind
-from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock.services import service_of
+from wirekey.providers.registry import PROVIDERS
 
 CORP_KEYS = ("corp-key-one-7f31", "corp-key-two-9a02")
 AWS = ("AKIAREALORGANISATION", "real-secret-of-the-organisation-41d0aa")

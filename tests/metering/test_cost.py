@@ -6,7 +6,7 @@ from genai_prices import calc_price
 
 from wirekey.core.metering.cost import HOUR, cost_usd, price_lists, prices_of
 from wirekey.core.operation import Usage
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 
 @pytest.mark.parametrize("tokens", [(1000, 200, 100), (250_000, 1000, 5000), (7, 0, 0), (199_999, 1, 1)])

@@ -8,7 +8,7 @@ from wirekey.core.metering.cost import cost_usd, price_lists
 from wirekey.core.metering.modifiers import factor_of, largest_factor, tier_of
 from wirekey.core.metering.price_table import FEES, ROWS
 from wirekey.core.operation import LONG_CACHE, Facts, Usage
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 TOKENS = {"input_tokens": 1000, "output_tokens": 100}
 FAST, PRIORITY, FLEX = ("speed", "fast"), ("service_tier", "priority"), ("service_tier", "flex")

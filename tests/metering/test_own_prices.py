@@ -7,7 +7,7 @@ from wirekey.core.metering import cost, own_prices
 from wirekey.core.metering.cost import cost_usd, current_prices, has_default_price
 from wirekey.core.metering.own_prices import OwnPrices, read_own_prices, use_own_prices
 from wirekey.core.operation import Facts, Usage
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 OPENAI, BEDROCK = PROVIDERS["openai"], PROVIDERS["bedrock"]
 MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)

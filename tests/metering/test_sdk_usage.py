@@ -25,7 +25,7 @@ from openai.types.responses import ResponseUsage
 from wirekey.core.body import Body
 from wirekey.core.metering.cost import cost_usd
 from wirekey.core.operation import Facts, Kind, Operation
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 READ = {
     CompletionUsage: "prompt_tokens completion_tokens total_tokens completion_tokens_details prompt_tokens_details",

@@ -2,7 +2,7 @@
 
 import re
 
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 MARK = re.compile("«»|/{}")

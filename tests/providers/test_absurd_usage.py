@@ -5,11 +5,11 @@ import pytest
 from wirekey.core.metering.cost import cost_usd
 from wirekey.core.operation import MOST_TOKENS, Usage
 from wirekey.features.quotas.estimate import nanodollars
-from wirekey.providers import PROVIDERS
 from wirekey.providers.anthropic.responses import AnthropicJson
 from wirekey.providers.bedrock.responses import BedrockJson
 from wirekey.providers.gemini.responses import GeminiJsonReader
 from wirekey.providers.openai.responses import OpenAiJson
+from wirekey.providers.registry import PROVIDERS
 
 ABSURD = ["-5", "1.5", "1e300", "NaN", "true", '"12"', "[12]", "{}", str(MOST_TOKENS + 1), str(2**53), str(10**30)]
 READERS = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wirekey.core.body import Body
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.operation import Facts, Kind, Usage
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 ANTHROPIC = PROVIDERS["anthropic"]
 JSON = "application/json"

@@ -4,7 +4,7 @@ import pytest
 
 from wirekey.core.calls.settings import models_pattern
 from wirekey.core.errors import Refusal
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 CHAT = "POST /v1/chat/completions"

@@ -8,8 +8,8 @@ import pytest
 
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Facts, Kind
-from wirekey.providers import PROVIDERS
 from wirekey.providers.code_assist.requests import COUNT, GENERATE, STREAM
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 PROVIDER = PROVIDERS["code_assist"]

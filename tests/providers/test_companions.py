@@ -4,7 +4,7 @@ import pytest
 
 from wirekey.core.body import Body
 from wirekey.core.operation import Kind
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 KNOWN = [
     ("anthropic", "GET", "/api/claude_code/settings", "settings"),

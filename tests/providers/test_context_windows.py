@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from genai_prices import data
 
-from wirekey.providers import OWN_PROVIDERS, PROVIDERS
 from wirekey.providers.context_windows import LARGEST, WINDOWS, context_window
+from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS
 
 
 @pytest.mark.parametrize(

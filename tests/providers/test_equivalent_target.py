@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wirekey.core.errors import Refusal
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_head import read_query
 
 AT_VERTEX = "/v1/projects/p/locations/global"

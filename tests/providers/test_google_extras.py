@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.core.errors import Refusal
-from wirekey.providers import PROVIDERS
 from wirekey.providers.json_edits import EditableBody
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 CACHED = '"extra_body":{"google":{"cached_content":"c"}}'

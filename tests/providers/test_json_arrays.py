@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from wirekey.core.errors import Refusal
 from wirekey.core.metering.long_strings import RUN, outline
-from wirekey.providers import PROVIDERS, request_json
+from wirekey.providers import request_json
 from wirekey.providers.json_arrays import SHORT, pieces
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_json import ITEMS_LIMIT, MEMBERS_LIMIT, read_body, read_messages, read_object
 
 DECOYS = [

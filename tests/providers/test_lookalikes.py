@@ -3,8 +3,8 @@
 import pytest
 
 from wirekey.core.errors import Refusal
-from wirekey.providers import PROVIDERS
 from wirekey.providers.lookalikes import lookalike
+from wirekey.providers.registry import PROVIDERS
 
 KEYS = frozenset({"model", "max_tokens", "systemInstruction", "system_instruction"})
 

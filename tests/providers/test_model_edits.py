@@ -21,11 +21,11 @@ from tests.providers.shapes import (
 
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.operation import Kind
-from wirekey.providers import PROVIDERS
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock
 from wirekey.providers.gemini import requests as gemini
 from wirekey.providers.openai import requests as openai
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_json import ITEMS_LIMIT
 

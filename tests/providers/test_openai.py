@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wirekey.core.body import Body
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.operation import Facts, Kind, Usage
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 OPENAI = PROVIDERS["openai"]
 JSON = "application/json"

@@ -9,12 +9,12 @@ from tests.providers.sdk_operations import of_botocore, of_gemini, of_stainless
 
 from wirekey.core.body import Body
 from wirekey.core.operation import Kind
-from wirekey.providers import PROVIDERS
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock
 from wirekey.providers.gemini import requests as gemini
 from wirekey.providers.openai import requests as openai
 from wirekey.providers.paths import PathTable, read_rows
+from wirekey.providers.registry import PROVIDERS
 
 TABLES = {
     "openai": openai.ROUTES,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from wirekey.core.model_name import READERS, ModelName, ModelNameError
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 CHAT, RESPONSES = "POST /v1/chat/completions", "POST /v1/responses"

@@ -6,7 +6,7 @@ import pytest
 
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import LONG_CACHE, Facts
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 GENERATE = "/v1beta/models/gemini-3.5-flash:generateContent"

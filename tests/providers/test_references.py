@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 PATHS = {
     "chat": ("openai", "/v1/chat/completions"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import wirekey
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.operation import Facts
-from wirekey.providers import PROVIDERS, protocol
+from wirekey.providers import protocol
+from wirekey.providers.registry import PROVIDERS
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 

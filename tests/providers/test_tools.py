@@ -5,7 +5,7 @@ import json
 import pytest
 
 from wirekey.core.errors import Refusal
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.tools import NAMES_LIMIT
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from wirekey.core.body import Body
 from wirekey.core.operation import Kind, Operation
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 LONG = b"x" * 5000

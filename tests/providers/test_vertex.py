@@ -9,7 +9,7 @@ import pytest
 from wirekey.core.egress.hosts import vertex_host
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Facts, Kind
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 VERTEX = PROVIDERS["vertex"]

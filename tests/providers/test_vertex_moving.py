@@ -8,7 +8,7 @@ import pytest
 
 from wirekey.core.egress.hosts import vertex_host, vertex_location
 from wirekey.core.errors import Refusal
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 VERTEX = PROVIDERS["vertex"]
 PLACE = "projects/-/locations/us-east5"

@@ -11,8 +11,8 @@ from wirekey.core.model_name import ModelName
 from wirekey.core.policy.input import build_input
 from wirekey.core.routing.catalogue import as_call, catalogue
 from wirekey.core.routing.routes import Route
-from wirekey.providers import PROVIDERS
 from wirekey.providers.model_list import MOST_MODELS, MOST_ROWS, ListedModel, read_list
+from wirekey.providers.registry import PROVIDERS
 
 OPENAI = {"object": "list", "data": [{"id": "gpt-4o", "object": "model", "created": 1715367049, "owned_by": "system"}]}
 GEMINI = {

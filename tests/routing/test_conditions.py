@@ -8,7 +8,7 @@ from wirekey.core.operation import FORMATS, Kind, Operation
 from wirekey.core.routing.candidate import Candidate
 from wirekey.core.routing.conditions import Conditions
 from wirekey.core.routing.routes import Route, Routes
-from wirekey.providers import PROVIDERS, owner_of_model
+from wirekey.providers.registry import PROVIDERS, owner_of_model
 
 ALICE = Agent("alice", "engineer")
 HOLD = [

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.core.routing.gateway_paths import Direction, bedrock_host_of, direction_of
-from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.hosts import provider_hosts
+from wirekey.providers.registry import PROVIDERS, owner_of_model
 
 PATHS = [
     ("/api/v1/gemini/v1beta/models/gemini-2.5-flash:generateContent", {}, "gemini"),

@@ -6,7 +6,7 @@ from tests.support.configuration import loaded
 from wirekey.core.credentials.pool import KeyPool
 from wirekey.core.errors import Refusal
 from wirekey.core.routing.configured import provider_pools, routes_from
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 KEYS = {"A": "key-of-openai", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_WITH_KEYS = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:G]}}\n"

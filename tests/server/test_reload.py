@@ -19,7 +19,7 @@ from wirekey.core.policy import worker
 from wirekey.core.policy.modules import PolicyError
 from wirekey.features.jwt.issuers import IssuerError
 from wirekey.features.jwt.service import TokenService
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 QUERY = "data.p.authz"
 LISTS = "package p.authz\ndeny contains t if { some t in input.tools; some u in input.tools; t == u }\n"

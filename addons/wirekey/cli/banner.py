@@ -133,7 +133,7 @@ def provider_lines(lifecycle: Lifecycle) -> list[str]:
     """Return one line for each provider: its keys or the missing setting, and its usual hosts."""
     from wirekey.cli.key_sources import other_source
     from wirekey.config import usual_hosts
-    from wirekey.providers import PROVIDERS
+    from wirekey.providers.registry import PROVIDERS
 
     assert lifecycle.config
     settings = lifecycle.services.settings

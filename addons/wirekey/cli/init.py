@@ -13,7 +13,7 @@ import click
 from wirekey.config.loading import KEY_VARIABLES
 from wirekey.core.command_name import COMMAND, SERVE_COMMAND
 from wirekey.core.errors import UserError
-from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
+from wirekey.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -113,7 +113,7 @@ def prices_by_provider(config: Config, model: str, provider: str | None, region:
     from wirekey.core.metering.cost import current_prices, use_price_lists
     from wirekey.core.metering.own_prices import read_own_prices, use_own_prices
     from wirekey.core.routing.configured import custom_traits
-    from wirekey.providers import PROVIDERS, register_custom
+    from wirekey.providers.registry import PROVIDERS, register_custom
 
     register_custom(custom_traits(config))
     use_price_lists(filter(None, (custom.prices for custom in config.providers.custom)))

@@ -14,9 +14,9 @@ from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import PYTHON_NAME, ConfiguredUpstream, Flag, Reference, Text, ValueFormat, is_python
 from wirekey.core.egress.hosts import CODE_ASSIST_HOSTS, VERTEX_GLOBAL, region_of
 from wirekey.core.egress.names import is_canonical
-from wirekey.providers import OWN_PROVIDERS
 from wirekey.providers.custom import FORMS
 from wirekey.providers.hosts import FIXED_HOSTS
+from wirekey.providers.registry import OWN_PROVIDERS
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 LONGEST_NAME = 32

@@ -21,7 +21,7 @@ from wirekey.config.secrets import SecretRef
 from wirekey.config.sources import ConfigSources, watched_files
 from wirekey.config.yaml_file import read_yaml
 from wirekey.core.model_name import register_prefixes
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

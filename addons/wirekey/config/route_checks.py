@@ -9,8 +9,8 @@ from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.vertex import VertexConfig
 from wirekey.core.model_name import BACKENDS, ModelName
 from wirekey.core.operation import FORMATS
-from wirekey.providers import OWN_PROVIDERS, PROVIDERS, accepts_format
 from wirekey.providers.custom import FORMS
+from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS, accepts_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

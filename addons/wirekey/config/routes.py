@@ -28,8 +28,8 @@ from wirekey.config.vertex import Location
 from wirekey.core.header_names import NAME
 from wirekey.core.model_name import BACKENDS, ModelName, ModelNameError
 from wirekey.core.operation import FORMATS
-from wirekey.providers import OWN_PROVIDERS, PROVIDERS
 from wirekey.providers.credential_headers import is_credential_header
+from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS
 
 ProviderName = Annotated[
     str,

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from wirekey.core.forwarding_headers import is_forwarding_header
 from wirekey.core.header_names import NameRule
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.core.egress.hosts import DEFAULT_REGION, bedrock_host, bedrock_hosts
-from wirekey.providers import OWN_PROVIDERS, PROVIDERS
+from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ import re
 from fnmatch import translate
 
 from wirekey.core.egress.hosts import region_of
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 OF_OTHERS = {
     "*.openai.azure.com": "Azure OpenAI",

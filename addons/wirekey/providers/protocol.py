@@ -1,4 +1,4 @@
-"""The interface of a provider package. Pure: no I/O, no mitmproxy. The registry is in `providers/__init__.py`."""
+"""The interface of a provider package. Pure: no I/O, no mitmproxy. The registry is in `registry.py`."""
 
 from __future__ import annotations
 

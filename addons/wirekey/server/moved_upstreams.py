@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wirekey.core.body import Body
 from wirekey.core.call import Call, Outcome
 from wirekey.core.operation import Kind, Operation
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ from wirekey.core.operation import Facts, Usage
 from wirekey.core.secret import Secret
 from wirekey.features.quotas.account_defaults import known_defaults, note_defaults
 from wirekey.features.quotas.reserved import reserved_prices
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 
 def pool_of(*labels):

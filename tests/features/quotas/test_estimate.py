@@ -13,9 +13,9 @@ from wirekey.core.metering.cost import cost_usd, current_prices
 from wirekey.core.metering.price import Price, Prices
 from wirekey.core.operation import Facts, Kind, Operation, Usage
 from wirekey.features.quotas.estimate import NOTHING, EstimatedRequest, Use, largest_use, nanodollars, real_use
-from wirekey.providers import PROVIDERS
 from wirekey.providers.context_windows import LARGEST
 from wirekey.providers.output_limits import UNKNOWN, output_limit
+from wirekey.providers.registry import PROVIDERS
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 LIST = Operation("models.list", Body.NONE, Kind.LISTING)

@@ -12,7 +12,7 @@ from wirekey.core.calls.state import CallState
 from wirekey.core.operation import Kind, Operation
 from wirekey.core.routing.candidate import Candidate
 from wirekey.features.quotas.holds import hold_of_attempt
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 CHAT = ("openai", Operation("chat.completions", Body.JSON, Kind.INFERENCE))
 RESPONSE = ("openai", Operation("responses", Body.JSON, Kind.INFERENCE))

@@ -9,7 +9,7 @@ from wirekey.core.metering.cost import current_prices
 from wirekey.core.metering.own_prices import OwnPrices, read_own_prices, use_own_prices
 from wirekey.core.operation import LONG_CACHE, Facts
 from wirekey.features.quotas.reserved import reserved_prices
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 PRIORITY = ("service_tier", "priority")
 

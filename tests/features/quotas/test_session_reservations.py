@@ -28,8 +28,8 @@ from wirekey.features.realtime.openai import OpenAiRealtime
 from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
 from wirekey.features.realtime.responses_session import ResponsesSession
 from wirekey.features.realtime.session import RealtimeSession
-from wirekey.providers import PROVIDERS
 from wirekey.providers.context_windows import context_window
+from wirekey.providers.registry import PROVIDERS
 
 OPENAI, GEMINI = "gpt-realtime", "gemini-live-2.5-flash"
 CONNECTION = Operation("realtime", Body.WEBSOCKET, Kind.INFERENCE)

@@ -11,7 +11,7 @@ from wirekey.core.errors import Refusal
 from wirekey.core.operation import Usage
 from wirekey.features.realtime.gemini import TURN, GeminiLive
 from wirekey.features.realtime.messages import Asks, Reports, ServerMessage
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 protocol, gemini = GeminiLive(), PROVIDERS["gemini"]

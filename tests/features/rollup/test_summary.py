@@ -10,7 +10,7 @@ from wirekey.core.body import Body
 from wirekey.core.operation import Kind
 from wirekey.features.rollup.history import FORMATS
 from wirekey.features.rollup.summary import summarised, summary_request
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ from wirekey.core.signing.request import UnreadableRequestError
 from wirekey.core.signing.signature_parsing import signature_of
 from wirekey.core.tracebacks import safe_traceback
 from wirekey.feature_registry import parts
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -34,7 +34,7 @@ from wirekey.core.identity.tokens import token_digest
 from wirekey.core.signing.event_signatures import signs_events
 from wirekey.core.tracebacks import forget_frames
 from wirekey.feature_registry import parts
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

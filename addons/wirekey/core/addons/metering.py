@@ -17,10 +17,10 @@ from wirekey.core.metering.decoding import decoder, is_plain
 from wirekey.core.metering.modifiers import merged, tier_of
 from wirekey.core.metering.tap import Tap
 from wirekey.core.operation import Facts
-from wirekey.providers import PROVIDERS
 from wirekey.providers.openai.usage_filter import UsageEventFilter
 from wirekey.providers.places import place_of
 from wirekey.providers.price_facts import header_modifiers
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from mitmproxy import http

@@ -29,8 +29,8 @@ from wirekey.core.routing.gateway_paths import bedrock_host_of
 from wirekey.core.routing.list_fetching import ListError, ModelLists, Question, ask
 from wirekey.core.routing.plan import REFUSED_KEY
 from wirekey.core.signing.request import RequestHead
-from wirekey.providers import PROVIDERS
 from wirekey.providers.model_list import ListedModel
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence

@@ -13,7 +13,7 @@ from wirekey.core.header_fields import by_name
 from wirekey.core.operation import Kind
 from wirekey.core.policy.input import HEADER_FIELDS, build_input
 from wirekey.core.policy.permissions import check_permission
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits, uncapped
 
 if TYPE_CHECKING:

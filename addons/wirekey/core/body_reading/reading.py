@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.json_size import check_size, check_utf8, estimated_values, may_exceed
 from wirekey.core.operation import Facts  # noqa: TC001  # its fields are read by the type of a reply
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:

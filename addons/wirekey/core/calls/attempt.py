@@ -25,7 +25,7 @@ from wirekey.core.egress.hosts import RUNTIME, bedrock_host, bedrock_hosts, regi
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.model_name import ModelNameError
 from wirekey.core.routing.candidate import Upstream
-from wirekey.providers import PROVIDERS, answered_as
+from wirekey.providers.registry import PROVIDERS, answered_as
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import read_query
 

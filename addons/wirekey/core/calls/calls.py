@@ -31,7 +31,7 @@ from wirekey.core.metering.eventstream import EventStreamReader
 from wirekey.core.metering.json_array import JsonArrayReader
 from wirekey.core.proxy_protocol import forwarded_client
 from wirekey.core.tracebacks import safe_traceback
-from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
+from wirekey.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -19,7 +19,7 @@ from wirekey.core.google.default_credentials import (
     DefaultCredentials,
 )
 from wirekey.core.google.tokens import NoTokenError, UsableToken
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.vertex import live
 from wirekey.providers.vertex.moving import in_project
 from wirekey.providers.vertex.requests import place_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from wirekey.core.errors import Refusal
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from wirekey.core.body import RequestBody

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wirekey.core.calls.message_copy import copy_of_message
 from wirekey.core.credentials.agent_tokens import RECORDED, may_hold_tokens, text_without_tokens, without_tokens
 from wirekey.core.header_names import NameRule
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

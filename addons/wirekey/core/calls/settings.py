@@ -33,8 +33,8 @@ from wirekey.core.routing.routes import Routes
 from wirekey.core.secret import Secret
 from wirekey.core.wire.delegate import WireLimits
 from wirekey.feature import NO_VALUES
-from wirekey.providers import PROVIDERS, family_of, register_custom
 from wirekey.providers.model_hosts import reason_to_refuse_tunnel
+from wirekey.providers.registry import PROVIDERS, family_of, register_custom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -29,7 +29,7 @@ from wirekey.core.routing.plan import LIMITED, REFUSED_KEY, RETRIED_STATUSES, ma
 from wirekey.core.tracebacks import safe_traceback
 from wirekey.core.wire.delegate import RequestRefused
 from wirekey.core.wire.stream import WireStream
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from wirekey.core.calls.conversations import is_two_way
 from wirekey.core.calls.wire_head import wire_head
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.wire.upstream_connection import requested_address
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from mitmproxy import http

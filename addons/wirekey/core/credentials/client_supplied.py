@@ -14,8 +14,8 @@ from wirekey.core.egress.hosts import region_of
 from wirekey.core.errors import Refusal
 from wirekey.core.identity.client_tokens import is_wirekey_token
 from wirekey.core.secret import Secret
-from wirekey.providers import PROVIDERS
 from wirekey.providers.credential_headers import query_values
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -13,7 +13,7 @@ from wirekey.core.model_name import ModelName, ModelNameError
 from wirekey.core.policy.decision import UndecidedError, parse_decision, undecided
 from wirekey.core.policy.input import NOT_RECORDED, agent_group, encode_input
 from wirekey.core.policy.permissions import permissions_of
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -19,8 +19,8 @@ from wirekey.core.routing.conditions import Conditions
 from wirekey.core.routing.plan import Failover
 from wirekey.core.routing.routes import Route, Routes
 from wirekey.core.routing.translating import translates
-from wirekey.providers import PROVIDERS
 from wirekey.providers.custom import CustomTraits
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from wirekey.core.egress.hosts import RUNTIME, bedrock_hosts
-from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import service_of
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -17,8 +17,8 @@ import msgspec
 
 from wirekey.core.egress.http_client import HttpError, HttpRequest, HttpServer, checked, fetch, resolve
 from wirekey.core.tracebacks import safe_traceback
-from wirekey.providers import PROVIDERS
 from wirekey.providers.model_list import ListedModel, read_list
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -17,7 +17,7 @@ from wirekey.core.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, HTTP_INSTE
 from wirekey.core.routing.candidate import NO_LIMITS
 from wirekey.core.routing.translating import missing_note
 from wirekey.feature import NO_VALUES
-from wirekey.providers import DEFAULT_PROVIDER, OWN_PROVIDERS, PROVIDERS, answered_as, owner_of_model
+from wirekey.providers.registry import DEFAULT_PROVIDER, OWN_PROVIDERS, PROVIDERS, answered_as, owner_of_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

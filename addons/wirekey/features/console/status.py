@@ -17,7 +17,7 @@ from wirekey.core.observing.open_sessions import joined
 from wirekey.core.policy.deciding_server import server_url
 from wirekey.feature_registry import parts
 from wirekey.features.console.config import page_access
-from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
+from wirekey.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.server.feature_parts import Notices
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.cli.config_checks import Finding, Level
 from wirekey.core.command_name import COMMAND
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

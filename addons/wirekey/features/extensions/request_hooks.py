@@ -15,7 +15,7 @@ from wirekey.core.operation import HTTP_INSTEAD
 from wirekey.extension import ExtensionError
 from wirekey.features.extensions.calls import ask_hooks, byte_fields, extension_failed, request_for_hooks, respond
 from wirekey.features.extensions.functions import HooksInUse
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_head import check_headers
 
 if TYPE_CHECKING:

@@ -8,6 +8,14 @@ from wirekey.feature import Feature
 
 if TYPE_CHECKING:
     from wirekey.core.calls.services import Services
+    from wirekey.providers.protocol import Provider
+
+
+def providers() -> dict[str, Provider]:
+    """Return the provider that this feature adds."""
+    from wirekey.providers.code_assist import CodeAssistApi
+
+    return {"code_assist": CodeAssistApi()}
 
 
 def parts() -> tuple[object, ...]:
@@ -30,4 +38,4 @@ async def end(services: Services) -> None:
     await services.google_logins.end()
 
 
-FEATURE = Feature("google_accounts", parts)
+FEATURE = Feature("google_accounts", parts, providers=providers)

@@ -11,9 +11,9 @@ from wirekey.features.quotas.account_defaults import known_defaults
 from wirekey.features.quotas.estimate import EstimatedRequest, Use, dearest, largest_use
 from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.reserved import carried_facts, reserved_prices
-from wirekey.providers import PROVIDERS
 from wirekey.providers.other_models import priced_models
 from wirekey.providers.places import place_of
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.metering.cost import current_prices
 from wirekey.features.quotas.definition import NOBODY, Applied
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -23,7 +23,7 @@ from wirekey.features.realtime.two_way import check_events, check_upstream, is_b
 from wirekey.features.realtime.two_way_events import events_to_send
 from wirekey.features.realtime.two_way_turns import TwoWayTurns, turns_of
 from wirekey.features.realtime.websocket_call import OpenedCalls
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ from wirekey.features.realtime.gemini import GeminiLive
 from wirekey.features.realtime.openai import OpenAiRealtime
 from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
 from wirekey.features.realtime.vertex import VertexLive
-from wirekey.providers import family_of
+from wirekey.providers.registry import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -29,7 +29,7 @@ from wirekey.features.realtime.response_calls import (
     record_intent,
 )
 from wirekey.features.realtime.session import RealtimeSession
-from wirekey.providers import PROVIDERS, family_of
+from wirekey.providers.registry import PROVIDERS, family_of
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_json import malformed
 

@@ -39,8 +39,8 @@ from wirekey.features.realtime.response_calls import (
     record_intent,
 )
 from wirekey.features.realtime.session_input import SessionInput
-from wirekey.providers import PROVIDERS
 from wirekey.providers.places import place_of
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Mapping

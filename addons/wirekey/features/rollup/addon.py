@@ -23,7 +23,7 @@ from wirekey.features.rollup.settings import RollupSettings
 from wirekey.features.rollup.shortening import shortened
 from wirekey.features.rollup.store import RollupStore
 from wirekey.features.rollup.summary import json_text, summarised, summary_request
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_head import read_query
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from wirekey.core.model_name import ModelName
-from wirekey.providers import owner_of_model
+from wirekey.providers.registry import owner_of_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -23,7 +23,7 @@ from wirekey.features.translation.settings import DEFAULTS, LOSSES_HEADER, Trans
 from wirekey.features.translation.state import StateReader
 from wirekey.features.translation.token_counts import translate_count
 from wirekey.features.translation.turns import call_names
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_head import read_query
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from wirekey.features.translation.models import traits_of
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.options import NOTHING_LOST, Lost, lost_options
 from wirekey.features.translation.requests import NAMES
-from wirekey.providers import PROVIDERS
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

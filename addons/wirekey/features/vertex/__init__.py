@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wirekey.feature import Feature
+
+if TYPE_CHECKING:
+    from wirekey.providers.protocol import Provider
+
+
+def providers() -> dict[str, Provider]:
+    """Return the provider that this feature adds."""
+    from wirekey.providers.vertex import Vertex
+
+    return {"vertex": Vertex()}
 
 
 def parts() -> tuple[object, ...]:
@@ -12,4 +24,4 @@ def parts() -> tuple[object, ...]:
     return (VertexSteps(),)
 
 
-FEATURE = Feature("vertex", parts)
+FEATURE = Feature("vertex", parts, providers=providers)

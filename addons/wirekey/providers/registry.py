@@ -1,0 +1,80 @@
+"""The providers, by name: those of the core, and those that features add."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.core.metering.price import price_lists_in_use
+from wirekey.core.model_name import register_prefixes
+from wirekey.feature_registry import features
+from wirekey.providers.anthropic import Anthropic
+from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.bedrock.services import find_short
+from wirekey.providers.custom import custom_provider
+from wirekey.providers.gemini import Gemini
+from wirekey.providers.openai import OpenAi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wirekey.providers.custom import CustomTraits
+    from wirekey.providers.protocol import Provider
+
+PROVIDERS: dict[str, Provider] = {
+    "openai": OpenAi(),
+    "gemini": Gemini(),
+    "anthropic": Anthropic(),
+    "bedrock": Bedrock(),
+}
+CORE_PROVIDERS = tuple(PROVIDERS)
+for feature in features():
+    PROVIDERS.update(feature.providers())
+OWN_PROVIDERS = tuple(PROVIDERS)
+"""The providers that Wirekey knows without configuration."""
+
+price_lists_in_use.update(provider.price_list for provider in PROVIDERS.values())
+register_prefixes(
+    (name for name, provider in PROVIDERS.items() if provider.speaks),
+    vendor_after=(name for name, provider in PROVIDERS.items() if provider.models_have_vendor),
+)
+
+
+def register_custom(providers: Iterable[CustomTraits]) -> None:
+    """Add the custom providers of a configuration.
+
+    A provider that the configuration no longer has stays, for the calls that are under way: what may be called is
+    decided by the settings, which have its hosts and keys.
+    """
+    added = {traits.name: custom_provider(traits) for traits in providers}
+    PROVIDERS.update(added)
+    register_prefixes(added)
+    find_short.cache_clear()  # a path may have one of the names in front of its model
+
+
+def family_of(provider: str) -> str:
+    """Return the name of the provider whose format and paths a provider has: its own, unless it is a custom one."""
+    return PROVIDERS[provider].family or provider
+
+
+def answered_as(called: str, provider: str) -> str:
+    """Return the name by which the provider `called` knows where its requests go, for its edits and targets."""
+    return called if provider == called else family_of(provider)
+
+
+DEFAULT_PROVIDER = PROVIDERS["openai"]
+"""The provider whose error format is used when a request does not show which provider it is for."""
+
+
+def owner_of_model(model: str, default: str | None = None) -> str:
+    """Return the name of the provider that a model name belongs to, or `default`, or else the default provider."""
+    owner = next((name for name, provider in PROVIDERS.items() if provider.owns_model(model)), default)
+    return owner or DEFAULT_PROVIDER.name
+
+
+def _compatible(called: str) -> tuple[str, ...]:
+    return PROVIDERS[family_of(called)].compatible_providers
+
+
+def accepts_format(provider: str, called: str) -> bool:
+    """Return whether a provider accepts requests in the format of the provider `called`."""
+    return family_of(provider) == family_of(called) or family_of(provider) in _compatible(called)

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from wirekey.core.x509 import Issuer, ca_builder, new_key, private_pem, public_pem, server_leaf
-from wirekey_simulator.hosts import BEDROCK_HOSTS, HOSTS
+from wirekey_simulator.hosts import BEDROCK_HOSTS
+from wirekey_simulator.registry import HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The simulator's server: HTTP/1.1 and HTTP/2, over TLS or cleartext, in one asyncio event loop.
 
-The host name, else the path, decides the provider (hosts.py). A header, a script or the model name decides the
+The host name, else path and key, decide the provider (hosts.py). A header, a script or the model name decides the
 behaviour (behaviour.py).
 """
 
@@ -133,7 +133,7 @@ class Simulator:
             response = control(self, request)
             wire.whole(response.status, response.headers, response.body)
             return None
-        provider = provider_of(request)
+        provider = provider_of(request, self.keys)
         seen = self._note(request, provider)
         if provider is None:
             response = json_response({"error": f"neither the host nor the path {request.path} is a provider's"}, 404)

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from wirekey_simulator.exchange import BadRequest
+from wirekey_simulator.registry import BEARER, BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,20 +16,8 @@ if TYPE_CHECKING:
 
 KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 KEY_PARAMETERS = ("key", "api_key", "api-key", "access_token")
-PLACES = {
-    "openai": {"authorization"},
-    "gemini": {"x-goog-api-key", "?key="},
-    "anthropic": {"x-api-key", "authorization"},
-    "code_assist": {"authorization"},
-    "google_identity": {"authorization"},
-    "google_oauth": {"authorization"},
-    "bedrock": {"authorization"},
-    "vertex": {"authorization"},
-    "azure": {"api-key", "authorization"},
-    "compatible": {"authorization"},
-}
 LEFT_BEHIND = re.compile(
-    r"via|forwarded|x-real-ip|proxy-.*|x-forwarded-.*|x-wirekey-.*|x-(?:openai|gemini|anthropic)-key"
+    rf"via|forwarded|x-real-ip|proxy-.*|x-forwarded-.*|x-wirekey-.*|x-(?:{'|'.join(BY_NAME)})-key"
     r"|x-aws-(?:bearer-token|access-key|secret-key|session-token|region)"
 )
 AGENT_TOKEN = re.compile(r"(?<![A-Za-z0-9_])wk_[A-Za-z0-9_]{4}")
@@ -96,10 +85,10 @@ def fingerprint(value: bytes) -> str:
     return f"sha256:{hashlib.sha256(value).hexdigest()[:12]}"
 
 
-def _places_of(request: SimulatedRequest, provider: str) -> set[str]:
+def _places_of(request: SimulatedRequest, provider: str) -> frozenset[str]:
     if provider == "gemini" and request.path.startswith("/v1beta/openai/"):
-        return {"authorization"}
-    return PLACES[provider]
+        return BEARER
+    return BY_NAME[provider].places
 
 
 def _masked_header(name: bytes, value: bytes) -> str:

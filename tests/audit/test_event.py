@@ -112,7 +112,7 @@ def test_a_call_of_wirekeys_own_has_its_purpose_as_operation():
         ("bedrock", "/model/amazon.nova-lite-v1%3A0/converse", "/bedrock/model/amazon.nova-lite-v1%3A0/converse"),
         ("openai", "api.openai.com:443", "api.openai.com:443"),
         (None, "git.example.org:443", "git.example.org:443"),
-        (None, "/api/v1/mistral/v1/chat/completions", "/mistral/v1/chat/completions"),
+        (None, "/api/v1/cohere/v1/chat/completions", "/cohere/v1/chat/completions"),
         (None, "/nothing", "/nothing"),
     ],
 )

@@ -10,7 +10,7 @@ TABLE = [
     ("listen: {Forward: 127.0.0.1:1}", 1, "listen.Forward", "Did you mean forward?"),
     ("limits: {body-bytes: 1}", 1, "limits.body-bytes", "Did you mean body_bytes?"),
     ("first_byte: 5", 1, "first_byte", "Did you mean timeouts.first_byte?"),
-    ("providers: {mistral: {}}", 1, "providers.mistral", "The settings here are: openai, gemini, anthropic, bedrock"),
+    ("providers: {cohere: {}}", 1, "providers.cohere", "The settings here are: openai, gemini, anthropic,"),
     ("log:", 1, "log", "has no value"),
     ("log: verbose", 1, "log", "a group of settings"),
     ("log: {level: loud}", 1, "log.level", "must be debug, info, warning, error or critical"),

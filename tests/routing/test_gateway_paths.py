@@ -51,7 +51,7 @@ PATHS = [
     ("/api/claude_code_penguin_mode", {}, "anthropic"),
     ("/api/hello", {}, "anthropic"),
     ("/api/hellos", {}, None),
-    ("/api/v1/mistral/v1/chat", {}, None),
+    ("/api/v1/cohere/v1/chat", {}, None),
     ("/api/v1/auth/tokens", {}, None),
     ("/model/x/delete", {}, None),
     ("/v1", {}, None),

@@ -215,16 +215,12 @@ def bare_environment() -> dict[str, str]:
 
 def behind(simulator: SimulatorThread, **more) -> dict:
     """A configuration in which each provider is the simulator, with the real-looking keys in the environment."""
-    upstream = simulator.url
+    upstream = {"upstream_url": simulator.url}
+    providers = {name: {"keys": [f"env:REAL_{name.upper()}"], **upstream} for name in PROVIDER_KEYS}
     return {
         "upstream_ca_file": str(simulator.ca_file),
         "policy": {"path": str(EVERYTHING)},
-        "providers": {
-            "openai": {"keys": ["env:REAL_OPENAI"], "upstream_url": upstream},
-            "gemini": {"keys": ["env:REAL_GEMINI"], "upstream_url": upstream},
-            "anthropic": {"keys": ["env:REAL_ANTHROPIC"], "upstream_url": upstream},
-            "bedrock": {"aws": {"bearer": "env:REAL_BEDROCK"}, "upstream_url": upstream},
-        },
+        "providers": providers | {"bedrock": {"aws": {"bearer": "env:REAL_BEDROCK"}, **upstream}},
         **more,
     }
 

@@ -178,7 +178,7 @@ MODEL_HOSTS = [
     "cloudcode-pa.googleapis.com",
     "chatgpt.com",
     "openrouter.ai",
-    "api.mistral.ai",
+    "codestral.mistral.ai",
     "api.groq.com",
     "api.x.ai",
     "api.deepseek.com",

@@ -48,7 +48,7 @@ def with_filters[R](function: Callable[..., R]) -> Callable[..., R]:
     for option in (
         click.option("--outcome", type=outcomes, default=None, help="How the call ended."),
         click.option("--model", default=None, help="The requested or sent model. May contain * and ?."),
-        click.option("--provider", default=None, help="openai, gemini, anthropic or bedrock."),
+        click.option("--provider", default=None, help="Name of the provider, such as openai."),
         click.option("--agent", default=None, help="The agent that called."),
         click.option("--until", callback=moment, default=None, help="Only calls before: 15m, 2h, 7d (ago) or a date."),
         click.option("--since", callback=moment, default=None, help="Only calls since: 15m, 2h, 7d (ago) or a date."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,8 @@ from wirekey.core.command_name import COMMAND
 if TYPE_CHECKING:
     from wirekey.server.lifecycle import Lifecycle
     from wirekey.server.runtime import RunningProxy
+
+NOTE_INDENT = " " * len("SIMULATED: ")
 
 
 def print_startup_banner(lifecycle: Lifecycle) -> None:
@@ -80,16 +83,19 @@ def simulation(lifecycle: Lifecycle) -> list[str]:
     """Return lines that report that the simulator handles all calls, and why. Empty if it does not."""
     if not lifecycle.services.settings.simulated:
         return []
+    from wirekey.config.loading import KEY_VARIABLES
+
     if lifecycle.simulator_wanted:
         return [
             "SIMULATED: --simulator was given, so the embedded simulator handles all calls, and no key is used.",
             "           Start without it to reach the real providers.",
             "",
         ]
+    *others, last = (variables[0] for variables in KEY_VARIABLES.values())
+    fix = f"To reach the real providers, set {', '.join(others)} or {last} and restart."
     return [
         "SIMULATED: there is no provider key and no wirekey.yaml, so the embedded simulator handles all calls.",
-        "           To reach the real providers, set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or",
-        "           AWS_BEARER_TOKEN_BEDROCK and restart.",
+        *wrap(fix, width=100, initial_indent=NOTE_INDENT, subsequent_indent=NOTE_INDENT),
         "",
     ]
 

@@ -24,7 +24,7 @@ from wirekey.core.errors import UserError
 )
 @click.option("--tls/--cleartext", default=True, help="Cleartext is for benchmarks. Most SDKs need TLS.")
 def command(host: str, port: int, certificates: Path, *, tls: bool) -> None:
-    """Simulate OpenAI, Gemini, Anthropic and Bedrock over TLS. It accepts any key in the right place."""
+    """Simulate the providers over TLS. It accepts any key in the right place."""
     from wirekey_simulator.server import Simulator, run_simulator
 
     def announce(simulator: Simulator) -> None:

@@ -21,7 +21,7 @@ class Provider(Protocol):
     """One wire protocol."""
 
     name: str
-    """openai, gemini, anthropic, bedrock, or the name of a custom provider"""
+    """Its name in the registry, or the name of a custom provider."""
     model_list_targets: tuple[str, ...]
     """The paths, with their query, under which the provider lists its models."""
     key_setting: str

@@ -57,8 +57,8 @@ FIELDS = (
     EventField(
         "provider",
         "text",
-        "`openai`, `gemini`, `anthropic`, `bedrock`, `vertex`, `code_assist`, "
-        "or the name of a custom provider; null for a tunnel",
+        "name of the provider in the setting `providers`, such as `openai`, or that of a custom provider; null for a "
+        "tunnel",
     ),
     EventField(
         "operation",

@@ -59,7 +59,7 @@ FIELDS = (
     InputField(
         "provider",
         "string",
-        "`openai`, `gemini`, `anthropic`, `bedrock`, `vertex`, `code_assist`, or the name of a custom provider",
+        "the name of the provider in the setting `providers`, such as `openai`, or that of a custom provider",
     ),
     InputField(
         "operation",

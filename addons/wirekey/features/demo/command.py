@@ -102,7 +102,7 @@ class Demo:
     def run_steps(self) -> None:
         """Run the steps. Raises DemoError if one fails that the next ones depend on."""
         with running_simulator(self.folder / "simulator", self.keys) as simulator:
-            self.print_step("The simulator takes the place of OpenAI, Gemini, Anthropic and Bedrock.")
+            self.print_step("The simulator takes the place of the providers.")
             self.print_line(f"It listens on {simulator.url}, over TLS, and accepts one key per provider, such as")
             self.print_line(f"{self.keys['openai']}. Nothing leaves this machine.")
             with self.proxy(simulator) as running:

@@ -68,7 +68,7 @@ READ = [
 
 @pytest.mark.parametrize(("provider", "document", "expected"), READ)
 def test_a_list_is_read_as_far_as_it_can_be(provider, document, expected):
-    entries = read_list(PROVIDERS[provider], document)
+    entries = read_list(PROVIDERS[provider].read_model, document)
     assert [(entry.id, entry.name, entry.created) for entry in entries] == expected
     assert {entry.provider for entry in entries} <= {provider}
 
@@ -78,7 +78,7 @@ def test_only_so_many_rows_of_a_list_are_looked_at(row, monkeypatch):
     provider, looked_at = PROVIDERS["openai"], []
     read_model = provider.read_model
     monkeypatch.setattr(type(provider), "read_model", lambda _, row: looked_at.append(row) or read_model(row))
-    assert len(read_list(provider, {"data": [{"id": "first"}, *[row] * 10 * MOST_ROWS]})) <= 2
+    assert len(read_list(provider.read_model, {"data": [{"id": "first"}, *[row] * 10 * MOST_ROWS]})) <= 2
     assert len(looked_at) == MOST_ROWS
 
 
@@ -92,15 +92,15 @@ json = st.recursive(
 
 @given(st.sampled_from(list(PROVIDERS)), json)
 def test_reading_a_list_never_fails(provider, document):
-    for entry in read_list(PROVIDERS[provider], document):
+    for entry in read_list(PROVIDERS[provider].read_model, document):
         assert PROVIDERS["openai"].write_model(entry)
 
 
 LISTS = {
-    "openai": read_list(PROVIDERS["openai"], OPENAI),
-    "gemini": read_list(PROVIDERS["gemini"], GEMINI),
-    "anthropic": read_list(PROVIDERS["anthropic"], ANTHROPIC),
-    "bedrock": read_list(PROVIDERS["bedrock"], BEDROCK),
+    "openai": read_list(PROVIDERS["openai"].read_model, OPENAI),
+    "gemini": read_list(PROVIDERS["gemini"].read_model, GEMINI),
+    "anthropic": read_list(PROVIDERS["anthropic"].read_model, ANTHROPIC),
+    "bedrock": read_list(PROVIDERS["bedrock"].read_model, BEDROCK),
 }
 
 ROUTES = [

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wirekey.providers.protocol import Provider
+    from collections.abc import Callable
 
 type Document = dict[str, Any]
 
@@ -43,14 +43,14 @@ class ListedModel:
         return _OWNERS.get(self.provider, self.provider)
 
 
-def read_list(provider: Provider, document: object) -> tuple[ListedModel, ...]:
-    """Return the models of one response to `model_list_targets`, each id once."""
+def read_list(read_model: Callable[[Document], ListedModel | None], document: object) -> tuple[ListedModel, ...]:
+    """Return the models of one response to `model_list_targets`, each id once. `read_model`: that of the provider."""
     rows = document if isinstance(document, dict) else {}
     found: dict[str, ListedModel] = {}
     for key in _LISTS:
         listed = rows.get(key)
         for row in listed[:MOST_ROWS] if isinstance(listed, list) else ():
-            model = provider.read_model(row) if isinstance(row, dict) else None
+            model = read_model(row) if isinstance(row, dict) else None
             if model and 0 < len(model.id) <= LONGEST_NAME and model.id.isascii() and model.id.isprintable():
                 found.setdefault(model.id, model)
     return tuple(found.values())[:MOST_MODELS]

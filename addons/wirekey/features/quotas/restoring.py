@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wirekey.core.shared_state import BudgetsLostError, KnownBudgets, SharedStateUnavailableError
 from wirekey.features.quotas.shares import UNIT
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from wirekey.core.shared_state import SharedState
-    from wirekey.features.quotas.ledger import Spent
-    from wirekey.features.quotas.totals import SharedTotals
+    from wirekey.features.quotas.ledger import Ledger, Spent
+    from wirekey.features.quotas.shares import ProcessCount
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,21 @@ PERIOD_MARGIN = 86400.0
 """Seconds after the end of its period for which a total is kept, for calls that end later."""
 
 
+class KnownTotals(Protocol):
+    """The budgets as one process knows them."""
+
+    ledger: Ledger | None
+    processes: ProcessCount
+    unsettled: dict[str, Mapping[str, int]]
+
+    async def settle_rest(self, state: SharedState) -> None:
+        """Add the amounts that the state did not take before."""
+
+
 class Restoring:
     """The restoration of the budgets of one process. `totals`: what it has to add."""
 
-    def __init__(self, totals: SharedTotals) -> None:
+    def __init__(self, totals: KnownTotals) -> None:
         self._totals = totals
         self._task: asyncio.Task[None] | None = None
         self.number = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,13 @@ from wirekey.core.body import SPOOL_ABOVE
 from wirekey.core.calls.moved import moved_request
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
-from wirekey.features.translation.attempt_response import ResponseTranslation
+from wirekey.features.translation.attempt_response import TranslatedAttempt
 from wirekey.features.translation.betas import flags_of
 from wirekey.features.translation.config import TranslationOfRoute
 from wirekey.features.translation.embeddings import Vectors, translate_embeddings
 from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.own_format import has_signed_state, without_signed_state
-from wirekey.features.translation.requests import Options, TranslatedRequest, translate_request
+from wirekey.features.translation.requests import Options, translate_request
 from wirekey.features.translation.settings import DEFAULTS, LOSSES_HEADER, TranslationSettings
 from wirekey.features.translation.state import StateReader
 from wirekey.features.translation.token_counts import translate_count
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.core.body import RequestBody
-    from wirekey.core.call import Call
     from wirekey.core.calls.attempt_rewrite import Step
     from wirekey.core.calls.attempt_state import AttemptState
     from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
     from wirekey.core.operation import Facts, Operation
+    from wirekey.features.translation.requests import TranslatedRequest
 
 DIFFERS = Refusal(
     500,
@@ -44,44 +44,6 @@ DIFFERS = Refusal(
     Fault.WIREKEY,
 )
 NOT_SET = TranslationOfRoute().translation
-
-
-@dataclass(frozen=True, slots=True)
-class TranslatedAttempt:
-    """The translation of one attempt: what was sent, as the upstream's own operation and facts.
-
-    It holds content, so it is never stored, shown or logged.
-    """
-
-    request: TranslatedRequest
-    operation: Operation
-    facts: Facts
-    client: Format
-    upstream: Format
-    query: str
-    states: StateReader
-
-    @property
-    def label(self) -> str:
-        """Both formats: `openai.chat>anthropic`."""
-        return self.request.label or f"{self.client}>{self.upstream}"
-
-    def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Return the header fields of the translated request: of the client's own only Host and User-Agent remain."""
-        kept = [(name, value) for name, value in fields if name.lower() in {b"host", b"user-agent"}]
-        own = {**self.request.headers, "accept-encoding": "identity"}
-        return [*kept, *((name.encode(), value.encode()) for name, value in own.items())]
-
-    def record(self, call: Call) -> None:
-        """Note in a call's event what the translation lost, by name."""
-        losses = self.request.context.losses
-        headers = losses.headers()
-        call.translation, call.losses = self.label, losses.pairs()
-        call.adjusted, call.dropped = headers.get("x-wirekey-adjusted"), headers.get("x-wirekey-dropped")
-
-    def response(self, state: CallState, response: http.Response, limit: int) -> ResponseTranslation:
-        """Return what translates the response, after it has replaced the head."""
-        return ResponseTranslation(self, state, response, limit)
 
 
 class AttemptTranslation:

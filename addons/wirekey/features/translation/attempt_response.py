@@ -1,10 +1,11 @@
-"""The response to a translated request, in the client's format."""
+"""A translated request as it was sent, and its response in the client's format."""
 
 from __future__ import annotations
 
 import secrets
 import string
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.core.call import Outcome
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
+    from wirekey.core.call import Call
     from wirekey.core.calls.state import CallState
-    from wirekey.features.translation.attempt import TranslatedAttempt
+    from wirekey.core.operation import Facts, Operation
+    from wirekey.features.translation.requests import TranslatedRequest
     from wirekey.features.translation.responses import TranslatedResponse
+    from wirekey.features.translation.state import StateReader
 
 ID_ALPHABET = string.ascii_letters + string.digits
 TOO_LARGE = Refusal(
@@ -46,6 +50,44 @@ REQUEST_ID = {
 def make_id() -> str:
     """Return 24 random letters and digits."""
     return "".join(secrets.choice(ID_ALPHABET) for _ in range(24))
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedAttempt:
+    """The translation of one attempt: what was sent, as the upstream's own operation and facts.
+
+    It holds content, so it is never stored, shown or logged.
+    """
+
+    request: TranslatedRequest
+    operation: Operation
+    facts: Facts
+    client: Format
+    upstream: Format
+    query: str
+    states: StateReader
+
+    @property
+    def label(self) -> str:
+        """Both formats: `openai.chat>anthropic`."""
+        return self.request.label or f"{self.client}>{self.upstream}"
+
+    def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return the header fields of the translated request: of the client's own only Host and User-Agent remain."""
+        kept = [(name, value) for name, value in fields if name.lower() in {b"host", b"user-agent"}]
+        own = {**self.request.headers, "accept-encoding": "identity"}
+        return [*kept, *((name.encode(), value.encode()) for name, value in own.items())]
+
+    def record(self, call: Call) -> None:
+        """Note in a call's event what the translation lost, by name."""
+        losses = self.request.context.losses
+        headers = losses.headers()
+        call.translation, call.losses = self.label, losses.pairs()
+        call.adjusted, call.dropped = headers.get("x-wirekey-adjusted"), headers.get("x-wirekey-dropped")
+
+    def response(self, state: CallState, response: http.Response, limit: int) -> ResponseTranslation:
+        """Return what translates the response, after it has replaced the head."""
+        return ResponseTranslation(self, state, response, limit)
 
 
 class ResponseTranslation:

@@ -113,7 +113,7 @@ def _read_openai(body: RequestBody, losses: Losses) -> Texts:
         raise cannot_translate("input", "it is missing")
     encoding = top.text("encoding_format")
     found = Texts(texts, top.raw("dimensions"), packed=encoding == "base64")
-    losses.refuse_unknown(top)
+    top.refuse_unread(losses)
     return found
 
 
@@ -122,7 +122,7 @@ def _read_gemini(body: RequestBody, losses: Losses) -> Texts:
     top.ignore("model")
     if not top.has("requests"):
         text, dimensions = _gemini_text(top, losses)
-        losses.refuse_unknown(top)
+        top.refuse_unread(losses)
         return Texts((text,), dimensions, single=True)
     asked = []
     for request in top.objects("requests"):
@@ -133,7 +133,7 @@ def _read_gemini(body: RequestBody, losses: Losses) -> Texts:
         raise cannot_translate("requests", "it is empty")
     if len({bytes(dimensions or b"") for _, dimensions in asked}) > 1:
         raise cannot_translate("requests.outputDimensionality", "it must be the same in all requests")
-    losses.refuse_unknown(top)
+    top.refuse_unread(losses)
     return Texts(tuple(text for text, _ in asked), asked[0][1])
 
 

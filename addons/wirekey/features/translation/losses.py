@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from wirekey.core.errors import Refusal
-
-if TYPE_CHECKING:
-    from wirekey.features.translation.members import Members
 
 MAX_HEADER_BYTES = 1024
 
@@ -66,20 +62,6 @@ class Losses:
         if (name or member) not in self.allowed:
             raise cannot_translate(member, f"{reason}; leave it out, or list it in `translation.drop` of {self.route}")
         self.dropped.add(name or member)
-
-    def refuse_unknown(self, members: Members) -> None:
-        """Raise Refusal if an object has members that nothing has read. Their names are content: a position is told.
-
-        Unread members of the objects inside are only counted.
-        """
-        names = [*members.values]
-        for name in members.unread():
-            if members.at(name) not in self.allowed:
-                place = f"member {names.index(name) + 1} of {len(names)}"
-                raise cannot_translate(members.place or "request", f"Wirekey does not know {place}; leave it out")
-            self.dropped.add(members.at(name))
-        members.ignore_all()
-        members.drop_unread(self)
 
     def _check(self, member: str, reason: str) -> None:
         if self.strict and member not in self.allowed:

@@ -246,6 +246,20 @@ class Members:
         for inner in self._inner.values():
             inner.drop_unread(losses)
 
+    def refuse_unread(self, losses: Losses) -> None:
+        """Raise Refusal if nothing has read some members. Their names are content, so it states a position.
+
+        Unread members of the objects inside are only counted.
+        """
+        names = [*self.values]
+        for name in self.unread():
+            if self.at(name) not in losses.allowed:
+                place = f"member {names.index(name) + 1} of {len(names)}"
+                raise cannot_translate(self.place or "request", f"Wirekey does not know {place}; leave it out")
+            losses.dropped.add(self.at(name))
+        self.ignore_all()
+        self.drop_unread(losses)
+
     def _wrong(self, name: str, kind: str) -> Refusal:
         return cannot_translate(self.at(name), f"it must be {kind}")
 

@@ -90,7 +90,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         stream=bool(top.flag("stream")) or stream,
         betas=tuple(top.texts("anthropic_beta")),
     )
-    losses.refuse_unknown(top)
+    top.refuse_unread(losses)
     return conversation
 
 
@@ -280,7 +280,7 @@ def _choice(top: Members) -> tuple[ToolChoice | None, bool | None]:
 def _output(top: Members, config: Members | None, losses: Losses) -> OutputFormat | None:
     found = config.members("format") if config else None
     if config:
-        losses.refuse_unknown(config)
+        config.refuse_unread(losses)
     found = found or top.members("output_format")
     if found is None:
         return None

@@ -99,7 +99,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         stream=stream,
         betas=tuple(fields.texts("anthropic_beta")) if fields else (),
     )
-    losses.refuse_unknown(top)
+    top.refuse_unread(losses)
     return conversation
 
 
@@ -128,12 +128,12 @@ def _fields(
     fields.ignore("anthropic_beta")
     if (config := fields.members("output_config")) is not None:
         effort = effort or config.text("effort")
-        losses.refuse_unknown(config)
+        config.refuse_unread(losses)
     thinking, own = asked_thinking(fields.members("thinking"), effort, losses)
     if (config := fields.members("reasoningConfig")) is not None:
         config.ignore("type")
         thinking = Thinking(config.text("maxReasoningEffort"), show=True)
-    losses.refuse_unknown(fields)
+    fields.refuse_unread(losses)
     return thinking, own
 
 

@@ -102,8 +102,8 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         stream=stream,
     )
     if config:
-        losses.refuse_unknown(config)
-    losses.refuse_unknown(top)
+        config.refuse_unread(losses)
+    top.refuse_unread(losses)
     return conversation
 
 

@@ -36,7 +36,7 @@ def google_extras(top: Members, effort: str | None, options: dict[str, Raw], los
             found = _google(google, effort, options, losses)
             thinking = thinking or found
     if extra:
-        losses.refuse_unknown(extra)
+        extra.refuse_unread(losses)
     return thinking
 
 
@@ -49,6 +49,6 @@ def _google(google: Members, effort: str | None, options: dict[str, Raw], losses
         budget, level = config.integer("thinking_budget"), config.text("thinking_level")
         show = bool(config.flag("include_thoughts"))
         thinking = Thinking(level or effort, None if level or effort else budget, show)
-        losses.refuse_unknown(config)
-    losses.refuse_unknown(google)
+        config.refuse_unread(losses)
+    google.refuse_unread(losses)
     return thinking

@@ -102,7 +102,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
         include_usage=bool(stream_options and stream_options.flag("include_usage")),
         legacy_functions=legacy,
     )
-    losses.refuse_unknown(top)
+    top.refuse_unread(losses)
     return conversation
 
 

@@ -111,7 +111,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
         stream=bool(top.flag("stream")),
         repeated={name: raw for name in REPEATED if (raw := top.values.get(name)) is not None},
     )
-    losses.refuse_unknown(top)
+    top.refuse_unread(losses)
     return conversation
 
 

@@ -16,8 +16,6 @@ EXCEPTIONS = {
     "core/calls/attempt.py": "an attempt without a key of its own is signed with AWS credentials",
     "core/calls/settings.py": "the backends of Google's accounts have Gemini's format",
     "core/calls/signatures.py": "the name of AWS's service in a signature",
-    "config/models.py": "the settings of AWS credentials",
-    "config/provider_hosts.py": "providers that are off until they are configured",
     "core/egress/hosts.py": "the name of AWS's service in a host",
     "feature_registry.py": "the names of features",
     "features/demo/command.py": "the programs of the demo",

@@ -31,8 +31,9 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "extensions": ("extensions", "identity.check"),
         "opa_server": ("policy.opa_url",),
         "jwt": ("identity.jwt",),
-        "vertex": (),
-        "google_accounts": (),
+        "vertex": ("providers.vertex",),
+        "google_accounts": ("providers.code_assist",),
+        "custom_providers": ("providers.custom",),
         "local_programs": ("backends.gemini-cli-acp",),
     }
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from wirekey.config import ConfigError, load, provider_hosts
-from wirekey.core.calls.google_credentials import vertex_access
 from wirekey.core.calls.settings import build
+from wirekey.feature import NO_VALUES, FeatureValues
+from wirekey.features.vertex.credentials import VertexAccess, vertex_access
 
 
 def loaded(tmp_path, vertex, environ=None):
@@ -19,7 +20,7 @@ def test_vertex_is_off_by_default(tmp_path):
     config = loaded(tmp_path, "null")
     assert "vertex" not in config.providers.names
     assert not [host for host in provider_hosts(config) if "aiplatform" in host]
-    assert build(config).vertex is None
+    assert build(config).features.find(VertexAccess) is None
 
 
 def test_each_location_adds_its_host(tmp_path):
@@ -51,10 +52,11 @@ def test_a_wrong_setting_is_refused_with_its_place(tmp_path, vertex, key, words)
 
 
 def test_a_reload_keeps_the_tokens_if_the_credentials_stay(tmp_path):
-    first = vertex_access(loaded(tmp_path, "{locations: [global], credentials: a.json}"), None)
+    first = vertex_access(loaded(tmp_path, "{locations: [global], credentials: a.json}"), NO_VALUES)
     assert first
-    same = vertex_access(loaded(tmp_path, "{locations: [global, eu], credentials: a.json}"), first)
-    other = vertex_access(loaded(tmp_path, "{locations: [global], credentials: b.json}"), first)
+    before = FeatureValues.of([first])
+    same = vertex_access(loaded(tmp_path, "{locations: [global, eu], credentials: a.json}"), before)
+    other = vertex_access(loaded(tmp_path, "{locations: [global], credentials: b.json}"), before)
     assert same
     assert other
     assert same.source is first.source
@@ -63,5 +65,5 @@ def test_a_reload_keeps_the_tokens_if_the_credentials_stay(tmp_path):
 
 def test_passthrough_needs_no_credentials(tmp_path):
     config = loaded(tmp_path, "{locations: [global], key_source: passthrough}")
-    assert vertex_access(config, None) is None
+    assert vertex_access(config, NO_VALUES) is None
     assert build(config).key_sources["vertex"] == "passthrough"

@@ -9,7 +9,7 @@ import pytest
 from wirekey.core.body import Body
 from wirekey.core.operation import Kind, Operation
 from wirekey.providers.custom import CustomTraits, custom_provider
-from wirekey.providers.registry import PROVIDERS, accepts_format, answered_as, family_of, register_custom
+from wirekey.providers.registry import PROVIDERS, accepts_format, answered_as, family_of, register
 from wirekey.providers.request_edits import RequestEdits
 
 AZURE = custom_provider(
@@ -134,9 +134,8 @@ def test_no_name_of_a_model_leads_to_a_custom_provider():
 
 def test_registered_providers_answer_in_their_family(monkeypatch):
     monkeypatch.setattr("wirekey.providers.registry.PROVIDERS", dict(PROVIDERS))
-    register_custom(
-        [CustomTraits("one", ("one.example",), "openai.chat"), CustomTraits("two", ("t.example",), "gemini")]
-    )
+    made = CustomTraits("one", ("one.example",), "openai.chat"), CustomTraits("two", ("t.example",), "gemini")
+    register(map(custom_provider, made))
     assert (family_of("one"), family_of("openai"), family_of("two")) == ("openai", "openai", "gemini")
     assert (answered_as("openai", "one"), answered_as("one", "one"), answered_as("one", "two")) == (
         "openai",

@@ -137,7 +137,6 @@ def notices_of_features(lifecycle: Lifecycle) -> list[str]:
 
 def provider_lines(lifecycle: Lifecycle) -> list[str]:
     """Return one line for each provider: its keys or the missing setting, and its usual hosts."""
-    from wirekey.cli.key_sources import other_source
     from wirekey.config import usual_hosts
     from wirekey.providers.registry import PROVIDERS
 
@@ -146,7 +145,7 @@ def provider_lines(lifecycle: Lifecycle) -> list[str]:
     rows = []
     for name, pool in settings.pools.items():
         count = len(pool.keys)
-        other = not settings.simulated and not count and other_source(lifecycle.config, name)
+        other = not settings.simulated and not count and lifecycle.config.providers.of(name).other_source
         keys = "simulated" if settings.simulated else f"{count} key{'s' * (count != 1)}" if count else "no key"
         hosts = ", ".join(host for host, provider in usual_hosts(lifecycle.config).items() if provider == name)
         upstream = settings.upstreams.get(name)

@@ -110,13 +110,12 @@ def unpriced(config: Config, since: float) -> Counter[tuple[str | None, str | No
 
 def prices_by_provider(config: Config, model: str, provider: str | None, region: str) -> Iterator[tuple[str, Prices]]:
     """Yield each provider with its prices of a model. Raises click.BadParameter for an unknown provider."""
-    from wirekey.core.metering.cost import current_prices, use_price_lists
+    from wirekey.core.metering.cost import current_prices
     from wirekey.core.metering.own_prices import read_own_prices, use_own_prices
-    from wirekey.core.routing.configured import custom_traits
-    from wirekey.providers.registry import PROVIDERS, register_custom
+    from wirekey.core.routing.configured import use_configured_providers
+    from wirekey.providers.registry import PROVIDERS
 
-    register_custom(custom_traits(config))
-    use_price_lists(filter(None, (custom.prices for custom in config.providers.custom)))
+    use_configured_providers(config)
     use_own_prices(read_own_prices(config.own_prices, config.prices.default))
     if provider is not None and provider not in PROVIDERS:
         raise click.BadParameter(f"{provider!r} is not a provider. There are: {', '.join(PROVIDERS)}.")

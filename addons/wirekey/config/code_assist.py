@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from wirekey.config.group import ConfigGroup
+from wirekey.config.providers import ProviderSettings
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import ConfiguredUpstream
+from wirekey.core.egress.hosts import CODE_ASSIST_HOSTS
 
 if TYPE_CHECKING:
     from wirekey.config.secrets import SecretRef
 
 
-class CodeAssistConfig(ConfigGroup):
+class CodeAssistConfig(ProviderSettings):
     """The settings of Code Assist. Without them, its hosts are hosts of no provider."""
 
     key_source: Literal["passthrough"] = Field(
@@ -33,3 +35,19 @@ class CodeAssistConfig(ConfigGroup):
     def keys(self) -> tuple[SecretRef, ...]:
         """Wirekey has no keys for it: always empty."""
         return ()
+
+    @property
+    def added_hosts(self) -> tuple[str, ...]:
+        """The hosts of Code Assist."""
+        return tuple(CODE_ASSIST_HOSTS)
+
+
+class CodeAssistSetting(ConfigGroup):
+    """The setting `providers.code_assist`."""
+
+    code_assist: CodeAssistConfig | None = Field(
+        default=None,
+        description="cloudcode-pa.googleapis.com and oauth2.googleapis.com, for programs such as Gemini CLI that are "
+        "signed in with a Google account of their own. null: off.",
+        examples=[{"key_source": "passthrough"}],
+    )

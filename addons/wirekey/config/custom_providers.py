@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from wirekey.config.addresses import URL_PATH
 from wirekey.config.group import ConfigGroup
+from wirekey.config.providers import ProviderSettings
 from wirekey.config.routes import SelectionName
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import PYTHON_NAME, ConfiguredUpstream, Flag, Reference, Text, ValueFormat, is_python
 from wirekey.core.egress.hosts import CODE_ASSIST_HOSTS, VERTEX_GLOBAL, region_of
 from wirekey.core.egress.names import is_canonical
-from wirekey.providers.custom import FORMS
+from wirekey.providers.custom import FORMS, CustomTraits, custom_provider
 from wirekey.providers.hosts import FIXED_HOSTS
 from wirekey.providers.registry import OWN_PROVIDERS
 
@@ -25,6 +27,10 @@ RESERVED = ("auth", "custom", "google", "wirekey", *OWN_PROVIDERS)
 AUTHS = ("bearer", "api-key", "x-api-key", "x-goog-api-key", "none")
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.providers.protocol import Provider
+
     CustomFormat = str
 else:
     CustomFormat = Literal[*FORMS]
@@ -37,14 +43,6 @@ def custom_name(value: str) -> str:
     if value in RESERVED or value.startswith("gemini-"):
         raise ValueError("is a name that Wirekey uses itself. Choose another one")
     return value
-
-
-def is_custom_name(value: str) -> bool:
-    """Return whether this can be the name of a custom provider."""
-    try:
-        return bool(custom_name(value))
-    except ValueError:
-        return False
 
 
 def custom_host(value: str) -> str:
@@ -72,7 +70,7 @@ def custom_auth(value: str) -> str:
     return value
 
 
-class CustomProviderConfig(ConfigGroup):
+class CustomProviderConfig(ProviderSettings):
     """One of `providers.custom`."""
 
     name: Annotated[Text, AfterValidator(custom_name)] = Field(
@@ -129,6 +127,45 @@ class CustomProviderConfig(ConfigGroup):
         """Whether calls are sent with one of `keys`, unless the clients have their own."""
         return self.auth != "none" and not is_python(self.auth)
 
+    @property
+    def other_source(self) -> str:
+        """The clients, or the reason why there are no keys."""
+        if self.key_source != "inject" or self.takes_keys:
+            return super().other_source
+        return "it needs no key" if self.auth == "none" else f"{self.auth} makes its credentials"
+
+    @property
+    def way(self) -> str:
+        """How calls are sent."""
+        return super().way if self.takes_keys else self.auth
+
+    @property
+    def upstream_path(self) -> str:
+        """The path behind that of `upstream_url`."""
+        return self.path
+
+    @property
+    def asks_usage(self) -> bool | None:
+        """Whether streams are asked for their token counts; None: as in `metering`."""
+        return self.include_stream_usage
+
+    @property
+    def added_hosts(self) -> tuple[str, ...]:
+        """The hosts of the provider."""
+        return self.hosts
+
+    @property
+    def family(self) -> str:
+        """The provider whose format this one has."""
+        return FORMS[self.speaks].name
+
+    def made_provider(self) -> Provider:
+        """Return the provider."""
+        header = "authorization" if self.auth == "bearer" else self.auth
+        return custom_provider(
+            CustomTraits(self.name, self.hosts, self.speaks, header, self.path, self.deployments, self.prices or "")
+        )
+
     @model_validator(mode="after")
     def check_keys_used(self) -> Self:
         """Refuse keys that are never used. Raises ValueError."""
@@ -144,3 +181,50 @@ class CustomProviderConfig(ConfigGroup):
         if self.deployments and not FORMS[self.speaks].has_deployments:
             raise ValueError("deployments needs speaks: openai.chat or openai.responses")
         return self
+
+
+class CustomProvidersSetting(ConfigGroup):
+    """The setting `providers.custom`."""
+
+    custom: tuple[CustomProviderConfig, ...] = Field(
+        default=(),
+        description="Other hosts that speak the format of one of these providers, such as Azure OpenAI and OpenRouter.",
+        examples=[
+            [
+                {
+                    "name": "azure",
+                    "hosts": ["corp.openai.azure.com"],
+                    "path": "/openai",
+                    "deployments": True,
+                    "auth": "api-key",
+                    "keys": ["env:AZURE_OPENAI_API_KEY"],
+                },
+                {"name": "openrouter", "hosts": ["openrouter.ai"], "path": "/api", "keys": ["env:OPENROUTER_API_KEY"]},
+            ]
+        ],
+    )
+
+    @field_validator("custom")
+    @classmethod
+    def check_custom(cls, value: tuple[CustomProviderConfig, ...]) -> tuple[CustomProviderConfig, ...]:
+        """Refuse two custom providers with the same name or host. Raises ValueError."""
+        for what in ("name", "hosts"):
+            seen: dict[str, int] = {}
+            for index, provider in enumerate(value):
+                found = getattr(provider, what)
+                for one in (found,) if what == "name" else dict.fromkeys(found):
+                    if one in seen:
+                        raise ValueError(f"custom[{seen[one]}] and custom[{index}] both have {one}. Change one of them")
+                    seen[one] = index
+        return value
+
+
+def custom_names(data: Any) -> Iterator[str]:
+    """Yield the names of the custom providers in data that is not checked yet."""
+    providers = data.get("providers") if isinstance(data, dict) else None
+    custom = providers.get("custom") if isinstance(providers, dict) else None
+    for each in custom if isinstance(custom, list) else ():
+        name = each.get("name") if isinstance(each, dict) else None
+        with contextlib.suppress(ValueError):
+            if isinstance(name, str):
+                yield custom_name(name)

@@ -15,7 +15,7 @@ from wirekey.feature import FeatureValues
 from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from wirekey.config.group import ConfigGroup
     from wirekey.config.routes import RouteConfig
@@ -26,16 +26,23 @@ ROUTES = "routes"
 """The place of the settings of each route."""
 
 
+def no_names(_: Any) -> tuple[str, ...]:
+    """Return the providers that most settings make: none."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class AddedSettings:
     """The part of a feature with its settings: place → a group whose settings are added to the group there.
 
     A place is TOP or the name of a group or a list of groups at the top, such as ROUTES. `fixed_at_start`: settings at
-    the top that take effect only at a restart.
+    the top that take effect only at a restart. `provider_names` returns the names of the providers that data makes
+    which is not checked yet.
     """
 
     groups: Mapping[str, type[ConfigGroup]]
     fixed_at_start: tuple[str, ...] = ()
+    provider_names: Callable[[Any], Iterable[str]] = no_names
 
 
 def added_at(place: str) -> list[type[ConfigGroup]]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from wirekey.config.custom_providers import is_custom_name
 from wirekey.config.dotenv import parse_dotenv
 from wirekey.config.environment import with_environment
-from wirekey.config.feature_settings import whole_config
+from wirekey.config.feature_settings import AddedSettings, whole_config
 from wirekey.config.group import ConfigGroup, settings_of
 from wirekey.config.messages import problems_from_pydantic
 from wirekey.config.prices import PriceFile
@@ -21,6 +20,7 @@ from wirekey.config.secrets import SecretRef
 from wirekey.config.sources import ConfigSources, watched_files
 from wirekey.config.yaml_file import read_yaml
 from wirekey.core.model_name import register_prefixes
+from wirekey.feature_registry import parts
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     data, from_environ = with_default_keys(data, sources.environ)
     sources = replace(sources, from_environ=from_environ | set_by)
     problems += [*document.problems, *wrong]
-    # The names of custom providers may stand in front of models, which are checked with the rest.
-    register_prefixes(custom_names(data))
+    # The names of providers may stand in front of models, which are checked with the rest.
+    register_prefixes(name for part in parts(AddedSettings) for name in part.provider_names(data))
     try:
         config = whole_config().model_validate(data, context={"folder": folder})
     except ValidationError as error:
@@ -148,16 +148,6 @@ def with_default_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[
             added[f"providers.{name}.keys"] = found
         providers[name] = setting
     return {**data, "providers": providers}, added
-
-
-def custom_names(data: Any) -> Iterator[str]:
-    """Yield the names of the custom providers in data that is not checked yet."""
-    providers = data.get("providers") if isinstance(data, dict) else None
-    custom = providers.get("custom") if isinstance(providers, dict) else None
-    for each in custom if isinstance(custom, list) else ():
-        name = each.get("name") if isinstance(each, dict) else None
-        if isinstance(name, str) and is_custom_name(name):
-            yield name
 
 
 def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:

@@ -217,10 +217,8 @@ class Config(ConfigGroup):
 
     @property
     def has_any_key(self) -> bool:
-        """Whether a provider has keys, or `bedrock.aws` or `vertex` is set. The keys are not read."""
-        if self.providers.bedrock.aws is not None or self.providers.vertex is not None:
-            return True
-        return any(self.providers.of(name).keys for name in self.providers.names)
+        """Whether a provider has credentials. They are not read."""
+        return any(settings.has_credentials for _, _, settings in self.providers.entries())
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -237,9 +235,8 @@ class Config(ConfigGroup):
 
         Raises ConfigError with every key that cannot be read.
         """
-        setting = "aws.bearer" if provider == "bedrock" else "keys[{}]"
-        references = self.providers.of(provider).keys
-        return self._read_keys(references, f"{self.providers.setting(provider)}.{setting}", provider)
+        settings = self.providers.of(provider)
+        return self._read_keys(settings.keys, f"{self.providers.setting(provider)}.{settings.keys_setting}", provider)
 
     def resolve_route_keys(self, index: int) -> list[tuple[str, Secret]]:
         """Return the keys of a route as (label, key). Labels are like `routes[0]/1`.

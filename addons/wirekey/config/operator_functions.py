@@ -70,9 +70,9 @@ def named_functions(config: Config) -> Iterator[tuple[str, str]]:
     for index, route in enumerate(config.routes):
         if route.auth and is_python(route.auth):
             yield f"routes[{index}].auth", route.auth
-    for index, provider in enumerate(config.providers.custom):
-        if is_python(provider.auth):
-            yield f"providers.custom[{index}].auth", provider.auth
+    for _, setting, provider in config.providers.entries():
+        if is_python(provider.way):
+            yield f"{setting}.auth", provider.way
     if config.model_override and is_python(config.model_override):
         yield "model_override", config.model_override
 

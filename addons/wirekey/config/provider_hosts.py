@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.core.egress.hosts import CODE_ASSIST_HOSTS, vertex_host
 from wirekey.providers import hosts
 
 if TYPE_CHECKING:
@@ -22,10 +21,5 @@ def usual_hosts(config: Config) -> dict[str, str]:
 
 
 def configured_hosts(config: Config) -> dict[str, str]:
-    """Return host → name of Vertex AI and Code Assist, if they are configured, and of the custom providers."""
-    vertex = config.providers.vertex
-    locations = vertex.locations if vertex else ()
-    found = {host: "vertex" for location in locations if (host := vertex_host(location))}
-    if config.providers.code_assist:
-        found |= dict.fromkeys(CODE_ASSIST_HOSTS, "code_assist")
-    return found | {host: provider.name for provider in config.providers.custom for host in provider.hosts}
+    """Return host → name of the providers that have hosts because of their settings."""
+    return {host: name for name, _, settings in config.providers.entries() for host in settings.added_hosts}

@@ -1,25 +1,91 @@
 """The settings of the providers."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, create_model, model_validator
 
 from wirekey.config.aws import AwsConfig
-from wirekey.config.code_assist import CodeAssistConfig
-from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.group import ConfigGroup
 from wirekey.config.routes import SelectionName
-from wirekey.config.secrets import SecretRef
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import ConfiguredUpstream, Reference, Regions
-from wirekey.config.vertex import VertexConfig
 from wirekey.core.egress.hosts import DEFAULT_REGION, partition_of
-from wirekey.providers import hosts
+from wirekey.providers.registry import CORE_PROVIDERS, PROVIDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.config.secrets import SecretRef
+    from wirekey.providers.protocol import Provider
 
 KeySource = Literal["inject", "client", "passthrough"]
 
 
-class ProviderConfig(ConfigGroup):
+class ProviderSettings(ConfigGroup):
+    """The settings of any provider, as the core reads them. A subclass has the fields, or properties in their place."""
+
+    if TYPE_CHECKING:
+        key_source: KeySource
+        upstream_url: ConfiguredUpstream | None
+        upstream_proxy: ProxySetting
+
+        @property
+        def keys(self) -> tuple[SecretRef, ...]:
+            """The keys of the provider."""
+
+    @property
+    def keys_setting(self) -> str:
+        """The setting of one of the keys, `{}` being its index."""
+        return "keys[{}]"
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether calls are sent with one of `keys`, unless the clients have their own."""
+        return True
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether Wirekey has credentials for the provider. They are not read."""
+        return bool(self.keys)
+
+    @property
+    def other_source(self) -> str:
+        """The origin of credentials that are not in `keys`, as commands name it, or ""."""
+        return "clients use their own" if self.key_source != "inject" else ""
+
+    @property
+    def way(self) -> str:
+        """How calls are sent: as the provider expects it, `none`, with the client's key, or python:MODULE:FUNCTION."""
+        return "provider" if self.key_source == "inject" else self.key_source
+
+    @property
+    def upstream_path(self) -> str:
+        """The path behind that of `upstream_url`."""
+        return ""
+
+    @property
+    def asks_usage(self) -> bool | None:
+        """Whether streams are asked for their token counts; None: as in `metering`."""
+        return None
+
+    @property
+    def added_hosts(self) -> tuple[str, ...]:
+        """The hosts that belong to the provider because of these settings."""
+        return ()
+
+    @property
+    def family(self) -> str:
+        """The provider whose format these settings give to one of their own; "" if they make none."""
+        return ""
+
+    def made_provider(self) -> Provider | None:
+        """Return the provider that these settings make, if Wirekey does not know it without them."""
+        return None
+
+
+class ProviderConfig(ProviderSettings):
     """The settings of a provider that has one host, and keys."""
 
     keys: tuple[Reference, ...] = Field(
@@ -55,7 +121,7 @@ class ProviderConfig(ConfigGroup):
         return self
 
 
-class BedrockConfig(ConfigGroup):
+class BedrockConfig(ProviderSettings):
     """The settings of AWS Bedrock: runtime, models, agents and knowledge bases."""
 
     aws: AwsConfig | None = Field(
@@ -109,8 +175,21 @@ class BedrockConfig(ConfigGroup):
         bearer = self.aws.bearer if self.aws else None
         return (bearer,) if bearer else ()
 
+    @property
+    def keys_setting(self) -> str:
+        """The setting of the Bedrock API key."""
+        return "aws.bearer"
 
-type OwnProviderConfig = ProviderConfig | BedrockConfig | VertexConfig | CodeAssistConfig
+    @property
+    def has_credentials(self) -> bool:
+        """Whether Wirekey has AWS credentials of its own settings."""
+        return self.aws is not None
+
+    @property
+    def other_source(self) -> str:
+        """The clients, or AWS credentials."""
+        configured = self.aws is not None and not self.keys
+        return super().other_source or ("AWS credentials are configured" if configured else "")
 
 
 if TYPE_CHECKING:
@@ -121,79 +200,35 @@ else:
         __base__=ConfigGroup,
         **{
             name: (ProviderConfig, Field(default=ProviderConfig(), description=host))
-            for host, name in hosts.FIXED_HOSTS.items()
+            for name in CORE_PROVIDERS
+            if (host := PROVIDERS[name].hosts.own)
         },
     )
 
 
 class ProvidersConfig(ProvidersWithOneHost):
-    """The setting `providers`."""
+    """The setting `providers`: those of the core. Features add theirs, each a group or a list of groups."""
 
     bedrock: BedrockConfig = Field(default=BedrockConfig(), description="bedrock-runtime.REGION.amazonaws.com")
-    vertex: VertexConfig | None = Field(
-        default=None,
-        description="LOCATION-aiplatform.googleapis.com. null: off.",
-        examples=[{"locations": ["global", "europe-west4"]}],
-    )
-    code_assist: CodeAssistConfig | None = Field(
-        default=None,
-        description="cloudcode-pa.googleapis.com and oauth2.googleapis.com, for programs such as Gemini CLI that are "
-        "signed in with a Google account of their own. null: off.",
-        examples=[{"key_source": "passthrough"}],
-    )
-    custom: tuple[CustomProviderConfig, ...] = Field(
-        default=(),
-        description="Other hosts that speak the format of one of these providers, such as Azure OpenAI and OpenRouter.",
-        examples=[
-            [
-                {
-                    "name": "azure",
-                    "hosts": ["corp.openai.azure.com"],
-                    "path": "/openai",
-                    "deployments": True,
-                    "auth": "api-key",
-                    "keys": ["env:AZURE_OPENAI_API_KEY"],
-                },
-                {"name": "openrouter", "hosts": ["openrouter.ai"], "path": "/api", "keys": ["env:OPENROUTER_API_KEY"]},
-            ]
-        ],
-    )
 
-    @field_validator("custom")
-    @classmethod
-    def check_custom(cls, value: tuple[CustomProviderConfig, ...]) -> tuple[CustomProviderConfig, ...]:
-        """Refuse two custom providers with the same name or host. Raises ValueError."""
-        for what in ("name", "hosts"):
-            seen: dict[str, int] = {}
-            for index, provider in enumerate(value):
-                found = getattr(provider, what)
-                for one in (found,) if what == "name" else dict.fromkeys(found):
-                    if one in seen:
-                        raise ValueError(f"custom[{seen[one]}] and custom[{index}] both have {one}. Change one of them")
-                    seen[one] = index
-        return value
+    def entries(self) -> Iterator[tuple[str, str, ProviderSettings]]:
+        """Yield (name, setting, settings) of each provider, such as `azure`, `providers.custom[0]`."""
+        for name in type(self).model_fields:
+            found = getattr(self, name)
+            if isinstance(found, ProviderSettings):
+                yield name, f"providers.{name}", found
+            elif found is not None:
+                yield from ((each.name, f"providers.{name}[{index}]", each) for index, each in enumerate(found))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all providers, those of Wirekey's own first."""
-        own = (name for name in type(self).model_fields if name != "custom" and getattr(self, name) is not None)
-        return (*own, *(provider.name for provider in self.custom))
+        return tuple(name for name, _, _ in self.entries())
 
-    def of(self, name: str) -> OwnProviderConfig | CustomProviderConfig:
+    def of(self, name: str) -> ProviderSettings:
         """Return the settings of a provider by its name. Raises KeyError for an unknown name."""
-        place = self.place(name)
-        if place is not None:
-            return self.custom[place]
-        if name not in self.names:
-            raise KeyError(name)
-        found: OwnProviderConfig = getattr(self, name)
-        return found
-
-    def place(self, name: str) -> int | None:
-        """Return the index of a provider in `custom`, or None for a provider of Wirekey's own."""
-        return next((index for index, provider in enumerate(self.custom) if provider.name == name), None)
+        return {each: settings for each, _, settings in self.entries()}[name]
 
     def setting(self, name: str) -> str:
         """Return the setting of a provider: `providers.openai`, `providers.custom[0]`."""
-        place = self.place(name)
-        return f"providers.{name}" if place is None else f"providers.custom[{place}]"
+        return {each: setting for each, setting, _ in self.entries()}[name]

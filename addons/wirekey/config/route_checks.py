@@ -5,11 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wirekey.config.custom_providers import CustomProviderConfig
-from wirekey.config.vertex import VertexConfig
 from wirekey.core.model_name import BACKENDS, ModelName
 from wirekey.core.operation import FORMATS
-from wirekey.providers.custom import FORMS
 from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS, accepts_format
 
 if TYPE_CHECKING:
@@ -43,7 +40,7 @@ def route_warnings(config: Config) -> list[Problem]:
 
 def _provider_keys_in_clear(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     """Yield a problem for each key of a provider that a route would send without TLS."""
-    own = {str(key) for name in config.providers.names for key in config.providers.of(name).keys}
+    own = {str(key) for _, _, settings in config.providers.entries() for key in settings.keys}
     own |= {f"env:{PROVIDERS[name].key_setting}" for name in OWN_PROVIDERS}
     for index, route in enumerate(config.routes):
         if route.upstream_url and not route.upstream_url.tls:
@@ -95,7 +92,7 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
             other = matching(config, name.name)
             target = name.destination or (config.routes[other].named_provider if other is not None else None)
             own = route.named_provider
-            families = {provider.name: FORMS[provider.speaks].name for provider in config.providers.custom}
+            families = {name: settings.family for name, _, settings in config.providers.entries() if settings.family}
             own_family, target_family = families.get(own or "", own), families.get(target or "", target)
             # The others accept calls in the formats of several providers.
             known = {own_family, target_family} <= {
@@ -130,11 +127,7 @@ def _keyless(config: Config, sources: ConfigSources) -> Iterator[Problem]:
             continue
         takes_key = route.auth in (None, "bearer", "x-api-key", "x-goog-api-key")
         settings = config.providers.of(provider)
-        if isinstance(settings, VertexConfig) or (
-            isinstance(settings, CustomProviderConfig) and not settings.takes_keys
-        ):
-            continue
-        if takes_key and settings.key_source == "inject" and not settings.keys:
+        if takes_key and settings.takes_keys and settings.key_source == "inject" and not settings.keys:
             setting = f"{config.providers.setting(provider)}.keys"
             message = f"goes to {provider}, which has no key. Set {setting}, or keys in this route"
             yield sources.problem(f"routes[{index}]", message)

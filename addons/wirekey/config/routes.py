@@ -24,7 +24,6 @@ from wirekey.config.values import (
     ValueFormat,
     is_python,
 )
-from wirekey.config.vertex import Location
 from wirekey.core.header_names import NAME
 from wirekey.core.model_name import BACKENDS, ModelName, ModelNameError
 from wirekey.core.operation import FORMATS
@@ -59,6 +58,19 @@ def header_name(value: str) -> str:
     return value.lower()
 
 
+LOCATED = " or ".join(name for name, provider in PROVIDERS.items() if provider.has_locations)
+"""The providers of which a route may choose the location."""
+
+
+def location_name(value: str) -> str:
+    """Check the name of a location. Raises ValueError if no provider has a host there."""
+    having = [provider for provider in PROVIDERS.values() if provider.has_locations]
+    if having and not any(provider.host_in(value) for provider in having):
+        raise ValueError(f"must be {having[0].location_names}")
+    return value
+
+
+Location = Annotated[Text, AfterValidator(location_name), ValueFormat("location of Google Cloud")]
 ModelString = Annotated[
     Text, AfterValidator(model_string), ValueFormat("model, such as `gemini-2.5-pro?temperature=0.2`")
 ]
@@ -187,7 +199,7 @@ class RouteConfig(ConfigGroup):
     location: Location | None = Field(
         default=None,
         description="Location of Google Cloud for this route, instead of the one that the program calls, or of the "
-        "first one in `providers.vertex.locations`. Needs `provider: vertex`.",
+        f"first one in `providers.{LOCATED}.locations`. Needs `provider: {LOCATED}`.",
         examples=["us-east5"],
     )
     selection: SelectionName | None = Field(
@@ -276,9 +288,9 @@ class RouteConfig(ConfigGroup):
 
     @model_validator(mode="after")
     def check_location(self) -> Self:
-        """Refuse a location of a route that does not go to Vertex AI. Raises ValueError."""
+        """Refuse a location of a route that goes to a provider without locations. Raises ValueError."""
         if self.location and not self.leads_to("has_locations"):
-            raise ValueError("location needs provider: vertex")
+            raise ValueError(f"location needs provider: {LOCATED}")
         return self
 
     @model_validator(mode="after")

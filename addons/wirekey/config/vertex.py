@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from wirekey.config.group import ConfigGroup
+from wirekey.config.providers import ProviderSettings
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import AbsolutePath, ConfiguredUpstream, Text, ValueFormat
 from wirekey.core.egress.hosts import vertex_host
@@ -25,7 +26,7 @@ def location_name(value: str) -> str:
 Location = Annotated[Text, AfterValidator(location_name), ValueFormat("location of Google Cloud")]
 
 
-class VertexConfig(ConfigGroup):
+class VertexConfig(ProviderSettings):
     """The settings of Vertex AI. Without them, its hosts are hosts of no provider."""
 
     locations: tuple[Location, ...] = Field(
@@ -63,9 +64,40 @@ class VertexConfig(ConfigGroup):
         """Vertex AI has no keys here: always empty."""
         return ()
 
+    @property
+    def takes_keys(self) -> bool:
+        """False: calls are sent with access tokens."""
+        return False
+
+    @property
+    def has_credentials(self) -> bool:
+        """True: there are default credentials, or clients have their own."""
+        return True
+
+    @property
+    def other_source(self) -> str:
+        """The clients, or where Wirekey's access tokens come from."""
+        own = f"the service account in {self.credentials}" if self.credentials else "Google's own search"
+        return super().other_source or own
+
+    @property
+    def added_hosts(self) -> tuple[str, ...]:
+        """The hosts of the locations."""
+        return tuple(host for location in self.locations if (host := vertex_host(location)))
+
     @model_validator(mode="after")
     def check_credentials_used(self) -> Self:
         """Refuse credentials that `key_source` never uses. Raises ValueError."""
         if self.credentials and self.key_source != "inject":
             raise ValueError(f"credentials are never used with key_source: {self.key_source}. Remove one of the two")
         return self
+
+
+class VertexSetting(ConfigGroup):
+    """The setting `providers.vertex`."""
+
+    vertex: VertexConfig | None = Field(
+        default=None,
+        description="LOCATION-aiplatform.googleapis.com. null: off.",
+        examples=[{"locations": ["global", "europe-west4"]}],
+    )

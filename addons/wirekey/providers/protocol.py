@@ -53,6 +53,8 @@ class Provider(Protocol):
     """Operations whose requests may lack a key, as their body has the credential."""
     has_locations: bool = False
     """Whether each path names a location, which has a host of its own."""
+    location_names: str = ""
+    """The names that a location may have, in words."""
     rewrites_requests: bool = False
     """Whether it receives requests of other providers in their format, and wants them changed by `receive`."""
     serves_google_models: bool = False
@@ -108,7 +110,7 @@ class Provider(Protocol):
         return None
 
     def host_in(self, location: str) -> str:
-        """Return the host of a location, which must be valid; "" if it has no locations."""
+        """Return the host of a location; "" if it has no such location."""
         return ""
 
     def location_of(self, host: str) -> str | None:

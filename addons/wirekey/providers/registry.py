@@ -10,14 +10,12 @@ from wirekey.feature_registry import features
 from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import find_short
-from wirekey.providers.custom import custom_provider
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wirekey.providers.custom import CustomTraits
     from wirekey.providers.protocol import Provider
 
 PROVIDERS: dict[str, Provider] = {
@@ -39,13 +37,13 @@ register_prefixes(
 )
 
 
-def register_custom(providers: Iterable[CustomTraits]) -> None:
-    """Add the custom providers of a configuration.
+def register(providers: Iterable[Provider]) -> None:
+    """Add the providers that a configuration makes.
 
     A provider that the configuration no longer has stays, for the calls that are under way: what may be called is
     decided by the settings, which have its hosts and keys.
     """
-    added = {traits.name: custom_provider(traits) for traits in providers}
+    added = {provider.name: provider for provider in providers}
     PROVIDERS.update(added)
     register_prefixes(added)
     find_short.cache_clear()  # a path may have one of the names in front of its model

@@ -10,23 +10,21 @@ from typing import TYPE_CHECKING
 from wirekey.config import configured_proxy, environment_proxy, provider_hosts
 from wirekey.core.calls.client_connections import Deadlines
 from wirekey.core.calls.feature_values import values_of_features
-from wirekey.core.calls.google_credentials import vertex_access
 from wirekey.core.credentials.aws_source import aws_credentials
 from wirekey.core.credentials.pool import KeyPool, ProviderKey
 from wirekey.core.egress.names import pattern_of
 from wirekey.core.google.code_assist.configured import backends_from
 from wirekey.core.json_size import VALUES_LIMIT
-from wirekey.core.metering.cost import use_price_lists
 from wirekey.core.metering.own_prices import OwnPrices, read_own_prices
 from wirekey.core.model_name import BACKENDS
 from wirekey.core.routing.candidate import Candidate, Upstream
 from wirekey.core.routing.configured import (
-    custom_traits,
     failover_of,
     model_chooser,
     provider_pools,
     provider_upstream,
     routes_from,
+    use_configured_providers,
 )
 from wirekey.core.routing.plan import Failover
 from wirekey.core.routing.routes import Routes
@@ -34,7 +32,7 @@ from wirekey.core.secret import Secret
 from wirekey.core.wire.delegate import WireLimits
 from wirekey.feature import NO_VALUES
 from wirekey.providers.model_hosts import reason_to_refuse_tunnel
-from wirekey.providers.registry import PROVIDERS, family_of, register_custom
+from wirekey.providers.registry import PROVIDERS, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.config.operator_functions import ModelChooser
-    from wirekey.core.calls.google_credentials import VertexAccess
     from wirekey.core.credentials.aws import AwsCredentialCache
     from wirekey.core.egress.upstream_proxy import UpstreamProxy
     from wirekey.core.google.code_assist.backend import CodeAssist
@@ -67,8 +64,6 @@ class Settings:
     """The enabled backends of Code Assist, by name."""
     aws: AwsCredentialCache | None = None
     """The AWS credentials that sign calls to Bedrock, or None if Bedrock uses an API key."""
-    vertex: VertexAccess | None = None
-    """The access tokens for Vertex AI, or None if it is off or clients have their own."""
     key_sources: Mapping[str, str] = field(default_factory=dict)
     """Provider name → `client` or `passthrough`, for providers whose key comes from the client."""
     limits: WireLimits = field(default_factory=WireLimits)
@@ -170,10 +165,8 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
     pools = provider_pools(config, previous.pools if previous else {})
     backends = backends_from(config, previous.backends if previous else {})
     upstreams, key_sources = {}, {}
-    register_custom(custom_traits(config))
-    use_price_lists(filter(None, (provider.prices for provider in config.providers.custom)))
-    for name in config.providers.names:
-        provider = config.providers.of(name)
+    use_configured_providers(config)
+    for name, _, provider in config.providers.entries():
         if provider.key_source != "inject":
             key_sources[name] = provider.key_source
         if upstream := provider_upstream(config, name):
@@ -185,7 +178,6 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         key_sources=key_sources,
         backends=backends,
         aws=aws_credentials(config, previous.aws if previous else None),
-        vertex=vertex_access(config, previous.vertex if previous else None),
         limits=WireLimits(
             connect=config.timeouts.connect,
             first_byte=config.timeouts.first_byte,
@@ -243,9 +235,8 @@ def models_pattern(patterns: Sequence[str]) -> re.Pattern[str] | None:
 def provider_proxies(config: Config) -> dict[str, UpstreamProxy]:
     """Return host → the proxy of its provider, for providers that have their own. Raises ConfigError."""
     found: dict[str, UpstreamProxy] = {}
-    for name in config.providers.names:
-        settings = config.providers.of(name)
-        proxy = configured_proxy(config, settings.upstream_proxy, f"{config.providers.setting(name)}.upstream_proxy")
+    for name, setting, settings in config.providers.entries():
+        proxy = configured_proxy(config, settings.upstream_proxy, f"{setting}.upstream_proxy")
         if proxy is None:
             continue
         found |= {host: proxy for host, provider in provider_hosts(config).items() if provider == name}
@@ -277,7 +268,6 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         routes=replace(settings.routes, defaults=defaults, routes=routes),
         backends={},
         aws=None,
-        vertex=None,
         key_sources={},
         proxy=None,
         proxies={},

@@ -7,20 +7,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.config import ConfigError, function_problems
-from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.feature_settings import values_of_route
 from wirekey.config.operator_functions import operator_functions
 from wirekey.config.values import is_python
 from wirekey.core.credentials.aws_source import route_credentials
 from wirekey.core.credentials.pool import KeyPool, ProviderKey, SessionAffinity
+from wirekey.core.metering.cost import use_price_lists
 from wirekey.core.model_name import BACKENDS, ModelName
 from wirekey.core.routing.candidate import Candidate, Limits, Upstream
 from wirekey.core.routing.conditions import Conditions
 from wirekey.core.routing.plan import Failover
 from wirekey.core.routing.routes import Route, Routes
 from wirekey.core.routing.translating import translates
-from wirekey.providers.custom import CustomTraits
-from wirekey.providers.registry import PROVIDERS
+from wirekey.providers.registry import PROVIDERS, register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from wirekey.config.operator_functions import ModelChooser
     from wirekey.config.routes import RouteConfig, SelectionName
     from wirekey.core.google.code_assist.backend import CodeAssist
-    from wirekey.core.routing.candidate import Auth
     from wirekey.core.secret import Secret
 
 
@@ -106,44 +104,35 @@ def _pool(config: Config, keys: list[tuple[str, Secret]], selection: SelectionNa
 
 
 def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
-    settings = config.providers.of(name)
-    auth: Auth = "provider" if settings.key_source == "inject" else settings.key_source
-    upstream = provider_upstream(config, name)
-    if not isinstance(settings, CustomProviderConfig):
-        google, aws = PROVIDERS[name].uses_google_credentials, PROVIDERS[name].uses_aws
-        return Candidate(name, auth, upstream, pool=pool, without_key=google or aws, renews_token=google)
-    maker = None
-    if is_python(settings.auth):
-        maker = operator_functions(config).credential(settings.auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
+    settings, provider = config.providers.of(name), PROVIDERS[name]
+    auth, maker = settings.way, None
+    if is_python(auth):
+        maker = operator_functions(config).credential(auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
         auth = "extension"
-    elif settings.auth == "none":
-        auth = "none"
-    return Candidate(name, auth, upstream, pool=pool, maker=maker, asks_usage=settings.include_stream_usage)
+    return Candidate(
+        name,
+        auth,  # type: ignore[arg-type]  # checked by the configuration
+        provider_upstream(config, name),
+        pool=pool,
+        maker=maker,
+        without_key=provider.uses_google_credentials or provider.uses_aws,
+        renews_token=provider.uses_google_credentials,
+        asks_usage=settings.asks_usage,
+    )
 
 
 def provider_upstream(config: Config, name: str) -> Upstream | None:
-    """Return the upstream of a provider's `upstream_url`, with the path of a custom provider behind its own."""
+    """Return the upstream of a provider's `upstream_url`."""
     settings = config.providers.of(name)
     upstream = upstream_of(settings.upstream_url)
-    if upstream and isinstance(settings, CustomProviderConfig):
-        return replace(upstream, path=upstream.path + settings.path)
-    return upstream
+    return replace(upstream, path=upstream.path + settings.upstream_path) if upstream else None
 
 
-def custom_traits(config: Config) -> list[CustomTraits]:
-    """Return what the configuration says of each custom provider."""
-    return [
-        CustomTraits(
-            each.name,
-            each.hosts,
-            each.speaks,
-            "authorization" if each.auth == "bearer" else each.auth,
-            each.path,
-            each.deployments,
-            each.prices or "",
-        )
-        for each in config.providers.custom
-    ]
+def use_configured_providers(config: Config) -> None:
+    """Add the providers that a configuration makes, with their price lists. Raises UserError for an unknown list."""
+    made = [made for _, _, settings in config.providers.entries() if (made := settings.made_provider())]
+    register(made)
+    use_price_lists(each.price_list for each in made if each.price_list)
 
 
 def _route(

@@ -95,7 +95,7 @@ class Status:
             mode = settings.key_sources.get(name, "inject")
             if provider.uses_aws and settings.aws and not pool.keys:
                 mode = "aws"
-            elif provider.uses_google_credentials and settings.vertex:
+            elif provider.uses_google_credentials and mode == "inject" and not pool.keys:
                 mode = "google"
             yield {
                 "name": name,
@@ -199,7 +199,7 @@ class Status:
         has_any = (
             any(pool.keys for pool in settings.all_pools().values())
             or settings.aws
-            or settings.vertex
+            or any(PROVIDERS[name].uses_google_credentials for name in settings.pools)
             or settings.key_sources
             or settings.backends
         )

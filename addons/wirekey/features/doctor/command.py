@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import click
 
 from wirekey.cli.environment import NODE_HOOK, client_environment
-from wirekey.cli.key_sources import other_source
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment
 
@@ -125,14 +124,15 @@ def keys_findings(config: Config, _: float) -> Iterator[Finding]:
             keys = config.resolve_keys(name)
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
-        custom = "" if config.providers.place(name) is None else config.providers.setting(name)
-        source = other_source(config, name)
+        settings = config.providers.of(name)
+        custom, source = config.providers.setting(name) if settings.family else "", settings.other_source
         yield check_keys(name, len(keys), problems, not_needed=not_needed, other_source=source, custom_setting=custom)
 
 
 def is_used(config: Config, provider: str) -> bool:
     """Return whether a provider has credentials."""
-    return bool(config.providers.of(provider).keys or other_source(config, provider))
+    settings = config.providers.of(provider)
+    return bool(settings.keys or settings.other_source)
 
 
 def state_findings(config: Config, _: float) -> Iterator[Finding]:

@@ -20,12 +20,20 @@ def providers() -> dict[str, Provider]:
 
 def parts() -> tuple[object, ...]:
     """Return what this feature adds to the core."""
+    from wirekey.config.code_assist import CodeAssistSetting
+    from wirekey.config.feature_settings import AddedSettings
     from wirekey.config.terms import TermsOfUse
     from wirekey.core.calls.code_assist import CodeAssistSteps
     from wirekey.core.google.code_assist.configured import terms
     from wirekey.server.feature_parts import EventLoopPart, RegularCheck
 
-    return (CodeAssistSteps(), TermsOfUse(terms), RegularCheck(check), EventLoopPart(check, end))
+    return (
+        AddedSettings({"providers": CodeAssistSetting}),
+        CodeAssistSteps(),
+        TermsOfUse(terms),
+        RegularCheck(check),
+        EventLoopPart(check, end),
+    )
 
 
 def check(services: Services) -> None:

@@ -19,9 +19,12 @@ def providers() -> dict[str, Provider]:
 
 def parts() -> tuple[object, ...]:
     """Return what this feature adds to the core."""
-    from wirekey.core.calls.google_credentials import VertexSteps
+    from wirekey.config.feature_settings import AddedSettings
+    from wirekey.config.vertex import VertexSetting
+    from wirekey.core.calls.feature_values import RenewedValue
+    from wirekey.features.vertex.credentials import VertexSteps, vertex_access
 
-    return (VertexSteps(),)
+    return (AddedSettings({"providers": VertexSetting}), RenewedValue(vertex_access), VertexSteps())
 
 
 FEATURE = Feature("vertex", parts, providers=providers)

@@ -57,6 +57,7 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     key_headers = ("authorization",)
     uses_google_credentials = True
     has_locations = models_have_vendor = rewrites_requests = True
+    location_names = "global, us, eu, or a region of Google Cloud, such as europe-west4"
     speaks = ("gemini", "anthropic", "openai.chat")
     gateway_paths = (live.GATEWAY_PATH,)
     cached_apart = CLAUDE
@@ -77,10 +78,8 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
         return vertex_host(live.place_of_setup(message).location) or ""
 
     def host_in(self, location: str) -> str:
-        """Return the host of a location, which must be valid."""
-        host = vertex_host(location)
-        assert host
-        return host
+        """Return the host of a location; "" if there is no such location."""
+        return vertex_host(location) or ""
 
     def location_of(self, host: str) -> str | None:
         """Return the location that a host serves, or None."""

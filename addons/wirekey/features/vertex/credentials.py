@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from wirekey.config import configured_proxy, environment_proxy
+from wirekey.config.vertex import VertexSetting
 from wirekey.core.calls.attempt_parts import AttemptSteps
 from wirekey.core.credentials.pool import ProviderKey
 from wirekey.core.errors import Fault, Refusal
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from wirekey.core.egress.upstream_proxy import UpstreamProxy
     from wirekey.core.google.tokens import TokenSource
     from wirekey.core.routing.candidate import Candidate
+    from wirekey.feature import FeatureValues
 
 ROOTS_FILE = "upstream-roots.pem"
 """All trusted roots, in the state folder."""
@@ -98,12 +100,12 @@ class VertexAccess:
             )
 
 
-def vertex_access(config: Config, previous: VertexAccess | None) -> VertexAccess | None:
+def vertex_access(config: Config, values: FeatureValues) -> VertexAccess | None:
     """Return the access to Vertex AI; None if it is off, or clients send their own tokens. Nothing is looked up yet.
 
-    The tokens of `previous` stay in use if they come from the same place. Raises ConfigError.
+    `values`: those until now, whose tokens stay in use if they come from the same place. Raises ConfigError.
     """
-    settings = config.providers.vertex
+    settings = config.providers.part(VertexSetting).vertex
     if settings is None or settings.key_source != "inject":
         return None
     proxy = configured_proxy(config, config.upstream_proxy, "upstream_proxy")
@@ -117,6 +119,7 @@ def vertex_access(config: Config, previous: VertexAccess | None) -> VertexAccess
         proxy_for=SameProxy(proxy or environment_proxy(config, config.environ).proxy),
     )
     source: TokenSource | None = None
+    previous = values.find(VertexAccess)
     if previous and isinstance(previous.source, DefaultCredentials) and previous.source.search == search:
         source = previous.source
     return VertexAccess(source or DefaultCredentials(search), frozenset(settings.projects))
@@ -131,12 +134,13 @@ class VertexSteps(AttemptSteps):
 
     def makes_credential(self, services: Services, attempt: AttemptState) -> bool:
         """Return whether Wirekey has a source of tokens, and the route has no key."""
-        return services.settings.vertex is not None and attempt.planned.key is None
+        return attempt.planned.key is None and services.settings.features.find(VertexAccess) is not None
 
     async def with_credential(self, services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
         """Return an attempt with an access token. Raises Refusal."""
-        assert services.settings.vertex
-        return await services.settings.vertex.with_token(attempt)
+        access = services.settings.features.find(VertexAccess)
+        assert access
+        return await access.with_token(attempt)
 
     def wire_fields(self, attempt: AttemptState, fields: Fields) -> Fields:
         """Return the header fields with the project that pays for the use of the API, if the token has one."""
@@ -147,6 +151,6 @@ class VertexSteps(AttemptSteps):
 
     def note_status(self, services: Services, attempt: AttemptState, status: int, wait: float | None) -> None:
         """Report a token that Google rejected, so that it is replaced."""
-        token = attempt.features.find(UsableToken)
-        if token and services.settings.vertex and status == HTTPStatus.UNAUTHORIZED:
-            services.settings.vertex.source.rejected(token)
+        token, access = attempt.features.find(UsableToken), services.settings.features.find(VertexAccess)
+        if token and access and status == HTTPStatus.UNAUTHORIZED:
+            access.source.rejected(token)

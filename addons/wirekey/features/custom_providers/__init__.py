@@ -1,0 +1,16 @@
+"""Custom providers: other hosts that speak the format of a known provider, such as Azure OpenAI and OpenRouter."""
+
+from __future__ import annotations
+
+from wirekey.feature import Feature
+
+
+def parts() -> tuple[object, ...]:
+    """Return what this feature adds to the core."""
+    from wirekey.config.custom_providers import CustomProvidersSetting, custom_names
+    from wirekey.config.feature_settings import AddedSettings
+
+    return (AddedSettings({"providers": CustomProvidersSetting}, provider_names=custom_names),)
+
+
+FEATURE = Feature("custom_providers", parts)

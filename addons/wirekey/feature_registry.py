@@ -20,6 +20,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "quotas": ("quotas",),  # behind rollup, so that the shortened body counts
         "realtime": ("limits.websocket",),
         "redis": ("shared_state",),
+        "postgresql": ("agents", "audit.timeout", "audit.on_failure"),
         "body_log": ("log.bodies",),
         "flow_views": (),
         "traces": (),

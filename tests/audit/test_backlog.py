@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from tests.support.audit_databases import WriterOfTest
+
 from wirekey.core.audit.store import MOST_FINALS, AuditStore
 from wirekey.core.call import Call
 
@@ -32,9 +34,9 @@ class Database:
     close = idle
 
 
-async def test_a_backlog_of_refused_calls_is_written_in_parts_and_as_a_whole_before_the_end(tmp_path):
+async def test_a_backlog_of_refused_calls_is_written_in_parts_and_as_a_whole_before_the_end():
     database, count = Database(), 3 * MOST_FINALS
-    store = AuditStore(tmp_path / "unused.db", database=lambda: database)
+    store = AuditStore(WriterOfTest(lambda: database))
     store.start()
     for _ in range(count):
         store.record_final(Call())

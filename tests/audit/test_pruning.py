@@ -13,6 +13,7 @@ from tests.support.recorded_calls import call_of, finish
 from wirekey.cli.main import group
 from wirekey.core.audit import pruning
 from wirekey.core.audit.pruning import count_before, prune
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.call import AttemptRecord
 
 FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
@@ -47,7 +48,7 @@ async def record(path, **more):
 async def test_old_calls_are_deleted_and_the_rest_is_verifiable(path, monkeypatch):
     monkeypatch.setattr(pruning, "ROWS_AT_ONCE", 3)
     store, old, moment, new = await record(path)
-    assert count_before(path, moment) == 9
+    assert count_before(SqliteAudit(path), moment) == 9
     progress = []
     assert prune(path, moment, KEY, on_progress=progress.append) == 9
     assert progress == [3, 6, 9]

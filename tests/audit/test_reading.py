@@ -14,18 +14,18 @@ import pytest
 from tests.support.recorded_calls import call_of, finish
 
 from wirekey.core.audit.event import NAMES, event_of
-from wirekey.core.audit.following import follow
+from wirekey.core.audit.filters import Filters, first_id_at
+from wirekey.core.audit.following import EventFollower
 from wirekey.core.audit.reading import (
-    Filters,
     NoSuchCallError,
     events,
-    first_id_at,
     latest,
     one,
     write_csv,
     write_jsonl,
 )
-from wirekey.core.audit.schema import INSERT, open_for_reading, open_for_writing
+from wirekey.core.audit.schema import INSERT, open_for_writing
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import Call, Outcome, new_call_id
 
@@ -59,7 +59,7 @@ def path(tmp_path):
 def database(path):
     with contextlib.closing(open_for_writing(path, "commit", 1)) as written:
         written.executemany(INSERT, [tuple(event_of(call).values()) for call in CALLS])
-    with contextlib.closing(open_for_reading(path)) as opened:
+    with SqliteAudit(path).reading() as opened:
         yield opened
 
 
@@ -131,7 +131,7 @@ def test_the_memory_of_an_export_does_not_grow_with_the_calls(path):
         row = tuple(event_of(finish(call_of())).values())[1:]
         written.executemany(INSERT, ((f"{number:08}", *row) for number in range(5000)))
 
-    with contextlib.closing(open_for_reading(path)) as database, Path(os.devnull).open("w") as nowhere:
+    with SqliteAudit(path).reading() as database, Path(os.devnull).open("w") as nowhere:
         tracemalloc.start()
         write_jsonl(events(database, Filters()), nowhere)
         peak = tracemalloc.get_traced_memory()[1]
@@ -140,17 +140,17 @@ def test_the_memory_of_an_export_does_not_grow_with_the_calls(path):
 
 
 async def test_followers_see_calls_as_they_end(path):
-    audit = AuditStore(path)
+    audit = AuditStore(SqliteAudit(path))
     audit.start()
     old, open_still = call_of(), call_of()
     for call in (old, open_still):
         await audit.record_intent(call)
     audit.record_outcome(finish(old))
     await asyncio.sleep(0.1)
-    with contextlib.closing(open_for_reading(path)) as database:
+    with SqliteAudit(path).reading() as database:
         await until(lambda: latest(database, Filters(outcome="completed"), 1))
-        follower = follow(database, Filters(), before=5)
-        bobs = follow(database, Filters(agent="bob"))
+        follower = EventFollower(database, Filters(), before=5)
+        bobs = EventFollower(database, Filters(agent="bob"))
         assert follower.look() == [event_of(old)]
         assert follower.look() == []
         new, denied = call_of(), Call(outcome=Outcome.DENIED)

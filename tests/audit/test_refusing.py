@@ -9,13 +9,14 @@ import pytest
 from tests.support.recorded_calls import call_of
 
 from wirekey.core.audit import store
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore, AuditUnavailable
 from wirekey.core.call import Call
 
 
 @pytest.fixture
 async def audit(tmp_path):
-    opened = AuditStore(tmp_path / "audit.db")
+    opened = AuditStore(SqliteAudit(tmp_path / "audit.db"))
     assert opened.refuses() == "the audit store is not open"
     opened.start()
     yield opened

@@ -20,6 +20,7 @@ from wirekey.core.audit import schema, store
 from wirekey.core.audit.event import ATTEMPT_NAMES, event_of
 from wirekey.core.audit.reading import attempts_of
 from wirekey.core.audit.schema import AuditFileError
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore, AuditUnavailable
 from wirekey.core.call import AttemptRecord, Call, Outcome
 
@@ -40,7 +41,7 @@ def rows(path):
 
 @pytest.fixture
 async def audit(path):
-    opened = AuditStore(path)
+    opened = AuditStore(SqliteAudit(path))
     opened.start()
     yield opened
     await opened.close()
@@ -49,7 +50,7 @@ async def audit(path):
 def test_only_the_owner_can_read_the_file(path):
     path.parent.mkdir()
     path.touch(0o644)
-    audit = AuditStore(path)
+    audit = AuditStore(SqliteAudit(path))
     audit.start()
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
@@ -57,13 +58,13 @@ def test_only_the_owner_can_read_the_file(path):
 
 
 async def test_a_running_call_is_marked_interrupted_at_the_start_after_a_crash(path, caplog):
-    first, finished, open_still = AuditStore(path), call_of(), call_of()
+    first, finished, open_still = AuditStore(SqliteAudit(path)), call_of(), call_of()
     first.start()
     for call in (finished, open_still):
         await first.record_intent(call)
     first.record_outcome(finish(finished))
     await first.close()
-    second = AuditStore(path)
+    second = AuditStore(SqliteAudit(path))
     second.start()
     await second.close()
     outcomes = {call_id: row["outcome"] for call_id, row in rows(path).items()}
@@ -88,7 +89,7 @@ async def call_until_refused(audit):
 
 
 async def test_before_start_and_after_close_calls_are_refused(path):
-    audit = AuditStore(path)
+    audit = AuditStore(SqliteAudit(path))
     assert await refusal_of(audit) == "the audit store is not open"
     audit.start()
     await audit.close()
@@ -100,7 +101,7 @@ async def test_before_start_and_after_close_calls_are_refused(path):
 
 async def test_L3_a_full_disk_refuses_calls_and_keeps_outcomes_for_later(path, caplog, monkeypatch):
     monkeypatch.setattr(store, "RETRY", 0.02)
-    audit = AuditStore(path)
+    audit = AuditStore(SqliteAudit(path))
     audit.start()
     started = call_of()
     await audit.record_intent(started)
@@ -128,7 +129,7 @@ async def test_L3_a_file_that_turned_read_only_refuses_calls(audit):
 
 
 async def test_L3_a_lock_of_another_program_refuses_calls_within_the_bound(path):
-    audit = AuditStore(path, bound=2)  # a fifth of it is left for the writer to report the lock
+    audit = AuditStore(SqliteAudit(path, bound=2))  # a fifth of it is left for the writer to report the lock
     audit.start()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -159,7 +160,7 @@ async def test_a_writer_that_waits_for_the_processor_refuses_no_call(audit, monk
 
 
 async def test_a_hanging_writer_delays_a_call_only_up_to_the_limit(path, monkeypatch):
-    audit = AuditStore(path, bound=0.05)
+    audit = AuditStore(SqliteAudit(path, bound=0.05))
     monkeypatch.setattr(audit, "_write", lambda batch: time.sleep(0.3))
     audit.start()
     assert await refusal_of(audit) == "the audit file was not written within 0.05 s"
@@ -167,7 +168,7 @@ async def test_a_hanging_writer_delays_a_call_only_up_to_the_limit(path, monkeyp
 
 
 async def test_a_dead_writer_refuses_calls_immediately(path, monkeypatch, caplog):
-    audit = AuditStore(path, bound=0.05)
+    audit = AuditStore(SqliteAudit(path, bound=0.05))
 
     def die(batch):
         raise SystemExit
@@ -182,7 +183,7 @@ async def test_a_dead_writer_refuses_calls_immediately(path, monkeypatch, caplog
 
 async def test_a_full_queue_refuses_calls_and_counts_lost_outcomes(path, monkeypatch, caplog):
     monkeypatch.setattr(store, "MAX_QUEUE", 3)
-    audit = AuditStore(path, bound=5)
+    audit = AuditStore(SqliteAudit(path, bound=5))
     audit.start()
     audit._soon = True  # as if the rows were to be handed over at the end of this turn of the loop
     for _ in range(5):
@@ -206,7 +207,7 @@ def test_a_damaged_database_is_reported_and_left_unchanged(path, content, says):
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(AuditFileError, match=says) as error:
-        AuditStore(path).start()
+        AuditStore(SqliteAudit(path)).start()
     assert str(path) in str(error.value)
     assert "move it" in str(error.value)
     assert path.read_bytes() == content
@@ -225,7 +226,7 @@ def test_a_file_of_another_program_or_version_is_reported_and_left_unchanged(pat
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.executescript(statement)
-    for use in (AuditStore(path).start, lambda: schema.open_for_reading(path)):
+    for use in (AuditStore(SqliteAudit(path)).start, lambda: schema.open_for_reading(path)):
         with pytest.raises(AuditFileError, match=says):
             use()
 
@@ -272,13 +273,14 @@ def test_a_file_of_an_older_version_is_updated_with_its_events(path, version, ha
 def test_an_unwritable_location_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(AuditFileError, match="cannot be written: "):
-        AuditStore(tmp_path / "file" / "audit.db").start()
+        AuditStore(SqliteAudit(tmp_path / "file" / "audit.db")).start()
 
 
 ACKNOWLEDGING = """
 import asyncio, os, sys
 from pathlib import Path
 from tests.support.recorded_calls import call_of, finish
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 
 async def call_on_and_on(audit):
@@ -289,7 +291,7 @@ async def call_on_and_on(audit):
         audit.record_outcome(finish(call))
 
 async def main():
-    audit = AuditStore(Path(sys.argv[1]), sys.argv[2])
+    audit = AuditStore(SqliteAudit(Path(sys.argv[1]), sys.argv[2]))
     audit.start()
     await asyncio.gather(*(call_on_and_on(audit) for _ in range(10)))
 
@@ -314,7 +316,7 @@ def test_L5_after_kill_9_every_acknowledged_intent_is_there(path, durability, se
     process.wait()
     process.stdout.close()
     ids = {line.decode().strip() for line in acknowledged if line.endswith(b"\n")}
-    recovered = AuditStore(path)
+    recovered = AuditStore(SqliteAudit(path))
     recovered.start()
     asyncio.run(recovered.close())
     recorded = rows(path)
@@ -335,7 +337,7 @@ async def test_a_file_without_the_attempts_table_can_be_read_and_gets_the_table(
     schema.open_for_writing(path, "commit", 1).close()
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("DROP TABLE attempts")
-    with contextlib.closing(schema.open_for_reading(path)) as database:
+    with SqliteAudit(path).reading() as database:
         assert attempts_of(database, "any") == []
     schema.open_for_writing(path, "commit", 1).close()
     assert attempts(path) == []

@@ -10,9 +10,12 @@ import pytest
 from tests.support.recorded_calls import call_of, finish
 
 from wirekey.core.audit.event import event_of
-from wirekey.core.audit.reading import Filters, first_id_at
+from wirekey.core.audit.filters import Filters, first_id_at
 from wirekey.core.audit.schema import INSERT, AuditFileError, open_for_writing
-from wirekey.core.audit.totals import MAX_GROUPS, CallCounts, Percentiles, bin_of, totals
+from wirekey.core.audit.sqlite import SqliteAudit
+from wirekey.core.audit.sqlite_sums import bin_of
+from wirekey.core.audit.sums import CallCounts, Percentiles
+from wirekey.core.audit.totals import MAX_GROUPS, totals
 from wirekey.core.call import Outcome, new_call_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -57,7 +60,7 @@ def recorded(tmp_path):
 
 
 def hours(path, by=None, since=NOON, until=NOON + timedelta(hours=3), seconds=HOUR, **more):
-    return totals(path, since=since, until=until, bucket_seconds=seconds, by=by, **more)
+    return totals(SqliteAudit(path), since=since, until=until, bucket_seconds=seconds, by=by, **more)
 
 
 def test_each_time_bucket_has_its_sums_and_empty_buckets_are_included(recorded):

@@ -13,9 +13,9 @@ from wirekey.core.audit import checkpoints, schema
 from wirekey.core.audit.chain import LastLink, Link, links_of
 from wirekey.core.audit.checkpoints import CheckpointKey, CheckpointsError
 from wirekey.core.audit.event import NAMES, OUTCOME_NAMES, rfc3339
-from wirekey.core.audit.file_chain import FileChain
 from wirekey.core.audit.reading import event_from
 from wirekey.core.audit.rows import Rows
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 from wirekey.core.audit.verifying import Findings, verify
 from wirekey.core.call import AttemptRecord, Outcome
@@ -30,7 +30,7 @@ def path(tmp_path):
 
 
 def store_of(path, **more):
-    store = AuditStore(path, key=KEY, **more)
+    store = AuditStore(SqliteAudit(path, **more), key=KEY)
     store.start()
     return store
 
@@ -69,9 +69,9 @@ async def recorded(path):
 
 
 def verified(path, *files, since=None, key=KEY):
-    with contextlib.closing(schema.open_for_reading(path)) as database:
+    with SqliteAudit(path).reading() as database:
         findings = Findings()
-        verify(findings, FileChain(database), files, {key.id: key.public}, since=since)
+        verify(findings, *database.chains(), files, {key.id: key.public}, since=since)
     return findings
 
 
@@ -248,12 +248,12 @@ def test_checkpoints_of_another_key_do_not_count(path, recorded):
 
 
 def test_a_file_that_was_replaced_by_a_new_one_has_another_chain(path, recorded, tmp_path):
-    with contextlib.closing(schema.open_for_reading(path)) as database:
-        chain = FileChain(database).chain
+    with SqliteAudit(path).reading() as database:
+        chain = database.chains()[0].chain
     path.unlink()
     asyncio.run(store_of(path).close())
-    with contextlib.closing(schema.open_for_reading(path)) as database:
-        assert FileChain(database).chain != chain
+    with SqliteAudit(path).reading() as database:
+        assert database.chains()[0].chain != chain
 
 
 def test_since_begins_at_the_last_checkpoint_before(path, recorded):

@@ -20,13 +20,14 @@ from pathlib import Path
 import psycopg
 
 from tests.support.postgres_server import PostgresServer
-from wirekey.core.audit.audit_log import open_audit_log
-from wirekey.core.audit.postgres_rollup import roll_up
-from wirekey.core.audit.postgres_schema import make_partitions, migrate
-from wirekey.core.audit.reading import Filters, latest
+from wirekey.core.audit.filters import Filters
+from wirekey.core.audit.reading import latest
 from wirekey.core.audit.totals import totals
 from wirekey.core.secret import Secret
 from wirekey.features.console.recorded import Recorded
+from wirekey.features.postgresql.database import PostgresDatabase
+from wirekey.features.postgresql.rollup import roll_up
+from wirekey.features.postgresql.schema import make_partitions, migrate
 
 MOST_SECONDS = 1.0
 ROWS_AT_ONCE = 500_000
@@ -123,19 +124,19 @@ def server_seconds(server: PostgresServer) -> float:
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
-def questions(url: Secret) -> dict[str, Callable[[], object]]:
+def questions(record: PostgresDatabase) -> dict[str, Callable[[], object]]:
     """Return what the commands and the page ask."""
 
     def stats() -> object:
         now = datetime.now(UTC)
         day = timedelta(days=1)
-        return totals(url, since=now - day, until=now + day, bucket_seconds=86_400, by=None)
+        return totals(record, since=now - day, until=now + day, bucket_seconds=86_400, by=None)
 
     def week() -> object:
-        return asyncio.run(Recorded(url).totals("week", "agent"))
+        return asyncio.run(Recorded(record).totals("week", "agent"))
 
     def listed() -> object:
-        with open_audit_log(url) as database:
+        with record.reading() as database:
             return latest(database, Filters(agent="agent-7"), 50)
 
     return {"audit stats --since 1d": stats, "the console's week by agent": week, "audit list --agent": listed}
@@ -150,7 +151,10 @@ def main() -> None:
     try:
         url = server.new_database()
         fill(url, options.rows, options.days)
-        times = {name: median_seconds(server, ask) for name, ask in questions(Secret(url)).items()}
+        times = {
+            name: median_seconds(server, ask)
+            for name, ask in questions(PostgresDatabase(Secret(url), server.folder)).items()
+        }
     finally:
         server.remove()
     for name, (seconds, of_processor) in times.items():

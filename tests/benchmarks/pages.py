@@ -23,6 +23,7 @@ from tests.benchmarks import load, proxies
 from tests.benchmarks.load import Target
 from tests.support.running import EVERYTHING, SimulatorThread, wirekey_behind
 from wirekey.config import HostPort
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.call import Agent, Call, Outcome
 from wirekey.core.endpoints.server import Server
 from wirekey.features.console import operator_token
@@ -118,7 +119,9 @@ async def feed_alone(pages: int, folder: Path, seconds: float = 8.0) -> float:
     The pages are another process. What makes the calls is in it: take the difference to no page.
     """
     feed = Feed()
-    page = LivePage(Bare(), feed, SignInSessions(operator_token.ReloadedToken(folder)), Recorded(folder / "audit.db"))
+    page = LivePage(
+        Bare(), feed, SignInSessions(operator_token.ReloadedToken(folder)), Recorded(SqliteAudit(folder / "audit.db"))
+    )
     server = Server(HostPort("127.0.0.1", 0), page.routes())
     server.open()
     command = [sys.executable, "-m", "tests.benchmarks.pages", "--follow", f"http://{server.address}"]

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from tests.support.recorded_calls import call_of, finish
 from wirekey.cli.main import group
 from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 from wirekey.core.identity.agents import AgentStore
 from wirekey.core.identity.installation_keys import MasterSecret
@@ -26,7 +27,7 @@ def ids(tmp_path, monkeypatch):
 
 def record(folder, *masters):
     key = CheckpointKey(AgentStore(folder / "state" / "agents.json", masters=masters).derived_key(KEY_USE))
-    store = AuditStore(folder / "state" / "audit.db", key=key, checkpoints_to=folder / "outside.jsonl")
+    store = AuditStore(SqliteAudit(folder / "state" / "audit.db", checkpoints_to=folder / "outside.jsonl"), key=key)
     store.start()
     calls = [call_of() for _ in range(2)]
 
@@ -117,7 +118,9 @@ def test_the_public_key_of_another_installation_can_be_passed():
 def test_a_file_of_checkpoints_that_cannot_be_written_is_reported_at_the_start(tmp_path):
     from wirekey.core.audit.checkpoints import CheckpointsError
 
-    store = AuditStore(tmp_path / "audit.db", key=CheckpointKey(bytes(32)), checkpoints_to=tmp_path / "none" / "file")
+    store = AuditStore(
+        SqliteAudit(tmp_path / "audit.db", checkpoints_to=tmp_path / "none" / "file"), key=CheckpointKey(bytes(32))
+    )
     with pytest.raises(CheckpointsError, match=r"audit.checkpoints: .*none/file cannot be written"):
         store.start()
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.cli.main import group
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import Call, Outcome
 from wirekey.core.metering.own_prices import OwnPrices, use_own_prices
@@ -51,7 +52,7 @@ def test_show_fails_for_a_model_without_a_price_and_an_unknown_provider(run, tmp
 
 def record(folder, *calls):
     async def write():
-        store = AuditStore(folder / "state" / "audit.db")
+        store = AuditStore(SqliteAudit(folder / "state" / "audit.db"))
         store.start()
         for call in calls:
             store.record_final(call)

@@ -50,7 +50,7 @@ def test_every_setting_can_be_set(tmp_path):
     assert config.providers.openai.keys == (SecretRef("env", "ONE"), SecretRef("file", "two.txt"))
     assert config.routes[1].timeouts.first_byte == 600
     assert config.routes[2].include_stream_usage is False
-    assert config.audit.store == "env:AUDIT_DATABASE"
+    assert str(config.audit.store) == "env:AUDIT_DATABASE"
     assert (config.timeouts.first_byte, config.limits.body_bytes, config.limits.header_bytes) == (2.5, 1 << 20, 32000)
     assert config.log.level == "debug"
 

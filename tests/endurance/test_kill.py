@@ -19,8 +19,7 @@ import pytest
 from tests.support.load import Load
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
-from wirekey.core.audit.file_chain import FileChain
-from wirekey.core.audit.schema import open_for_reading
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.verifying import Findings, verify
 
 pytestmark = pytest.mark.alone
@@ -140,7 +139,7 @@ def files_to_keep(proxy: Wirekey) -> dict[str, bytes]:
 def problems_of_chain(proxy):
     """Return what `audit verify` finds."""
     key = CheckpointKey(proxy.agents.derived_key(KEY_USE))
-    with contextlib.closing(open_for_reading(proxy.state / "audit.db")) as database:
+    with SqliteAudit(proxy.state / "audit.db").reading() as database:
         findings = Findings()
-        verify(findings, FileChain(database), [], {key.id: key.public})
+        verify(findings, *database.chains(), [], {key.id: key.public})
     return findings.problems

@@ -124,6 +124,24 @@ def test_a_function_of_the_operator_is_refused_without_the_feature_that_runs_it(
     assert "needs the feature extensions" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("store", ["postgresql://db/wirekey", "env:AUDIT_DATABASE"])
+def test_an_audit_log_in_a_database_is_refused_without_the_feature_that_writes_it(tmp_path, store):
+    packages = copy_without(tmp_path, "postgresql")
+    (tmp_path / "wirekey.yaml").write_text(json.dumps({"audit": {"store": store}}))
+    environment = {"PYTHONPATH": str(packages), "AUDIT_DATABASE": "postgres://wirekey:secret@db/wirekey"}
+    done = subprocess.run(
+        [sys.executable, "-m", "wirekey", "audit", "list"],
+        cwd=tmp_path,
+        env=bare_environment() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "audit.store: needs the feature postgresql, which is missing in this installation" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+
+
 def test_a_token_of_a_missing_kind_is_unknown(tmp_path):
     settings = {"listen": LISTEN, "identity": {"required": False}}
     packages = copy_without(tmp_path / "copy", "jwt")

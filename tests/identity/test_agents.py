@@ -19,7 +19,7 @@ from wirekey.core.identity.agents_file import AgentsFileError
 from wirekey.core.identity.agents_format import AgentError
 from wirekey.core.identity.tokens import TOKEN, token_digest, token_id
 from wirekey.core.secret import Secret
-from wirekey.server.agents_database import AgentsDatabase
+from wirekey.features.postgresql.agents import AgentsDatabase
 
 __all__ = ["postgres"]
 

@@ -7,6 +7,7 @@ import sqlite3
 from tests.audit.test_verifying import KEY, store_of
 from tests.support.configuration import loaded
 from tests.support.recorded_calls import call_of, finish
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.server import retention
 from wirekey.server.retention import Retention
 
@@ -24,7 +25,7 @@ async def test_old_events_are_deleted_while_new_ones_are_recorded(tmp_path, monk
         database.commit()
     config = loaded(tmp_path, "audit: {retention: 400d}")
     monkeypatch.setattr(retention, "INTERVAL", 0.01)
-    task = Retention(path, config, KEY)
+    task = Retention(SqliteAudit(path), config, KEY)
     task.begin()
     async with asyncio.timeout(30):
         while ids(path) != [new.id]:
@@ -33,7 +34,7 @@ async def test_old_events_are_deleted_while_new_ones_are_recorded(tmp_path, monk
 
 
 async def test_nothing_is_deleted_by_default(tmp_path):
-    task = Retention(tmp_path / "none.db", loaded(tmp_path, ""), KEY)
+    task = Retention(SqliteAudit(tmp_path / "none.db"), loaded(tmp_path, ""), KEY)
     task.begin()
     await task.end()
     assert not (tmp_path / "none.db").exists()
@@ -42,7 +43,7 @@ async def test_nothing_is_deleted_by_default(tmp_path):
 async def test_a_failure_is_logged_and_the_task_goes_on(tmp_path, monkeypatch, caplog):
     (tmp_path / "audit.db").write_text("not a database " * 100)
     monkeypatch.setattr(retention, "INTERVAL", 0.01)
-    task = Retention(tmp_path / "audit.db", loaded(tmp_path, "audit: {retention: 1h}"), KEY)
+    task = Retention(SqliteAudit(tmp_path / "audit.db"), loaded(tmp_path, "audit: {retention: 1h}"), KEY)
     task.begin()
     async with asyncio.timeout(30):
         while caplog.text.count("Old recorded calls could not be deleted") < 2:

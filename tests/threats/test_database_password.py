@@ -17,12 +17,12 @@ from psycopg import pq
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import UNPRIVILEGED
 from tests.support.running import wait_for
-from wirekey.core.audit import postgres_authentication
-from wirekey.core.audit.postgres_authentication import safe_authentication
-from wirekey.core.audit.postgres_connection import may_pass, open_connection
-from wirekey.core.audit.postgres_schema import AuditDatabaseError
 from wirekey.core.secret import Secret
-from wirekey.server.agents_database import AgentsDatabase, AgentsDatabaseError
+from wirekey.features.postgresql import authentication as postgres_authentication
+from wirekey.features.postgresql.agents import AgentsDatabase, AgentsDatabaseError
+from wirekey.features.postgresql.authentication import safe_authentication
+from wirekey.features.postgresql.connection import may_pass, open_connection
+from wirekey.features.postgresql.schema import AuditDatabaseError
 from wirekey_simulator.certificate import prepare_certificate
 
 PASSWORD = "hunter2-in-clear-text"
@@ -98,7 +98,7 @@ def test_R53_the_agents_database_keeps_its_password_too(server):
 
 
 def test_R53_the_audit_log_says_what_to_do(server):
-    from wirekey.core.audit.postgres_connection import reading
+    from wirekey.features.postgresql.reading import reading
 
     with pytest.raises(AuditDatabaseError, match=r"sslmode=verify-full") as refused, reading(url_of(server, "clear")):
         pass

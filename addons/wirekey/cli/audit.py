@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from wirekey.cli.audit_file import audit_file, reading_errors
 from wirekey.cli.audit_prune import prune
 from wirekey.cli.audit_stats import by_name, stats_json, stats_table
 from wirekey.cli.audit_verify import verify
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from wirekey.config import Config
-    from wirekey.core.audit.reading import AuditEvent, Filters
-    from wirekey.core.audit.totals import GroupBy
+    from wirekey.core.audit.event import AuditEvent
+    from wirekey.core.audit.filters import Filters
+    from wirekey.core.audit.sums import GroupBy
 
 POLL_SECONDS = 0.25
 """Seconds between two looks for new calls."""
@@ -77,8 +77,9 @@ command.add_command(verify)
 def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
     """List the last calls, the latest one last."""
     from wirekey.core.audit.reading import latest
+    from wirekey.server.audit_store import audit_database
 
-    with audit_file(config) as database:
+    with audit_database(config).reading() as database:
         found = latest(database, filters_of(filters), limit)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -97,10 +98,11 @@ def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> 
 @as_json_option
 def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
     """Print the last calls, then each call as it ends. Stop with Ctrl-C. With --json: one JSON object for each line."""
-    from wirekey.core.audit.following import follow
+    from wirekey.core.audit.following import EventFollower
+    from wirekey.server.audit_store import audit_database
 
-    with audit_file(config) as database, contextlib.suppress(KeyboardInterrupt):
-        follower = follow(database, filters_of(filters), limit)
+    with audit_database(config).reading() as database, contextlib.suppress(KeyboardInterrupt):
+        follower = EventFollower(database, filters_of(filters), limit)
         if not as_json:
             click.echo(line(HEAD, TAIL_WIDTHS, RIGHT))
         while True:
@@ -116,8 +118,9 @@ def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
 def show(config: Config, call_id: str, *, as_json: bool) -> None:
     """Show everything that is recorded about the call whose id begins or ends with ID."""
     from wirekey.core.audit.reading import attempts_of, one
+    from wirekey.server.audit_store import audit_database
 
-    with audit_file(config) as database:
+    with audit_database(config).reading() as database:
         event = one(database, call_id)
         attempts = attempts_of(database, str(event["id"]))
     for attempt in attempts:
@@ -142,18 +145,17 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
 def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
     """Sum up calls, tokens, cost, denials and times. The bars show calls. Days are in UTC."""
     from wirekey.core.audit.totals import totals
-    from wirekey.server.audit_store import audit_address
+    from wirekey.server.audit_store import audit_database
 
-    with reading_errors():
-        found = totals(
-            audit_address(config),
-            since=at(filters["since"]),
-            until=at(filters["until"]) or datetime.now(UTC) + timedelta(days=1),
-            bucket_seconds=DAY if by == "day" else ALL_TIME,
-            by=None if by == "day" else by,
-            filters=filters_of(filters),
-            max_groups=top,
-        )
+    found = totals(
+        audit_database(config),
+        since=at(filters["since"]),
+        until=at(filters["until"]) or datetime.now(UTC) + timedelta(days=1),
+        bucket_seconds=DAY if by == "day" else ALL_TIME,
+        by=None if by == "day" else by,
+        filters=filters_of(filters),
+        max_groups=top,
+    )
     named = by_name(found, by)
     if as_json:
         click.echo(json.dumps(stats_json(by, found, named), indent=2))
@@ -173,9 +175,10 @@ def export(config: Config, form: str, output: str | None, *, of_attempts: bool, 
     """Export all calls, oldest first."""
     from wirekey.core.audit.event import ATTEMPT_NAMES, NAMES
     from wirekey.core.audit.reading import attempts, events, write_csv, write_jsonl
+    from wirekey.server.audit_store import audit_database
 
     read, names = (attempts, ATTEMPT_NAMES) if of_attempts else (events, NAMES)
-    with audit_file(config) as database, target(output) as stream:
+    with audit_database(config).reading() as database, target(output) as stream:
         found = read(database, filters_of(filters))
         if form == "csv":
             write_csv(found, stream, names)
@@ -199,7 +202,7 @@ def target(output: str | None) -> Iterator[TextIO]:
 
 def filters_of(options: dict[str, Any]) -> Filters:
     """Return the filters that the options of `with_filters` select."""
-    from wirekey.core.audit.reading import Filters
+    from wirekey.core.audit.filters import Filters
 
     return Filters(**options)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.cli.audit_file import reading_errors
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 
@@ -28,25 +27,22 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only print how many calls would be deleted.")
 def prune(config: Config, before: float | None, *, dry_run: bool) -> None:
     """Delete recorded calls that are older. Calls under way are kept, and the rest can still be verified."""
-    from wirekey.core.audit import pruning
     from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
-    from wirekey.server.audit_store import audit_address
+    from wirekey.core.audit.pruning import count_before
+    from wirekey.server.audit_store import audit_database
     from wirekey.server.installation import agent_store
 
     if before is None and config.audit.retention_seconds:
         before = time.time() - config.audit.retention_seconds
     if before is None:
         raise click.UsageError("Pass --before, or set audit.retention in the configuration.")
-    record, date = audit_address(config), f"{datetime.fromtimestamp(before).astimezone():%Y-%m-%d %H:%M:%S}"
-    with reading_errors():
-        count = pruning.count_before(record, before)
-        if dry_run or not count:
-            click.echo(f"{count} calls are older than {date}.")
-            return
-        key = CheckpointKey(agent_store(config).derived_key(KEY_USE))
-        bar = click.progressbar(length=count, label="Deleting", file=sys.stderr, hidden=not sys.stderr.isatty())
-        with bar:
-            deleted = pruning.prune(
-                record, before, key, config.audit.checkpoints_file, lambda done: bar.update(done - bar.pos)
-            )
+    record, date = audit_database(config), f"{datetime.fromtimestamp(before).astimezone():%Y-%m-%d %H:%M:%S}"
+    count = count_before(record, before)
+    if dry_run or not count:
+        click.echo(f"{count} calls are older than {date}.")
+        return
+    key = CheckpointKey(agent_store(config).derived_key(KEY_USE))
+    bar = click.progressbar(length=count, label="Deleting", file=sys.stderr, hidden=not sys.stderr.isatty())
+    with bar:
+        deleted = record.prune(before, key, lambda done: bar.update(done - bar.pos))
     click.echo(f"Deleted {deleted} calls from before {date}.")

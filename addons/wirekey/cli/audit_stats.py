@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wirekey.cli.table import money, table, whole, word
 
 if TYPE_CHECKING:
-    from wirekey.core.audit.totals import Sums, Totals
+    from wirekey.core.audit.sums import Sums, Totals
 
 STATS_HEAD = ("CALLS", "DENIED", "FAILED", "IN", "OUT", "COST $", "TTFB p50", "p95 ms", "ALL p50", "p95 ms")
 BAR_WIDTH = 20

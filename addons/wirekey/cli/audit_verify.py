@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wirekey.cli.audit_file import audit_file
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from wirekey.config import Config
     from wirekey.core.audit.checkpoints import Checkpoint
-    from wirekey.core.audit.verifying import ChainSource, Findings
+    from wirekey.core.audit.verifying import Findings
 
 
 @click.command("verify")
@@ -41,22 +40,20 @@ def verify(
 ) -> None:
     """Check that no recorded event was changed, removed or inserted. Exits with 1 if one was."""
     from wirekey.core.audit import checkpoints
-    from wirekey.core.audit.audit_log import is_postgres
     from wirekey.core.audit.event import rfc3339
-    from wirekey.core.audit.file_chain import FileChain
-    from wirekey.core.audit.postgres_chain import chains, without_writer
     from wirekey.core.audit.verifying import Findings
     from wirekey.core.audit.verifying import verify as verified
+    from wirekey.server.audit_store import audit_database
 
     known = public_keys(config, keys)
     outside = [point for file in (*configured(config), *files) for point in checkpoints.read(file)]
     findings, began = Findings(), None if since is None else rfc3339(since)
-    with audit_file(config) as database:
-        sources: Sequence[ChainSource] = chains(database) if is_postgres(database) else [FileChain(database)]
+    with audit_database(config).reading() as database:
+        sources = database.chains()
         with progress(max((source.head().seq for source in sources), default=0)) as on_progress:
             for source in sources:
                 verified(findings, source, outside, known, since=began, on_progress=on_progress)
-        for call_id in without_writer(database) if is_postgres(database) else ():
+        for call_id in database.without_writer():
             findings.add("inserted", "No writer can have recorded this event: it was inserted.", call_id)
     for point in foreign(outside, {source.chain for source in sources}):
         findings.add("replaced", f"The chain {point.chain} of the checkpoint of {point.time} is not in the database.")

@@ -25,7 +25,7 @@ def print_startup_banner(lifecycle: Lifecycle) -> None:
 
 def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
     """Return the startup banner: listeners, providers and their keys, CA, and the next commands."""
-    from wirekey.server.audit_store import audit_place
+    from wirekey.server.audit_store import audit_database
 
     config = lifecycle.config
     assert config
@@ -41,7 +41,7 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
         "",
         f"  CA         {lifecycle.authority.root_file} (valid for these hosts only, until {expires})",
         f"             SHA-256 {lifecycle.authority.fingerprint}",
-        f"  audit      {audit_place(config)}",
+        f"  audit      {audit_database(config).place}",
         *endpoint_lines(lifecycle),
         "",
         f"Run a program through Wirekey: {COMMAND} exec -- python my_program.py",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wirekey.cli.audit_file import audit_file
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table
@@ -133,14 +132,16 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
 
     The names of tools and headers are not recorded. Permissions are those of now.
     """
-    from wirekey.core.audit.reading import Filters, events
+    from wirekey.core.audit.filters import Filters
+    from wirekey.core.audit.reading import events
     from wirekey.core.policy.modules import read_modules
     from wirekey.core.policy.rego import Rego
     from wirekey.core.policy.replay import replay, unrecorded_fields
+    from wirekey.server.audit_store import audit_database
 
     path, asked = chosen(config, folder, query)
     policy = Rego(read_modules(path), asked)
-    with audit_file(config) as database:
+    with audit_database(config).reading() as database:
         outcome = replay(events(database, Filters(since=since)), policy, asked, permissions(config))
     unsure = unrecorded_fields(policy)
     if as_json:

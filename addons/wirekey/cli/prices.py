@@ -6,12 +6,10 @@ import json
 import sys
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wirekey.cli.audit_file import audit_file
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table, word
@@ -94,14 +92,15 @@ def check(config: Config, since: float, *, as_json: bool) -> None:
 
 def unpriced(config: Config, since: float) -> Counter[tuple[str | None, str | None, str | None]]:
     """Return how often each provider, model and tier was called with tokens and without a known cost."""
-    from wirekey.core.audit.reading import Filters, events
-    from wirekey.server.audit_store import audit_address
+    from wirekey.core.audit.filters import Filters
+    from wirekey.core.audit.reading import events
+    from wirekey.server.audit_store import audit_database
 
     found: Counter[Any] = Counter()
-    record = audit_address(config)
-    if isinstance(record, Path) and not record.exists():
+    record = audit_database(config)
+    if not record.exists():
         return found
-    with audit_file(config) as database:
+    with record.reading() as database:
         for event in events(database, Filters(since=since)):
             if event["cost_usd"] is None and event["input_tokens"] is not None:
                 found[event["provider"], event["model"], event["service_tier"]] += 1

@@ -10,6 +10,8 @@ import click
 from wirekey.cli.credential_variables import Removed, is_credential, is_ours, removed_variables
 from wirekey.cli.environment import OTHER_PROXIES
 from wirekey.cli.passthrough import own_keys
+from wirekey.feature_registry import parts
+from wirekey.server.database_server import DatabaseServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,9 +70,7 @@ def configured_names(config: Config) -> set[str]:
     from wirekey.config import references
 
     names = {reference.name for _, reference in references(config) if reference.kind == "env"}
-    if config.audit.store and config.audit.store.startswith("postgres"):
-        names.add("PGPASSWORD")
-    return names
+    return names.union(*(part.secret_variables(config) for part in parts(DatabaseServer)))
 
 
 def configured_secrets(config: Config) -> set[str]:

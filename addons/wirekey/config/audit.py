@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import AuditURL, CheckpointFile, Retention, Seconds, retention_seconds
+from wirekey.config.values import AuditURL, CheckpointFile, Retention, retention_seconds
 
 
 class AuditConfig(ConfigGroup):
@@ -19,14 +19,6 @@ class AuditConfig(ConfigGroup):
         description="Database of the audit log. null: `audit.db` in the `state` folder. A URL of PostgreSQL needs the "
         "extra `postgresql`. One with a password comes from `env:NAME` or `file:PATH`.",
         examples=["postgresql://wirekey@db.corp.example/wirekey"],
-    )
-    timeout: Seconds = Field(
-        default=1.0, description="Time in which PostgreSQL must store the intent of a call before the call is sent."
-    )
-    on_failure: Literal["refuse", "spool"] = Field(
-        default="refuse",
-        description="Handling of calls while PostgreSQL cannot take their events. refuse: they get 503. spool: they "
-        "are recorded in a file in the `state` folder, and moved to the database when it is back.",
     )
     durability: Literal["commit", "fsync"] = Field(
         default="commit",

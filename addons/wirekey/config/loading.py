@@ -160,8 +160,6 @@ def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:
     elif isinstance(value, ConfigGroup):
         for name, attribute, _ in settings_of(type(value)):
             yield from references(getattr(value, attribute), f"{key}.{name}".lstrip("."))
-    elif isinstance(value, str) and key == "audit.store" and not value.startswith(("sqlite:", "postgres")):
-        yield key, SecretRef.parse(value)
 
 
 def file_problems(config: Config, sources: ConfigSources) -> Iterator[Problem]:

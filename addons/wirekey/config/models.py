@@ -18,7 +18,7 @@ from wirekey.config.egress import EgressConfig, UpstreamConnectionsConfig
 from wirekey.config.gateway import GatewayConfig
 from wirekey.config.google import GoogleConfig
 from wirekey.config.group import ConfigGroup
-from wirekey.config.identity import AgentsConfig, IdentityConfig
+from wirekey.config.identity import IdentityConfig
 from wirekey.config.limits import LimitsConfig, TimeoutsConfig
 from wirekey.config.listen import ListenConfig
 from wirekey.config.log import LogConfig
@@ -38,11 +38,10 @@ from wirekey.config.values import (
     is_python,
 )
 from wirekey.core.model_name import ModelName
+from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from wirekey.core.secret import Secret
 
 
 class MeteringConfig(ConfigGroup):
@@ -152,7 +151,6 @@ class Config(ConfigGroup):
         examples=[{"path": "policies/"}],
     )
     prices: PricesConfig = Field(default=PricesConfig(), description="Own prices of models.")
-    agents: AgentsConfig = Field(default=AgentsConfig(), description="The store of the agents.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The audit log, which records each call.")
     metering: MeteringConfig = Field(default=MeteringConfig(), description="Token counts.")
     timeouts: TimeoutsConfig = Field(default=TimeoutsConfig(), description="Time limits.")
@@ -187,16 +185,6 @@ class Config(ConfigGroup):
             raise ValueError(
                 "model_override applies to calls of every provider, so it cannot name a provider. Use a route with "
                 "provider instead"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def check_agents_store(self) -> Self:
-        """Refuse agents that several machines share without keys that they share. Raises ValueError."""
-        if self.agents.store and self.secrets.master is None:
-            raise ValueError(
-                "agents.store needs secrets.master, from which all machines derive the keys of AWS key pairs, JWTs and "
-                "imported credentials"
             )
         return self
 
@@ -267,6 +255,13 @@ class Config(ConfigGroup):
             return resolve(reference, self._sources.environ, self._sources.folder)
         except ValueError as error:
             return self._sources.problem(key, f"{reference}: {error}")
+
+    def secret_of(self, value: str | SecretRef, key: str) -> Secret:
+        """Return a value as a secret, or the secret to which it refers. `key`: its setting. Raises ConfigError."""
+        found = self.resolve(value, key) if isinstance(value, SecretRef) else Secret(value)
+        if isinstance(found, Problem):
+            raise ConfigError([found])
+        return found
 
     def problem(self, key: str, message: str) -> Problem:
         """Return a problem of a setting, with its file and line."""

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainVali
 from wirekey.config.addresses import HostPort, UpstreamURL, check_https_url, host_glob, server_url
 from wirekey.config.secrets import SecretRef
 from wirekey.core.egress.hosts import all_regions, partition_of
+from wirekey.feature_registry import is_installed
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 PYTHON_NAME = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -138,39 +139,39 @@ def money(value: Any) -> Any:
 
 
 REFERENCES = ("env:", "file:", "keyring:")
-POSTGRESQL = ("postgresql://", "postgres://")
+DATABASES = ("postgresql://", "postgres://")
+"""Beginnings of the URLs of databases of several machines."""
 
 
-def audit_store(value: Any, info: ValidationInfo) -> str:
+def audit_store(value: Any, info: ValidationInfo) -> str | SecretRef:
     """Return the URL of the audit store with an absolute path, or the reference to it. Raises ValueError."""
     if isinstance(value, str):
-        if value.startswith(("env:", "file:", "keyring:")):
-            return str(SecretRef.parse(value))
+        if value.startswith(REFERENCES):
+            return SecretRef.parse(value)
         if value.startswith("sqlite:///") and len(value) > len("sqlite:///"):
             return f"sqlite:///{absolute_path(Path(value.removeprefix('sqlite:///')), info)}"
-        if value.startswith(POSTGRESQL):
-            return without_password(value)
+        if value.startswith(DATABASES):
+            return database_url(value)
     raise ValueError("must be sqlite:///PATH, postgresql://USER@HOST/DATABASE, or a reference (env:NAME) to one")
 
 
-def without_password(url: str) -> str:
-    """Check that the URL of a PostgreSQL database has no password. Raises ValueError without the URL."""
+def database_problem(url: str) -> str | None:
+    """Return why the URL of a database of several machines cannot be used in this installation, or None if it can."""
+    if not url.startswith(DATABASES) or is_installed("postgresql"):
+        return None
+    return "needs the feature postgresql, which is missing in this installation. Use sqlite:///PATH"
+
+
+def database_url(url: str) -> str:
+    """Check the URL of a database of several machines, which has no password. Raises ValueError without the URL."""
+    if problem := database_problem(url):
+        raise ValueError(problem)
     if urlsplit(url).password is not None or "password=" in url:
         raise ValueError(
             "contains a password. Put the whole URL in an environment variable or a file and write env:NAME or "
             "file:PATH here, or put the password in PGPASSWORD or ~/.pgpass"
         )
     return url
-
-
-def agents_url(value: Any) -> str:
-    """Return the URL of the database of the agents, or the reference to it. Raises ValueError without the URL."""
-    if isinstance(value, str):
-        if value.startswith(REFERENCES):
-            return str(SecretRef.parse(value))
-        if value.startswith(POSTGRESQL):
-            return without_password(value)
-    raise ValueError("must be postgresql://USER@HOST/DATABASE, or a reference (env:NAME) to such a URL")
 
 
 def checkpoint_file(value: Any, info: ValidationInfo) -> str:
@@ -219,9 +220,8 @@ RouteAuth = Annotated[str, AfterValidator(route_auth), ValueFormat(" \\| ".join(
 HTTPSURL = Annotated[str, PlainValidator(check_https_url), ValueFormat("https URL")]
 ServerURL = Annotated[str, PlainValidator(server_url), ValueFormat("URL")]
 AuditURL = Annotated[
-    str, PlainValidator(audit_store), ValueFormat("sqlite:///PATH, postgresql://… or a secret reference")
+    str | SecretRef, PlainValidator(audit_store), ValueFormat("sqlite:///PATH, postgresql://… or a secret reference")
 ]
-AgentsURL = Annotated[str, PlainValidator(agents_url), ValueFormat("postgresql://… or a secret reference")]
 Retention = Annotated[str, PlainValidator(retention), ValueFormat("hours, days or weeks: 400d")]
 CheckpointFile = Annotated[str, PlainValidator(checkpoint_file), ValueFormat("file:PATH")]
 Flag = Annotated[bool, Field(strict=True), ValueFormat("true \\| false")]

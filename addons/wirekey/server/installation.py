@@ -5,23 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from wirekey.config.problems import ConfigError, Problem
-from wirekey.config.secrets import SecretRef
-from wirekey.config.values import REFERENCES
 from wirekey.core.errors import UserError
 from wirekey.core.identity.agents import AgentStore
 from wirekey.core.identity.installation_keys import MasterSecret
-from wirekey.core.secret import Secret
+from wirekey.feature_registry import parts
+from wirekey.server.database_server import DatabaseServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.config import Config
-    from wirekey.server.agents_database import AgentsDatabase
-    from wirekey.server.agents_following import AgentsFollower
+    from wirekey.core.identity.stored_agents import SharedAgents
+    from wirekey.server.database_server import FollowsAgents
 
 logger = logging.getLogger(__name__)
 
@@ -36,31 +34,15 @@ AGENTS_COPY = "agents-copy.json"
 def agent_store(config: Config) -> AgentStore:
     """Return the agents of a configuration. Nothing connects to `agents.store` yet. Raises ConfigError, UserError."""
     masters = master_secrets(config)
-    if (database := agents_database(config)) is None:
+    if (shared := shared_agents(config)) is None:
         return AgentStore(config.state / AGENTS_FILE, masters=masters)
-    return AgentStore(config.state / AGENTS_COPY, masters=masters, shared=database)
+    return AgentStore(config.state / AGENTS_COPY, masters=masters, shared=shared)
 
 
-def agents_database(config: Config) -> AgentsDatabase | None:
-    """Return the database of `agents.store`, if it is set. Raises ConfigError, AgentsDatabaseError."""
-    setting = config.agents.store
-    if setting is None:
-        return None
-    url = Secret(setting)
-    if setting.startswith(REFERENCES):
-        found = config.resolve(SecretRef.parse(setting), "agents.store")
-        if isinstance(found, Problem):
-            raise ConfigError([found])
-        url = found
-    if not url.reveal().startswith(("postgresql://", "postgres://")):
-        text = "must be the URL of a PostgreSQL database: postgresql://USER@HOST/DATABASE"
-        raise ConfigError([config.problem("agents.store", text)])
-    if find_spec("psycopg") is None:
-        text = "needs the package psycopg. Install Wirekey with the extra postgresql: pip install 'wirekey[postgresql]'"
-        raise ConfigError([config.problem("agents.store", text)])
-    from wirekey.server.agents_database import AgentsDatabase
-
-    return AgentsDatabase(url)
+def shared_agents(config: Config) -> SharedAgents | None:
+    """Return the agents that several machines share, if `agents.store` is set. Raises ConfigError, UserError."""
+    found = (part.agents(config) for part in parts(DatabaseServer))
+    return next((shared for shared in found if shared), None)
 
 
 def copy_agents(agents: AgentStore) -> None:
@@ -79,7 +61,7 @@ def copy_agents(agents: AgentStore) -> None:
                 moment = datetime.fromtimestamp(agents.path.stat().st_mtime, UTC)
                 logger.warning("%s The agents are those of %s UTC.", error, f"{moment:%Y-%m-%d %H:%M:%S}")
                 return
-            if not is_away(error):
+            if not agents.shared.may_pass(error):
                 raise
             if not waits:
                 logger.warning("%s There is no copy of the agents. Wirekey waits until it can read them.", error)
@@ -89,22 +71,10 @@ def copy_agents(agents: AgentStore) -> None:
             return
 
 
-def is_away(error: UserError) -> bool:
-    """Return whether an error of the agents' database can end by itself."""
-    import psycopg
-
-    from wirekey.core.audit.postgres_connection import may_pass
-
-    return isinstance(error.__cause__, psycopg.Error) and may_pass(error.__cause__)
-
-
-def agents_follower(config: Config) -> AgentsFollower | None:
-    """Return the thread that copies the agents of `agents.store`, not started yet. Raises ConfigError, UserError."""
-    if (database := agents_database(config)) is None:
-        return None
-    from wirekey.server.agents_following import AgentsFollower
-
-    return AgentsFollower(database, agent_store(config))
+def agents_follower(config: Config) -> FollowsAgents | None:
+    """Return what copies the agents of `agents.store`, not started yet. Raises ConfigError, UserError."""
+    found = (part.agents_follower(config, agent_store(config)) for part in parts(DatabaseServer))
+    return next((follower for follower in found if follower), None)
 
 
 def master_secrets(config: Config) -> tuple[MasterSecret, ...]:

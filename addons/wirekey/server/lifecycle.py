@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from wirekey.core.ca.authority import Authority
     from wirekey.core.calls.services import Services
     from wirekey.core.egress.upstream_proxy import UpstreamProxy
-    from wirekey.server.agents_following import AgentsFollower
+    from wirekey.server.database_server import FollowsAgents
     from wirekey.server.retention import Retention
     from wirekey.server.revocations import Revocations
     from wirekey.server.worker import RunningSimulator, StateHold, Worker
@@ -92,7 +92,7 @@ class Lifecycle:
         self.retention: Retention | None = None
         self.revocations: Revocations | None = None
         """The exchange of revocations with other machines."""
-        self.agents_follower: AgentsFollower | None = None
+        self.agents_follower: FollowsAgents | None = None
         """Copies the agents of `agents.store`."""
         self.starting = False
         self.opened = False

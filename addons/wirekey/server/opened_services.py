@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.core.calls.services import Services
     from wirekey.core.egress.upstream_proxy import UpstreamProxy
-    from wirekey.server.agents_following import AgentsFollower
+    from wirekey.server.database_server import FollowsAgents
     from wirekey.server.worker import Worker
 
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class OpenedServices:
     """The services that the lifecycle itself starts, replaces and ends. The others are in `Services`."""
 
-    agents_follower: AgentsFollower | None = None
+    agents_follower: FollowsAgents | None = None
     """Copies the agents of `agents.store`."""
     revocations: Revocations | None = None
     """The exchange of revocations with other machines."""
@@ -76,7 +76,7 @@ def open_services(
                 lambda: agent_store(config),
                 services.calls.tunnels.end_withdrawn,
             )
-        opened.retention = Retention(store.address, config, checkpoints)
+        opened.retention = Retention(store.database, config, checkpoints)
     store.start()  # last, as its thread takes a while to stop
     services.store = store
     return opened

@@ -58,7 +58,6 @@ FIXED_AT_START = (
     "certs",
     "log",
     "upstream_ca_file",
-    "agents",
     "audit",
     "replica",
 )

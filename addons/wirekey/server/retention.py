@@ -8,12 +8,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.core.audit.pruning import prune
 from wirekey.core.errors import user_message
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.core.audit.audit_log import AuditAddress
+    from wirekey.core.audit.audit_log import AuditDatabase
     from wirekey.core.audit.checkpoints import CheckpointKey
 
 logger = logging.getLogger(__name__)
@@ -24,9 +23,9 @@ INTERVAL = 3600.0
 class Retention:
     """The task that deletes old events of the audit log. It does nothing without `audit.retention`."""
 
-    def __init__(self, address: AuditAddress, config: Config, key: CheckpointKey) -> None:
-        self._address, self._key = address, key
-        self._seconds, self._also_to = config.audit.retention_seconds, config.audit.checkpoints_file
+    def __init__(self, database: AuditDatabase, config: Config, key: CheckpointKey) -> None:
+        self._database, self._key = database, key
+        self._seconds = config.audit.retention_seconds
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -45,7 +44,7 @@ class Retention:
     async def _repeat(self, seconds: int) -> None:
         while True:
             try:
-                await asyncio.to_thread(prune, self._address, time.time() - seconds, self._key, self._also_to)
+                await asyncio.to_thread(self._database.prune, time.time() - seconds, self._key)
             except Exception as error:
                 reason = user_message(error) or f"{type(error).__name__}: {error}"
                 logger.error("Old recorded calls could not be deleted: %s", reason)  # noqa: TRY400  # the message is enough

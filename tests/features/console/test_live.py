@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.local_endpoints import PATIENCE, asked, client, reply, serving
 from wirekey.core.audit.event import NAMES
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import Agent, Call, Outcome
 from wirekey.core.endpoints.readiness import ReadinessReport
@@ -38,14 +39,14 @@ class PageFixture:
         self.audit = folder / "audit.db"
         sessions = SignInSessions(operator_token.ReloadedToken(folder))
         services = SimpleNamespace(access=lambda: self.access, state=self.state)
-        self.page = LivePage(services, self.feed, sessions, Recorded(self.audit))
+        self.page = LivePage(services, self.feed, sessions, Recorded(SqliteAudit(self.audit)))
         self.routes = {**health_routes(ReadinessReport), **self.page.routes()}
 
     async def state(self):
         return {"agents": []}
 
     async def record(self, *calls):
-        store = AuditStore(self.audit, bound=PATIENCE)
+        store = AuditStore(SqliteAudit(self.audit, bound=PATIENCE))
         store.start()
         for call in calls:
             if call.outcome is None:

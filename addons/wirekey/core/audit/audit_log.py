@@ -1,79 +1,130 @@
-"""Opens the audit log for reading, in a file or in a PostgreSQL database.
-
-Statements are written for SQLite. `PostgresReader` accepts the same ones, with `?` for values. The differences are
-chosen with `is_postgres`.
-"""
+"""The protocols of an audit log, in a file or in a database of several machines. `sqlite.py` implements the file."""
 
 from __future__ import annotations
 
-import contextlib
-import re
-import sqlite3
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
-from wirekey.core.audit.schema import open_for_reading
+from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    import psycopg
-    from typing_extensions import TypeIs
+    from wirekey.core.audit.chain import ChainSource
+    from wirekey.core.audit.checkpoints import CheckpointKey
+    from wirekey.core.audit.filters import Filters, GlobMatch
+    from wirekey.core.audit.rows import Rows
+    from wirekey.core.audit.sums import SummedCalls
 
-    from wirekey.core.secret import Secret
-
-type AuditAddress = Path | Secret
-"""An audit file, or the URL of a PostgreSQL database."""
-type AuditConnection = sqlite3.Connection | PostgresReader
-
-ROWS_AT_ONCE = 2000
+INTERRUPTED = "%d calls were in progress when Wirekey last stopped. They are recorded as interrupted."
 
 
-class PostgresReader:
-    """Reads a PostgreSQL database with the methods of a connection of SQLite that the audit log uses."""
+class AuditDatabaseError(UserError):
+    """The audit log cannot be used. The message names it and the fix, without a password."""
 
-    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        self._connection = connection
-        self._cursors = 0
 
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Return the rows of a statement. They are fetched in portions, so that memory does not grow with them.
+class AuditDatabase(Protocol):
+    """A file or a database of an audit log. Nothing is opened yet."""
 
-        BEGIN is implicit. COMMIT ends the view of one moment.
+    @property
+    def bound(self) -> float:
+        """Seconds within which the intent of a call is recorded or refused."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of this machine. Otherwise, other machines write to it, too."""
+
+    @property
+    def place(self) -> str:
+        """Its name for messages, without a password."""
+
+    def exists(self) -> bool:
+        """Return False if it is a file that does not exist yet, so that nothing was recorded."""
+
+    def reading(self) -> AbstractContextManager[AuditReader]:
+        """Open it for reading, and close it at the end. Raises AuditDatabaseError, also in between."""
+
+    def open_writer(self, key: CheckpointKey | None, *, alone: bool) -> AuditWriter:
+        """Open it for writing. Raises AuditDatabaseError.
+
+        `key`: signs checkpoints; None: none are made. `alone`: whether no other process of this machine writes to it.
         """
-        if statement == "BEGIN":
-            return cast("sqlite3.Cursor", self._connection.cursor())
-        if statement == "COMMIT":
-            self._connection.commit()
-            return cast("sqlite3.Cursor", self._connection.cursor())
-        self._cursors += 1
-        cursor = self._connection.cursor(name=f"rows{self._cursors}", scrollable=False)
-        cursor.itersize = ROWS_AT_ONCE
-        cursor.execute(statement.replace("%", "%%").replace("?", "%s").encode(), list(values))
-        return cast("sqlite3.Cursor", cursor)
+
+    def prune(self, moment: float, key: CheckpointKey, on_progress: Callable[[int], None] = ...) -> int:
+        """Delete the events of calls that started before `moment` (Unix seconds) and have ended. Return their number.
+
+        `on_progress` gets the number deleted so far. Raises AuditDatabaseError, and OSError if the checkpoint cannot be
+        added to the file of checkpoints.
+        """
 
 
-def is_postgres(database: AuditConnection) -> TypeIs[PostgresReader]:
-    """Return whether a connection is to PostgreSQL."""
-    return isinstance(database, PostgresReader)
+class Cursor(Protocol):
+    """The rows of a statement."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the rows. They may be fetched in portions."""
+
+    def fetchone(self) -> Any:
+        """Return the next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """Return all remaining rows."""
 
 
-@contextlib.contextmanager
-def open_audit_log(address: AuditAddress) -> Iterator[AuditConnection]:
-    """Open the audit log, and close it at the end. Raises AuditFileError, AuditDatabaseError."""
-    if isinstance(address, Path):
-        with contextlib.closing(open_for_reading(address)) as database:
-            yield database
-        return
-    from wirekey.core.audit.postgres_connection import reading
+class AuditReader(Protocol):
+    """An audit log that is open for reading."""
 
-    with reading(address) as connection:
-        yield PostgresReader(connection)
+    glob: GlobMatch
+    writer: str
+    """SQL for the number of the writer of a link. Each writer has a chain of its own."""
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Cursor:
+        """Return the rows of a statement with `?` for values. All rows from BEGIN to COMMIT are of one moment."""
+
+    def has_attempts(self) -> bool:
+        """Return whether there is a table of attempts. A file of an earlier version has none."""
+
+    def sums(self, filters: Filters, starts: range) -> SummedCalls:
+        """Return the sums over some calls. `starts`: of the buckets, in Unix seconds."""
+
+    def chains(self) -> list[ChainSource]:
+        """Return all chains, in the order in which they began. Raises AuditDatabaseError without a chain."""
+
+    def without_writer(self) -> list[str]:
+        """Return the first calls that no writer can have recorded."""
 
 
-def glob_expression(pattern: str) -> str:
-    """Return a glob with `*`, `?` and `[…]` as a regular expression of PostgreSQL."""
-    parts = re.split(r"(\*|\?|\[\^?\]?[^\]]*\])", pattern)
-    plain = {"*": ".*", "?": "."}
-    inside = "".join(plain.get(part) or (part if place % 2 else re.escape(part)) for place, part in enumerate(parts))
-    return f"^(?:{inside})$"
+class AuditWriter(Protocol):
+    """An audit log that is open for writing, for one thread."""
+
+    idle_seconds: float | None
+    """Seconds without rows after which `idle` is called; None: never."""
+    is_shared: bool
+    """Whether rows go only to a database that other machines write, too, so that none of them records without it."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a database that other machines write, too, cannot be used at present. None if it can, or for a file."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `idle` should be called soon."""
+
+    def recover(self, tags: tuple[str, ...]) -> int:
+        """Mark calls of a previous process that were in progress as interrupted. Return their number.
+
+        `tags`: the ends of their ids, by which processes that share a file are distinguished. Raises
+        AuditDatabaseError.
+        """
+
+    def write(self, rows: Rows) -> tuple[str | None, int]:
+        """Commit the rows and remove outcomes and finals that are settled.
+
+        Return the reason of a failure, or None, and the number of rows lost because no database accepts them.
+        """
+
+    def idle(self) -> None:
+        """Do what is due when there are no rows."""
+
+    def close(self) -> None:
+        """Sign a last checkpoint and close the database."""

@@ -17,7 +17,7 @@ import hashlib
 from dataclasses import dataclass
 from itertools import compress, repeat
 from operator import is_not
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -55,6 +55,41 @@ class Link(NamedTuple):
     kind: str
     id: str
     hash: bytes
+
+
+class LinkedEvent(NamedTuple):
+    """A link with what is stored under its id: the values of `LINKED_NAMES`, or None if there is no such event."""
+
+    seq: int
+    kind: str
+    id: str
+    hash: bytes
+    values: Sequence[EventValue] | None
+    attempts: Sequence[AuditRow] = ()
+
+
+class ChainSource(Protocol):
+    """The stored content of one chain, as it was at one moment."""
+
+    chain: str
+
+    def head(self) -> LastLink:
+        """Return the last link that the database names."""
+
+    def checkpoints(self) -> list[str]:
+        """Return the checkpoints in the database, as they are stored."""
+
+    def linked(self, after: int) -> Iterable[LinkedEvent]:
+        """Yield the links with a number above `after`, in order."""
+
+    def outcomes(self, ids: Iterable[str]) -> Mapping[str, EventValue]:
+        """Return the outcomes of these calls."""
+
+    def count(self, first: str, end: str | None = None) -> int:
+        """Return the number of calls with ids from `first` until before `end`."""
+
+    def unlinked(self, first: str) -> list[str]:
+        """Return the first calls from this id on that have no link."""
 
 
 def links_of(rows: Rows, head: LastLink) -> tuple[list[Link], LastLink]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.core.operation import Usage
 
 type EventValue = str | int | float | bool | None
+type AuditEvent = dict[str, EventValue]
 type FieldType = Literal["text", "integer", "number", "boolean"]
 
 MAX_TEXT = 256

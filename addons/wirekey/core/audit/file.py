@@ -70,19 +70,21 @@ class AuditFile:
             self.database.close()
             raise schema.unusable(path, error) from error
 
-    @property
-    def place(self) -> str:
-        """The path, for messages."""
-        return str(self.path)
-
     def idle(self) -> None:
         """Nothing is due without rows."""
 
     def recover(self, tags: tuple[str, ...] = ("",)) -> int:
         """Mark the calls that were in progress when a previous process died as interrupted, and return their number.
 
-        `tags`: only calls whose ids end with one of them. The others may be in progress in another process.
+        `tags`: only calls whose ids end with one of them. The others may be in progress in another process. Raises
+        AuditFileError.
         """
+        try:
+            return self._interrupt(tags)
+        except sqlite3.Error as error:
+            raise schema.unusable(self.path, error) from error
+
+    def _interrupt(self, tags: tuple[str, ...]) -> int:
         rows = Rows()
         for found in self.database.execute(schema.UNDER_WAY).fetchall():
             event = event_from(found) | {"outcome": "interrupted"}

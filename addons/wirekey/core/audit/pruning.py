@@ -8,21 +8,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wirekey.core.audit import checkpoints, schema
-from wirekey.core.audit.audit_log import open_audit_log
 from wirekey.core.audit.chain import FIRST
 from wirekey.core.audit.checkpoints import Checkpoint
 from wirekey.core.audit.event import rfc3339
-from wirekey.core.audit.reading import first_id_at
+from wirekey.core.audit.filters import first_id_at
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
+    from pathlib import Path
 
-    from wirekey.core.audit.audit_log import AuditAddress
+    from wirekey.core.audit.audit_log import AuditDatabase
     from wirekey.core.audit.checkpoints import CheckpointKey
 
 logger = logging.getLogger(__name__)
@@ -35,14 +34,14 @@ OLD = "FROM calls WHERE id < ? AND outcome IS NOT NULL"
 """A call under way is kept, however old it is."""
 
 
-def count_before(address: AuditAddress, moment: float) -> int:
-    """Return the number of events that `prune` deletes. Raises AuditFileError, AuditDatabaseError, sqlite3.Error."""
-    with open_audit_log(address) as database:
+def count_before(audit_log: AuditDatabase, moment: float) -> int:
+    """Return the number of events that pruning deletes. Raises AuditDatabaseError."""
+    with audit_log.reading() as database:
         return int(database.execute(f"SELECT count(*) {OLD}", [first_id_at(moment)]).fetchone()[0])
 
 
 def prune(
-    address: AuditAddress,
+    path: Path,
     moment: float,
     key: CheckpointKey,
     also_to: Path | None = None,
@@ -51,14 +50,10 @@ def prune(
     """Delete the events of calls that started before `moment` (Unix seconds) and have ended. Return their number.
 
     `also_to`: the file to which the checkpoint is added. `on_progress` gets the number deleted so far.
-    Raises AuditFileError, AuditDatabaseError, sqlite3.Error, and OSError if the checkpoint cannot be added to the file.
+    Raises AuditFileError, sqlite3.Error, and OSError if the checkpoint cannot be added to the file.
     """
-    if not isinstance(address, Path):
-        from wirekey.core.audit import postgres_pruning
-
-        return postgres_pruning.prune(address, moment, key, also_to, on_progress)
     first_id = first_id_at(moment)
-    with contextlib.closing(schema.open_for_writing(address, "commit", PATIENCE)) as database:
+    with contextlib.closing(schema.open_for_writing(path, "commit", PATIENCE)) as database:
         if database.execute(f"SELECT 1 {OLD} LIMIT 1", [first_id]).fetchone() is None:
             return 0
         base = mark_beginning(database, first_id, key, also_to)

@@ -7,8 +7,8 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
+from wirekey.core.audit.audit_log import AuditDatabaseError
 from wirekey.core.audit.event import ATTEMPT_FIELDS, FIELDS, NAMES, OUTCOME_NAMES
-from wirekey.core.errors import UserError
 from wirekey.core.sqlite_file import create_private
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 VERSION = 8
 OLDER_VERSIONS = (4, 5, 6, 7)
 """Versions of files that are updated when Wirekey starts."""
-INTERRUPTED = "%d calls were in progress when Wirekey last stopped. They are recorded as interrupted."
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
 
 # Rows are ordered by insertion (rowid), by which `tail` finds new ones. The partial index contains only the calls in
@@ -83,7 +82,7 @@ REASONS = {
 }
 
 
-class AuditFileError(UserError):
+class AuditFileError(AuditDatabaseError):
     """The audit file cannot be used. The message names the file and the fix."""
 
 

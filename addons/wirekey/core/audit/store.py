@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from wirekey.core.audit import schema
+from wirekey.core.audit.audit_log import INTERRUPTED, AuditDatabaseError
 from wirekey.core.audit.event import attempt_values, next_attempt_values, outcome_values, request_values, safe
-from wirekey.core.audit.file import AuditFile
 from wirekey.core.audit.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from wirekey.core.audit.audit_log import AuditAddress
+    from wirekey.core.audit.audit_log import AuditDatabase
     from wirekey.core.audit.checkpoints import CheckpointKey
     from wirekey.core.audit.rows import AuditRow
     from wirekey.core.call import Call
@@ -41,8 +38,6 @@ LINGER = 0.05
 """Seconds that an outcome waits for an intent to be written with."""
 RETRY = 0.5
 """Seconds after which writing failed outcomes is retried."""
-BOUND = 5.0
-"""Seconds of wall time, of which writing takes milliseconds: on a busy machine the writer waits for the processor."""
 CLOSE_PATIENCE = 10.0
 SECONDS_BETWEEN_COMPLAINTS = 10.0
 
@@ -51,45 +46,6 @@ TOO_MANY = "too many calls wait to be recorded"
 
 class AuditUnavailable(Exception):  # noqa: N818  # a state of the store, not an error of the caller
     """A call could not be recorded. The message may be shown to clients and has no final period."""
-
-
-class AuditDatabase(Protocol):
-    """A database of the audit log, as the writer's thread uses it."""
-
-    idle_seconds: float | None
-    """Seconds without rows after which `idle` is called; None: never."""
-    is_shared: bool
-    """Whether rows go only to a database that other machines write, too, so that none of them records without it."""
-
-    @property
-    def trouble(self) -> str | None:
-        """Why a database that other machines write, too, cannot be used at present. None if it can, or for a file."""
-
-    @property
-    def place(self) -> str:
-        """The name of the database for messages."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether `idle` should be called soon."""
-
-    def recover(self, tags: tuple[str, ...]) -> int:
-        """Mark calls of a previous process that were in progress as interrupted. Return their number.
-
-        `tags`: the ends of their ids, where the processes that share the database are told apart by them.
-        """
-
-    def write(self, rows: Rows) -> tuple[str | None, int]:
-        """Commit the rows and remove outcomes and finals that are settled.
-
-        Return the reason of a failure, or None, and the number of rows lost because no database accepts them.
-        """
-
-    def idle(self) -> None:
-        """Do what is due when there are no rows."""
-
-    def close(self) -> None:
-        """Sign a last checkpoint and close the database."""
 
 
 @dataclass(slots=True)
@@ -104,37 +60,26 @@ class Batch(Rows):
 
 
 class AuditStore:
-    """The writer of one audit file. `record_…` are called from one event loop.
+    """The writer of one audit log. `record_…` are called from one event loop.
 
-    `durability`: `commit` (committed rows survive the death of the process) or `fsync` (and the loss of power).
-    `bound`: seconds within which an intent is recorded or refused. `key`: signs checkpoints of the hash chain. They are
-    also added to the file `checkpoints_to`. `recovered`: the ends of the ids of calls that a process left in progress
-    when it died. Other processes that share the file have calls in progress, too. `database`: opens another database
-    than the file. `replica`: the name of this process in the events.
+    `key`: signs checkpoints of the hash chain. `recovered`: the ends of the ids of calls that a process left in
+    progress when it died. Other processes that share the file have calls in progress, too. `replica`: the name of this
+    process in the events.
     """
 
     def __init__(
         self,
-        address: AuditAddress,
-        durability: str = "commit",
-        bound: float = BOUND,
+        database: AuditDatabase,
         *,
         key: CheckpointKey | None = None,
-        checkpoints_to: Path | None = None,
         recovered: tuple[str, ...] = ("",),
-        database: Callable[[], AuditDatabase] | None = None,
         replica: str | None = None,
     ) -> None:
+        self.database = database
         self.recovered = recovered
-        self.address = address
-        """The address at which the audit log can be read."""
-        self.place = "the audit database"
-        """The name of the database for messages."""
-        self._open = database or self._open_file
-        self.durability = durability
-        self._key, self._checkpoints_to = key, checkpoints_to
-        self._replica = replica
-        self.bound = bound
+        self.bound = database.bound
+        """Seconds within which an intent is recorded or refused."""
+        self._key, self._replica = key, replica
         self.lost = 0
         """Outcomes and denials that could not be recorded."""
         self.took: Callable[[float], None] = lambda _: None
@@ -152,31 +97,24 @@ class AuditStore:
         self._tried_at = 0.0
 
     def start(self) -> None:
-        """Open the file and mark calls that a crash cut off as interrupted. Raises AuditFileError."""
-        self._file = self._open()
-        self.place = self._file.place
+        """Open the audit log and mark calls that a crash cut off as interrupted. Raises AuditDatabaseError."""
+        self._file = self.database.open_writer(self._key, alone=self.recovered == ("",))
         try:
             self.recover()
-        except sqlite3.Error as error:
+        except AuditDatabaseError:
             self._file.close()
-            raise schema.unusable(Path(self.place), error) from error
+            raise
         if self._file.is_shared:
             self._failure = self._file.trouble
         self._thread = threading.Thread(target=self._run, name="wirekey-audit", daemon=True)
         self._down = None
         self._thread.start()
 
-    def _open_file(self) -> AuditDatabase:
-        assert isinstance(self.address, Path)
-        is_shared = self.recovered != ("",)
-        patience = self.bound * 0.8
-        return AuditFile(self.address, self.durability, patience, self._key, self._checkpoints_to, shared=is_shared)
-
     def recover(self) -> int:
         """Mark the calls that were in progress when a previous process died as interrupted, and return their number."""
         count = self._file.recover(self.recovered)
         if count:
-            logger.warning(schema.INTERRUPTED, count)
+            logger.warning(INTERRUPTED, count)
         return count
 
     # On the event loop.
@@ -266,7 +204,7 @@ class AuditStore:
     @property
     def is_database(self) -> bool:
         """Whether the audit log is in a database rather than in a file."""
-        return not isinstance(self.address, Path)
+        return not self.database.is_file
 
     @property
     def refuses_without_database(self) -> bool:
@@ -324,7 +262,7 @@ class AuditStore:
         self._handover.put(batch)
 
     def _expire(self, batch: Batch) -> None:
-        what = "file" if isinstance(self._file, AuditFile) else "database"
+        what = "file" if self.database.is_file else "database"
         reason = self._failure or f"the audit {what} was not written within {self.bound:g} s"
         self._resolve([batch], reason)
 
@@ -345,7 +283,7 @@ class AuditStore:
         now = time.monotonic()
         if now - self._complained_at > SECONDS_BETWEEN_COMPLAINTS:
             self._complained_at = now
-            logger.error("%s: call outcomes that could not be recorded so far: %d", self.place, self.lost)
+            logger.error("%s: call outcomes that could not be recorded so far: %d", self.database.place, self.lost)
 
     # On the writer's thread.
 
@@ -422,9 +360,9 @@ class AuditStore:
             return
         self._failure = failure
         if failure:
-            logger.error("%s: %s. Calls are refused until it can be written.", self.place, failure)
+            logger.error("%s: %s. Calls are refused until it can be written.", self.database.place, failure)
         else:
-            logger.warning("%s can be written again.", self.place)
+            logger.warning("%s can be written again.", self.database.place)
 
     def _report(self, batches: list[Batch], refusal: str | None) -> None:
         answered = [batch for batch in batches if batch.waiting or batch.waiting_next]

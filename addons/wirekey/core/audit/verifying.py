@@ -4,35 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from wirekey.core.audit.chain import FIRST, LastLink, hash_of
 from wirekey.core.audit.checkpoints import decode, problem_of
-from wirekey.core.audit.reading import first_id_at, shown_text
+from wirekey.core.audit.filters import first_id_at
+from wirekey.core.audit.reading import shown_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from wirekey.core.audit.chain import ChainSource, LinkedEvent
     from wirekey.core.audit.checkpoints import Checkpoint
     from wirekey.core.audit.event import EventValue
-    from wirekey.core.audit.rows import AuditRow
 
 MOST_PROBLEMS = 100
 """Problems that are listed. Further ones are counted."""
 LINKS_BETWEEN_REPORTS = 10_000
-
-
-class LinkedEvent(NamedTuple):
-    """A link with what is stored under its id: the values of `LINKED_NAMES`, or None if there is no such event."""
-
-    seq: int
-    kind: str
-    id: str
-    hash: bytes
-    values: Sequence[EventValue] | None
-    attempts: Sequence[AuditRow] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,30 +156,6 @@ class ChainVerifier:
             if outcome is not None:
                 text = "The call has an outcome without a link."
                 self.findings.add("edited", text, call_id)
-
-
-class ChainSource(Protocol):
-    """The stored content of one chain, as it was at one moment."""
-
-    chain: str
-
-    def head(self) -> LastLink:
-        """Return the last link that the database names."""
-
-    def checkpoints(self) -> list[str]:
-        """Return the checkpoints in the database, as they are stored."""
-
-    def linked(self, after: int) -> Iterable[LinkedEvent]:
-        """Yield the links with a number above `after`, in order."""
-
-    def outcomes(self, ids: Iterable[str]) -> Mapping[str, EventValue]:
-        """Return the outcomes of these calls."""
-
-    def count(self, first: str, end: str | None = None) -> int:
-        """Return the number of calls with ids from `first` until before `end`."""
-
-    def unlinked(self, first: str) -> list[str]:
-        """Return the first calls from this id on that have no link."""
 
 
 def verify(

@@ -48,6 +48,9 @@ class SharedAgents(Protocol):
     def change(self, change: Callable[[AgentRecords], AgentRecords]) -> None:
         """Replace the agents with what `change` makes of them, as one transaction."""
 
+    def may_pass(self, error: UserError) -> bool:
+        """Return whether the cause of an error can end by itself."""
+
 
 class StoredAgents:
     """The agents of one state folder, as they are stored. Several processes may read and change them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -11,34 +10,27 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from wirekey.core.audit.audit_log import is_postgres, open_audit_log
-from wirekey.core.audit.postgres_schema import AuditDatabaseError
+from wirekey.core.audit.audit_log import AuditDatabaseError
 from wirekey.core.audit.reading import COLUMNS, shown
-from wirekey.core.audit.schema import AuditFileError
 from wirekey.core.audit.totals import totals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from wirekey.core.audit.audit_log import AuditAddress
+    from wirekey.core.audit.audit_log import AuditDatabase
     from wirekey.core.audit.rows import AuditRow
-    from wirekey.core.audit.totals import CallGroup, GroupBy, Totals
+    from wirekey.core.audit.sums import CallGroup, GroupBy, Totals
 
 RECENT = 200
 DENIED = 20
 LOOKED_THROUGH = 50_000
 """Number of latest calls that are searched for denials, because there is no index of them."""
 THESE = 100
-RECENT_CALLS = {
-    "file": f"SELECT {COLUMNS} FROM calls ORDER BY rowid DESC LIMIT ?",  # noqa: S608  # of our own names
-    "database": f"SELECT {COLUMNS} FROM calls ORDER BY id DESC LIMIT ?",  # noqa: S608  # of our own names
-}
-DENIED_CALLS = {
-    "file": f"SELECT {COLUMNS} FROM calls WHERE rowid > (SELECT max(rowid) FROM calls) - ? AND outcome = 'denied'"  # noqa: S608  # of our own names
-    " ORDER BY rowid DESC LIMIT ?",
-    "database": f"SELECT {COLUMNS} FROM (SELECT * FROM calls ORDER BY id DESC LIMIT ?) AS latest"  # noqa: S608  # of our own names
-    " WHERE outcome = 'denied' ORDER BY id DESC LIMIT ?",
-}
+RECENT_CALLS = f"SELECT {COLUMNS} FROM calls ORDER BY id DESC LIMIT ?"  # noqa: S608  # of our own names
+DENIED_CALLS = (
+    f"SELECT {COLUMNS} FROM (SELECT * FROM calls ORDER BY id DESC LIMIT ?) AS latest"  # noqa: S608  # of our own names
+    " WHERE outcome = 'denied' ORDER BY id DESC LIMIT ?"
+)
 PERIODS = {"hour": (3600, 60), "day": (86_400, 1800), "week": (7 * 86_400, 4 * 3600)}
 """Period → its length and that of a bucket, in seconds."""
 KEPT = {"hour": 3.0, "day": 15.0, "week": 60.0}
@@ -51,8 +43,8 @@ class Recorded:
     If the audit file cannot be read, there are no calls, and /ready says why.
     """
 
-    def __init__(self, address: AuditAddress) -> None:
-        self._address = address
+    def __init__(self, database: AuditDatabase) -> None:
+        self._database = database
         self._sums: dict[tuple[str, str], tuple[float, asyncio.Task[bytes]]] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
 
@@ -69,7 +61,7 @@ class Recorded:
         asked = list(ids[:THESE])
         places = ", ".join("?" * len(asked))
         chosen = f"SELECT {COLUMNS} FROM calls WHERE id IN ({places})"  # noqa: S608  # values are bound
-        return await asyncio.to_thread(self._read, dict.fromkeys(("file", "database"), chosen), asked)
+        return await asyncio.to_thread(self._read, chosen, asked)
 
     async def totals(self, period: str, by: str) -> bytes:
         """Return the totals of a period (see PERIODS) by `agent`, `model` or `provider`, as JSON."""
@@ -94,18 +86,17 @@ class Recorded:
         wait = timedelta(seconds=1)
         try:
             found = totals(
-                self._address, since=since, until=until + wait, bucket_seconds=bucket, by=cast("GroupBy", by)
+                self._database, since=since, until=until + wait, bucket_seconds=bucket, by=cast("GroupBy", by)
             )
-        except (AuditFileError, AuditDatabaseError, sqlite3.Error):
+        except AuditDatabaseError:
             return msgspec.json.encode({"readable": False, "period": period, "by": by})
         return msgspec.json.encode({"readable": True, "period": period, "by": by, "bucket": bucket, **plain(found)})
 
-    def _read(self, statements: Mapping[str, str], values: Sequence[Any]) -> list[AuditRow]:
+    def _read(self, statement: str, values: Sequence[Any]) -> list[AuditRow]:
         try:
-            with open_audit_log(self._address) as database:
-                statement = statements["database" if is_postgres(database) else "file"]
+            with self._database.reading() as database:
                 return [tuple(map(shown, row)) for row in database.execute(statement, values).fetchall()]
-        except (AuditFileError, AuditDatabaseError, sqlite3.Error):
+        except AuditDatabaseError:
             return []
 
 

@@ -7,12 +7,10 @@ import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from wirekey.cli.audit_file import reading_errors
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 from wirekey.cli.table import money, table, word
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wirekey.config import Config
-    from wirekey.core.audit.totals import CallCounts, GroupBy
+    from wirekey.core.audit.sums import CallCounts, GroupBy
     from wirekey.features.quotas.definition import Quota
     from wirekey.features.quotas.usage import Row
 
@@ -114,20 +112,19 @@ def shared_totals(config: Config) -> dict[str, int]:
 def spend_since(config: Config, per: GroupBy | Literal["all"], begin: datetime) -> Spend:
     """Return the sums of the recorded calls by agent, model, …, those that cost most first."""
     from wirekey.core.audit.totals import totals
-    from wirekey.server.audit_store import audit_address
+    from wirekey.server.audit_store import audit_database
 
-    record = audit_address(config)
-    if isinstance(record, Path) and not record.exists():
+    record = audit_database(config)
+    if not record.exists():
         return []
-    with reading_errors():
-        found = totals(
-            record,
-            since=begin,
-            until=datetime.now(UTC) + timedelta(days=1),
-            bucket_seconds=ALL_TIME,
-            by=None if per == "all" else per,
-            max_groups=MOST_GROUPS,
-        )
+    found = totals(
+        record,
+        since=begin,
+        until=datetime.now(UTC) + timedelta(days=1),
+        bucket_seconds=ALL_TIME,
+        by=None if per == "all" else per,
+        max_groups=MOST_GROUPS,
+    )
     if per == "all":
         return [("all", found.all.counts)]
     named: Spend = [(group.name, group.sums.counts) for group in found.groups]

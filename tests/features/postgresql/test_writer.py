@@ -6,22 +6,23 @@ import time
 
 import psycopg
 import pytest
+
 from tests.audit.test_verifying import KEY, settled
+from tests.support.audit_databases import WriterOfTest
 from tests.support.postgres_server import database, fragile_postgres, own_postgres, postgres
 from tests.support.recorded_calls import call_of, finish
-
-from wirekey.core.audit import postgres as postgres_module
-from wirekey.core.audit import postgres_schema
 from wirekey.core.audit import store as store_module
 from wirekey.core.audit.event import NAMES, event_of, outcome_values
-from wirekey.core.audit.postgres import PostgresAudit
-from wirekey.core.audit.postgres_connection import may_pass
-from wirekey.core.audit.postgres_schema import AuditDatabaseError
 from wirekey.core.audit.rows import Rows
-from wirekey.core.audit.spool import SpooledAudit, SpoolFile
 from wirekey.core.audit.store import AuditStore, AuditUnavailable
 from wirekey.core.call import AttemptRecord, Outcome
 from wirekey.core.secret import Secret
+from wirekey.features.postgresql import schema as postgres_schema
+from wirekey.features.postgresql import writer as postgres_module
+from wirekey.features.postgresql.connection import may_pass, place_of
+from wirekey.features.postgresql.schema import AuditDatabaseError
+from wirekey.features.postgresql.spool import SpooledAudit, SpoolFile
+from wirekey.features.postgresql.writer import PostgresAudit
 
 __all__ = ["database", "fragile_postgres", "own_postgres", "postgres"]
 
@@ -40,7 +41,7 @@ def opened(url, tmp_path, owner="a", *, bound=10.0, limit=6.0, spool=False):
         database.connect_patience = 0.05
         return SpooledAudit(database, SpoolFile(tmp_path / f"spool-{owner}.db"), owner)
 
-    store = AuditStore(tmp_path / "none", bound=bound, database=open_database)
+    store = AuditStore(WriterOfTest(open_database, place_of(url), bound))
     store.start()
     return store
 

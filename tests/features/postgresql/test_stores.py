@@ -8,14 +8,16 @@ from typing import Any
 
 import psycopg
 import pytest
+
+from tests.support.audit_databases import WriterOfTest
 from tests.support.postgres_server import database, postgres
 from tests.support.recorded_calls import call_of, finish
-
 from wirekey.core.audit import schema
 from wirekey.core.audit.event import ATTEMPT_NAMES, NAMES, event_of
-from wirekey.core.audit.postgres import PostgresAudit
+from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import AttemptRecord, Call, Outcome
+from wirekey.features.postgresql.writer import PostgresAudit
 
 __all__ = ["database", "postgres"]
 
@@ -49,11 +51,11 @@ async def record(request, tmp_path):
     durability = durability or "commit"
     if store == "file":
         path = tmp_path / "state" / "audit.db"
-        audit = AuditStore(path, durability, PATIENT, replica="eu-1")
+        audit = AuditStore(SqliteAudit(path, durability, bound=PATIENT), replica="eu-1")
         connect = lambda: schema.open_for_reading(path)  # noqa: E731
     else:
         url = request.getfixturevalue("database")
-        audit = AuditStore(tmp_path / "none", durability, PATIENT, database=opener(url, durability), replica="eu-1")
+        audit = AuditStore(WriterOfTest(opener(url, durability), bound=PATIENT), replica="eu-1")
         connect = lambda: psycopg.connect(url.reveal(), options="-c search_path=wirekey")  # noqa: E731
     audit.start()
     yield Record(audit, connect)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import conninfo, errors
 
-from wirekey.core.audit.postgres_authentication import REFUSED, safe_authentication
-from wirekey.core.audit.postgres_schema import AuditDatabaseError, check_version
+from wirekey.core.audit.audit_log import AuditDatabaseError
+from wirekey.features.postgresql.authentication import REFUSED, safe_authentication
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,14 +54,20 @@ class LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
 def place_of(url: Secret) -> str:
     """Return the server and the database of a URL for messages. Raises AuditDatabaseError if it is not valid."""
     try:
+        return f"The audit database {server_of(url)}"
+    except ValueError as error:
+        raise AuditDatabaseError(f"audit.store {error}") from None
+
+
+def server_of(url: Secret) -> str:
+    """Return the database and the server of a URL, as NAME at HOST:PORT. Raises ValueError if it is not valid."""
+    try:
         parts = conninfo.conninfo_to_dict(url.reveal())
     except psycopg.ProgrammingError:
-        raise AuditDatabaseError(
-            "audit.store is not a valid URL of PostgreSQL: postgresql://USER@HOST/DATABASE."
-        ) from None
+        raise ValueError("is not a valid URL of PostgreSQL: postgresql://USER@HOST/DATABASE.") from None
     server = parts.get("host") or parts.get("hostaddr") or "the default host"
     port = f":{parts['port']}" if parts.get("port") else ""
-    return f"The audit database {parts.get('dbname') or parts.get('user') or ''} at {server}{port}"
+    return f"{parts.get('dbname') or parts.get('user') or ''} at {server}{port}"
 
 
 def open_connection(url: Secret, limit: float | None = None, durability: str = "fsync") -> LimitedConnection:
@@ -69,35 +75,24 @@ def open_connection(url: Secret, limit: float | None = None, durability: str = "
     settings = [f"-c synchronous_commit={SYNCHRONOUS[durability]}", "-c search_path=wirekey"]
     if limit is not None:
         settings.append(f"-c statement_timeout={int(limit * 1000)}")
-    connection = LimitedConnection.connect(
-        url.reveal(),
-        autocommit=True,
-        connect_timeout=CONNECT_SECONDS,
-        options=" ".join(settings),
-        application_name="wirekey",
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=2,
-        **safe_authentication(url),
-    )
+    connection = LimitedConnection.connect(url.reveal(), **parameters(url, " ".join(settings), "wirekey"))
     connection.limit = limit
     connection.prepare_threshold = 1
     return connection
 
 
-@contextlib.contextmanager
-def reading(url: Secret) -> Iterator[LimitedConnection]:
-    """Connect to read at one moment, and close the connection at the end. Raises AuditDatabaseError."""
-    place = place_of(url)
-    with database_errors(place), contextlib.closing(open_connection(url)) as connection:
-        if connection.execute("SELECT to_regclass('wirekey.schema_version')").fetchone() == (None,):
-            raise AuditDatabaseError(f"{place} has no audit log yet. Start Wirekey with it once.")
-        found = connection.execute("SELECT version FROM schema_version").fetchone()
-        check_version(found[0] if found else 0, place)
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        connection.autocommit = False
-        yield connection
+def parameters(url: Secret, settings: str, name: str) -> dict[str, Any]:
+    """Return the parameters of all connections. `name`: of the program, as the server shows it."""
+    return {
+        "autocommit": True,
+        "connect_timeout": CONNECT_SECONDS,
+        "options": settings,
+        "application_name": name,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        **safe_authentication(url),
+    }
 
 
 @contextlib.contextmanager

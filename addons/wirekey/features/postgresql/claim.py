@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from wirekey.core.audit.chain import FIRST, LastLink
-from wirekey.core.audit.postgres_schema import LOCK
+from wirekey.features.postgresql.schema import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey.core.audit.postgres_connection import LimitedConnection
+    from wirekey.features.postgresql.connection import LimitedConnection
 
 ZOMBIE_SECONDS = 2.0
 """Time for the server to end an earlier connection of the owner, whose process is gone."""

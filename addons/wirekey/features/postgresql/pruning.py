@@ -16,10 +16,10 @@ from wirekey.core.audit import checkpoints
 from wirekey.core.audit.chain import FIRST
 from wirekey.core.audit.checkpoints import Checkpoint
 from wirekey.core.audit.event import rfc3339
-from wirekey.core.audit.postgres_connection import database_errors, open_connection, place_of
-from wirekey.core.audit.postgres_rollup import forget_before
-from wirekey.core.audit.postgres_schema import LOCK, migrate, month_start
-from wirekey.core.audit.reading import first_id_at
+from wirekey.core.audit.filters import first_id_at
+from wirekey.features.postgresql.connection import database_errors, open_connection, place_of
+from wirekey.features.postgresql.rollup import forget_before
+from wirekey.features.postgresql.schema import LOCK, migrate, month_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable

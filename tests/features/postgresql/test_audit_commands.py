@@ -154,10 +154,10 @@ def test_totals_are_the_same(both, by):
 
 def test_the_page_of_the_console_reads_the_same(both):
     from wirekey.features.console.recorded import Recorded
-    from wirekey.server.audit_store import audit_address
+    from wirekey.server.audit_store import audit_database
 
     async def read(name):
-        recorded = Recorded(audit_address(load(Path(name), os.environ)))
+        recorded = Recorded(audit_database(load(Path(name), os.environ)))
         latest = await recorded.recent()
         week = json.loads(await recorded.totals("week", "agent"))
         return [

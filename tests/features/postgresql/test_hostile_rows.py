@@ -13,14 +13,15 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from tests.audit.test_postgres import opened
+from tests.features.postgresql.test_writer import opened
 from tests.support.postgres_server import database, postgres
 from tests.support.recorded_calls import call_of, finish
 from wirekey.cli.main import group
 from wirekey.core.audit.event import FIELDS
-from wirekey.core.audit.postgres_rollup import roll_up_all
-from wirekey.core.audit.reading import first_id_at
+from wirekey.core.audit.filters import first_id_at
 from wirekey.features.console.recorded import Recorded
+from wirekey.features.postgresql.database import PostgresDatabase
+from wirekey.features.postgresql.rollup import roll_up_all
 
 __all__ = ["database", "postgres"]
 
@@ -75,7 +76,7 @@ def insert_hostile_rows(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory, postgres):
-    """A record with one call of Wirekey's and hostile rows. Returns the configuration file and the URL."""
+    """A record with one call of Wirekey's and hostile rows. Returns the configuration file and the database."""
     from wirekey.core.secret import Secret
 
     folder, url = tmp_path_factory.mktemp("hostile"), postgres.new_database()
@@ -91,7 +92,7 @@ def record(tmp_path_factory, postgres):
     insert_hostile_rows(url)
     roll_up_all(Secret(url), threading.Event())
     (folder / "wirekey.yaml").write_text(f"state: {folder}/state\naudit: {{store: '{url}'}}\n")
-    return folder / "wirekey.yaml", Secret(url)
+    return folder / "wirekey.yaml", PostgresDatabase(Secret(url), folder)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[re.sub(r"[^ -~]", "", " ".join(each))[:30] for each in COMMANDS])

@@ -16,9 +16,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from wirekey.core.audit.audit_log import AuditDatabaseError
 from wirekey.core.audit.event import ATTEMPT_FIELDS, FIELDS
-from wirekey.core.audit.reading import first_id_at
-from wirekey.core.errors import UserError
+from wirekey.core.audit.filters import first_id_at
 
 if TYPE_CHECKING:
     from typing import Any
@@ -101,10 +101,6 @@ ALTER TABLE attempts ADD COLUMN IF NOT EXISTS dropped text;
     "ALTER TABLE calls ADD COLUMN IF NOT EXISTS service_tier text",
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
-
-
-class AuditDatabaseError(UserError):
-    """The audit database cannot be used. The message names it and the fix, without a password."""
 
 
 def migrate(connection: psycopg.Connection[Any], place: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.core.audit.event import ATTEMPT_FIELDS, ATTEMPT_NAMES, FIELDS, NAMES, OUTCOME_NAMES
-from wirekey.core.audit.postgres_schema import SQL_TYPES
+from wirekey.features.postgresql.schema import SQL_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from wirekey.core.errors import user_message
-from wirekey.server.agents_database import CHANNEL
+from wirekey.features.postgresql.agents import CHANNEL
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from wirekey.core.identity.agents import AgentStore
-    from wirekey.server.agents_database import AgentsConnection, AgentsDatabase
+    from wirekey.features.postgresql.agents import AgentsConnection, AgentsDatabase
 
 logger = logging.getLogger(__name__)
 

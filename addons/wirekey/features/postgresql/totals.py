@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wirekey.core.audit.postgres_rollup import (
+from wirekey.core.audit.filters import Filters, first_id_at
+from wirekey.core.audit.sums import OTHER, CallCounts, times_of
+from wirekey.features.postgresql.rollup import (
     COUNTED,
     DAY,
     EVERYTHING,
@@ -21,16 +23,15 @@ from wirekey.core.audit.postgres_rollup import (
     summed_span,
     waiting_links,
 )
-from wirekey.core.audit.reading import Filters, first_id_at
-from wirekey.core.audit.totals import OTHER, CallCounts, times_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wirekey.core.audit.audit_log import PostgresReader
+    from wirekey.core.audit.audit_log import AuditReader
     from wirekey.core.audit.event import EventValue
-    from wirekey.core.audit.postgres_rollup import WaitingLinks
-    from wirekey.core.audit.totals import Bin, GroupBy, Times
+    from wirekey.core.audit.filters import GlobMatch
+    from wirekey.core.audit.sums import Bin, GroupBy, Times
+    from wirekey.features.postgresql.rollup import WaitingLinks
 
 NAMED = ", ".join(sorted({"agent_id", "agent_role", "agent_type", "model", "requested_model", "provider"}))
 WITHIN = "dimension = ? AND start >= ? AND start < ?"
@@ -39,7 +40,7 @@ WITHIN = "dimension = ? AND start >= ? AND start < ?"
 class PostgresSums:
     """Sums over calls in a PostgreSQL database. The connection sees one moment."""
 
-    def __init__(self, database: PostgresReader, filters: Filters, starts: range) -> None:
+    def __init__(self, database: AuditReader, filters: Filters, starts: range) -> None:
         self._database, self._starts = database, starts
         assert filters.since is not None
         assert filters.until is not None
@@ -47,7 +48,7 @@ class PostgresSums:
         fits = times_only and starts.step % PERIOD == 0
         waiting = waiting_links(database) if fits else []
         self._span = summed_span(database, filters.since, filters.until, waiting) if fits else None
-        self._rows, self._values = rows_of(filters, self._span, waiting)
+        self._rows, self._values = rows_of(filters, database.glob, self._span, waiting)
         self._found: dict[str, list[Any]] = {}
 
     def names(self, by: GroupBy, most: int) -> list[str | None]:
@@ -138,7 +139,9 @@ def spans_of(span: Span, *, by_day: bool) -> list[tuple[str, Span]]:
     return [("daily_times", Span(first, last)), *(("hourly_times", part) for part in hours)]
 
 
-def rows_of(filters: Filters, span: Span | None, waiting: Sequence[WaitingLinks]) -> tuple[str, list[EventValue]]:
+def rows_of(
+    filters: Filters, glob: GlobMatch, span: Span | None, waiting: Sequence[WaitingLinks]
+) -> tuple[str, list[EventValue]]:
     """Return SQL, and its values, for the calls that the sums of these hours do not have.
 
     `waiting`: the links whose calls are not in the sums. Named one by one, because a join with the numbers makes the
@@ -146,10 +149,10 @@ def rows_of(filters: Filters, span: Span | None, waiting: Sequence[WaitingLinks]
     """
     read = f"SELECT id, {NAMED}, {SOURCES} FROM calls"  # noqa: S608  # of our own names
     if span is None:
-        where, values = filters.where(postgres=True)
+        where, values = filters.where(glob)
         return f"{read} {where}", values
     before, after = replace(filters, until=float(span.start)), replace(filters, since=float(span.end))
-    (first, first_values), (last, last_values) = before.where(postgres=True), after.where(postgres=True)
+    (first, first_values), (last, last_values) = before.where(glob), after.where(glob)
     inside = [first_id_at(span.start), first_id_at(span.end)]
     links = " UNION ALL ".join(
         ["SELECT id FROM chain WHERE writer = ? AND seq > ? AND seq <= ? AND kind <> 'intent'"] * len(waiting)

@@ -6,23 +6,26 @@ import random
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
-from tests.audit.test_postgres import opened
+
 from tests.audit.test_reading import id_at
 from tests.audit.test_verifying import KEY
+from tests.features.postgresql.test_writer import opened
 from tests.support.postgres_server import database, postgres
 from tests.support.recorded_calls import call_of, finish
-
-from wirekey.core.audit import postgres_rollup, postgres_schema, postgres_totals
-from wirekey.core.audit.audit_log import open_audit_log
-from wirekey.core.audit.postgres_connection import open_connection
-from wirekey.core.audit.postgres_pruning import prune
-from wirekey.core.audit.postgres_rollup import LIMITS, roll_up, roll_up_all
-from wirekey.core.audit.reading import Filters
+from wirekey.core.audit.filters import Filters
 from wirekey.core.audit.totals import totals
 from wirekey.core.call import Agent, Outcome
+from wirekey.features.postgresql import rollup as postgres_rollup
+from wirekey.features.postgresql import schema as postgres_schema
+from wirekey.features.postgresql import totals as postgres_totals
+from wirekey.features.postgresql.connection import open_connection
+from wirekey.features.postgresql.database import PostgresDatabase
+from wirekey.features.postgresql.pruning import prune
+from wirekey.features.postgresql.rollup import LIMITS, roll_up, roll_up_all
 
 __all__ = ["database", "postgres"]
 
@@ -86,7 +89,7 @@ def answers(url, questions):
     now = datetime.fromtimestamp(NOW, UTC)
     return [
         totals(
-            url,
+            PostgresDatabase(url, Path()),
             since=None if since is None else now - timedelta(seconds=since),
             until=now + timedelta(days=1),
             bucket_seconds=seconds,
@@ -159,13 +162,13 @@ async def test_totals_until_now_read_no_row_that_is_in_the_sums(database, tmp_pa
     start = until // (4 * HOUR) * 4 * HOUR - 7 * DAY
     question = {"bucket_seconds": 4 * HOUR, "by": by}
     question |= {"since": datetime.fromtimestamp(start, UTC), "until": datetime.fromtimestamp(until, UTC)}
-    found = totals(database, **question)
-    with open_audit_log(database) as connection:
+    found = totals(PostgresDatabase(database, tmp_path), **question)
+    with PostgresDatabase(database, tmp_path).reading() as connection:
         sums = postgres_totals.PostgresSums(connection, Filters(start, until), range(int(start), int(until), 4 * HOUR))
         read = connection.execute(f"SELECT count(*) FROM ({sums._rows}) AS calls", sums._values).fetchone()
     assert read == (0,)
     monkeypatch.setattr(postgres_totals, "summed_span", lambda *_: None)
-    assert found == totals(database, **question)
+    assert found == totals(PostgresDatabase(database, tmp_path), **question)
     assert found.all.counts.calls + found.all.counts.declined == 14
 
 
@@ -230,7 +233,7 @@ async def test_existing_calls_are_added_after_an_upgrade(database, tmp_path, mon
 
 
 async def test_a_running_process_rolls_up_by_itself(database, tmp_path, monkeypatch):
-    from wirekey.core.audit import postgres as module
+    from wirekey.features.postgresql import writer as module
 
     monkeypatch.setattr(module, "ROLL_UP_EVERY", 0.0)
     store = opened(database, tmp_path)
@@ -258,7 +261,7 @@ def test_sums_that_lag_far_behind_are_not_read(database, tmp_path, monkeypatch):
 def test_bins_begin_where_those_of_a_file_begin():
     import sqlite3
 
-    from wirekey.core.audit.totals import bin_of
+    from wirekey.core.audit.sqlite_sums import bin_of
 
     connection = sqlite3.connect(":memory:")
     bins = [connection.execute(f"SELECT {bin_of('?1')}", [limit]).fetchone()[0] for limit in LIMITS]

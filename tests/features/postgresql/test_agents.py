@@ -19,9 +19,9 @@ from wirekey.core.identity import agents_changes, agents_format
 from wirekey.core.identity.agents import AgentStore
 from wirekey.core.identity.agents_format import AgentError
 from wirekey.core.secret import Secret
-from wirekey.server import agents_database
-from wirekey.server.agents_database import AgentsDatabase, AgentsDatabaseError
-from wirekey.server.agents_following import AgentsFollower
+from wirekey.features.postgresql import agents as agents_database
+from wirekey.features.postgresql.agents import AgentsDatabase, AgentsDatabaseError
+from wirekey.features.postgresql.agents_following import AgentsFollower
 
 __all__ = ["fragile_postgres", "own_postgres", "postgres"]
 

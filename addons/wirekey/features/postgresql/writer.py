@@ -19,26 +19,26 @@ import psycopg
 from psycopg import errors
 
 from wirekey.core.audit import checkpoints
+from wirekey.core.audit.audit_log import INTERRUPTED, AuditDatabaseError
 from wirekey.core.audit.chain import LastLink
 from wirekey.core.audit.checkpoints import Checkpoint
 from wirekey.core.audit.event import rfc3339
-from wirekey.core.audit.postgres_claim import claim
-from wirekey.core.audit.postgres_connection import explanation, may_pass, open_connection, place_of, reason_of
-from wirekey.core.audit.postgres_rollup import roll_up_all
-from wirekey.core.audit.postgres_rows import LostChainError, interrupted_rows, send
-from wirekey.core.audit.postgres_schema import LOCK, AuditDatabaseError, make_partitions, migrate
-from wirekey.core.audit.postgres_statements import MOVED
 from wirekey.core.audit.rows import Rows
-from wirekey.core.audit.schema import INTERRUPTED
+from wirekey.features.postgresql.claim import claim
+from wirekey.features.postgresql.connection import explanation, may_pass, open_connection, place_of, reason_of
+from wirekey.features.postgresql.rollup import roll_up_all
+from wirekey.features.postgresql.rows import LostChainError, interrupted_rows, send
+from wirekey.features.postgresql.schema import LOCK, make_partitions, migrate
+from wirekey.features.postgresql.statements import MOVED
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
     from wirekey.core.audit.checkpoints import CheckpointKey, Reason
-    from wirekey.core.audit.postgres_claim import ClaimedChain
-    from wirekey.core.audit.postgres_connection import LimitedConnection
     from wirekey.core.secret import Secret
+    from wirekey.features.postgresql.claim import ClaimedChain
+    from wirekey.features.postgresql.connection import LimitedConnection
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,11 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import conninfo
 
-from wirekey.core.audit.postgres_authentication import safe_authentication
-from wirekey.core.audit.postgres_connection import LimitedConnection, explanation
 from wirekey.core.errors import UserError
 from wirekey.core.identity import agents_format
 from wirekey.core.identity.agents_format import AgentRecords, AgentRecordsError
+from wirekey.features.postgresql.connection import LimitedConnection, explanation, may_pass, parameters, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from wirekey.core.secret import Secret
 
-CONNECT_SECONDS = 3
 LIMIT = 10.0
 """Seconds for one operation."""
 CHANNEL = "wirekey_agents"
@@ -66,14 +63,9 @@ class AgentsDatabase:
         """Note the URL. Raises AgentsDatabaseError if it is not valid."""
         self._url = url
         try:
-            parts = conninfo.conninfo_to_dict(url.reveal())
-        except psycopg.ProgrammingError:
-            raise AgentsDatabaseError(
-                "agents.store is not a valid URL of PostgreSQL: postgresql://USER@HOST/DATABASE."
-            ) from None
-        server = parts.get("host") or parts.get("hostaddr") or "the default host"
-        port = f":{parts['port']}" if parts.get("port") else ""
-        self.place = f"The database of the agents {parts.get('dbname') or parts.get('user') or ''} at {server}{port}"
+            self.place = f"The database of the agents {server_of(url)}"
+        except ValueError as error:
+            raise AgentsDatabaseError(f"agents.store {error}") from None
 
     def read(self) -> AgentRecords:
         """Return all agents. Raises AgentsDatabaseError."""
@@ -112,20 +104,17 @@ class AgentsDatabase:
             connection.execute("UPDATE wirekey.agents_revision SET revision = revision + 1")
             connection.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
+    def may_pass(self, error: UserError) -> bool:
+        """Return whether the cause of an error can end by itself."""
+        return isinstance(error.__cause__, psycopg.Error) and may_pass(error.__cause__)
+
     @contextlib.contextmanager
     def connected(self) -> Iterator[AgentsConnection]:
         """Connect, create or update the tables, and close the connection at the end. Raises AgentsDatabaseError."""
         try:
+            settings = f"-c statement_timeout={int(LIMIT * 1000)}"
             connection = AgentsConnection.connect(
-                self._url.reveal(),
-                autocommit=True,
-                connect_timeout=CONNECT_SECONDS,
-                options=f"-c statement_timeout={int(LIMIT * 1000)}",
-                application_name="wirekey agents",
-                keepalives_idle=10,
-                keepalives_interval=5,
-                keepalives_count=2,
-                **safe_authentication(self._url),
+                self._url.reveal(), **parameters(self._url, settings, "wirekey agents")
             )
             connection.limit = LIMIT
             with contextlib.closing(connection):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.core.audit.event import EventValue
-    from wirekey.core.audit.postgres import PostgresAudit
     from wirekey.core.audit.rows import AuditRow
+    from wirekey.features.postgresql.writer import PostgresAudit
 
 logger = logging.getLogger(__name__)
 

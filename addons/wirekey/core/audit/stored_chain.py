@@ -1,4 +1,4 @@
-"""Reads the hash chain of an audit file."""
+"""Reads the hash chain of a writer in an audit log."""
 
 from __future__ import annotations
 
@@ -6,41 +6,45 @@ import heapq
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from wirekey.core.audit import schema
-from wirekey.core.audit.chain import LINKED_NAMES, LastLink
+from wirekey.core.audit.chain import LINKED_NAMES, LinkedEvent
 from wirekey.core.audit.reading import BOOLEANS
-from wirekey.core.audit.verifying import LinkedEvent
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from wirekey.core.audit.audit_log import AuditReader
+    from wirekey.core.audit.chain import LastLink
     from wirekey.core.audit.event import EventValue
 
 MOST_NAMED = 20
 IDS_AT_ONCE = 500
 
 
-class FileChain:
-    """The chain of an audit file that is open for reading. All is read in one transaction."""
+class StoredChain:
+    """The chain of one writer, by its number. All is read in the transaction of `database`.
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'chain_head'").fetchone():
-            raise schema.AuditFileError("The audit file has no hash chain yet. Wirekey adds one when it next starts.")
-        database.execute("BEGIN")
-        chain, seq, last = database.execute(schema.READ_HEAD).fetchone() or ("", 0, bytes(32))
-        self.chain: str = chain
-        self._head = LastLink(seq, last)
+    `checkpoints` returns the checkpoints of a chain, as they are stored.
+    """
+
+    def __init__(
+        self,
+        database: AuditReader,
+        writer: int,
+        chain: str,
+        head: LastLink,
+        checkpoints: Callable[[str], list[str]],
+    ) -> None:
+        self._database, self._head, self._checkpoints = database, head, checkpoints
+        self._where, self._writer = f"WHERE {database.writer} = ?", writer
+        self.chain = chain
 
     def head(self) -> LastLink:
-        """Return the last link that the file names."""
+        """Return the last link that the database names."""
         return self._head
 
     def checkpoints(self) -> list[str]:
-        """Return the checkpoints in the file, as they are stored."""
-        rows = self._database.execute("SELECT document FROM checkpoints ORDER BY rowid")
-        return [document for (document,) in rows]
+        """Return the checkpoints in the database, as they are stored."""
+        return self._checkpoints(self.chain)
 
     def linked(self, after: int) -> Iterable[LinkedEvent]:
         """Yield the links with a number above `after`, in order."""
@@ -50,12 +54,12 @@ class FileChain:
     def _of_kind(self, kind: str, after: int) -> Iterator[LinkedEvent]:
         names = LINKED_NAMES[kind]
         booleans = [place for place, name in enumerate(names) if name in BOOLEANS]
-        with_attempts = "EXISTS (SELECT 1 FROM attempts WHERE call_id = chain.id)" if kind == "outcome" else "0"
+        with_attempts = "EXISTS (SELECT 1 FROM attempts WHERE call_id = chain.id)" if kind == "outcome" else "1 = 0"
         rows = self._database.execute(
             f"SELECT chain.seq, chain.id, chain.hash, {with_attempts}, {', '.join(f'calls.{name}' for name in names)}"  # noqa: S608  # of our own names
-            " FROM chain LEFT JOIN calls ON calls.id = chain.id WHERE chain.kind = ? AND chain.seq > ?"
-            " ORDER BY chain.seq",
-            [kind, after],
+            f" FROM (SELECT * FROM chain {self._where}) AS chain LEFT JOIN calls ON calls.id = chain.id"
+            " WHERE chain.kind = ? AND chain.seq > ? ORDER BY chain.seq",
+            [self._writer, kind, after],
         )
         for seq, call_id, stored, tried_again, *values in rows:
             if values[0] is None:
@@ -68,7 +72,7 @@ class FileChain:
             yield LinkedEvent(seq, kind, call_id, stored, values, attempts)
 
     def _attempts(self, call_id: str) -> list[tuple[Any, ...]]:
-        return self._database.execute(schema.ATTEMPTS_OF, [call_id]).fetchall()
+        return self._database.execute("SELECT * FROM attempts WHERE call_id = ? ORDER BY number", [call_id]).fetchall()
 
     def outcomes(self, ids: Iterable[str]) -> Mapping[str, EventValue]:
         """Return the outcomes of these calls."""
@@ -81,14 +85,18 @@ class FileChain:
         return found
 
     def count(self, first: str, end: str | None = None) -> int:
-        """Return the number of calls with ids from `first` until before `end`."""
-        rows = self._database.execute("SELECT count(*) FROM calls WHERE id >= ? AND id < ?", [first, end or "~"])
+        """Return the number of calls of this writer with ids from `first` until before `end`."""
+        rows = self._database.execute(
+            f"SELECT count(*) FROM calls {self._where} AND id >= ? AND id < ?",  # noqa: S608  # values are bound
+            [self._writer, first, end or "~"],
+        )
         return int(rows.fetchone()[0])
 
     def unlinked(self, first: str) -> list[str]:
-        """Return the first calls from this id on that have no link."""
+        """Return the first calls of this writer from this id on that have no link."""
         rows = self._database.execute(
-            "SELECT id FROM calls WHERE id >= ? AND id NOT IN (SELECT id FROM chain) ORDER BY id LIMIT ?",
-            [first, MOST_NAMED],
+            f"SELECT id FROM calls {self._where} AND id >= ? AND id NOT IN (SELECT id FROM chain {self._where})"  # noqa: S608  # values are bound
+            " ORDER BY id LIMIT ?",
+            [self._writer, first, self._writer, MOST_NAMED],
         )
         return [call_id for (call_id,) in rows]

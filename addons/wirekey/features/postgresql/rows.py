@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wirekey.core.audit.chain import links_of
 from wirekey.core.audit.event import ATTEMPT_NAMES, NAMES
-from wirekey.core.audit.postgres_statements import (
+from wirekey.core.audit.rows import Rows
+from wirekey.features.postgresql.statements import (
     ATTEMPT,
     COLUMNS,
     END_NAMES,
@@ -18,7 +19,6 @@ from wirekey.core.audit.postgres_statements import (
     encode,
     json_rows,
 )
-from wirekey.core.audit.rows import Rows
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
     from wirekey.core.audit.chain import LastLink
-    from wirekey.core.audit.postgres_connection import LimitedConnection
     from wirekey.core.audit.rows import AuditRow
+    from wirekey.features.postgresql.connection import LimitedConnection
 
 
 class RowMismatchError(Exception):

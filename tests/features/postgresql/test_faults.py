@@ -22,11 +22,10 @@ import pytest
 from tests.support.load import chat, tunnel
 from tests.support.postgres_server import fragile_postgres, own_postgres
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
-from wirekey.core.audit.audit_log import open_audit_log
 from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
-from wirekey.core.audit.postgres_chain import chains
 from wirekey.core.audit.verifying import Findings, verify
 from wirekey.core.secret import Secret
+from wirekey.features.postgresql.reading import reading
 
 __all__ = ["fragile_postgres", "own_postgres"]
 pytestmark = pytest.mark.alone
@@ -101,8 +100,8 @@ def seen_by(simulator) -> list[str]:
 def problems_of(proxy, url):
     key = CheckpointKey(proxy.agents.derived_key(KEY_USE))
     findings = Findings()
-    with open_audit_log(Secret(url)) as database:
-        for chain in chains(database):
+    with reading(Secret(url)) as database:
+        for chain in database.chains():
             verify(findings, chain, [], {key.id: key.public})
     return findings.problems
 

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from wirekey.core.audit.postgres_connection import open_connection
-from wirekey.core.audit.postgres_schema import LOCK
-from wirekey.core.audit.reading import first_id_at
-from wirekey.core.audit.totals import BINS_AN_OCTAVE, GROUPS, OCTAVES
+from wirekey.core.audit.filters import first_id_at
+from wirekey.core.audit.sums import BINS_AN_OCTAVE, GROUPS, OCTAVES
+from wirekey.features.postgresql.connection import open_connection
+from wirekey.features.postgresql.schema import LOCK
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable
 
-    from wirekey.core.audit.audit_log import PostgresReader
+    from wirekey.core.audit.audit_log import AuditReader
     from wirekey.core.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ class WaitingLinks(NamedTuple):
     last: int
 
 
-def waiting_links(database: PostgresReader) -> list[WaitingLinks]:
+def waiting_links(database: AuditReader) -> list[WaitingLinks]:
     """Return the links that are not added yet, of each writer that has some."""
     if database.execute("SELECT to_regclass('rollup')").fetchone() == (None,):
         return []  # the tables of an earlier Wirekey
@@ -185,9 +185,7 @@ def waiting_links(database: PostgresReader) -> list[WaitingLinks]:
     return [WaitingLinks(*row) for row in rows]
 
 
-def summed_span(
-    database: PostgresReader, since: float, until: float, waiting: Iterable[WaitingLinks] = ()
-) -> Span | None:
+def summed_span(database: AuditReader, since: float, until: float, waiting: Iterable[WaitingLinks] = ()) -> Span | None:
     """Return the hours between two times (Unix seconds) whose sums can be read. None: read rows.
 
     If `until` is not past, it also has the rest of the day, as no call is recorded after that.

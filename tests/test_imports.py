@@ -19,6 +19,7 @@ FREE_OF_CIRCLES = (
     "wirekey.core.endpoints",
     "wirekey.features.console",
     "wirekey.features.metrics",
+    "wirekey.features.translation",
     "wirekey.features.workers",
     "wirekey.server",
 )

@@ -33,7 +33,7 @@ from tests.benchmarks.systems import Cores
 from tests.features.translation.cases import MODELS, PLAIN, STATES
 from tests.features.translation.streams import upstream_bytes
 from wirekey.core.identity.agents import AgentStore
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.reply import Reply
 from wirekey.features.translation.requests import translate_request
 from wirekey.features.translation.responses import StreamTranslator
@@ -42,7 +42,6 @@ REQUEST_BYTES = 64 * 1024
 EVENTS = 400
 STREAMS, PACE = 100, 0.02
 WORDS = " some words of an answer"
-FORMATS = [str(form) for form in Format]
 
 
 # Requests.
@@ -76,7 +75,9 @@ def session(size: int) -> bytes:
 def requests(rounds: int) -> None:
     first = session(REQUEST_BYTES)
     bodies = {"openai.chat": first} | {
-        form: translate_request(Format.CHAT, Format(form), MODELS[form], first, STATES).body for form in FORMATS[1:]
+        form: translate_request(FORMATS["openai.chat"], FORMATS[form], MODELS[form], first, STATES).body
+        for form in FORMATS
+        if form != "openai.chat"
     }
     print(f"milliseconds for a request of {len(first) // 1024} KiB, the best of {rounds * 20}")
     for client, body in bodies.items():
@@ -85,7 +86,7 @@ def requests(rounds: int) -> None:
             times = []
             for _ in range(rounds * 20):
                 began = time.perf_counter()
-                translate_request(Format(client), Format(upstream), MODELS[upstream], body, STATES)
+                translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES)
                 times.append(time.perf_counter() - began)
             shown.append(f"{upstream} {min(times) * 1000:.2f}")
         print(f"  {client:17}> " + "  ".join(shown))
@@ -148,7 +149,7 @@ def events(rounds: int) -> None:
         shown = []
         for client in FORMATS:
             body = json.dumps(PLAIN[client]).encode()
-            asked = translate_request(Format(client), Format(upstream), MODELS[upstream], body, STATES, stream=True)
+            asked = translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES, stream=True)
             times = []
             for _ in range(rounds * 3):
                 reply = Reply(asked.context, asked.conversation, STATES, 1, lambda: "0" * 24, "alt=sse")
@@ -357,7 +358,7 @@ async def translated_in_thread(body: object) -> tuple[float, float]:
     await asyncio.sleep(0.05)
     longest, began = 0.0, time.perf_counter()
     await asyncio.to_thread(
-        translate_request, Format.CHAT, Format.ANTHROPIC, MODELS["anthropic"], body, STATES  # type: ignore[arg-type]
+        translate_request, FORMATS["openai.chat"], FORMATS["anthropic"], MODELS["anthropic"], body, STATES  # type: ignore[arg-type]
     )  # fmt: skip
     whole = time.perf_counter() - began
     running = False

@@ -24,7 +24,8 @@ from tests.support.running import wirekey_behind
 from tests.threats.conftest import beginning
 from wirekey.core.body import SPOOL_ABOVE
 from wirekey.core.calls.attempt_rewrite import AT_ONCE
-from wirekey.features.translation.neutral import Format, ModelMaker, Reasoning
+from wirekey.features.translation.formats import FORMATS
+from wirekey.features.translation.neutral import ModelMaker, Reasoning
 from wirekey.features.translation.own_format import without_signed_state
 from wirekey.features.translation.requests import translate_request
 from wirekey.features.translation.state import StateReader
@@ -358,8 +359,8 @@ def test_a_large_request_is_translated_whole(way, simulator, size):
         simulator.forget()
         assert asking_with_image(base, token, f"to-{upstream}", image) == TEXT
         (seen,) = simulator.seen
-        to, body = Format(spoken("openai.chat", upstream)), json.dumps(asked).encode()
-        expected = translate_request(Format.CHAT, to, MODELS[upstream], body, StateReader(b"")).body
+        to, body = FORMATS[spoken("openai.chat", upstream)], json.dumps(asked).encode()
+        expected = translate_request(FORMATS["openai.chat"], to, MODELS[upstream], body, StateReader(b"")).body
         assert seen.size == len(expected) > size
         assert seen.sha256 == hashlib.sha256(expected).hexdigest()
 
@@ -419,7 +420,7 @@ def test_signed_state_is_cut_from_a_large_request_that_keeps_its_format(way, sim
         )
         assert sent.status_code == 200
         (seen,) = simulator.seen
-        expected = without_signed_state(Format.CHAT, body)
+        expected = without_signed_state(FORMATS["openai.chat"], body)
         assert b"wk1" not in expected
         assert seen.sha256 == hashlib.sha256(expected).hexdigest()
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.state import StateReader
 
 FOLDER = Path(__file__).parent / "cases"
@@ -65,4 +65,4 @@ def client_body(form, request, *, stream=False):
 
 
 def formats(case):
-    return Format(case["from"]), Format(case["to"])
+    return FORMATS[case["from"]], FORMATS[case["to"]]

@@ -12,7 +12,7 @@ from tests.features.translation.response_forms import events, whole
 from tests.features.translation.sdk_types import check_response
 from tests.features.translation.streams import fold, upstream_bytes
 from tests.features.translation.test_responses import reply_of
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.responses import StreamTranslator, translate_response
 
 USAGE = {
@@ -38,7 +38,7 @@ COUNTED = {
         "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 8}],
     },
 }  # fmt: skip
-PAIRS = [(client, upstream) for upstream in USAGE for client in map(str, Format) if client != upstream]
+PAIRS = [(client, upstream) for upstream in USAGE for client in FORMATS if client != upstream]
 NAMES = {"openai.responses": "usage", "anthropic": "usage", "invoke": "usage", "converse": "usage"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.features.translation.cases import MODELS, PLAIN, STATES
 from wirekey.core.errors import Refusal
 from wirekey.features.translation.betas import flags_of
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.requests import Options, translate_request
 
 KNOWN = ["context-1m-2025-08-07", "interleaved-thinking-2025-05-14", "computer-use-2025-01-24"]
@@ -17,7 +17,7 @@ UNKNOWN = "prompt-caching-scope-2026-01-05"
 def translated(client, upstream, model=None, header="", strict=False, **more):
     body = json.dumps({**PLAIN[client], **more}).encode()
     options = Options(betas=flags_of([header]), strict=strict, max_tokens=9)
-    found = translate_request(Format(client), Format(upstream), model or MODELS[upstream], body, STATES, options)
+    found = translate_request(FORMATS[client], FORMATS[upstream], model or MODELS[upstream], body, STATES, options)
     return json.loads(found.body), found.context.losses.dropped
 
 

@@ -3,7 +3,6 @@
 from tests.features.translation.test_routes import found
 from wirekey.cli.config_checks import Level
 from wirekey.features.translation.checks import finding_of
-from wirekey.features.translation.neutral import Format
 
 
 def test_a_route_that_refuses_other_formats_is_skipped():
@@ -12,7 +11,7 @@ def test_a_route_that_refuses_other_formats_is_skipped():
 
 
 def test_a_route_that_translates_is_fine_and_its_losses_are_named():
-    (chat,) = [one for one in found({"match": "a", "provider": "anthropic"}) if one.client is Format.CHAT]
+    (chat,) = [one for one in found({"match": "a", "provider": "anthropic"}) if one.client == "openai.chat"]
     finding = finding_of(chat)
     assert (finding.area, finding.subject, finding.level) == ("routes", "routes[0] openai.chat", Level.OK)
     assert finding.message.startswith("translated to anthropic; ")

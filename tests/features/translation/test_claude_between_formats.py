@@ -10,7 +10,7 @@ from tests.features.translation.cases import MODELS, PLAIN, STATES, client_body
 from tests.features.translation.sdk_types import check_request
 from tests.features.translation.streams import cut, fold, upstream_bytes
 from tests.features.translation.test_responses import reply_of
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.requests import translate_request
 from wirekey.features.translation.responses import StreamTranslator, translate_response
 
@@ -58,7 +58,7 @@ def history(form, *blocks):
 def asked(client, upstream, body, model=None):
     model = model or MODELS[upstream]
     sent = client_body(client, body)
-    found = translate_request(Format(client), Format(upstream), model, sent, STATES, stream=False)
+    found = translate_request(FORMATS[client], FORMATS[upstream], model, sent, STATES, stream=False)
     written = json.loads(found.body)
     check_request(upstream, written)
     return written, found

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.features.translation.cases import MODELS, STATES
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.requests import translate_request
 
 TEXT = "Ein Satz: Zürich, 北.\n"
@@ -46,7 +46,7 @@ def without_name(block):
 @pytest.mark.parametrize("client", SENT)
 def test_a_plain_text_document_reaches_each_upstream(client, upstream):
     body = json.dumps(SENT[client]).encode()
-    found = translate_request(Format(client), Format(upstream), MODELS[upstream], body, STATES).body
+    found = translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES).body
     top = json.loads(found)
     (turn,) = top.get("messages") or top.get("contents") or top["input"]
     first, second = turn.get("content") or turn["parts"]

@@ -12,9 +12,9 @@ import pytest
 from tests.features.translation.cases import MODELS, STATES
 from tests.features.translation.request_forms import FEATURES, asked
 from tests.features.translation.request_members import at, missing_members, objects
-from tests.features.translation.test_pairs import FORMATS, PAIRS
+from tests.features.translation.test_pairs import PAIRS
 from wirekey.core.errors import Refusal
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.requests import translate_request
 
 MORE = {
@@ -133,7 +133,7 @@ def outcome(client, upstream, body):
     """Return all that can be seen of a translation: the request that is sent, and what is reported."""
     sent = json.dumps(body).encode()
     try:
-        found = translate_request(Format(client), Format(upstream), MODELS[upstream], sent, STATES)
+        found = translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], sent, STATES)
     except Refusal as refusal:
         return "refused", refusal.param
     losses = found.context.losses

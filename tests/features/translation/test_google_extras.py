@@ -7,7 +7,7 @@ import pytest
 
 from tests.features.translation.cases import MODELS, PLAIN, STATES
 from wirekey.core.errors import Refusal
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.requests import translate_request
 
 SAFETY = [{"category": "HARM_CATEGORY_HATE_SPEECH", "threshold": "BLOCK_LOW_AND_ABOVE"}]
@@ -22,7 +22,7 @@ PLACES = {
 
 def translated(upstream, more):
     body = json.dumps({**PLAIN["openai.chat"], **more}).encode()
-    return translate_request(Format.CHAT, Format(upstream), MODELS[upstream], body, STATES)
+    return translate_request(FORMATS["openai.chat"], FORMATS[upstream], MODELS[upstream], body, STATES)
 
 
 @pytest.mark.parametrize("place", PLACES)

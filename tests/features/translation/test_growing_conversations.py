@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from tests.features.translation.cases import MODELS, STATES
 from wirekey.features.translation.context import Context
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.losses import Losses
 from wirekey.features.translation.members import encode
 from wirekey.features.translation.neutral import (
     Conversation,
-    Format,
     Media,
     ModelMaker,
     Reasoning,
@@ -29,9 +29,8 @@ from wirekey.features.translation.neutral import (
     ToolResult,
     Turn,
 )
-from wirekey.features.translation.requests import NAMES, WRITERS, read_request, translate_request
+from wirekey.features.translation.requests import read_request, translate_request
 
-FORMATS = [str(form) for form in Format]
 PAIRS = [(client, upstream) for client in FORMATS for upstream in FORMATS]
 STATE = base64.b64encode(b"the state of some reasoning").decode()
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -109,8 +108,8 @@ def with_signed_ids(body, exchanges, maker):
 def written(form, turns):
     """Return the request that a client of a format sends for a conversation."""
     losses = Losses(strict=False, allowed=(), route="")
-    context = Context(Format(form), Format(form), MODELS[form], losses, NAMES[Format(form)])
-    return encode(WRITERS[Format(form)](Conversation(turns=turns, tools=TOOLS), context))
+    context = Context(FORMATS[form], FORMATS[form], MODELS[form], losses)
+    return encode(FORMATS[form].write_request(Conversation(turns=turns, tools=TOOLS), context))
 
 
 def sent_turns(form, body):
@@ -129,7 +128,7 @@ def spoken(form, body):
     Ids of calls are the place of the call, as formats without ids have none, and reasoning stays with its maker.
     """
     found, places = [], {}
-    conversation = read_request(Format(form), body, Losses(strict=False, allowed=(), route=""), STATES, stream=False)
+    conversation = read_request(FORMATS[form], body, Losses(strict=False, allowed=(), route=""), STATES, stream=False)
     for turn in conversation.turns:
         for block in turn.blocks:
             match block:
@@ -164,7 +163,7 @@ def test_old_turns_keep_their_bytes_as_a_conversation_grows(client, upstream, ex
         body = written(client, turns[:end])
         if client == "openai.chat" and upstream in MAKERS:
             body = with_signed_ids(body, exchanges, MAKERS[upstream])
-        request = translate_request(Format(client), Format(upstream), MODELS[upstream], body, STATES)
+        request = translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES)
         made = sent_turns(upstream, request.body)
         thoughts = sum(bool(thought and calls) for _, thought, calls, _ in exchanges[: ends(turns, end)])
         assert request.body.count(STATE.encode()) == (thoughts if upstream in MAKERS else 0)
@@ -179,6 +178,6 @@ def test_old_turns_keep_their_bytes_as_a_conversation_grows(client, upstream, ex
 @given(exchanges=EXCHANGES)
 def test_a_conversation_that_goes_there_and_back_is_the_same(client, upstream, exchanges):
     first = written(client, turns_of(exchanges)[:-1])
-    there = translate_request(Format(client), Format(upstream), MODELS[upstream], first, STATES)
-    back = translate_request(Format(upstream), Format(client), MODELS[client], there.body, STATES)
+    there = translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], first, STATES)
+    back = translate_request(FORMATS[upstream], FORMATS[client], MODELS[client], there.body, STATES)
     assert spoken(client, back.body) == spoken(client, first)

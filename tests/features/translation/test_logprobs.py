@@ -9,7 +9,7 @@ from tests.features.translation.sdk_types import check_event, check_response
 from tests.features.translation.streams import client_events, upstream_bytes
 from tests.features.translation.test_responses import reply_of
 from wirekey.core.errors import Refusal
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.requests import translate_request
 from wirekey.features.translation.responses import StreamTranslator, translate_response
 
@@ -114,7 +114,8 @@ def reply(client, upstream, *, stream=False):
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)
 def test_a_request_for_them_is_translated(client, upstream):
     body = json.dumps({**PLAIN[client], **ASKS[client]}).encode()
-    found = json.loads(translate_request(*map(Format, (client, upstream)), CHAT_MODELS[upstream], body, STATES).body)
+    made = translate_request(FORMATS[client], FORMATS[upstream], CHAT_MODELS[upstream], body, STATES)
+    found = json.loads(made.body)
     assert {name: found[name] for name in ASKS[upstream]} == ASKS[upstream]
 
 
@@ -123,7 +124,7 @@ def test_a_request_for_them_is_translated(client, upstream):
 def test_a_request_for_them_is_refused_where_there_are_none(client, upstream):
     body = json.dumps({**PLAIN[client], **ASKS[client]}).encode()
     with pytest.raises(Refusal, match="the upstream has no log probabilities"):
-        translate_request(Format(client), Format(upstream), MODELS[upstream], body, STATES)
+        translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES)
 
 
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)

@@ -9,7 +9,7 @@ from tests.features.translation.cases import MODELS, PLAIN, STATES, load
 from tests.features.translation.test_properties import places, replaced
 from tests.features.translation.test_responses import reply_of
 from wirekey.core.errors import Refusal
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.requests import Options, translate_request
 from wirekey.features.translation.responses import translate_response
 
@@ -58,7 +58,7 @@ WRONG = [None, True, 7, -1.5, "", CANARY, [], {}, [CANARY], {CANARY: CANARY}]
 
 def translated(client, upstream, request, **options):
     body = json.dumps(request).encode()
-    return translate_request(Format(client), Format(upstream), MODELS[upstream], body, STATES, Options(**options))
+    return translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES, Options(**options))
 
 
 def said(client, upstream, request):
@@ -110,7 +110,7 @@ def test_a_server_of_its_own_gets_the_older_name_of_the_limit():
 def test_a_model_that_always_reasons_gets_its_least_effort(model, sent):
     request = {**PLAIN["anthropic"], "thinking": {"type": "disabled"}}
     body = json.dumps(request).encode()
-    found = translate_request(Format.ANTHROPIC, Format.CHAT, model, body, STATES)
+    found = translate_request(FORMATS["anthropic"], FORMATS["openai.chat"], model, body, STATES)
     assert json.loads(found.body)["reasoning_effort"] == sent
     assert ("thinking" in found.context.losses.adjusted) == (sent != "none")
 

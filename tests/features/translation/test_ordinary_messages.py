@@ -16,7 +16,6 @@ from tests.benchmarks.translation import session
 from tests.features.translation.cases import MODELS, PLAIN, STATES, client_body, load
 from tests.features.translation.test_growing_conversations import (
     EXCHANGES,
-    FORMATS,
     MAKERS,
     turns_of,
     with_signed_ids,
@@ -24,8 +23,9 @@ from tests.features.translation.test_growing_conversations import (
 )
 from tests.features.translation.test_properties import places, replaced
 from wirekey.core.errors import Refusal
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.losses import Losses
-from wirekey.features.translation.neutral import Format, ModelMaker
+from wirekey.features.translation.neutral import ModelMaker
 from wirekey.features.translation.requests import read_request, translate_request
 
 READERS = {
@@ -46,7 +46,7 @@ def read(form, body):
     """Return what is read of a request and lost of it, or the refusal."""
     losses = Losses()
     try:
-        conversation = read_request(Format(form), body, losses, STATES, stream=False)
+        conversation = read_request(FORMATS[form], body, losses, STATES, stream=False)
     except Refusal as refusal:
         return refusal.message, refusal.param
     return conversation, losses
@@ -99,7 +99,7 @@ def test_a_conversation_is_read_the_same(client, maker, exchanges, indented):
 def test_most_messages_of_a_session_are_ordinary(client, monkeypatch):
     body = session(8 * 1024)
     if client != "openai.chat":
-        body = translate_request(Format.CHAT, Format(client), MODELS[client], body, STATES).body
+        body = translate_request(FORMATS["openai.chat"], FORMATS[client], MODELS[client], body, STATES).body
     name = "anthropic" if client == "invoke" else client.replace(".", "_")
     module = import_module(f"wirekey.features.translation.{name}.read_request")
     function = getattr(module, READERS[name])

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.own_format import has_signed_state, without_signed_state
 from wirekey.features.translation.state import GEMINI_MARKER, MARKER, SKIP_SIGNATURE
 
@@ -32,7 +32,7 @@ def test_a_call_of_another_model_keeps_a_signature_for_gemini_in_either_spelling
     signed = base64.b64encode(GEMINI_MARKER).decode() + "AAAA"
     part = {call: {"name": "clock", "args": {}}, signature: signed}
     body = json.dumps({"contents": [{"role": "model", "parts": [part]}]}).encode()
-    found = json.loads(without_signed_state(Format.GEMINI, body, "gemini-3-pro-preview"))
+    found = json.loads(without_signed_state(FORMATS["gemini"], body, "gemini-3-pro-preview"))
     assert found["contents"][0]["parts"] == [{**part, signature: SKIP_SIGNATURE}]
 
 
@@ -46,6 +46,6 @@ def test_a_turn_without_signed_state_keeps_its_bytes(form, turns, blocks):
     part = {"text": "", "thoughtSignature": signature} if form == "gemini" else thought
     signed = json.dumps({"role": "model", blocks: [{"text": "Hello"}, part]}).encode()
     body = b'{"%b": [%b, %b, %b]}' % (turns.encode(), text, signed, text)
-    found = without_signed_state(Format(form), body, "gemini-3-pro-preview")
+    found = without_signed_state(FORMATS[form], body, "gemini-3-pro-preview")
     assert found.count(text) == 2
     assert json.loads(found)[turns][1] == {"role": "model", blocks: [{"text": "Hello"}]}

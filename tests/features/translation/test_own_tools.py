@@ -6,7 +6,7 @@ import pytest
 
 from tests.features.translation.cases import MODELS, PLAIN, STATES
 from wirekey.core.errors import Refusal
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.requests import Options, translate_request
 
 USER = {"role": "user", "content": "Hi"}
@@ -41,7 +41,7 @@ def translated(client, more, *allowed):
     (upstream,) = {"anthropic": ["gemini"]}.get(client, ["anthropic"])
     body = json.dumps({**PLAIN[client], **more}).encode()
     options = Options(allowed=frozenset(allowed))
-    return translate_request(Format(client), Format(upstream), MODELS[upstream], body, STATES, options)
+    return translate_request(FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES, options)
 
 
 @pytest.mark.parametrize(("client", "name"), {**TOOLS, **BLOCKS})

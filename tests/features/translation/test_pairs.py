@@ -11,12 +11,11 @@ from tests.features.translation.matching import match_exactly
 from tests.features.translation.sdk_types import check_event, check_request, check_response
 from tests.features.translation.streams import client_events, cut, fold, upstream_bytes
 from wirekey.core.errors import Refusal
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.reply import Reply
 from wirekey.features.translation.requests import translate_request
 from wirekey.features.translation.responses import StreamTranslator, translate_response
 
-FORMATS = list(request_forms.REQUESTS)
 PAIRS = [(client, upstream) for client in FORMATS for upstream in FORMATS if client != upstream]
 ASKED = [
     (client, upstream, feature)
@@ -36,7 +35,7 @@ def translated(client, upstream, feature, *, stream=False):
             body["stream_options"] = {"include_usage": True}
     model = request_forms.model_for(upstream, feature)
     return translate_request(
-        Format(client), Format(upstream), model, json.dumps(body, separators=(",", ":")).encode(), STATES
+        FORMATS[client], FORMATS[upstream], model, json.dumps(body, separators=(",", ":")).encode(), STATES
     )
 
 

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from tests.features.translation.cases import MODELS, PLAIN, STATES, load
 from tests.features.translation.streams import upstream_bytes
 from tests.features.translation.test_responses import ANSWERS, STREAMS, reply_of
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.own_format import without_signed_state
 from wirekey.features.translation.requests import translate_request
 from wirekey.features.translation.responses import StreamTranslator, translate_response
 
-FORMATS = [str(form) for form in Format]
 STREAM_NAMES, ANSWER_NAMES = list(STREAMS), list(ANSWERS)
 
 
@@ -116,15 +115,15 @@ REQUESTS = load("request")
 @pytest.mark.parametrize("upstream", FORMATS)
 def test_the_same_request_gives_the_same_bytes(client, upstream):
     body = json.dumps(PLAIN[client]).encode()
-    made = [translate_request(Format(client), Format(upstream), MODELS[upstream], body, STATES).body for _ in range(2)]
-    assert made[0] == made[1]
+    given = (FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES)
+    assert translate_request(*given).body == translate_request(*given).body
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_that_keeps_its_format_keeps_its_bytes(name, form):
     body = json.dumps(REQUESTS[name]["in"]).encode()
-    assert without_signed_state(Format(form), body) is body
+    assert without_signed_state(FORMATS[form], body) is body
 
 
 @pytest.mark.parametrize("member", ["model", "user"])
@@ -132,9 +131,9 @@ def test_only_ids_of_calls_are_cut_in_a_request_that_keeps_its_format(member):
     name = "call_shell_wk1_AAAA"
     tool = {"type": "function", "function": {"name": name}}
     body = json.dumps({member: name, "messages": [{"role": "user", "content": name}], "tools": [tool]}).encode()
-    assert json.loads(without_signed_state(Format.CHAT, body)) == json.loads(body)
+    assert json.loads(without_signed_state(FORMATS["openai.chat"], body)) == json.loads(body)
     items = {member: name, "input": [{"type": "function_call", "call_id": name, "name": name, "arguments": name}]}
-    found = json.loads(without_signed_state(Format.RESPONSES, json.dumps(items).encode()))
+    found = json.loads(without_signed_state(FORMATS["openai.responses"], json.dumps(items).encode()))
     assert found == {**items, "input": [{**items["input"][0], "call_id": "call_shell"}]}
 
 
@@ -147,7 +146,7 @@ def test_the_time_of_a_translation_grows_with_the_request_and_not_faster(client,
         times = []
         for _ in range(3):
             started = time.process_time()
-            translate_request(Format(client), Format.ANTHROPIC, MODELS["anthropic"], body, STATES)
+            translate_request(FORMATS[client], FORMATS["anthropic"], MODELS["anthropic"], body, STATES)
             times.append(time.process_time() - started)
         return min(times)
 

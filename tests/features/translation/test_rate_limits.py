@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.rate_limits import rate_limits
 
 NOW = 1767225600.0  # 2026-01-01T00:00:00Z
@@ -21,17 +21,17 @@ ANTHROPIC = {
 
 
 def test_limits_of_openai_get_the_names_and_times_of_anthropic():
-    assert rate_limits(Format.CHAT, Format.ANTHROPIC, OPENAI, NOW) == ANTHROPIC
+    assert rate_limits(FORMATS["openai.chat"], FORMATS["anthropic"], OPENAI, NOW) == ANTHROPIC
 
 
-@pytest.mark.parametrize("client", [Format.CHAT, Format.RESPONSES])
+@pytest.mark.parametrize("client", [FORMATS["openai.chat"], FORMATS["openai.responses"]])
 def test_limits_of_anthropic_get_the_names_and_durations_of_openai(client):
     given = {**ANTHROPIC, "anthropic-ratelimit-input-tokens-limit": "7", "anthropic-other": "secret"}
-    assert rate_limits(Format.ANTHROPIC, client, given, NOW) == OPENAI
+    assert rate_limits(FORMATS["anthropic"], client, given, NOW) == OPENAI
 
 
-@pytest.mark.parametrize("upstream", [Format.GEMINI, Format.CONVERSE, Format.INVOKE])
-@pytest.mark.parametrize("client", Format)
+@pytest.mark.parametrize("upstream", [FORMATS["gemini"], FORMATS["converse"], FORMATS["invoke"]])
+@pytest.mark.parametrize("client", FORMATS.values())
 def test_none_are_made_up(upstream, client):
     assert rate_limits(upstream, client, OPENAI | ANTHROPIC, NOW) == {}
     assert rate_limits(client, upstream, OPENAI | ANTHROPIC, NOW) == {}
@@ -50,7 +50,7 @@ def test_none_are_made_up(upstream, client):
     ],
 )
 def test_a_duration_becomes_a_time_or_nothing(duration, time):
-    found = rate_limits(Format.CHAT, Format.ANTHROPIC, {"x-ratelimit-reset-tokens": duration}, NOW)
+    found = rate_limits(FORMATS["openai.chat"], FORMATS["anthropic"], {"x-ratelimit-reset-tokens": duration}, NOW)
     assert found.get("anthropic-ratelimit-tokens-reset") == time
 
 
@@ -65,10 +65,10 @@ def test_a_duration_becomes_a_time_or_nothing(duration, time):
     ],
 )
 def test_a_time_becomes_a_duration_or_nothing(time, duration):
-    found = rate_limits(Format.ANTHROPIC, Format.CHAT, {"anthropic-ratelimit-tokens-reset": time}, NOW)
+    found = rate_limits(FORMATS["anthropic"], FORMATS["openai.chat"], {"anthropic-ratelimit-tokens-reset": time}, NOW)
     assert found.get("x-ratelimit-reset-tokens") == duration
 
 
 @pytest.mark.parametrize("value", ["", "many", "1 2", "٣", "1" * 19])
 def test_a_count_that_is_no_number_is_left_out(value):
-    assert rate_limits(Format.CHAT, Format.ANTHROPIC, {"x-ratelimit-limit-tokens": value}, NOW) == {}
+    assert rate_limits(FORMATS["openai.chat"], FORMATS["anthropic"], {"x-ratelimit-limit-tokens": value}, NOW) == {}

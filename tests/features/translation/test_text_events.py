@@ -4,9 +4,9 @@ import pytest
 
 from tests.features.translation.streams import upstream_bytes
 from tests.features.translation.test_mutated_streams import translator_of
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 
-CLIENTS = [str(form) for form in Format]
+CLIENTS = list(FORMATS)
 ANTHROPIC = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "words é\n\U0001f600"}}
 CHOICE = {"index": 0, "delta": {"content": "words"}, "logprobs": None, "finish_reason": None}
 CHAT = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [CHOICE], "usage": None}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.features.translation.cases import MODELS, PLAIN, STATES
 from wirekey.core.errors import Refusal
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.reply import Reply
 from wirekey.features.translation.requests import Options
 from wirekey.features.translation.token_counts import translate_count
@@ -42,7 +42,7 @@ PAIRS = [(client, upstream) for client in CLIENTS for upstream in CLIENTS if cli
 def counted(client, upstream, request, **options):
     request = {"input": {"converse": request}} if client == "converse" else request
     body = json.dumps(request).encode()
-    return translate_count(Format(client), Format(upstream), MODELS[upstream], body, STATES, Options(**options))
+    return translate_count(FORMATS[client], FORMATS[upstream], MODELS[upstream], body, STATES, Options(**options))
 
 
 def asked(client):
@@ -84,7 +84,7 @@ def test_the_request_of_gemini_may_be_inside_another_object():
 def test_a_count_of_another_model_of_bedrock_is_refused():
     body = json.dumps({"input": {"invokeModel": {"body": "e30="}}}).encode()
     with pytest.raises(Refusal, match=r"input\.converse"):
-        translate_count(Format.CONVERSE, Format.GEMINI, MODELS["gemini"], body, STATES, Options())
+        translate_count(FORMATS["converse"], FORMATS["gemini"], MODELS["gemini"], body, STATES, Options())
 
 
 @pytest.mark.parametrize(("client", "upstream"), PAIRS)

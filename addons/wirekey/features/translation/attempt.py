@@ -16,7 +16,7 @@ from wirekey.features.translation.attempt_response import TranslatedAttempt
 from wirekey.features.translation.betas import flags_of
 from wirekey.features.translation.config import TranslationOfRoute
 from wirekey.features.translation.embeddings import Vectors, translate_embeddings
-from wirekey.features.translation.neutral import Format
+from wirekey.features.translation.formats import FORMATS, format_of
 from wirekey.features.translation.own_format import has_signed_state, without_signed_state
 from wirekey.features.translation.requests import Options, translate_request
 from wirekey.features.translation.settings import DEFAULTS, LOSSES_HEADER, TranslationSettings
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
     from wirekey.core.operation import Facts, Operation
+    from wirekey.features.translation.format import TranslatedFormat
     from wirekey.features.translation.requests import TranslatedRequest
 
 DIFFERS = Refusal(
@@ -97,11 +98,11 @@ class AttemptTranslation:
         return self.services.settings.features.find(TranslationSettings) or DEFAULTS
 
 
-def client_format(state: CallState) -> Format | None:
+def client_format(state: CallState) -> TranslatedFormat | None:
     """Return the format of a call's conversation, or None if it is no conversation."""
     operation = state.call.operation
     name = CONVERSATIONS.get(operation.name) if operation else None
-    return Format(name) if name else None
+    return FORMATS[name] if name else None
 
 
 def translate_attempt(state: CallState, options: Options, states: StateReader, attempt: AttemptState) -> AttemptState:
@@ -120,7 +121,7 @@ def translate_attempt(state: CallState, options: Options, states: StateReader, a
     request = translated_request(call.operation.name, speaks, model, body, states, options, call.facts)
     if PROVIDERS[candidate.provider].rewrites_requests:
         request = moved(request, candidate.provider, attempt.location or "", model, stream=call.facts.stream)
-    client, upstream = request.context.client, request.context.upstream
+    client, upstream = format_of(request.context.client), format_of(request.context.upstream)
     operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
     query = attempt.target.partition(b"?")[2].decode("latin-1")
     return structs.replace(
@@ -140,7 +141,7 @@ def target_of(request: TranslatedRequest) -> str:
 
 def moved(request: TranslatedRequest, provider: str, location: str, model: str, *, stream: bool) -> TranslatedRequest:
     """Return a translated request as its provider wants it. Raises Refusal if it cannot stand there."""
-    form = str(request.context.upstream)
+    form = request.context.upstream.name
     target, body = moved_request(provider, location, form, target_of(request), request.body, model, stream=stream)
     path, _, query = target.partition("?")
     return replace(request, path=path, query=query, body=body)
@@ -158,7 +159,7 @@ def translated_request(  # noqa: PLR0917  # what is asked, of whom, and how
     """Return the request of an operation in the format of its upstream. Raises Refusal if it cannot be translated."""
     if operation in EMBEDDINGS:
         return translate_embeddings(Vectors(EMBEDDINGS[operation]), Vectors(speaks), model, body, options)
-    client, upstream = Format(TRANSLATED[operation]), Format(speaks)
+    client, upstream = FORMATS[TRANSLATED[operation]], FORMATS[speaks]
     if operation in COUNTS:
         return translate_count(client, upstream, model, body, states, options)
     return translate_request(client, upstream, model, body, states, options, stream=facts.stream)
@@ -206,7 +207,7 @@ def called_tools(request: TranslatedRequest) -> set[str]:
     return set(call_names(request.conversation.turns).values())
 
 
-def without_foreign_state(form: Format, attempt: AttemptState) -> AttemptState:
+def without_foreign_state(form: TranslatedFormat, attempt: AttemptState) -> AttemptState:
     """Return an attempt that keeps its format, without the signed state of other providers in its body."""
     body = kept_like(attempt.body, without_signed_state(form, attempt.body, attempt.model or ""))
     return structs.replace(attempt, body=body)

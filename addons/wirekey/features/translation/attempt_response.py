@@ -12,10 +12,9 @@ from wirekey.core.call import Outcome
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.wire.delegate import ResponseRefused
 from wirekey.features.translation.failures import OWN_CODES, TRUNCATED
-from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.rate_limits import rate_limits
 from wirekey.features.translation.reply import Reply
-from wirekey.features.translation.responses import StreamTranslator, content_type, translate_response
+from wirekey.features.translation.responses import StreamTranslator, translate_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from wirekey.core.call import Call
     from wirekey.core.calls.state import CallState
     from wirekey.core.operation import Facts, Operation
+    from wirekey.features.translation.format import TranslatedFormat
     from wirekey.features.translation.requests import TranslatedRequest
     from wirekey.features.translation.responses import TranslatedResponse
     from wirekey.features.translation.state import StateReader
@@ -38,13 +38,6 @@ TOO_LARGE = Refusal(
 )
 PASSED_HEADERS = ("retry-after", "x-wirekey-request-id", "x-wirekey-simulated", "x-wirekey-model")
 REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid")
-REQUEST_ID = {
-    Format.CHAT: "x-request-id",
-    Format.RESPONSES: "x-request-id",
-    Format.ANTHROPIC: "request-id",
-    Format.CONVERSE: "x-amzn-requestid",
-    Format.INVOKE: "x-amzn-requestid",
-}
 
 
 def make_id() -> str:
@@ -62,8 +55,8 @@ class TranslatedAttempt:
     request: TranslatedRequest
     operation: Operation
     facts: Facts
-    client: Format
-    upstream: Format
+    client: TranslatedFormat
+    upstream: TranslatedFormat
     query: str
     states: StateReader
 
@@ -116,7 +109,7 @@ class ResponseTranslation:
         self.held = bytearray()
         self.whole: TranslatedResponse | None = None
         self.upstream_headers = {name.lower(): value for name, value in response.headers.items()}
-        self.set_head("application/json" if self.holds else content_type(found.client, found.query))
+        self.set_head("application/json" if self.holds else found.client.stream_type(found.query))
 
     def set_head(self, kind: str) -> None:
         """Replace the head of the response: nothing of the upstream's passes but what the client's format knows."""
@@ -126,7 +119,7 @@ class ResponseTranslation:
         framing = {name: headers[name] for name in ("transfer-encoding",) if name in headers}
         headers.fields = ()
         headers["content-type"] = kind
-        if identifier and (name := REQUEST_ID.get(self.translated.client)):
+        if identifier and (name := self.translated.client.request_id):
             headers[name] = identifier
         headers.update({**own, **framing, "x-wirekey-translation": self.translated.label})
         headers.update(

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey.features.translation.neutral import Format, ModelMaker
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -34,9 +32,7 @@ def fit_betas(context: Context, in_body: Iterable[str], in_header: Iterable[str]
 
     Elsewhere a header of the client does not pass, as no other header does, and the flags of a body are dropped.
     """
-    at_bedrock = context.upstream is Format.INVOKE or (
-        context.upstream is Format.CONVERSE and context.traits.issuer is ModelMaker.CLAUDE
-    )
+    at_bedrock = context.traits.issuer in context.upstream.beta_makers
     flags = dict.fromkeys((*in_body, *in_header) if at_bedrock else in_body)
     context.betas = [flag for flag in flags if at_bedrock and _ACCEPTED.fullmatch(flag)]
     if len(context.betas) < len(flags):

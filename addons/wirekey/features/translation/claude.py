@@ -11,7 +11,6 @@ from wirekey.features.translation.media import base64_of_text
 from wirekey.features.translation.neutral import (
     BlockEnd,
     ClaudeThinking,
-    Format,
     ModelMaker,
     Reasoning,
     StateDelta,
@@ -209,7 +208,7 @@ def output_schema(conversation: Conversation, context: Context) -> Raw | None:
     if output.kind == "enum" or not context.traits.output_format or output.schema is None:
         context.refuse("output", "this model cannot be held to a format")
         return None
-    if output.description and context.upstream is not Format.CONVERSE:
+    if output.description and not context.upstream.describes_output:
         context.drop("output_description")
     return for_anthropic(
         output.schema, lambda: context.adjust("output"), lambda reason: context.refuse("output", reason)

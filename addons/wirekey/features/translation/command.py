@@ -7,22 +7,12 @@ from typing import IO, Any
 
 import click
 
-from wirekey.features.translation.neutral import Format
-
-FORMATS = [str(form) for form in Format]
-USUAL_MODELS = {
-    Format.CHAT: "gpt-4o-mini",
-    Format.RESPONSES: "gpt-5",
-    Format.GEMINI: "gemini-2.5-flash",
-    Format.ANTHROPIC: "claude-sonnet-4-5",
-    Format.CONVERSE: "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-    Format.INVOKE: "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-}
+from wirekey.features.translation.formats import FORMATS
 
 
 @click.command("translate")
-@click.option("--from", "client", type=click.Choice(FORMATS), required=True, help="Format of the request.")
-@click.option("--to", "upstream", type=click.Choice(FORMATS), required=True, help="Format to translate it to.")
+@click.option("--from", "client", type=click.Choice(list(FORMATS)), required=True, help="Format of the request.")
+@click.option("--to", "upstream", type=click.Choice(list(FORMATS)), required=True, help="Format to translate it to.")
 @click.option("--model", help="Model of the upstream. Default: a usual one of the format.")
 @click.option("--stream", is_flag=True, help="For gemini, converse and invoke: translate a streamed call.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
@@ -36,12 +26,12 @@ def command(client: str, upstream: str, model: str | None, file: IO[bytes], *, s
     from wirekey.features.translation.requests import translate_request
     from wirekey.features.translation.state import StateReader
 
-    target = Format(upstream)
+    target = FORMATS[upstream]
     if client == upstream:
         raise click.UsageError("--from and --to are the same format, so nothing is translated.")
     try:
         found = translate_request(
-            Format(client), target, model or USUAL_MODELS[target], file.read(), StateReader(b""), stream=stream
+            FORMATS[client], target, model or target.usual_model, file.read(), StateReader(b""), stream=stream
         )
     except Refusal as refusal:
         raise UserError(f"The request cannot be translated: {refusal.message}") from None

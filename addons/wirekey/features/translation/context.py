@@ -10,10 +10,9 @@ from wirekey.features.translation.models import Traits, traits_of
 from wirekey.features.translation.options import Fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from wirekey.features.translation.format_rules import FormatRules
     from wirekey.features.translation.losses import Losses
-    from wirekey.features.translation.neutral import CacheMark, Format, ToolResult
+    from wirekey.features.translation.neutral import CacheMark, ToolResult
 
 MAX_CACHE_MARKS = 4
 
@@ -22,15 +21,13 @@ MAX_CACHE_MARKS = 4
 class Context:
     """One translation of a request from the format `client` to the format `upstream`.
 
-    `client_names` has the client's names of neutral members, for reports. `tool_names` is kept for the response, in
-    which the tools get the client's names again.
+    `tool_names` is kept for the response, in which the tools get the client's names again.
     """
 
-    client: Format
-    upstream: Format
+    client: FormatRules
+    upstream: FormatRules
     model: str
     losses: Losses
-    client_names: Mapping[str, str]
     default_max_tokens: int = 8192
     older_limit: bool = False
     traits: Traits = field(init=False)
@@ -41,17 +38,19 @@ class Context:
     """Beta flags of Anthropic's API that the upstream accepts in the body."""
 
     def __post_init__(self) -> None:
-        self.traits = traits_of(self.model, self.upstream)
-        self.tool_names = ToolNames(self.upstream)
+        self.traits = traits_of(self.model, self.upstream.traits)
+        self.tool_names = ToolNames(self.upstream.tool_names)
 
     @property
     def fitting(self) -> Fitting:
-        """The format and the model that options are fitted to."""
-        return Fitting(self.upstream, self.traits, self.client_names, self.losses, self.default_max_tokens)
+        """The upstream and the model that options are fitted to."""
+        return Fitting(
+            self.upstream.options, self.traits, self.client.member_names, self.losses, self.default_max_tokens
+        )
 
     def name(self, member: str) -> str:
         """Return the client's name of a neutral member."""
-        return self.client_names.get(member, member)
+        return self.client.member_names.get(member, member)
 
     def adjust(self, member: str) -> None:
         """Record that a member is carried, but not as it was."""

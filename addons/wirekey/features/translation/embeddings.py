@@ -25,9 +25,10 @@ from wirekey.core.errors import Refusal
 from wirekey.core.operation import MOST_TOKENS
 from wirekey.features.translation.context import Context
 from wirekey.features.translation.failures import UNREADABLE, read_failure
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.losses import Losses, cannot_translate
 from wirekey.features.translation.members import Members, encode
-from wirekey.features.translation.neutral import Conversation, Format, token_count
+from wirekey.features.translation.neutral import Conversation, token_count
 from wirekey.features.translation.requests import Options, TranslatedRequest
 from wirekey.features.translation.responses import TranslatedResponse, error_response
 
@@ -52,10 +53,10 @@ class Vectors(StrEnum):
 
 
 ERRORS = {
-    Vectors.OPENAI: Format.CHAT,
-    Vectors.GEMINI: Format.GEMINI,
-    Vectors.TITAN: Format.CONVERSE,
-    Vectors.COHERE: Format.CONVERSE,
+    Vectors.OPENAI: "openai.chat",
+    Vectors.GEMINI: "gemini",
+    Vectors.TITAN: "converse",
+    Vectors.COHERE: "converse",
 }
 """The format that errors, and the headers of a response, have as these formats do."""
 
@@ -80,7 +81,7 @@ def translate_embeddings(
     losses = Losses(strict=options.strict, allowed=options.allowed, route=options.route)
     asked = _read_openai(body, losses) if client is Vectors.OPENAI else _read_gemini(body, losses)
     path, request = _written(upstream, asked, model, losses, "input" if client is Vectors.OPENAI else "content")
-    context = Context(ERRORS[client], ERRORS[upstream], model, losses, {})
+    context = Context(FORMATS[ERRORS[client]], FORMATS[ERRORS[upstream]], model, losses)
     return TranslatedRequest(
         path,
         "",
@@ -276,7 +277,7 @@ def translate_vectors(  # noqa: PLR0917  # the request comes first, then the res
 ) -> TranslatedResponse:
     """Return the vectors, or the error, in the client's format."""
     if status >= 400:
-        return error_response(read_failure(reply.context.upstream, status, body, headers), reply)
+        return error_response(read_failure(reply.context.upstream.name, status, body, headers), reply)
     try:
         vectors, tokens = _read_vectors(upstream, body, headers or {})
         written = [base64_of(vector) for vector in vectors] if asked.packed else vectors

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.features.translation.neutral import Format, ProviderError
+from wirekey.features.translation.neutral import ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ _BY_TYPE = {
 """HTTP statuses of error types that stand in the body of a successful response."""
 
 
-def read_failure(form: Format, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ProviderError:
+def read_failure(form: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ProviderError:
     """Return the error in the body of a response, whatever the body looks like. Never raises."""
     error = _error_members(body)
     message = _text(error.get("message")) or _text(error.get("Message")) or "The provider returned an error."
@@ -57,7 +57,7 @@ def read_failure(form: Format, status: int, body: bytes, headers: Mapping[str, s
     return ProviderError(status, f"{form}: {message[:MAX_MESSAGE]}", code, _retry_after(error, headers or {}))
 
 
-def failure_of_event(form: Format, error: Mapping[str, Any], kind: str = "") -> ProviderError:
+def failure_of_event(form: str, error: Mapping[str, Any], kind: str = "") -> ProviderError:
     """Return the error that an event of a stream holds."""
     kind = kind or _text(error.get("type")) or _text(error.get("status")) or ""
     code = _text(error.get("code")) or kind
@@ -110,66 +110,5 @@ def is_context_too_long(failure: ProviderError) -> bool:
     )
 
 
-_OPENAI = {
-    401: (401, "authentication_error", "invalid_api_key"), 402: (429, "insufficient_quota", "insufficient_quota"),
-    403: (403, "permission_error", None), 404: (404, "invalid_request_error", "model_not_found"),
-    408: (408, "server_error", "timeout"), 413: (413, "invalid_request_error", None),
-    429: (429, "rate_limit_error", "rate_limit_exceeded"), 503: (503, "server_error", "overloaded"),
-    504: (504, "server_error", "timeout"), 529: (503, "server_error", "overloaded"),
-}  # fmt: skip
-_GOOGLE = {
-    401: (401, "UNAUTHENTICATED"), 402: (429, "RESOURCE_EXHAUSTED"), 403: (403, "PERMISSION_DENIED"),
-    404: (404, "NOT_FOUND"), 408: (504, "DEADLINE_EXCEEDED"), 429: (429, "RESOURCE_EXHAUSTED"),
-    503: (503, "UNAVAILABLE"), 504: (504, "DEADLINE_EXCEEDED"), 529: (503, "UNAVAILABLE"),
-}  # fmt: skip
-_ANTHROPIC = {
-    401: (401, "authentication_error"), 402: (402, "billing_error"), 403: (403, "permission_error"),
-    404: (404, "not_found_error"), 408: (504, "timeout_error"), 413: (413, "request_too_large"),
-    429: (429, "rate_limit_error"), 503: (529, "overloaded_error"), 504: (504, "timeout_error"),
-    529: (529, "overloaded_error"),
-}  # fmt: skip
-_AWS = {
-    401: (403, "UnrecognizedClientException"), 402: (400, "ServiceQuotaExceededException"),
-    403: (403, "AccessDeniedException"), 404: (404, "ResourceNotFoundException"), 408: (408, "ModelTimeoutException"),
-    429: (429, "ThrottlingException"), 503: (503, "ServiceUnavailableException"), 504: (408, "ModelTimeoutException"),
-    529: (503, "ServiceUnavailableException"),
-}  # fmt: skip
-
-
 OWN_CODES = frozenset({TRUNCATED.code, UNREADABLE.code, TOO_LONG.code})
 """Codes of errors that are not the provider's own: its response could not be translated."""
-
-
-def error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str, object]]:
-    """Return the status and the body of an error in the client's format."""
-    status, found = _error_object(client, failure)
-    return failure.status if failure.code in OWN_CODES else status, found
-
-
-def _error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str, object]]:
-    status, caller = failure.status, 400 <= failure.status < 500 and failure.status != 424
-    if client in {Format.CHAT, Format.RESPONSES}:
-        fallback = (status, "invalid_request_error", None) if caller else (500, "server_error", None)
-        shown, kind, code = _OPENAI.get(status, fallback)
-        if is_context_too_long(failure):
-            shown, kind, code = 400, "invalid_request_error", "context_length_exceeded"
-        code = failure.code if failure.code in OWN_CODES else code
-        return shown, {"error": {"message": failure.message, "type": kind, "param": None, "code": code}}
-    if client is Format.GEMINI:
-        shown, word = _GOOGLE.get(status, (400, "INVALID_ARGUMENT") if caller else (500, "INTERNAL"))
-        error: dict[str, object] = {"code": shown, "message": failure.message, "status": word}
-        if failure.retry_after is not None:
-            delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{failure.retry_after:g}s"}
-            error["details"] = [delay]
-        return shown, {"error": error}
-    if client == Format.ANTHROPIC:
-        shown, word = _ANTHROPIC.get(status, (400, "invalid_request_error") if caller else (500, "api_error"))
-        return shown, {"type": "error", "error": {"type": word, "message": failure.message}}
-    shown, word = aws_error(failure)
-    return shown, {"message": failure.message}
-
-
-def aws_error(failure: ProviderError) -> tuple[int, str]:
-    """Return the status and the error type in Bedrock's format."""
-    caller = 400 <= failure.status < 500 and failure.status != 424
-    return _AWS.get(failure.status, (400, "ValidationException") if caller else (500, "InternalServerException"))

@@ -9,34 +9,20 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from wirekey.features.translation.neutral import Format
+if TYPE_CHECKING:
+    from wirekey.features.translation.format_rules import FormatRules, NameLimits
 
-_ID_LIMITS = {
-    Format.CHAT: re.compile(r"[\x20-\x7e]{1,40}"),
-    Format.RESPONSES: re.compile(r"[\x20-\x7e]{1,64}"),
-    Format.GEMINI: re.compile(r"[\s\S]+"),
-    Format.ANTHROPIC: re.compile(r"[A-Za-z0-9_-]+"),
-    Format.INVOKE: re.compile(r"[A-Za-z0-9_-]+"),
-    Format.CONVERSE: re.compile(r"[A-Za-z0-9_.:-]{1,64}"),
-}
-_NAME_LIMITS = {
-    Format.CHAT: re.compile(r"[A-Za-z0-9_-]{1,64}"),
-    Format.RESPONSES: re.compile(r"[A-Za-z0-9_-]{1,64}"),
-    Format.CONVERSE: re.compile(r"[A-Za-z0-9_-]{1,64}"),
-    Format.ANTHROPIC: re.compile(r"[A-Za-z0-9_-]{1,128}"),
-    Format.INVOKE: re.compile(r"[A-Za-z0-9_-]{1,128}"),
-    Format.GEMINI: re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"),
-}
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _NOT_IN_DOCUMENT_NAME = re.compile(r"[^A-Za-z0-9 ()\[\]-]")
 MAX_DOCUMENT_NAME = 200
 DOCUMENT_NAME = "document"
 
 
-def call_id(text: str, to: Format) -> str:
+def call_id(text: str, to: FormatRules) -> str:
     """Return the id of a call as an upstream accepts it: the same id, or its cleaned start and a hash of the whole."""
-    if _ID_LIMITS[to].fullmatch(text):
+    if to.call_ids.fullmatch(text):
         return text
     start = _NOT_IN_ID.sub("", text)[:23]
     return f"{start}_{_hash(text, 16)}"
@@ -58,7 +44,7 @@ class ToolNames:
     A name that fits is not changed. Another is cleaned, cut and made distinct with a part of its hash.
     """
 
-    to: Format
+    limits: NameLimits
     _sent: dict[str, str] = field(default_factory=dict)
     _original: dict[str, str] = field(default_factory=dict)
 
@@ -75,14 +61,12 @@ class ToolNames:
         return self._original.get(name, name)
 
     def _cleaned(self, name: str) -> str:
-        limits = _NAME_LIMITS[self.to]
-        if limits.fullmatch(name):
+        if self.limits.allowed.fullmatch(name):
             return name
         start = _NOT_IN_ID.sub("_", name)
-        if self.to is Format.GEMINI and not re.match("[A-Za-z_]", start):
+        if self.limits.letter_first and not re.match("[A-Za-z_]", start):
             start = f"_{start}"
-        longest = 64 if limits.pattern.endswith("{1,64}") else 128
-        return f"{start[: longest - 9]}_{_hash(name, 8)}"
+        return f"{start[: self.limits.longest - 9]}_{_hash(name, 8)}"
 
 
 @dataclass(slots=True)

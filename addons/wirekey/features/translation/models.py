@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from wirekey.features.translation.neutral import Format, ModelMaker
+from wirekey.features.translation.neutral import ModelMaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Traits:
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 
-_CLAUDE_LATEST = Traits(ModelMaker.CLAUDE, "adaptive", _SAMPLING)
+CLAUDE_LATEST = Traits(ModelMaker.CLAUDE, "adaptive", _SAMPLING)
 _OPENAI_REASONING = Traits(
     ModelMaker.OPENAI, "effort", frozenset({"temperature", "top_p"}) | _PENALTIES, frozenset({"logprobs", "stop"})
 )
@@ -45,7 +45,7 @@ _FAMILIES: tuple[tuple[str, Traits], ...] = (
     (r"claude-opus-4-1", Traits(ModelMaker.CLAUDE, "budget", one_of_temperature_and_top_p=True, output_format=False)),
     (r"claude-(opus|sonnet|haiku)-4-5", Traits(ModelMaker.CLAUDE, "budget", one_of_temperature_and_top_p=True)),
     (r"claude-(opus|sonnet|haiku)-4-6", Traits(ModelMaker.CLAUDE, "adaptive", one_of_temperature_and_top_p=True)),
-    (r"claude", _CLAUDE_LATEST),
+    (r"claude", CLAUDE_LATEST),
     (r"gemini-(1|2\.0)", Traits(ModelMaker.GEMINI, "none")),
     (r"gemini-2\.5-pro", Traits(ModelMaker.GEMINI, "budget", pro=True)),
     (r"gemini-2\.5", Traits(ModelMaker.GEMINI, "budget")),
@@ -59,26 +59,9 @@ _FAMILIES: tuple[tuple[str, Traits], ...] = (
     (r"nova", Traits(ModelMaker.OTHER, "nova")),
 )  # fmt: skip
 _COMPILED = tuple((re.compile(rf"(^|[./])({pattern})"), traits) for pattern, traits in _FAMILIES)
-_OTHER = {
-    Format.CHAT: Traits(ModelMaker.OTHER, "effort"),
-    Format.RESPONSES: Traits(ModelMaker.OPENAI, "effort"),
-    Format.GEMINI: Traits(ModelMaker.GEMINI, "none"),
-    Format.ANTHROPIC: _CLAUDE_LATEST,
-    Format.INVOKE: _CLAUDE_LATEST,
-    Format.CONVERSE: Traits(ModelMaker.OTHER, "none"),
-}
 
 
-def traits_of(model: str, to: Format) -> Traits:
-    """Return what a model accepts that is spoken to in a format."""
+def traits_of(model: str, usual: Traits) -> Traits:
+    """Return what a model accepts: `usual` if its name belongs to no known family."""
     name = model.lower()
-    for pattern, traits in _COMPILED:
-        if pattern.search(name):
-            return traits
-    return _OTHER[to]
-
-
-def is_reasoning(model: str) -> bool:
-    """Return whether a model of OpenAI reasons, so that its system message has the role `developer`."""
-    traits = traits_of(model, Format.CHAT)
-    return traits.issuer is ModelMaker.OPENAI and traits.thinking == "effort"
+    return next((traits for pattern, traits in _COMPILED if pattern.search(name)), usual)

@@ -19,18 +19,6 @@ from msgspec import Raw
 from wirekey.core.operation import MOST_TOKENS
 
 
-class Format(StrEnum):
-    """A wire format. The value is the name that configuration, headers and the audit use."""
-
-    CHAT = "openai.chat"
-    RESPONSES = "openai.responses"
-    GEMINI = "gemini"
-    ANTHROPIC = "anthropic"
-    CONVERSE = "converse"
-    INVOKE = "invoke"
-    """Bedrock's InvokeModel with an Anthropic body."""
-
-
 class ModelMaker(StrEnum):
     """The maker of a reasoning state. Only models of the same maker can read it."""
 
@@ -333,6 +321,11 @@ class ProviderError(msgspec.Struct, frozen=True, gc=False):
     code: str = ""
     retry_after: float | None = None
     """Seconds."""
+
+    @property
+    def is_callers(self) -> bool:
+        """Whether it is the caller's fault."""
+        return 400 <= self.status < 500 and self.status != 424
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):

@@ -1,7 +1,7 @@
 """Fits the sampling options and the bookkeeping of a request to the format and the model that it goes to.
 
-One table says which format has which option. Another says why an option is refused if the upstream lacks it. Other
-options are left out and reported: they are hints, bookkeeping, or about speed and cost.
+Each format says which options it has. A table says why an option is refused if the upstream lacks it. Other options
+are left out and reported: they are hints, bookkeeping, or about speed and cost.
 """
 
 from __future__ import annotations
@@ -13,35 +13,14 @@ import msgspec
 from msgspec import Raw
 
 from wirekey.features.translation.members import raw_json
-from wirekey.features.translation.neutral import Format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wirekey.features.translation.format_rules import AcceptedOptions, FormatRules
     from wirekey.features.translation.losses import Losses
     from wirekey.features.translation.models import Traits
     from wirekey.features.translation.neutral import Conversation
-
-_EVERYWHERE = frozenset({"temperature", "top_p", "max_tokens"})
-_OPENAI = frozenset({
-    "verbosity", "user", "safety_identifier", "metadata", "store", "service_tier", "prompt_cache_key",
-    "prompt_cache_retention", "prompt_cache_options", "logprobs", "top_logprobs",
-})  # fmt: skip
-_CLAUDE = _EVERYWHERE | {"top_k", "stop"}
-SUPPORTED: Mapping[Format, frozenset[str]] = {
-    Format.CHAT: _EVERYWHERE | _OPENAI | {
-        "stop", "n", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction",
-    },
-    Format.RESPONSES: _EVERYWHERE | _OPENAI | {"truncation", "context_management"},
-    Format.GEMINI: _EVERYWHERE | {
-        "top_k", "stop", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs",
-        "service_tier", "safety_settings", "cached_content", "gemini_safety_settings", "gemini_cached_content",
-    },
-    Format.ANTHROPIC: _CLAUDE | {"service_tier"},
-    Format.INVOKE: _CLAUDE,
-    Format.CONVERSE: _CLAUDE | {"service_tier"},
-}  # fmt: skip
-"""The options that each format has, by their neutral names."""
 
 REFUSED: Mapping[str, str] = {
     "stop": "the upstream has no stop sequences, so the response would run on",
@@ -66,15 +45,8 @@ _DEFAULTS: Mapping[str, frozenset[bytes]] = {
     "frequency_penalty": frozenset({b"0", b"0.0"}),
     "stop": frozenset({b"[]"}),
 }
-_MOST_STOPS = {Format.CHAT: 4, Format.GEMINI: 5}
-_TO_CLAUDE = frozenset({Format.ANTHROPIC, Format.INVOKE, Format.CONVERSE})
 _MOST_CHOICES = 8
-_LEAST_OUTPUT = 16
-_TIERS = {
-    Format.ANTHROPIC: {"default": "standard_only"},
-    Format.GEMINI: {"default": "STANDARD", "flex": "FLEX", "priority": "PRIORITY"},
-}
-_SAME_TIERS = {tier: tier for tier in ("default", "flex", "priority", "reserved", "scale")}
+SAME_TIERS = {tier: tier for tier in ("default", "flex", "priority", "reserved", "scale")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +61,14 @@ class Lost:
 NOTHING_LOST = Lost()
 
 
-def lost_options(client: Format, upstream: Format, traits: Traits, names: Mapping[str, str]) -> Lost:
-    """Return what a request of a format may lose of its options. `names` are the format's names of them."""
+def lost_options(client: FormatRules, upstream: FormatRules, traits: Traits) -> Lost:
+    """Return what a request of a format may lose of its options, by the format's names of them."""
     adjusted: set[str] = set()
     dropped: set[str] = set()
     refused: set[str] = set()
-    for option in SUPPORTED[client]:
-        name = names.get(option, option)
-        if option not in SUPPORTED[upstream] or option in traits.refused:
+    for option in client.options.names:
+        name = client.member_names.get(option, option)
+        if option not in upstream.options.names or option in traits.refused:
             (refused if option in REFUSED else dropped).add(name)
         elif option in traits.unsupported:
             adjusted.add(name)
@@ -105,9 +77,9 @@ def lost_options(client: Format, upstream: Format, traits: Traits, names: Mappin
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """The format and the model that options are fitted to, and the client's names of the options."""
+    """The upstream and the model that options are fitted to, and the client's names of the options."""
 
-    to: Format
+    accepted: AcceptedOptions
     traits: Traits
     names: Mapping[str, str]
     losses: Losses
@@ -140,7 +112,7 @@ def fit_options(conversation: Conversation, fitting: Fitting) -> dict[str, Raw]:
     Raises Refusal for an option that cannot be left out.
     """
     found: dict[str, Raw] = {}
-    supported, losses = SUPPORTED[fitting.to], fitting.losses
+    supported, losses = fitting.accepted.names, fitting.losses
     for option, value in conversation.options.items():
         name = fitting.name(option)
         if bytes(value) in _DEFAULTS.get(option, ()):
@@ -164,15 +136,18 @@ def fit_options(conversation: Conversation, fitting: Fitting) -> dict[str, Raw]:
 
 def _reason(option: str, fitting: Fitting) -> str:
     """Return why an option is refused, and the other format of the same provider that has it, if there is one."""
-    chat_has = option in SUPPORTED[Format.CHAT] and option not in fitting.traits.refused
-    hint = f"; set `speaks: openai.chat` on {fitting.losses.route}" if chat_has else ""
-    return REFUSED[option] + (hint if fitting.to is Format.RESPONSES else "")
+    if fitting.accepted.alternative is None:
+        return REFUSED[option]
+    other, names = fitting.accepted.alternative
+    has = option in names and option not in fitting.traits.refused
+    return REFUSED[option] + (f"; set `speaks: {other}` on {fitting.losses.route}" if has else "")
 
 
 def _fit_sampling(found: dict[str, Raw], fitting: Fitting) -> None:
     temperature = number(found["temperature"]) if "temperature" in found else None
-    if fitting.to in _TO_CLAUDE and temperature is not None and temperature > 1:
-        found["temperature"] = Raw(b"1")
+    most = fitting.accepted.most_temperature
+    if most is not None and temperature is not None and temperature > most:
+        found["temperature"] = raw_json(most)
         fitting.losses.adjust(fitting.name("temperature"))
     if fitting.traits.one_of_temperature_and_top_p and "temperature" in found and "top_p" in found:
         del found["top_p"]
@@ -183,11 +158,11 @@ def _fit_stop(found: dict[str, Raw], fitting: Fitting) -> None:
     if "stop" not in found:
         return
     texts = msgspec.json.decode(found["stop"], type=list[str])
-    name, most = fitting.name("stop"), _MOST_STOPS.get(fitting.to)
+    name, most = fitting.name("stop"), fitting.accepted.most_stops
     if most and len(texts) > most:
         fitting.losses.refuse(name, f"the upstream accepts at most {most}")
         del found["stop"]
-    elif fitting.to in _TO_CLAUDE and any(not one.strip() for one in texts):
+    elif not fitting.accepted.blank_stops and any(not one.strip() for one in texts):
         fitting.losses.refuse(name, "the upstream accepts no blank stop sequence")
         del found["stop"]
 
@@ -202,7 +177,7 @@ def _fit_tier(found: dict[str, Raw], fitting: Fitting) -> None:
     if "service_tier" not in found:
         return
     asked = text(found.pop("service_tier"))
-    tier = _TIERS.get(fitting.to, _SAME_TIERS).get(asked) if asked else None
+    tier = fitting.accepted.tiers.get(asked) if asked else None
     if tier is None:
         fitting.losses.drop(fitting.name("service_tier"))
     else:
@@ -210,10 +185,11 @@ def _fit_tier(found: dict[str, Raw], fitting: Fitting) -> None:
 
 
 def _fit_limit(found: dict[str, Raw], fitting: Fitting) -> None:
-    if fitting.to in {Format.ANTHROPIC, Format.INVOKE} and "max_tokens" not in found:
+    accepted = fitting.accepted
+    if accepted.needs_limit and "max_tokens" not in found:
         found["max_tokens"] = raw_json(fitting.default_max_tokens)
         fitting.losses.adjust(fitting.name("max_tokens"))
     limit = number(found["max_tokens"]) if "max_tokens" in found else None
-    if fitting.to is Format.RESPONSES and limit is not None and limit < _LEAST_OUTPUT:
-        found["max_tokens"] = raw_json(_LEAST_OUTPUT)
+    if accepted.least_limit is not None and limit is not None and limit < accepted.least_limit:
+        found["max_tokens"] = raw_json(accepted.least_limit)
         fitting.losses.adjust(fitting.name("max_tokens"))

@@ -13,18 +13,13 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from wirekey.features.translation.neutral import Format
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-_FAMILIES = {
-    Format.CHAT: "x-ratelimit-{value}-{counted}",
-    Format.RESPONSES: "x-ratelimit-{value}-{counted}",
-    Format.ANTHROPIC: "anthropic-ratelimit-{counted}-{value}",
-}
-"""The names of the headers. Anthropic's limits of input and of output tokens have no counterpart."""
+    from wirekey.features.translation.format import TranslatedFormat
+
 _COUNTED = ("requests", "tokens")
+"""Anthropic's limits of input and of output tokens have no counterpart."""
 _VALUES = ("limit", "remaining", "reset")
 _DURATION = re.compile(
     r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m(?!s))?(?:(\d{1,7}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?"
@@ -33,24 +28,26 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 MOST_SECONDS = 366 * 24 * 3600
 
 
-def rate_limits(upstream: Format, client: Format, headers: Mapping[str, str], now: float) -> dict[str, str]:
+def rate_limits(
+    upstream: TranslatedFormat, client: TranslatedFormat, headers: Mapping[str, str], now: float
+) -> dict[str, str]:
     """Return the headers of the client's format for the rate limits that a response has.
 
     `headers` are the response's, by lower-case name. `now` is the time in seconds since 1970. A value that is not what
     the format documents is left out.
     """
-    given, own = _FAMILIES.get(upstream), _FAMILIES.get(client)
+    given, own = upstream.rate_limits, client.rate_limits
     found: dict[str, str] = {}
     if given is None or own is None:
         return found
     for counted in _COUNTED:
         for value in _VALUES:
-            text = headers.get(given.format(counted=counted, value=value))
+            text = headers.get(given.pattern.format(counted=counted, value=value))
             if text is None:
                 continue
-            shown = _reset(text, now, to_time=client is Format.ANTHROPIC) if value == "reset" else _number(text)
+            shown = _reset(text, now, own.write_reset) if value == "reset" else _number(text)
             if shown is not None:
-                found[own.format(counted=counted, value=value)] = shown
+                found[own.pattern.format(counted=counted, value=value)] = shown
     return found
 
 
@@ -58,13 +55,14 @@ def _number(text: str) -> str | None:
     return text if _NUMBER.fullmatch(text) else None
 
 
-def _reset(text: str, now: float, *, to_time: bool) -> str | None:
+def _reset(text: str, now: float, write: Callable[[float, float], str]) -> str | None:
     seconds = _seconds(text, now)
-    if seconds is None:
-        return None
-    if to_time:
-        return datetime.fromtimestamp(math.ceil(now + seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return _duration(seconds)
+    return None if seconds is None else write(seconds, now)
+
+
+def as_time(seconds: float, now: float) -> str:
+    """Return the time in some seconds as Anthropic writes it."""
+    return datetime.fromtimestamp(math.ceil(now + seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _seconds(text: str, now: float) -> float | None:
@@ -81,7 +79,7 @@ def _seconds(text: str, now: float) -> float | None:
     return min(max(total, 0.0), MOST_SECONDS)
 
 
-def _duration(seconds: float) -> str:
+def as_duration(seconds: float, _: float = 0) -> str:
     """Return a duration as OpenAI writes it: `120ms`, `1s`, `6m0s`, `1h0m0s`."""
     if seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"

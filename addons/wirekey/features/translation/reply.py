@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.features.translation.members import object_text, raw_json
-from wirekey.features.translation.neutral import Finish, Format, ModelMaker, Reasoning, Text, ToolCall
+from wirekey.features.translation.neutral import Finish, Reasoning, Text, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from wirekey.features.translation.state import StateReader
 
 MAX_HELD = 16 * 1024 * 1024
-OWN_ISSUER = {
-    Format.ANTHROPIC: ModelMaker.CLAUDE,
-    Format.INVOKE: ModelMaker.CLAUDE,
-    Format.CONVERSE: ModelMaker.CLAUDE,
-    Format.GEMINI: ModelMaker.GEMINI,
-    Format.RESPONSES: ModelMaker.OPENAI,
-}
-"""The maker whose reasoning state a format carries as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +60,8 @@ class Reply:
 
     def is_own(self, reasoning: Reasoning) -> bool:
         """Return whether the client's format carries this state as it is."""
-        fits = not reasoning.binary or self.context.client is Format.CONVERSE
-        return fits and reasoning.issuer is OWN_ISSUER.get(self.context.client)
+        client = self.context.client
+        return reasoning.issuer is client.own_states and (not reasoning.binary or client.binary_states)
 
     def shows_whole(self, reasoning: Reasoning) -> bool:
         """Return whether a client of Claude's formats gets reasoning with its text and its signature.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from wirekey.core.metering.lenient_json import mended_json
-from wirekey.features.translation import anthropic, converse, gemini, openai_chat, openai_responses
-from wirekey.features.translation.failures import GENERATED, TOO_LONG, UNREADABLE, aws_error, error_object, read_failure
+from wirekey.features.translation.failures import GENERATED, OWN_CODES, TOO_LONG, UNREADABLE, read_failure
+from wirekey.features.translation.formats import format_of
 from wirekey.features.translation.held_bytes import held_bytes
 from wirekey.features.translation.members import encode
 from wirekey.features.translation.neutral import (
@@ -21,7 +21,6 @@ from wirekey.features.translation.neutral import (
     Delta,
     End,
     Event,
-    Format,
     Media,
     ProviderError,
     StateDelta,
@@ -31,35 +30,13 @@ from wirekey.features.translation.neutral import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from wirekey.features.translation.event_writer import EventWriter
-    from wirekey.features.translation.neutral import Answer
+    from wirekey.features.translation.format_rules import FormatRules
     from wirekey.features.translation.reply import Reply
 
 WRONG_TYPES = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 """Exceptions that mean that a provider sent a member of another type, or deeper, than its documentation says."""
-_CITING = frozenset({Format.CHAT, Format.RESPONSES})
-"""Formats of clients whose responses can cite web sources of another provider."""
 MAX_WAITING = 4 * 1024 * 1024
 _EVENT_BYTES = 100
-
-
-class EventReader(Protocol):
-    """Reads the bytes of a stream as neutral events.
-
-    It raises one of `WRONG_TYPES` at an event with members of other types, after it has yielded those before it.
-    """
-
-    def text_of(self, data: bytes) -> Delta | None:
-        """Return the event of bytes that are one whole event with text and nothing else, as most chunks are.
-
-        None: the bytes are something else, or the reader cannot tell. Then `feed` must get them.
-        """
-
-    def feed(self, data: bytes) -> Iterable[Event]:
-        """Yield the events that the next bytes complete."""
-
-    def end(self) -> Iterable[Event]:
-        """Yield the last events of a stream that ended cleanly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +49,6 @@ class TranslatedResponse:
     failure: ProviderError | None = None
 
 
-_READERS = {
-    Format.CHAT: openai_chat.read_response,
-    Format.RESPONSES: openai_responses.read_response,
-    Format.GEMINI: gemini.read_response,
-    Format.ANTHROPIC: anthropic.read_response,
-    Format.INVOKE: anthropic.read_response,
-    Format.CONVERSE: converse.read_response,
-}
-_WRITERS = {
-    Format.CHAT: openai_chat.write_response,
-    Format.RESPONSES: openai_responses.write_response,
-    Format.GEMINI: gemini.write_response,
-    Format.ANTHROPIC: anthropic.write_response,
-    Format.INVOKE: anthropic.write_response,
-    Format.CONVERSE: converse.write_response,
-}
-
-
 def translate_response(
     status: int, body: bytes, reply: Reply, headers: Mapping[str, str] | None = None
 ) -> TranslatedResponse:
@@ -99,7 +58,7 @@ def translate_response(
     """
     upstream = reply.context.upstream
     if status >= 400:
-        return error_response(read_failure(upstream, status, body, headers), reply)
+        return error_response(read_failure(upstream.name, status, body, headers), reply)
     try:
         return _whole_response(status, body, reply, headers)
     except (msgspec.DecodeError, *WRONG_TYPES):
@@ -113,41 +72,39 @@ def translate_response(
 
 
 def _whole_response(status: int, body: bytes, reply: Reply, headers: Mapping[str, str] | None) -> TranslatedResponse:
-    upstream = reply.context.upstream
-    found: Answer | ProviderError = _READERS[upstream](body)
+    upstream, client = format_of(reply.context.upstream), format_of(reply.context.client)
+    found = upstream.read_response(body)
     if isinstance(found, ProviderError):
         return error_response(found, reply)
     if not found.blocks and b'"error"' in body[:200]:
-        return error_response(read_failure(upstream, status, body, headers), reply)
+        return error_response(read_failure(upstream.name, status, body, headers), reply)
     if any(isinstance(block, Media) for block in found.blocks):
         return error_response(GENERATED, reply)
-    if reply.context.client not in _CITING and any(isinstance(one, Text) and one.annotations for one in found.blocks):
+    if not client.cites and any(isinstance(one, Text) and one.annotations for one in found.blocks):
         reply.context.losses.dropped.add("citations")
     if found.usage.input is None or found.usage.output is None:
         reply.context.losses.report("usage")
-    written = _WRITERS[reply.context.client](found, reply)
+    written = client.write_response(found, reply)
     return TranslatedResponse(200, {"content-type": "application/json"}, encode(written))
 
 
-def _unreadable(upstream: Format, body: bytes) -> ProviderError:
+def _unreadable(upstream: FormatRules, body: bytes) -> ProviderError:
     """Return the error that a successful response holds instead of a response, if it holds one."""
     if body.lstrip()[:1] in {b"{", b"["} and b'"error"' in body[:200]:
-        return read_failure(upstream, 200, body)
+        return read_failure(upstream.name, 200, body)
     return UNREADABLE
 
 
 def error_response(failure: ProviderError, reply: Reply) -> TranslatedResponse:
     """Return an error in the client's format."""
-    client = reply.context.client
-    status, body = error_object(client, failure)
+    client = format_of(reply.context.client)
+    status, body = client.error(failure)
+    if failure.code in OWN_CODES:
+        status = failure.status
     headers = {"content-type": "application/json"}
     if failure.retry_after is not None:
         headers["retry-after"] = str(math.ceil(failure.retry_after))
-        if client in {Format.CHAT, Format.RESPONSES} and failure.retry_after % 1:
-            headers["retry-after-ms"] = str(math.ceil(failure.retry_after * 1000))
-    if client in {Format.CONVERSE, Format.INVOKE}:
-        headers["x-amzn-errortype"] = aws_error(failure)[1]
-    return TranslatedResponse(status, headers, encode(body), failure)
+    return TranslatedResponse(status, {**headers, **client.error_headers(failure)}, encode(body), failure)
 
 
 @dataclass(slots=True)
@@ -203,38 +160,6 @@ def _size(event: Event) -> int:
     return _EVENT_BYTES + (held_bytes(event.text) if isinstance(event, Delta) else 0)
 
 
-def _reader(upstream: Format) -> EventReader:
-    match upstream:
-        case Format.CHAT:
-            return openai_chat.ChatEventReader()
-        case Format.RESPONSES:
-            return openai_responses.ResponsesEventReader()
-        case Format.GEMINI:
-            return gemini.GeminiEventReader()
-        case Format.ANTHROPIC:
-            return anthropic.AnthropicEventReader()
-        case Format.INVOKE:
-            return anthropic.AnthropicEventReader(framed=True)
-        case Format.CONVERSE:
-            return converse.ConverseEventReader()
-
-
-def _writer(reply: Reply) -> EventWriter:
-    match reply.context.client:
-        case Format.CHAT:
-            return openai_chat.ChatEventWriter(reply)
-        case Format.RESPONSES:
-            return openai_responses.ResponsesEventWriter(reply)
-        case Format.GEMINI:
-            return gemini.GeminiEventWriter(reply)
-        case Format.ANTHROPIC:
-            return anthropic.AnthropicEventWriter(reply)
-        case Format.INVOKE:
-            return anthropic.AnthropicEventWriter(reply, framed=True)
-        case Format.CONVERSE:
-            return converse.ConverseEventWriter(reply)
-
-
 class StreamTranslator:
     """Translates the bytes of a stream as they pass. The same bytes give the same result, however they were cut.
 
@@ -242,9 +167,10 @@ class StreamTranslator:
     """
 
     def __init__(self, reply: Reply) -> None:
-        self.reader = _reader(reply.context.upstream)
-        self.writer = _writer(reply)
-        self.sequencer = None if reply.context.client in {Format.CHAT, Format.GEMINI} else Sequencer()
+        client = format_of(reply.context.client)
+        self.reader = format_of(reply.context.upstream).event_reader()
+        self.writer = client.event_writer(reply)
+        self.sequencer = None if client.interleaves else Sequencer()
         self.begun = False
         self.failure: ProviderError | None = None
         self.ended = False
@@ -291,12 +217,3 @@ class StreamTranslator:
         elif isinstance(event, End):
             self.ended = True
         return started + self.writer.write(event)
-
-
-def content_type(client: Format, query: str = "") -> str:
-    """Return the content type of a stream in the client's format."""
-    if client in {Format.CONVERSE, Format.INVOKE}:
-        return "application/vnd.amazon.eventstream"
-    if client is Format.GEMINI and "alt=sse" not in query:
-        return "application/json"
-    return "text/event-stream"

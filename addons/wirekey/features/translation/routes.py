@@ -10,10 +10,9 @@ from wirekey.core.routing.candidate import Candidate
 from wirekey.core.routing.configured import conditions_of, model_of, upstream_of
 from wirekey.core.routing.routes import Route, Routes
 from wirekey.features.translation.config import is_enabled
+from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.models import traits_of
-from wirekey.features.translation.neutral import Format
 from wirekey.features.translation.options import NOTHING_LOST, Lost, lost_options
-from wirekey.features.translation.requests import NAMES
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -22,23 +21,14 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.config.routes import RouteConfig
 
-_CALLS = {
-    Format.CHAT: ("openai", "/v1/chat/completions"),
-    Format.RESPONSES: ("openai", "/v1/responses"),
-    Format.GEMINI: ("gemini", "/v1beta/models/model:generateContent"),
-    Format.ANTHROPIC: ("anthropic", "/v1/messages"),
-    Format.CONVERSE: ("bedrock", "/model/model/converse"),
-}
-"""A call in each format: the provider whose API it is, and its path."""
-
 
 @dataclass(frozen=True, slots=True)
 class TranslatedRoute:
     """The calls of one format that a route translates. `upstream` is None if the route refuses them."""
 
     label: str
-    client: Format
-    upstream: Format | None
+    client: str
+    upstream: str | None
     lost: Lost = NOTHING_LOST
 
 
@@ -49,7 +39,10 @@ def translated_routes(config: Config) -> Iterator[TranslatedRoute]:
     routes = Routes(defaults, translates=is_enabled(config))
     for index, settings in enumerate(config.routes):
         route = route_of(index, settings)
-        for client, (called, path) in _CALLS.items():
+        for client in FORMATS.values():
+            called, (path, _) = client.called, client.paths.of("model", stream=False)
+            if called is None:
+                continue
             operation = PROVIDERS[called].match_operation("POST", path, {})
             assert operation
             if route.conditions and not route.conditions.hold(operation, called, None):
@@ -58,13 +51,12 @@ def translated_routes(config: Config) -> Iterator[TranslatedRoute]:
                 route.candidate(called, defaults), called, operation, path.encode(), route.pattern
             )
             if candidate is None:
-                yield TranslatedRoute(route.label, client, None)
+                yield TranslatedRoute(route.label, client.name, None)
             elif candidate.speaks:
-                upstream = Format(candidate.speaks)
-                traits = traits_of(candidate.model.name if candidate.model else "", upstream)
-                yield TranslatedRoute(
-                    route.label, client, upstream, lost_options(client, upstream, traits, NAMES[client])
-                )
+                upstream = FORMATS[candidate.speaks]
+                traits = traits_of(candidate.model.name if candidate.model else "", upstream.traits)
+                lost = lost_options(client, upstream, traits)
+                yield TranslatedRoute(route.label, client.name, upstream.name, lost)
 
 
 def route_of(index: int, settings: RouteConfig) -> Route:

@@ -10,17 +10,16 @@ from msgspec import Raw
 
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.members import object_text, raw_json
-from wirekey.features.translation.neutral import Format, Reasoning, Text, Tool, ToolCall, ToolResult, Turn
+from wirekey.features.translation.neutral import Reasoning, Text, Tool, ToolCall, ToolResult, Turn
 from wirekey.features.translation.schemas import ANY_OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from wirekey.features.translation.context import Context
+    from wirekey.features.translation.format_rules import FormatRules
     from wirekey.features.translation.losses import Losses
     from wirekey.features.translation.neutral import Block, Conversation, ModelMaker
-
-_BLANK_IS_EMPTY = frozenset({Format.ANTHROPIC, Format.INVOKE, Format.CONVERSE})
 
 
 def merged(turns: Iterable[Turn]) -> list[Turn]:
@@ -32,7 +31,7 @@ def merged(turns: Iterable[Turn]) -> list[Turn]:
     return found
 
 
-def ordered(conversation: Conversation, to: Format, issuer: ModelMaker, messages: str) -> list[Turn]:
+def ordered(conversation: Conversation, to: FormatRules, issuer: ModelMaker, messages: str) -> list[Turn]:
     """Return the turns as Anthropic, Converse and Gemini demand them.
 
     Roles alternate, the results of calls come first in the order of the calls, and nothing is empty. Reasoning of
@@ -54,11 +53,11 @@ def ordered(conversation: Conversation, to: Format, issuer: ModelMaker, messages
     return found
 
 
-def _kept(blocks: Sequence[Block], to: Format, issuer: ModelMaker) -> tuple[Block, ...]:
+def _kept(blocks: Sequence[Block], to: FormatRules, issuer: ModelMaker) -> tuple[Block, ...]:
     kept: list[Block] = []
     for block in blocks:
         if isinstance(block, Text):
-            empty = not block.text or (to in _BLANK_IS_EMPTY and block.text.isspace())
+            empty = not block.text or (not to.accepts_blank_text and block.text.isspace())
             attached = kept and isinstance(kept[-1], Reasoning) and kept[-1].attached == "text"
             if empty and not attached:
                 continue
@@ -68,8 +67,8 @@ def _kept(blocks: Sequence[Block], to: Format, issuer: ModelMaker) -> tuple[Bloc
     return tuple(kept)
 
 
-def _is_wanted(block: Reasoning, to: Format, issuer: ModelMaker) -> bool:
-    return bool(block.state) and block.issuer is issuer and (not block.binary or to is Format.CONVERSE)
+def _is_wanted(block: Reasoning, to: FormatRules, issuer: ModelMaker) -> bool:
+    return bool(block.state) and block.issuer is issuer and (not block.binary or to.binary_states)
 
 
 def _results_first(blocks: Sequence[Block], before: Turn | None, messages: str) -> tuple[Block, ...]:

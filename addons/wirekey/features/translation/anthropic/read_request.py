@@ -24,7 +24,7 @@ from wirekey.features.translation.neutral import (
     ToolResult,
     Turn,
 )
-from wirekey.features.translation.own_tools import refuse_own
+from wirekey.features.translation.own_tools import OwnTools
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.state import StateReader
 
+OWN_TOOLS = OwnTools("Anthropic", (
+    "web_search", "web_fetch", "code_execution", "bash_code_execution", "text_editor_code_execution", "computer",
+    "bash", "text_editor", "memory", "tool_search_tool_bm25", "tool_search_tool_regex", "tool_search", "mcp_toolset",
+    "mcp_tool_use", "mcp_tool_result", "mcp", "advisor", "server_tool_use", "search_result", "container_upload",
+    "compaction", "fallback",
+))  # fmt: skip
 NAMES = {
     "messages": "messages",
     "max_tokens": "max_tokens",
@@ -63,7 +69,7 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _OWN_BLOCKS = "only Anthropic has blocks of this type"
 
 
-def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body, losses)
     top.ignore("model", "anthropic_version")
@@ -87,7 +93,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         claude=own,
         output=_output(top, config, losses),
         options=_options(top, losses),
-        stream=bool(top.flag("stream")) or stream,
+        stream=bool(top.flag("stream")),
         betas=tuple(top.texts("anthropic_beta")),
     )
     top.refuse_unread(losses)
@@ -185,7 +191,7 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
         case "tool_result":
             found = [_result(block)]
         case _:
-            refuse_own(losses, "anthropic", f"{block.place}.type", "messages.content", kind)
+            OWN_TOOLS.refuse(losses, f"{block.place}.type", "messages.content", kind)
             block.ignore_all()
             return []
     block.drop_unread(losses)
@@ -248,7 +254,7 @@ def _result(block: Members) -> ToolResult:
 def _tool(tool: Members, losses: Losses) -> Tool:
     kind = tool.text("type")
     if kind not in {None, "custom"}:
-        refuse_own(losses, "anthropic", tool.at("type"), "tools", kind or "")
+        OWN_TOOLS.refuse(losses, tool.at("type"), "tools", kind or "")
         tool.ignore_all()
     for hint in ("defer_loading", "input_examples", "eager_input_streaming", "allowed_callers"):
         if tool.has(hint):

@@ -22,7 +22,6 @@ from wirekey.features.translation.neutral import (
     End,
     Event,
     Finish,
-    Format,
     ModelMaker,
     Ping,
     Reasoning,
@@ -131,10 +130,10 @@ _START = msgspec.json.Decoder(_Start)
 
 
 class AnthropicEventReader:
-    """Reads the events of a stream: server-sent events, or the frames of InvokeModel with `framed`."""
+    """Reads the events of a stream: server-sent events, or the frames of InvokeModel."""
 
-    def __init__(self, *, framed: bool = False) -> None:
-        self.frames: SseEvents | FrameEvents = FrameEvents() if framed else SseEvents()
+    def __init__(self, frames: SseEvents | FrameEvents | None = None) -> None:
+        self.frames = frames or SseEvents()
         self.kinds: dict[int, str] = {}
         self.whole: set[int] = set()
         """Open calls whose arguments came whole, with their start, as other servers of the format send them."""
@@ -210,7 +209,7 @@ class AnthropicEventReader:
                 return [Ping()]
             case "error":
                 self.done = True
-                return [failure_of_event(Format.ANTHROPIC, event.get("error") or {})]
+                return [failure_of_event("anthropic", event.get("error") or {})]
         return []
 
     def _begin(self, index: int, block: dict[str, Any], data: bytes) -> list[Event]:

@@ -9,7 +9,7 @@ from wirekey.features.translation.identifiers import call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import IMAGE_TYPES, text_of_base64
 from wirekey.features.translation.members import raw_list
-from wirekey.features.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult
+from wirekey.features.translation.neutral import Document, Media, Reasoning, Text, ToolCall, ToolResult
 from wirekey.features.translation.options import fit_options
 from wirekey.features.translation.schemas import EMPTY_OBJECT, tool_schema
 from wirekey.features.translation.turns import arguments_object, declared_tools, ordered
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 type Json = dict[str, object]
 
-BEDROCK_VERSION = "bedrock-2023-05-31"
 _PLACES = {"stop": "stop_sequences"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
 def write_request(conversation: Conversation, context: Context) -> Json:
     """Return the members of the body. Raises Refusal for what Claude cannot be asked."""
+    body = {"model": context.model, **write_members(conversation, context)}
+    if conversation.stream:
+        body["stream"] = True
+    return body
+
+
+def write_members(conversation: Conversation, context: Context) -> Json:
+    """Return the members of the body without the model, which InvokeModel has in the path."""
     options = fit_options(conversation, context.fitting)
     turns = ordered(conversation, context.upstream, context.traits.issuer, context.name("messages"))
-    body: Json = {}
-    if context.upstream is Format.INVOKE:
-        body["anthropic_version"] = BEDROCK_VERSION
-        if context.betas:
-            body["anthropic_beta"] = context.betas
-    else:
-        body["model"] = context.model
     thinking = claude_thinking(conversation, turns, options, context)
-    body["max_tokens"] = options.pop("max_tokens")
+    body: Json = {"max_tokens": options.pop("max_tokens")}
     tools = [_tool(tool, context) for tool in declared_tools(conversation, context)]
     if system := [_text(text, context) for text in conversation.system if text.text.strip()]:
         body["system"] = system
@@ -51,8 +51,6 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     if config := _output_config(conversation, thinking.effort, context):
         body["output_config"] = config
     body.update({_PLACES.get(name, name): value for name, value in options.items()})
-    if conversation.stream and context.upstream is Format.ANTHROPIC:
-        body["stream"] = True
     return body
 
 

@@ -1,21 +1,17 @@
-"""Writes responses of Anthropic's Messages, whole and streamed; in the frames of InvokeModel, too."""
+"""Writes responses of Anthropic's Messages, whole and streamed."""
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
 from wirekey.features.translation.event_writer import NumberedBlockWriter
-from wirekey.features.translation.failures import aws_error, error_object
-from wirekey.features.translation.framing import frame, sse
-from wirekey.features.translation.members import encode
+from wirekey.features.translation.framing import sse
 from wirekey.features.translation.neutral import (
     Answer,
     Begin,
     BlockBegin,
     Delta,
     Finish,
-    Format,
     ProviderError,
     Reasoning,
     Stop,
@@ -40,6 +36,19 @@ FINISH = {
     Finish.FILTERED: "refusal",
     Finish.OTHER: "end_turn",
 }
+_ERRORS = {
+    401: (401, "authentication_error"), 402: (402, "billing_error"), 403: (403, "permission_error"),
+    404: (404, "not_found_error"), 408: (504, "timeout_error"), 413: (413, "request_too_large"),
+    429: (429, "rate_limit_error"), 503: (529, "overloaded_error"), 504: (504, "timeout_error"),
+    529: (529, "overloaded_error"),
+}  # fmt: skip
+
+
+def error(failure: ProviderError) -> tuple[int, Json]:
+    """Return the status and the body of an error."""
+    other = (400, "invalid_request_error") if failure.is_callers else (500, "api_error")
+    status, kind = _ERRORS.get(failure.status, other)
+    return status, {"type": "error", "error": {"type": kind, "message": failure.message}}
 
 
 def write_usage(usage: TokenUsage) -> Json:
@@ -90,21 +99,11 @@ def _block(block: Block, reply: Reply) -> list[Json]:
 
 
 class AnthropicEventWriter(NumberedBlockWriter):
-    """Writes the events of a stream: one block after the other, each with the next index.
-
-    With `framed`, the events are in the frames of InvokeModel.
-    """
-
-    def __init__(self, reply: Reply, *, framed: bool = False) -> None:
-        super().__init__(reply)
-        self.framed = framed
+    """Writes the events of a stream: one block after the other, each with the next index."""
 
     def event(self, name: str, members: Json) -> bytes:
-        """Return one event in its frame."""
-        value = {"type": name, **members}
-        if self.framed:
-            return frame("chunk", {"bytes": base64.b64encode(encode(value)).decode()})
-        return sse(value, name)
+        """Return one event."""
+        return sse({"type": name, **members}, name)
 
     def begin(self, event: Begin) -> bytes:
         """Return the start of the message, with the usage as far as it is known."""
@@ -182,10 +181,7 @@ class AnthropicEventWriter(NumberedBlockWriter):
 
     def failure(self, event: ProviderError) -> bytes:
         """Return the error event."""
-        if self.framed:
-            _, kind = aws_error(event)
-            return frame(kind[0].lower() + kind[1:], {"message": event.message}, "exception")
-        return sse(error_object(Format.ANTHROPIC, event)[1], "error")
+        return sse(error(event)[1], "error")
 
     def end(self) -> bytes:
         """Return the reason of the end, the usage, and the end."""

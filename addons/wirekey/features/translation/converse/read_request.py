@@ -30,7 +30,7 @@ from wirekey.features.translation.neutral import (
     ToolResult,
     Turn,
 )
-from wirekey.features.translation.own_tools import refuse_own
+from wirekey.features.translation.own_tools import OwnTools
 
 if TYPE_CHECKING:
     from wirekey.core.body import RequestBody
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.state import StateReader
 
+OWN_TOOLS = OwnTools("AWS", (
+    "systemTool", "server_tool_use", "guardContent", "searchResult", "nova_grounding", "nova_code_interpreter",
+))  # fmt: skip
 NAMES = {
     "messages": "messages",
     "max_tokens": "inferenceConfig.maxTokens",
@@ -69,7 +72,7 @@ _HINTS = ("performanceConfig", "requestMetadata", "additionalModelResponseFieldP
 _INFERENCE = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP"}
 
 
-def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body, losses)
     top.ignore("modelId")
@@ -96,7 +99,6 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         claude=own,
         output=_output(output) if output else None,
         options=options,
-        stream=stream,
         betas=tuple(fields.texts("anthropic_beta")) if fields else (),
     )
     top.refuse_unread(losses)
@@ -187,12 +189,12 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
     if (use := block.members("toolUse")) is not None:
         arguments = use.raw("input")
         if use.has("type"):
-            refuse_own(losses, "converse", use.at("type"), "messages.content.toolUse", use.text("type") or "")
+            OWN_TOOLS.refuse(losses, use.at("type"), "messages.content.toolUse", use.text("type") or "")
         text = bytes(arguments).decode() if arguments is not None else "{}"
         return [ToolCall(use.needed_text("toolUseId"), use.needed_text("name"), text)]
     if (result := block.members("toolResult")) is not None:
         if result.has("type"):
-            refuse_own(losses, "converse", result.at("type"), "messages.content.toolResult", result.text("type") or "")
+            OWN_TOOLS.refuse(losses, result.at("type"), "messages.content.toolResult", result.text("type") or "")
         return [_result(result)]
     if (reasoning := block.members("reasoningContent")) is not None:
         if (text_block := reasoning.members("reasoningText")) is not None:
@@ -205,7 +207,7 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
         cited.ignore("citations")
         return [Text("".join(part.text("text") or "" for part in cited.objects("content")))]
     kind = next(iter(block.values), "block")
-    refuse_own(losses, "converse", block.place, "messages.content", kind)
+    OWN_TOOLS.refuse(losses, block.place, "messages.content", kind)
     block.ignore_all()
     return []
 
@@ -275,7 +277,7 @@ def _tools(config: Members, losses: Losses) -> tuple[Tool, ...]:
             spec.drop_unread(losses)
         else:
             kind = next(iter(tool.values), "tool")
-            refuse_own(losses, "converse", tool.place, "toolConfig.tools", kind)
+            OWN_TOOLS.refuse(losses, tool.place, "toolConfig.tools", kind)
             tool.ignore_all()
     return tuple(found)
 

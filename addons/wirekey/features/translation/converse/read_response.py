@@ -21,7 +21,6 @@ from wirekey.features.translation.neutral import (
     End,
     Event,
     Finish,
-    Format,
     ModelMaker,
     Reasoning,
     Stop,
@@ -132,7 +131,7 @@ class ConverseEventReader:
             payload = read_object(item.payload)
             if item.kind == "exception" or item.type.endswith("Exception"):
                 self.done = True
-                yield failure_of_event(Format.CONVERSE, payload, item.type)
+                yield failure_of_event("converse", payload, item.type)
             else:
                 yield from self._event(item.type, payload)
         if self.frames.broken and not self.done:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from wirekey.features.translation.claude import redacted_content
 from wirekey.features.translation.event_writer import NumberedBlockWriter
-from wirekey.features.translation.failures import aws_error
 from wirekey.features.translation.framing import frame
 from wirekey.features.translation.media import base64_of_text
 from wirekey.features.translation.neutral import (
@@ -25,6 +24,8 @@ from wirekey.features.translation.neutral import (
 from wirekey.features.translation.reply import object_arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.reply import Reply
 
@@ -45,6 +46,28 @@ _STREAM_EXCEPTIONS = {
     "ServiceUnavailableException": "serviceUnavailableException",
     "InternalServerException": "internalServerException",
 }
+_ERRORS = {
+    401: (403, "UnrecognizedClientException"), 402: (400, "ServiceQuotaExceededException"),
+    403: (403, "AccessDeniedException"), 404: (404, "ResourceNotFoundException"), 408: (408, "ModelTimeoutException"),
+    429: (429, "ThrottlingException"), 503: (503, "ServiceUnavailableException"), 504: (408, "ModelTimeoutException"),
+    529: (503, "ServiceUnavailableException"),
+}  # fmt: skip
+
+
+def error_type(failure: ProviderError) -> tuple[int, str]:
+    """Return the status and the type of an error."""
+    other = (400, "ValidationException") if failure.is_callers else (500, "InternalServerException")
+    return _ERRORS.get(failure.status, other)
+
+
+def error(failure: ProviderError) -> tuple[int, Json]:
+    """Return the status and the body of an error, which has no type."""
+    return error_type(failure)[0], {"message": failure.message}
+
+
+def error_headers(failure: ProviderError) -> Mapping[str, str]:
+    """Return the header with the type of an error."""
+    return {"x-amzn-errortype": error_type(failure)[1]}
 
 
 def write_usage(usage: TokenUsage) -> Json:
@@ -151,7 +174,7 @@ class ConverseEventWriter(NumberedBlockWriter):
 
     def failure(self, event: ProviderError) -> bytes:
         """Return the exception."""
-        _, kind = aws_error(event)
+        _, kind = error_type(event)
         name = _STREAM_EXCEPTIONS.get(kind, "internalServerException")
         return frame(name, {"message": event.message}, "exception")
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from wirekey.features.translation.gemini.ordinary import ordinary_content
-from wirekey.features.translation.gemini.read_tools import read_choice, read_tools
+from wirekey.features.translation.gemini.read_tools import OWN_TOOLS, read_choice, read_tools
 from wirekey.features.translation.identifiers import made_call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import block_of, by_ending, checked_url, kind_of, media_type, standard_base64
@@ -24,7 +24,6 @@ from wirekey.features.translation.neutral import (
     ToolResult,
     Turn,
 )
-from wirekey.features.translation.own_tools import refuse_own
 from wirekey.features.translation.schemas import from_google
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "c2tpcF90aG91Z2h0X
 """Google's documented signature for history that no Gemini model made, as it stands and in base64."""
 
 
-def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body, losses, either_spelling=True)
     top.ignore("model")
@@ -99,7 +98,6 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         thinking=_thinking(config),
         output=_output(config, losses),
         options=options,
-        stream=stream,
     )
     if config:
         config.refuse_unread(losses)
@@ -209,7 +207,7 @@ class _Contents:
         if len(names) == 1 and names.isdisjoint(_SPECIAL):
             return self.content(part, index)  # most parts
         for name in sorted(part.values.keys() & _OWN_PARTS):
-            refuse_own(self.losses, "gemini", part.at(name), "contents.parts", name)
+            OWN_TOOLS.refuse(self.losses, part.at(name), "contents.parts", name)
             part.ignore_all()
             return []
         for name in sorted(part.values.keys() & _HINTS):

@@ -23,7 +23,6 @@ from wirekey.features.translation.neutral import (
     End,
     Event,
     Finish,
-    Format,
     Media,
     ModelMaker,
     Reasoning,
@@ -220,7 +219,7 @@ class GeminiEventReader:
                 continue
             if chunk.error is not None:
                 self.done = True
-                yield failure_of_event(Format.GEMINI, chunk.error)
+                yield failure_of_event("gemini", chunk.error)
                 return
             yield from self._chunk(chunk)
         if self.frames.broken and not self.done:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.neutral import Tool, ToolChoice
-from wirekey.features.translation.own_tools import refuse_own
+from wirekey.features.translation.own_tools import OwnTools
 from wirekey.features.translation.schemas import from_google
 
 if TYPE_CHECKING:
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from wirekey.features.translation.members import Members
 
 _MODES = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none", "MODE_UNSPECIFIED": "auto"}
+
+OWN_TOOLS = OwnTools("Google", (
+    "googleSearchRetrieval", "googleSearch", "googleMaps", "codeExecution", "urlContext", "fileSearch", "computerUse",
+    "enterpriseWebSearch", "parallelAiSearch", "exaAiSearch", "mcpServers", "retrieval", "executableCode",
+    "codeExecutionResult", "toolCall", "toolResponse",
+))  # fmt: skip
 
 
 def read_tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
@@ -30,7 +36,7 @@ def read_tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
             found.append(Tool(function.needed_text("name"), function.text("description"), schema))
             function.drop_unread(losses)
         for name in tool.unread():
-            refuse_own(losses, "gemini", tool.place, "tools", name)
+            OWN_TOOLS.refuse(losses, tool.place, "tools", name)
         tool.ignore_all()
     return tuple(found)
 

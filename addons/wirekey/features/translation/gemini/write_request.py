@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import base64_of_text, by_ending
 from wirekey.features.translation.members import raw_list
-from wirekey.features.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult, Turn
+from wirekey.features.translation.neutral import Document, Media, Reasoning, Text, ToolCall, ToolResult, Turn
 from wirekey.features.translation.options import fit_options
 from wirekey.features.translation.schemas import for_gemini, tool_schema
 from wirekey.features.translation.state import SKIP_SIGNATURE
@@ -169,7 +169,7 @@ def _tool(tool: Tool, context: Context) -> Json:
         found["description"] = tool.description
     if (schema := tool_schema(tool.schema, None)) is not None:
         found["parametersJsonSchema"] = schema
-    if tool.strict and context.client is not Format.RESPONSES:
+    if tool.strict and not context.client.always_strict:
         context.drop("strict")
     if tool.cache:
         context.drop("cache")

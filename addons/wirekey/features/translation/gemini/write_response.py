@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from wirekey.features.translation.event_writer import EventWriter
-from wirekey.features.translation.failures import TOO_LONG, error_object
+from wirekey.features.translation.failures import TOO_LONG
 from wirekey.features.translation.held_bytes import held_bytes
 from wirekey.features.translation.logprobs import write_google
 from wirekey.features.translation.members import encode, object_text, raw_json
@@ -18,7 +18,6 @@ from wirekey.features.translation.neutral import (
     BlockEnd,
     Delta,
     Finish,
-    Format,
     ProviderError,
     Reasoning,
     StateDelta,
@@ -46,6 +45,21 @@ FINISH = {
     Finish.FILTERED: "SAFETY",
     Finish.OTHER: "OTHER",
 }
+_ERRORS = {
+    401: (401, "UNAUTHENTICATED"), 402: (429, "RESOURCE_EXHAUSTED"), 403: (403, "PERMISSION_DENIED"),
+    404: (404, "NOT_FOUND"), 408: (504, "DEADLINE_EXCEEDED"), 429: (429, "RESOURCE_EXHAUSTED"),
+    503: (503, "UNAVAILABLE"), 504: (504, "DEADLINE_EXCEEDED"), 529: (503, "UNAVAILABLE"),
+}  # fmt: skip
+
+
+def error(failure: ProviderError) -> tuple[int, Json]:
+    """Return the status and the body of an error, with the time to wait."""
+    status, word = _ERRORS.get(failure.status, (400, "INVALID_ARGUMENT") if failure.is_callers else (500, "INTERNAL"))
+    found: Json = {"code": status, "message": failure.message, "status": word}
+    if failure.retry_after is not None:
+        delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{failure.retry_after:g}s"}
+        found["details"] = [delay]
+    return status, {"error": found}
 
 
 def write_usage(usage: TokenUsage) -> Json:
@@ -230,7 +244,7 @@ class GeminiEventWriter(EventWriter):
             return b""
         self.failed = True
         end = b"]" if self.array else b""
-        return self.response(error_object(Format.GEMINI, event)[1]) + end
+        return self.response(error(event)[1]) + end
 
     def end(self) -> bytes:
         """Return the reason of the end and the usage."""

@@ -23,9 +23,9 @@ from wirekey.features.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.features.translation.openai import OWN_TOOLS
 from wirekey.features.translation.openai_chat.google_extras import google_extras
 from wirekey.features.translation.openai_chat.ordinary import ordinary_turn
-from wirekey.features.translation.own_tools import refuse_own
 from wirekey.features.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def _tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
                 losses.adjust("tools.custom.format")
             found.append(Tool(custom.needed_text("name"), custom.text("description"), FREE_TEXT, custom=True))
         else:
-            refuse_own(losses, "openai", tool.at("type"), "tools", kind)
+            OWN_TOOLS.refuse(losses, tool.at("type"), "tools", kind)
             tool.ignore_all()
     return tuple(found)
 

@@ -20,7 +20,6 @@ from wirekey.features.translation.neutral import (
     End,
     Event,
     Finish,
-    Format,
     Reasoning,
     Stop,
     Text,
@@ -182,7 +181,7 @@ class ChatEventReader:
 
     def _chunk(self, chunk: dict[str, Any]) -> list[Event]:
         if isinstance(error := chunk.get("error"), dict):
-            return self._fail(failure_of_event(Format.CHAT, error))
+            return self._fail(failure_of_event("openai.chat", error))
         found: list[Event] = []
         if not self.begun and ("choices" in chunk or "usage" in chunk):
             self.begun = True

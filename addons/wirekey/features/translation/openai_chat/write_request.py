@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.features.translation.identifiers import call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.members import object_text, raw_list
-from wirekey.features.translation.models import is_reasoning
-from wirekey.features.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult
+from wirekey.features.translation.neutral import Document, Media, ModelMaker, Reasoning, Text, ToolCall, ToolResult
 from wirekey.features.translation.options import fit_options
 from wirekey.features.translation.schemas import tool_schema
 from wirekey.features.translation.thinking import openai_effort
@@ -54,8 +53,8 @@ def write_request(conversation: Conversation, context: Context) -> Json:
 
 def _messages(conversation: Conversation, context: Context) -> Iterator[Json]:
     if system := [text for text in conversation.system if text.text]:
-        role = "developer" if is_reasoning(context.model) else "system"
-        yield {"role": role, "content": _joined(system, context)}
+        reasons = context.traits.issuer is ModelMaker.OPENAI and context.traits.thinking == "effort"
+        yield {"role": "developer" if reasons else "system", "content": _joined(system, context)}
     for turn in conversation.turns:
         yield from _assistant(turn, context) if turn.role == "assistant" else _user(turn, context)
 
@@ -129,7 +128,7 @@ def _part(block: Block, context: Context) -> Json:
     match block:
         case Text():
             found = {"type": "text", "text": block.text}
-            if block.cache and context.client in {Format.RESPONSES, Format.CHAT} and context.cache_mark(block.cache):
+            if block.cache and context.client.cache_breakpoints and context.cache_mark(block.cache):
                 found["prompt_cache_breakpoint"] = {"mode": "explicit"}
             elif block.cache:
                 context.drop("cache")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from wirekey.features.translation.citations import chat_annotation, chat_annotations
 from wirekey.features.translation.event_writer import EventWriter
-from wirekey.features.translation.failures import error_object
 from wirekey.features.translation.framing import sse
 from wirekey.features.translation.held_bytes import HELD_BLOCK, held_bytes
 from wirekey.features.translation.logprobs import write_chat
@@ -19,7 +18,6 @@ from wirekey.features.translation.neutral import (
     CitationDelta,
     Delta,
     Finish,
-    Format,
     ProviderError,
     Reasoning,
     StateDelta,
@@ -29,6 +27,7 @@ from wirekey.features.translation.neutral import (
     TokenUsage,
     ToolCall,
 )
+from wirekey.features.translation.openai import error
 from wirekey.features.translation.reply import joined_reasoning, joined_text, text_arguments
 from wirekey.features.translation.state import MAX_INFLATED_BYTES
 
@@ -250,7 +249,7 @@ class ChatEventWriter(EventWriter):
 
     def failure(self, event: ProviderError) -> bytes:
         """Return the error."""
-        return sse(error_object(Format.CHAT, event)[1])
+        return sse(error(event)[1])
 
     def ping(self) -> bytes:
         """Return a comment."""

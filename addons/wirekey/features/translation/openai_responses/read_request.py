@@ -25,8 +25,8 @@ from wirekey.features.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.features.translation.openai import OWN_TOOLS
 from wirekey.features.translation.openai_responses.ordinary import ordinary_item
-from wirekey.features.translation.own_tools import refuse_own
 from wirekey.features.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class _Items:
             case "item_reference":
                 self.losses.refuse(item.place, "the item is stored at OpenAI; send it whole", "input.item_reference")
             case kind:
-                refuse_own(self.losses, "openai", item.at("type"), "input", kind)
+                OWN_TOOLS.refuse(self.losses, item.at("type"), "input", kind)
                 item.ignore_all()
                 return
         item.drop_unread(self.losses)
@@ -278,7 +278,7 @@ def _tool(tool: Members, losses: Losses) -> list[Tool]:
                 losses.adjust("tools.format")
             found = Tool(tool.needed_text("name"), tool.text("description"), FREE_TEXT, custom=True)
         case kind:
-            refuse_own(losses, "openai", tool.at("type"), "tools", kind)
+            OWN_TOOLS.refuse(losses, tool.at("type"), "tools", kind)
             tool.ignore_all()
             return []
     tool.drop_unread(losses)
@@ -301,7 +301,7 @@ def _choice(top: Members, losses: Losses) -> ToolChoice | None:
             names = tuple(tool.needed_text("name") for tool in found.objects("tools"))
             return ToolChoice("required" if found.text("mode") == "required" else "auto", names)
         case kind:
-            refuse_own(losses, "openai", "tool_choice.type", "tool_choice", kind, name="tool_choice.type")
+            OWN_TOOLS.refuse(losses, "tool_choice.type", "tool_choice", kind, name="tool_choice.type")
             found.ignore_all()
             return None
 

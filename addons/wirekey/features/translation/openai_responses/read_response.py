@@ -12,7 +12,6 @@ from wirekey.features.translation.logprobs import read_openai
 from wirekey.features.translation.neutral import (
     Answer,
     Finish,
-    Format,
     ModelMaker,
     ProviderError,
     Reasoning,
@@ -40,7 +39,7 @@ def read_response(data: bytes) -> Answer | ProviderError:
     """Return a whole response in the neutral form, or the error that it holds. Raises msgspec.DecodeError."""
     body = msgspec.json.decode(data, type=dict[str, Any])
     if body.get("status") == "failed":
-        return failure_of_event(Format.RESPONSES, body.get("error") or {})
+        return failure_of_event("openai.responses", body.get("error") or {})
     blocks: list[Any] = []
     refused = False
     for item in body.get("output") or []:

@@ -24,7 +24,6 @@ from wirekey.features.translation.neutral import (
     Delta,
     End,
     Event,
-    Format,
     StateDelta,
     Stop,
     UsageUpdate,
@@ -177,10 +176,10 @@ class ResponsesEventReader:
                 return self._finish(event.get("response") or {})
             case "response.failed":
                 self.done = True
-                return [failure_of_event(Format.RESPONSES, (event.get("response") or {}).get("error") or {})]
+                return [failure_of_event("openai.responses", (event.get("response") or {}).get("error") or {})]
             case "error":
                 self.done = True
-                return [failure_of_event(Format.RESPONSES, event.get("error") or event)]
+                return [failure_of_event("openai.responses", event.get("error") or event)]
         return []
 
     def _added(self, item: int, added: dict[str, Any]) -> list[Event]:

@@ -11,7 +11,6 @@ from wirekey.features.translation.media import base64_of_text
 from wirekey.features.translation.members import object_text, raw_list
 from wirekey.features.translation.neutral import (
     Document,
-    Format,
     Media,
     ModelMaker,
     Reasoning,
@@ -143,7 +142,7 @@ def _part(block: Block, context: Context) -> Json:
     match block:
         case Text():
             found = {"type": "input_text", "text": block.text}
-            if block.cache and context.client in {Format.RESPONSES, Format.CHAT} and context.cache_mark(block.cache):
+            if block.cache and context.client.cache_breakpoints and context.cache_mark(block.cache):
                 found["prompt_cache_breakpoint"] = {"mode": "explicit"}
             elif block.cache:
                 context.drop("cache")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.features.translation.citations import annotation
 from wirekey.features.translation.event_writer import EventWriter
-from wirekey.features.translation.failures import TOO_LONG, error_object
+from wirekey.features.translation.failures import TOO_LONG
 from wirekey.features.translation.framing import sse
 from wirekey.features.translation.held_bytes import HELD_BLOCK, HELD_TOKEN, held_bytes
 from wirekey.features.translation.logprobs import write_event
@@ -24,13 +24,13 @@ from wirekey.features.translation.neutral import (
     Delta,
     Event,
     Finish,
-    Format,
     ProviderError,
     StateDelta,
     Stop,
     TokenLogprob,
     ToolCall,
 )
+from wirekey.features.translation.openai import error
 from wirekey.features.translation.openai_responses.write_response import (
     call_item,
     finished,
@@ -256,12 +256,12 @@ class ResponsesEventWriter(EventWriter):
     def failure(self, event: ProviderError) -> bytes:
         """Return the error, and the failed response."""
         self.failed = True
-        error = error_object(Format.RESPONSES, event)[1]["error"]
-        assert isinstance(error, dict)
-        members: Json = {"code": error["code"], "message": error["message"], "param": None}
+        found = error(event)[1]["error"]
+        assert isinstance(found, dict)
+        members: Json = {"code": found["code"], "message": found["message"], "param": None}
         response = {
             **self.head, "status": "failed", "output": self.output,
-            "error": {"code": error["code"] or "server_error", "message": error["message"]},
+            "error": {"code": found["code"] or "server_error", "message": found["message"]},
         }  # fmt: skip
         return self.event("error", members) + self.event("response.failed", {"response": response})
 

@@ -1,0 +1,1 @@
+"""Bedrock's InvokeModel with a body of Anthropic's Messages."""

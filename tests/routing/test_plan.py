@@ -6,8 +6,8 @@ from wirekey.core.body import Body
 from wirekey.core.call import FailureKind
 from wirekey.core.credentials.pool import KeyPool, ProviderKey
 from wirekey.core.operation import Kind, Operation
-from wirekey.core.routing.candidate import Candidate, Upstream
-from wirekey.core.routing.plan import Failover, Failure, RetryPlan, may_be_resent, one_attempt
+from wirekey.core.routing.candidate import Candidate, Failover, Upstream
+from wirekey.core.routing.plan import Failure, RetryPlan, may_be_resent, one_attempt
 from wirekey.core.secret import Secret
 
 CONNECT, FIRST_BYTE, RESET = (Failure(FailureKind(kind)) for kind in ("connect", "first_byte", "reset"))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wirekey.config.models import Config
     from wirekey.config.problems import Problem
     from wirekey.core.call import Call
-    from wirekey.core.calls.attempt_state import AttemptState
     from wirekey.core.model_name import ModelName
 
 
@@ -26,11 +25,18 @@ class CredentialMaker(Protocol):
     """Makes the credential of each attempt. Two are equal if they run the same function."""
 
     async def headers(
-        self, call: Call, request: http.Request, attempt: AttemptState, body: bytes | None
+        self,
+        call: Call,
+        request: http.Request,
+        body: bytes | None,
+        *,
+        authority: str,
+        model: str | None,
+        route: str | None,
     ) -> tuple[tuple[bytes, bytes], ...]:
         """Return the headers to set on a request, which has no credential yet. Raises Refusal.
 
-        `body` None: it is streamed.
+        `body` None: it is streamed. `authority`: host and port of the upstream. `model` and `route`: of the attempt.
         """
 
 

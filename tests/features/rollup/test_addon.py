@@ -16,8 +16,8 @@ from wirekey.core.calls.services import Services
 from wirekey.core.calls.state import CallState
 from wirekey.core.identity.agents import AgentStore
 from wirekey.core.operation import Facts, Kind, Operation
-from wirekey.core.routing.candidate import Candidate
-from wirekey.core.routing.plan import Failover, RetryPlan
+from wirekey.core.routing.candidate import Candidate, Failover
+from wirekey.core.routing.plan import RetryPlan
 from wirekey.feature import FeatureValues
 from wirekey.features.rollup.addon import MOST_PENDING, Rollup
 from wirekey.features.rollup.config import RollupOfRoute

@@ -20,8 +20,8 @@ from wirekey.core.google.code_assist.several_logins import SeveralLogins
 from wirekey.core.google.tokens import NoTokenError, UsableToken
 from wirekey.core.model_name import ModelName
 from wirekey.core.routing.accounts import check_account, with_accounts
-from wirekey.core.routing.candidate import Candidate, Upstream
-from wirekey.core.routing.plan import Failover, Failure, RetryPlan
+from wirekey.core.routing.candidate import Candidate, Failover, Upstream
+from wirekey.core.routing.plan import Failure, RetryPlan
 from wirekey.core.secret import Secret
 
 PRO, FLASH = "gemini-2.5-pro", "gemini-2.5-flash"

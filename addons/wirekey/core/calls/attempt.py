@@ -331,7 +331,10 @@ async def made_headers(
     call = services.calls.of(flow)
     request = wire_head(services.calls.request(flow), attempt, reads_body=call.reads_body)
     streamed = not call.reads_body and flow.request.stream
-    return await maker.headers(call, request, attempt, None if streamed else attempt.body[:])
+    body = None if streamed else attempt.body[:]
+    return await maker.headers(
+        call, request, body, authority=attempt.upstream.authority, model=attempt.model, route=attempt.route
+    )
 
 
 # Messages to the client.

@@ -17,7 +17,7 @@ from wirekey.core.google.code_assist.configured import backends_from
 from wirekey.core.json_size import VALUES_LIMIT
 from wirekey.core.metering.own_prices import OwnPrices, read_own_prices
 from wirekey.core.model_name import BACKENDS
-from wirekey.core.routing.candidate import Candidate, Upstream
+from wirekey.core.routing.candidate import Candidate, Failover, Upstream
 from wirekey.core.routing.configured import (
     failover_of,
     model_chooser,
@@ -26,7 +26,6 @@ from wirekey.core.routing.configured import (
     routes_from,
     use_configured_providers,
 )
-from wirekey.core.routing.plan import Failover
 from wirekey.core.routing.routes import Routes
 from wirekey.core.secret import Secret
 from wirekey.core.wire.delegate import WireLimits

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wirekey.core.model_name import ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wirekey.core.credentials.pool import KeyPool
-    from wirekey.core.errors import Refusal
     from wirekey.core.routing.candidate import Candidate
     from wirekey.core.routing.plan import Attempt
-
-
-class Accounts(Protocol):
-    """The accounts of a backend. Each is a key of a pool. One that rests is never used."""
-
-    @property
-    def fallback(self) -> str | None:
-        """The model for calls whose accounts are all limited, or None."""
-
-    def pool(self, model: str) -> KeyPool:
-        """Return the accounts for a model."""
-
-    async def learn(self, pool: KeyPool) -> None:
-        """Ask other processes which accounts of a pool are limited."""
-
-    def no_account(self) -> Refusal:
-        """Return the refusal of a call for which there is no account."""
-
-    def all_limited(self, model: str) -> Refusal:
-        """Return the refusal of a call whose accounts all rest."""
 
 
 def with_accounts(candidates: Sequence[Candidate], asked: str | None, *, fixed: bool) -> tuple[Candidate, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from wirekey.feature import NO_VALUES
 
@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from wirekey.config.operator_functions import CredentialMaker
     from wirekey.core.credentials.aws import AwsCredentialCache
     from wirekey.core.credentials.pool import KeyPool
+    from wirekey.core.errors import Refusal
     from wirekey.core.model_name import ModelName
-    from wirekey.core.routing.accounts import Accounts
-    from wirekey.core.routing.plan import Failover
     from wirekey.feature import FeatureValues
 
 Auth = Literal[
@@ -64,6 +63,39 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """The limits of retries, as in the setting `failover`. `max_attempts` includes the first attempt.
+
+    No attempt begins later than `max_seconds` after the start of the first. `max_retry_after`: the longest Retry-After,
+    in seconds, that Wirekey waits for; 0 if it never waits.
+    """
+
+    max_attempts: int = 3
+    max_seconds: float = 60.0
+    max_retry_after: float = 2.0
+
+
+class Accounts(Protocol):
+    """The accounts of a backend. Each is a key of a pool. One that rests is never used."""
+
+    @property
+    def fallback(self) -> str | None:
+        """The model for calls whose accounts are all limited, or None."""
+
+    def pool(self, model: str) -> KeyPool:
+        """Return the accounts for a model."""
+
+    async def learn(self, pool: KeyPool) -> None:
+        """Ask other processes which accounts of a pool are limited."""
+
+    def no_account(self) -> Refusal:
+        """Return the refusal of a call for which there is no account."""
+
+    def all_limited(self, model: str) -> Refusal:
+        """Return the refusal of a call whose accounts all rest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

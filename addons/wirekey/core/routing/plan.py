@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.call import FailureKind
 from wirekey.core.operation import Kind
+from wirekey.core.routing.candidate import Failover
 
 if TYPE_CHECKING:
     from wirekey.core.credentials.pool import ProviderKey
@@ -37,19 +38,6 @@ class Failure:
     kind: FailureKind
     status: int | None = None
     retry_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failover:
-    """The limits of retries, as in the setting `failover`. `max_attempts` includes the first attempt.
-
-    No attempt begins later than `max_seconds` after the start of the first. `max_retry_after`: the longest Retry-After,
-    in seconds, that Wirekey waits for; 0 if it never waits.
-    """
-
-    max_attempts: int = 3
-    max_seconds: float = 60.0
-    max_retry_after: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from wirekey.core.credentials.aws import AwsCredentialCache
     from wirekey.core.credentials.pool import KeyPool
     from wirekey.core.operation import Operation
-    from wirekey.core.routing.candidate import Auth, Candidate, Limits, Upstream
+    from wirekey.core.routing.candidate import Auth, Candidate, Failover, Limits, Upstream
     from wirekey.core.routing.conditions import Conditions
-    from wirekey.core.routing.plan import Failover
     from wirekey.feature import FeatureValues
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config, Problem
     from wirekey.core.call import Call
-    from wirekey.core.calls.attempt_state import AttemptState
     from wirekey.core.model_name import ModelName
     from wirekey.feature import FeatureValues
 
@@ -37,12 +36,19 @@ class FunctionCredential:
         return cls(Extension.load(name, folder))
 
     async def headers(
-        self, call: Call, request: http.Request, attempt: AttemptState, body: bytes | None
+        self,
+        call: Call,
+        request: http.Request,
+        body: bytes | None,
+        *,
+        authority: str,
+        model: str | None,
+        route: str | None,
     ) -> tuple[tuple[bytes, bytes], ...]:
         """Return the headers that the function makes. Raises Refusal if it fails."""
-        info = call_info(call, model=attempt.model, route=attempt.route)
+        info = call_info(call, model=model, route=route)
         try:
-            return tuple(await self.extension.headers(info, head_of(request, attempt.upstream.authority), body))
+            return tuple(await self.extension.headers(info, head_of(request, authority), body))
         except ExtensionError as error:
             raise extension_failed("The credential of this call could not be made", error) from error
 

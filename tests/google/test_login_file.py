@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from wirekey.core.credentials.google.tokens import NoTokenError
 from wirekey.core.google.login_file import (
     COMMAND_LIMIT,
     LoginFileError,
@@ -14,7 +15,6 @@ from wirekey.core.google.login_file import (
     find_login_file,
     read_login_file,
 )
-from wirekey.core.google.tokens import NoTokenError
 from wirekey.core.secret import Secret
 
 HOUR = 3600

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from wirekey.core.credentials.google.tokens import NoTokenError
 from wirekey.core.google.account_files import AccountFiles
 from wirekey.core.google.accounts import GoogleAccount
 from wirekey.core.google.stored_accounts import StoredAccounts
-from wirekey.core.google.tokens import NoTokenError
 from wirekey.core.secret import Secret
 
 

@@ -8,8 +8,8 @@ import pytest
 from tests.endpoints.test_endpoints import configured, wirekey
 from wirekey.config import ConfigError
 from wirekey.config.loading import load
+from wirekey.core.credentials.google.tokens import NoTokenError
 from wirekey.core.egress.upstream_proxy import no_proxy_for
-from wirekey.core.google.tokens import NoTokenError
 from wirekey.server.google_logins import account_files, google_logins
 
 CLIENT = {"id": "env:CLIENT_ID", "secret": "env:CLIENT_SECRET"}

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wirekey.config.problems import ConfigError, Problem
+from wirekey.core.credentials.google.default_credentials import CredentialSearch, DefaultCredentials
 from wirekey.core.egress.upstream_proxy import no_proxy_for
 from wirekey.core.google.account_files import AccountError, AccountFiles, now_in_milliseconds
 from wirekey.core.google.account_json import AccountFormatError, decode_account
 from wirekey.core.google.code_assist.configured import code_assist_client
 from wirekey.core.google.code_assist.projects import ProjectError
-from wirekey.core.google.default_credentials import CredentialSearch, DefaultCredentials
 from wirekey.core.google.login_attempts import LoginAttempts
 from wirekey.core.google.login_file import LoginFileError, LoginFileTokens, find_login_file
 from wirekey.core.google.logins import GoogleLogins
@@ -25,8 +25,9 @@ from wirekey.server.upstream_roots import FILE as ROOTS_FILE
 if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.config.backends import LoginFileBackendConfig
+    from wirekey.core.credentials.google.tokens import UsableToken
     from wirekey.core.egress.upstream_proxy import ProxyFor
-    from wirekey.core.google.tokens import ProjectLookup, UsableToken
+    from wirekey.core.google.account_tokens import ProjectLookup
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import pytest
 
 from wirekey.core.call import FailureKind
+from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
 from wirekey.core.errors import Refusal
 from wirekey.core.google.accounts import GoogleAccount
 from wirekey.core.google.code_assist.backend import BackendSettings, CodeAssist
 from wirekey.core.google.code_assist.limits import Rest
 from wirekey.core.google.code_assist.projects import FoundProject, ProjectError
 from wirekey.core.google.code_assist.several_logins import SeveralLogins
-from wirekey.core.google.tokens import NoTokenError, UsableToken
 from wirekey.core.model_name import ModelName
 from wirekey.core.routing.accounts import check_account, with_accounts
 from wirekey.core.routing.candidate import Candidate, Failover, Upstream

@@ -8,12 +8,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.core.credentials.google.token_cache import TokenCache
+from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
 from wirekey.core.errors import UserError
 from wirekey.core.google.account_json import AccountFormatError, decode_account
+from wirekey.core.google.account_tokens import login_again
 from wirekey.core.google.oauth import UNAVAILABLE, OAuthError
-from wirekey.core.google.token_cache import TokenCache
 from wirekey.core.google.token_server import refresh
-from wirekey.core.google.tokens import NoTokenError, UsableToken
 from wirekey.core.identity.private_file import file_version
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class LoginFileTokens:
     ) -> None:
         self.path = path
         self._settings, self._command, self._clock = settings, refresh_command, clock
-        self._cache = TokenCache(ACCOUNT_ID, self._renew, buffer=BUFFER, clock=clock)
+        self._cache = TokenCache(ACCOUNT_ID, self._renew, buffer=BUFFER, clock=clock, login=login_again(ACCOUNT_ID))
         self._version: FileVersion = None
         self._in_file: GoogleAccount | None = None
         self._account: GoogleAccount | None = None

@@ -13,12 +13,12 @@ from wirekey.core.google.login_file import usable_token
 from wirekey.core.google.token_server import GoogleSettings, email_of, exchange
 
 if TYPE_CHECKING:
-    from wirekey.core.google.default_credentials import DefaultCredentials
+    from wirekey.core.credentials.google.default_credentials import DefaultCredentials
+    from wirekey.core.google.account_tokens import ProjectLookup
     from wirekey.core.google.login_attempts import LoginAttempt, LoginAttempts
     from wirekey.core.google.login_file import LoginFileTokens
     from wirekey.core.google.oauth import IssuedTokens
     from wirekey.core.google.stored_accounts import StoredAccounts
-    from wirekey.core.google.tokens import ProjectLookup
     from wirekey.core.secret import Secret
 
 

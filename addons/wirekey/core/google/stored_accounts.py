@@ -8,12 +8,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.core.credentials.google.token_cache import MARGIN, TokenCache
+from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
 from wirekey.core.google.account_files import AccountError, AccountFiles, now_in_milliseconds
+from wirekey.core.google.account_tokens import login_again
 from wirekey.core.google.login_file import usable_token
 from wirekey.core.google.oauth import UNAVAILABLE, OAuthError
-from wirekey.core.google.token_cache import MARGIN, TokenCache, login_again
 from wirekey.core.google.token_server import refresh
-from wirekey.core.google.tokens import NoTokenError, UsableToken
 from wirekey.core.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -132,7 +133,11 @@ class StoredAccounts:
         cache = self._caches.get(account_id)
         if cache is None:
             cache = self._caches[account_id] = TokenCache(
-                account_id, lambda token: self._renew(account_id, token), buffer=self._buffer, clock=self._clock
+                account_id,
+                lambda token: self._renew(account_id, token),
+                buffer=self._buffer,
+                clock=self._clock,
+                login=login_again(account_id),
             )
         if account.needs_login:
             cache.end(ended(account_id))

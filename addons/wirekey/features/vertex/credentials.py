@@ -11,15 +11,15 @@ from msgspec import structs
 from wirekey.config import configured_proxy, environment_proxy
 from wirekey.config.vertex import VertexSetting
 from wirekey.core.calls.attempt_parts import AttemptSteps
-from wirekey.core.credentials.pool import ProviderKey
-from wirekey.core.errors import Fault, Refusal
-from wirekey.core.google.default_credentials import (
+from wirekey.core.credentials.google.default_credentials import (
     FILE_VARIABLE,
     PROJECT_VARIABLE,
     CredentialSearch,
     DefaultCredentials,
 )
-from wirekey.core.google.tokens import NoTokenError, UsableToken
+from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
+from wirekey.core.credentials.pool import ProviderKey
+from wirekey.core.errors import Fault, Refusal
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.vertex import live
 from wirekey.providers.vertex.moving import in_project
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from wirekey.core.calls.attempt_state import AttemptState
     from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
+    from wirekey.core.credentials.google.tokens import TokenSource
     from wirekey.core.egress.upstream_proxy import UpstreamProxy
-    from wirekey.core.google.tokens import TokenSource
     from wirekey.core.routing.candidate import Candidate
     from wirekey.feature import FeatureValues
 

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from wirekey.core.credentials.google.tokens import NoTokenError
 from wirekey.core.credentials.pool import SessionAffinity
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.google.code_assist.errors import read_error
@@ -16,17 +17,16 @@ from wirekey.core.google.code_assist.limits import LIMITED, OVERLOADED, OVERLOAD
 from wirekey.core.google.code_assist.pool import AccountPool
 from wirekey.core.google.code_assist.projects import ProjectError
 from wirekey.core.google.code_assist.protocol import TARGETS, VALIDATION_REQUIRED
-from wirekey.core.google.tokens import NoTokenError
 from wirekey.core.secret import Secret
 from wirekey.core.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from wirekey.core.credentials.google.tokens import TokenSource, UsableToken
     from wirekey.core.credentials.pool import KeyPool, ProviderKey, Selection
     from wirekey.core.google.accounts import AccountStatus
     from wirekey.core.google.code_assist.lookup import ProjectClient
-    from wirekey.core.google.tokens import TokenSource, UsableToken
     from wirekey.core.routing.candidate import Upstream
 
 logger = logging.getLogger(__name__)

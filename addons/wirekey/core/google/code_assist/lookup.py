@@ -14,10 +14,10 @@ from wirekey.core.google.code_assist.projects import FoundProject, ProjectError,
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wirekey.core.credentials.google.tokens import UsableToken
     from wirekey.core.egress.http_client import HttpResponse
     from wirekey.core.egress.upstream_proxy import ProxyFor
     from wirekey.core.google.code_assist.projects import LookupRequest
-    from wirekey.core.google.tokens import UsableToken
     from wirekey.core.routing.candidate import Upstream
 
 PATIENCE = 30.0

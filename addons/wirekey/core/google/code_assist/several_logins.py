@@ -10,7 +10,8 @@ from wirekey.core.google.accounts import AccountStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wirekey.core.google.tokens import AccountTokens, TokenSource
+    from wirekey.core.credentials.google.tokens import TokenSource
+    from wirekey.core.google.account_tokens import AccountTokens
 
 UNUSABLE = (AccountStatus.NEEDS_LOGIN, AccountStatus.INVALID)
 

@@ -9,7 +9,7 @@ from wirekey.core.google.accounts import AccountStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wirekey.core.google.tokens import TokenSource
+    from wirekey.core.credentials.google.tokens import TokenSource
 
 
 class SingleLogin:

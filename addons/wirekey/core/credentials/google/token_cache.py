@@ -8,8 +8,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
 from wirekey.core.daemon_thread import in_daemon_thread
-from wirekey.core.google.tokens import NoTokenError, UsableToken
 from wirekey.core.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -45,14 +45,15 @@ class TokenCache:
         buffer: float,
         clock: Callable[[], float] = time.time,
         repair: str | None = None,
+        login: str = "Log in again.",
     ) -> None:
         """`buffer`: seconds before its end at which a token is replaced. `renew` gets the token to replace.
 
         `repair`: what to do if new tokens are rejected too, for credentials that may be repaired where they are kept,
-        so that another token is tried after a while. None: a person must log in again.
+        so that another token is tried after a while. None: a person must log in again, in the way that `login` says.
         """
         self.account_id = account_id
-        self._repair = repair
+        self._repair, self._login = repair, login
         self._renew, self._buffer, self._clock = renew, buffer, clock
         self._current: UsableToken | None = None
         self._generation = 0
@@ -123,7 +124,7 @@ class TokenCache:
                     NoTokenError("unavailable", f"Google rejects its own new tokens, too. {self._repair}")
                 )
                 return
-            message = f"Google rejects the tokens of {self.account_id}, also new ones. {login_again(self.account_id)}"
+            message = f"Google rejects the tokens of {self.account_id}, also new ones. {self._login}"
             self.end(NoTokenError("needs_login", message))
             return
         self._rejected, self._renewed_after_rejection = True, now
@@ -190,8 +191,3 @@ class TokenCache:
         self._failure, self._next_refresh = error, self._clock() + self._wait
         logger.warning("%s The next attempt is in %g s.", error, self._wait)
         self._wait = min(2 * self._wait, LONGEST_WAIT)
-
-
-def login_again(account_id: str) -> str:
-    """Return what to run for another login of an account."""
-    return f"Log in again: wirekey accounts update {account_id}"

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from wirekey.core.google.token_cache import TokenCache
-from wirekey.core.google.tokens import NoTokenError, UsableToken
+from wirekey.core.credentials.google.token_cache import TokenCache
+from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
 from wirekey.core.secret import Secret
 
 

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from wirekey.core.google.default_credentials import CredentialSearch, DefaultCredentials
-from wirekey.core.google.tokens import NoTokenError
+from wirekey.core.credentials.google.default_credentials import CredentialSearch, DefaultCredentials
+from wirekey.core.credentials.google.tokens import NoTokenError
 
 ACCOUNT = "robot@my-project.iam.gserviceaccount.com"
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from wirekey.core.credentials.google.token_cache import TokenCache
+from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
 from wirekey.core.egress.upstream_proxy import no_proxy_for
-from wirekey.core.google.token_cache import TokenCache
-from wirekey.core.google.tokens import NoTokenError, UsableToken
 from wirekey.core.secret import Secret
 from wirekey.core.tracebacks import safe_traceback
 

@@ -1,17 +1,13 @@
-"""The interface of logins for the callers of Google's services: a usable token, and its source."""
+"""A usable token for Google's services, and the interface of its source."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from wirekey.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from wirekey.core.google.accounts import GoogleAccount
     from wirekey.core.secret import Secret
 
 
@@ -65,33 +61,3 @@ class TokenSource(Protocol):
 
         If the service rejects the next one too, the account rests, and `token` raises NoTokenError.
         """
-
-
-class AccountTokens(Protocol):
-    """The accounts that log in to Wirekey, each with its tokens. All methods are for the event loop's thread.
-
-    The changes are also written to the account's file, in a thread.
-    """
-
-    def accounts(self) -> Sequence[GoogleAccount]:
-        """Return the accounts, in the order of their ids."""
-
-    def source(self, account_id: str) -> TokenSource:
-        """Return the tokens of an account. Raises NoTokenError if there is no such account."""
-
-    def note_use(self, account_id: str) -> None:
-        """Note that the account is used now."""
-
-    def keep_project(self, account_id: str, project_id: str) -> None:
-        """Keep the project that was looked up for the account, unless a person has set one."""
-
-    def mark_invalid(self, account_id: str, reason: str | None) -> None:
-        """Note why Google does not serve the account, for people; None: it does."""
-
-    def note_limit(self, account_id: str, until: float, reason: str) -> None:
-        """Note that the account is limited until a time, in Unix seconds, and why; for people."""
-
-
-type ProjectLookup = Callable[[UsableToken], Awaitable[str]]
-"""Returns the project of an account, and makes one if it has none. `project_id` of the token is the project that a
-person has set; then only that one is validated. Raises UserError with Google's reason, for people."""

@@ -1,0 +1,1 @@
+"""Access tokens of Google: application default credentials, and a cache that replaces a token before it ends."""

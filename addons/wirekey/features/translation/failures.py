@@ -49,7 +49,7 @@ _BY_TYPE = {
 def read_failure(form: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ProviderError:
     """Return the error in the body of a response, whatever the body looks like. Never raises."""
     error = _error_members(body)
-    message = _text(error.get("message")) or _text(error.get("Message")) or "The provider returned an error."
+    message = _message(error)
     kind = _text(error.get("type")) or _text(error.get("status")) or ""
     code = _text(error.get("code")) or kind
     if status < 400:
@@ -65,8 +65,7 @@ def failure_of_event(form: str, error: Mapping[str, Any], kind: str = "") -> Pro
     status = (
         number if isinstance(number, int) and 400 <= number < 600 else _BY_TYPE.get(kind) or _BY_TYPE.get(code) or 500
     )
-    message = _text(error.get("message")) or _text(error.get("Message")) or "The provider returned an error."
-    return ProviderError(status, f"{form}: {message[:MAX_MESSAGE]}", code)
+    return ProviderError(status, f"{form}: {_message(error)[:MAX_MESSAGE]}", code)
 
 
 def _error_members(body: bytes) -> dict[str, Any]:
@@ -82,6 +81,26 @@ def _error_members(body: bytes) -> dict[str, Any]:
     if isinstance(error, str):
         return {"message": error}
     return error if isinstance(error, dict) else {}
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    """Return the sentence of an error. Servers made with FastAPI have it, or a list of faults, in `detail`."""
+    inner = error.get("message")
+    detail = inner.get("detail") if isinstance(inner, dict) else error.get("detail")
+    found = _text(inner) or _text(error.get("Message")) or _text(detail) or _faults(detail)
+    return found or "The provider returned an error."
+
+
+def _faults(detail: object) -> str:
+    faults = [fault for fault in detail if isinstance(fault, dict)] if isinstance(detail, list) else []
+    return "; ".join(_fault(fault) for fault in faults[:8] if _text(fault.get("msg")))
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    place = fault.get("loc")
+    return (
+        f"{'.'.join(str(part)[:64] for part in place[:8])}: {fault['msg']}" if isinstance(place, list) else fault["msg"]
+    )
 
 
 def _text(value: object) -> str | None:

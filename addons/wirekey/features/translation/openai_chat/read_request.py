@@ -221,6 +221,9 @@ class _Messages:
     def part(self, part: Members) -> list[Block]:
         """Return one part of a message as a block."""
         cache = CacheMark() if part.has("prompt_cache_breakpoint") else None
+        if part.text("type") == "thinking":  # of servers whose models reason in the content
+            part.ignore("thinking", "signature", "closed")
+            return []
         match part.needed_text("type"):
             case "text":
                 found: Block = Text(part.needed_text("text"), cache)

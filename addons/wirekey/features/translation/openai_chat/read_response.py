@@ -69,12 +69,14 @@ def read_response(data: bytes) -> Answer:
 def _choice(choice: dict[str, Any]) -> tuple[tuple[Any, ...], Finish]:
     message = choice.get("message") or {}
     blocks: list[Any] = []
-    if (thoughts := message.get("reasoning_content") or message.get("reasoning")) and isinstance(thoughts, str):
+    said, text = _content(message.get("content"))
+    thoughts = message.get("reasoning_content") or message.get("reasoning") or said
+    if thoughts and isinstance(thoughts, str):
         blocks.append(Reasoning(thoughts))
     refusal = message.get("refusal")
-    if text := message.get("content"):
+    if text:
         cited, tokens = openai_citations(message.get("annotations")), _logprobs(choice)
-        blocks.append(Text(_content_text(text), annotations=cited, logprobs=tokens))
+        blocks.append(Text(text, annotations=cited, logprobs=tokens))
     if refusal:
         blocks.append(Text(refusal))
     calls = message.get("tool_calls") or []
@@ -92,11 +94,13 @@ def _logprobs(choice: dict[str, Any]) -> tuple[TokenLogprob, ...]:
     return read_openai(found.get("content")) if isinstance(found, dict) else ()
 
 
-def _content_text(content: object) -> str:
+def _content(content: object) -> tuple[str, str]:
+    """Return the thoughts and the text of a content: a text, or a list of parts, as some servers have it."""
     if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "".join(part.get("text") or "" for part in parts if isinstance(part, dict))
+        return "", content
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    thoughts = (_content(part.get("thinking"))[1] for part in parts if part.get("type") == "thinking")
+    return "".join(thoughts), "".join(text for part in parts if isinstance(text := part.get("text"), str))
 
 
 class _TextDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -180,7 +184,8 @@ class ChatEventReader:
         return [failure]
 
     def _chunk(self, chunk: dict[str, Any]) -> list[Event]:
-        if isinstance(error := chunk.get("error"), dict):
+        error = chunk if chunk.get("object") == "error" else chunk.get("error")
+        if isinstance(error, dict):
             return self._fail(failure_of_event("openai.chat", error))
         found: list[Event] = []
         if not self.begun and ("choices" in chunk or "usage" in chunk):
@@ -197,13 +202,15 @@ class ChatEventReader:
 
     def _delta(self, delta: dict[str, Any], logprobs: tuple[TokenLogprob, ...]) -> list[Event]:
         found: list[Event] = []
-        thoughts = delta.get("reasoning_content") or delta.get("reasoning")
+        said, text = _content(delta.get("content"))
+        thoughts = delta.get("reasoning_content") or delta.get("reasoning") or said
         if isinstance(thoughts, str) and thoughts:
             found += self._text("reasoning", thoughts)
-        for name in ("content", "refusal"):
-            if isinstance(text := delta.get(name), str) and text:
-                self.refused = self.refused or name == "refusal"
-                found += self._text("text", text, logprobs)
+        if text:
+            found += self._text("text", text, logprobs)
+        if isinstance(refusal := delta.get("refusal"), str) and refusal:
+            self.refused = True
+            found += self._text("text", refusal, logprobs)
         if ("text", 0) in self.open:
             cited = openai_citations(delta.get("annotations"))
             found += [CitationDelta(self.open["text", 0], one) for one in cited]

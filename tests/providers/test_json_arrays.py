@@ -196,3 +196,18 @@ def test_messages_full_of_code_are_split_at_once():
     data = json.dumps({"messages": [{"role": "user", "content": code}] * 20}).encode()
     assert not request_json._is_dense(data, read_body(data).values["messages"])
     assert read_messages(read_body(data), "messages").count == 20
+
+
+@pytest.mark.parametrize("count", [1_001, 60_000])
+def test_a_body_is_refused_for_its_members_whatever_was_estimated(count):
+    """The estimate is low if a body has few members for its length, and is not used if it has many."""
+    members = b",".join(b'"%x":0' % key for key in range(count))
+    with pytest.raises(Refusal, match=f"more than {MEMBERS_LIMIT} members"):
+        read_body(b'{%b,"long":"%b"}' % (members, b"x" * 200_000))
+
+
+def test_a_body_full_of_members_is_never_split_for_its_estimate():
+    dense = b'{"messages":[%b{}]}' % (b'{"a":1},' * 20_000)
+    array = read_body(dense).values["messages"]
+    assert all(request_json._is_dense(dense, array) for _ in range(200))
+    assert read_messages(read_body(dense), "messages").count == 20_001

@@ -11,6 +11,7 @@ inside another one.
 from __future__ import annotations
 
 import codecs
+import math
 import re
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -21,7 +22,7 @@ import msgspec
 
 from wirekey.core.body import SpooledBody
 from wirekey.core.errors import Refusal
-from wirekey.core.json_size import INTEGER_LIMIT, has_more_members
+from wirekey.core.json_size import INTEGER_LIMIT, has_more_members, sample_of
 from wirekey.core.metering.long_strings import outline
 from wirekey.core.model_name import MODEL_LENGTH
 from wirekey.providers.json_arrays import SHORT, pieces
@@ -47,6 +48,11 @@ MOST_TIMES = 3
 """How many times the room of their bytes all messages at once may take."""
 LONG_PIECE = 4 * SHORT
 """Bytes above which a piece of an array has an item that is long itself, and may have many members."""
+SAMPLED = range(64 * 1024, 1024 * 1024 + 1)
+"""Lengths of a body of which the members are estimated first. To count them takes longer than to split them.
+
+A body could have twice the estimate if most of it is sparse. Its memory is small then: it is at most 1 MiB long.
+"""
 SHORTEST_MEMBER = len(',"":0')
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -335,6 +341,8 @@ def _is_dense(data: RequestBody, raw: msgspec.Raw) -> bool:
     if len(raw) <= SHORT:
         return False
     most = MOST_TIMES * len(raw)
+    if _estimated_room(data, per_object=ROOM_OF_ITEM) <= most // 2:
+        return False
     found = outline(data, b"{")
     objects = found.count(b"{")
     members = _most_members(found, (most - ROOM_OF_ITEM * objects) // ROOM_OF_MEMBER)
@@ -352,7 +360,18 @@ def _is_split_easily(data: RequestBody) -> bool:
     To count them exactly takes far longer than to split them.
     """
     easy = max(MEMBERS_LIMIT, min(MEMBERS_SPLIT, MOST_TIMES * len(data) // ROOM_OF_MEMBER))
+    if _estimated_room(data, per_object=0) <= easy * ROOM_OF_MEMBER // 2:
+        return True
     return _most_members(outline(data), easy) <= easy
+
+
+def _estimated_room(data: RequestBody, *, per_object: int) -> float:
+    """Estimate the bytes of memory for the members of a body, and for its objects; infinite if it is not sampled."""
+    if not isinstance(data, bytes) or len(data) not in SAMPLED:
+        return math.inf
+    sample = sample_of(data)
+    room = ROOM_OF_MEMBER * (sample.count(b'"') // 2) + per_object * sample.count(b"{")
+    return room * len(data) / len(sample)
 
 
 def _most_members(data: RequestBody, enough: int) -> int:

@@ -10,20 +10,27 @@ from wirekey.features.translation.own_format import has_signed_state, without_si
 from wirekey.features.translation.state import GEMINI_MARKER, MARKER, SKIP_SIGNATURE
 
 LONG = b"x" * 5000
-MARKS = {
-    "an id of a call": b'"call_abc_wk1_eyJ"',
-    "a signature": b'"wk1_eyJ"',
-    "a signature of Gemini": b'"' + base64.b64encode(GEMINI_MARKER) + b'AAAA"',
-    "redacted reasoning": b'"' + base64.b64encode(MARKER.encode()[:3]) + b'AAAA"',
-}
+ID = b'"call_abc_wk1_eyJ"'
+SIGNATURE = b'"wk1_eyJ"'
+GEMINI_SIGNATURE = b'"' + base64.b64encode(GEMINI_MARKER) + b'AAAA"'
+REDACTED = b'"' + base64.b64encode(MARKER.encode()[:3]) + b'AAAA"'
+PLACES = [
+    ("openai.chat", ID),
+    ("openai.responses", ID),
+    ("openai.responses", SIGNATURE),
+    ("anthropic", SIGNATURE),
+    ("gemini", GEMINI_SIGNATURE),
+    ("converse", SIGNATURE),
+    ("converse", REDACTED),
+]
 
 
-@pytest.mark.parametrize("mark", MARKS.values(), ids=MARKS)
+@pytest.mark.parametrize(("form", "mark"), PLACES)
 @pytest.mark.parametrize("before", [b"", b'"a",', b'"' + LONG + b'",', b'"' + LONG + b'","b",' * 3])
 @pytest.mark.parametrize("after", [b"", b',"' + LONG + b'"'])
-def test_signed_state_is_found(mark, before, after):
-    assert has_signed_state(b"[" + before + mark + after + b"]")
-    assert not has_signed_state(b"[" + before + b'"wk_1"' + after + b"]")
+def test_signed_state_is_found(form, mark, before, after):
+    assert has_signed_state(FORMATS[form], b"[" + before + mark + after + b"]")
+    assert not has_signed_state(FORMATS[form], b"[" + before + b'"wk_1"' + after + b"]")
 
 
 @pytest.mark.parametrize("call", ["functionCall", "function_call"])

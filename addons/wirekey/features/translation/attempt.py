@@ -63,7 +63,7 @@ class AttemptTranslation:
             options, states = self.options(state, attempt, request), self.states(state, attempt)
             return partial(translate_attempt, state, options, states)
         form = client_format(state)
-        return partial(without_foreign_state, form) if form and has_signed_state(attempt.body) else None
+        return partial(without_foreign_state, form) if form and has_signed_state(form, attempt.body) else None
 
     def options(self, state: CallState, attempt: AttemptState, request: http.Request) -> Options:
         """Return the settings of the operator and the client for one translation."""

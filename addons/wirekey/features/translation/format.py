@@ -86,11 +86,12 @@ class StatePlaces:
     """The places of reasoning state in a request.
 
     They are in the list `turns`, or in the list `blocks` of each turn. `edit` edits one for a model with some traits,
-    and returns whether it stays.
+    and returns whether it stays. Without one of the `marks` in it, a request has no state.
     """
 
     turns: str
     blocks: str | None
+    marks: tuple[bytes, ...]
     edit: Callable[[dict[str, Raw], Traits], bool]
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from wirekey.core.metering.long_strings import outline
 from wirekey.features.translation.members import encode
 from wirekey.features.translation.models import traits_of
 from wirekey.features.translation.state import GEMINI_MARKER, MARKER
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from wirekey.features.translation.format import TranslatedFormat
 
 _ID = re.compile(rb'("call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*"')
+IN_ID = b"_wk1_"
+"""It stands behind the short id of a call, the others at the start of a string."""
 IN_TEXT = b'"wk1_'
 IN_SIGNATURE = b'"' + base64.b64encode(GEMINI_MARKER)
 IN_BYTES = b'"' + base64.b64encode(MARKER.encode()[:3])
-_MARKS = (b"_wk1_", IN_TEXT, IN_SIGNATURE, IN_BYTES)
-"""They stand at the start of a string, or behind the short id of a call."""
 
 _OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _LIST: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
@@ -38,10 +37,9 @@ type Edit = Callable[[dict[str, Raw]], bool]
 """Edits a block or an item, and returns whether it stays."""
 
 
-def has_signed_state(body: RequestBody) -> bool:
-    """Return whether a request may hold signed state."""
-    starts = outline(body)
-    return any(mark in starts for mark in _MARKS)
+def has_signed_state(form: TranslatedFormat, body: RequestBody) -> bool:
+    """Return whether a request may hold signed state, in a place where its format has some."""
+    return any(body.find(mark) >= 0 for mark in form.state_places.marks)
 
 
 def without_signed_state(form: TranslatedFormat, body: RequestBody, model: str = "") -> RequestBody:
@@ -50,29 +48,30 @@ def without_signed_state(form: TranslatedFormat, body: RequestBody, model: str =
     A call in a request to Gemini keeps a signature if the model demands one: the word for calls of other models. A
     body without signed state is returned as it is. The body must be a JSON object.
     """
-    if not has_signed_state(body):
+    if not has_signed_state(form, body):
         return body
     places, traits = form.state_places, traits_of(model, form.traits)
-    return _edited(body, places.turns, places.blocks, lambda block: places.edit(block, traits))
+    return _edited(form, body, lambda block: places.edit(block, traits))
 
 
-def _edited(body: RequestBody, member: str, inner: str | None, keep: Edit) -> RequestBody:
+def _edited(form: TranslatedFormat, body: RequestBody, keep: Edit) -> RequestBody:
+    member, inner = form.state_places.turns, form.state_places.blocks
     top = _OBJECT.decode(body)
     try:
         listed = _LIST.decode(top[member])
     except (KeyError, msgspec.DecodeError):
         return body
     if inner is None:
-        top[member] = Raw(encode(_kept(listed, keep)))
+        top[member] = Raw(encode(_kept(form, listed, keep)))
         return encode(top)
     found = []
     for raw in listed:
-        if not has_signed_state(bytes(raw)):
+        if not has_signed_state(form, bytes(raw)):
             found.append(raw)
             continue
         turn = _OBJECT.decode(raw)
         try:
-            turn[inner] = Raw(encode(_kept(_LIST.decode(turn[inner]), keep)))
+            turn[inner] = Raw(encode(_kept(form, _LIST.decode(turn[inner]), keep)))
             found.append(Raw(encode(turn)))
         except (KeyError, msgspec.DecodeError):
             found.append(raw)
@@ -80,10 +79,10 @@ def _edited(body: RequestBody, member: str, inner: str | None, keep: Edit) -> Re
     return encode(top)
 
 
-def _kept(blocks: list[Raw], keep: Edit) -> list[object]:
+def _kept(form: TranslatedFormat, blocks: list[Raw], keep: Edit) -> list[object]:
     found: list[object] = []
     for raw in blocks:
-        if not has_signed_state(bytes(raw)):
+        if not has_signed_state(form, bytes(raw)):
             found.append(raw)
             continue
         block = _OBJECT.decode(raw)

@@ -72,7 +72,7 @@ ANTHROPIC = TranslatedFormat(
         number="input_tokens",
         beside={},
     ),
-    state_places=StatePlaces("messages", "content", edit_block),
+    state_places=StatePlaces("messages", "content", (IN_TEXT,), edit_block),
     read_response=read_response,
     write_response=write_response,
     event_reader=AnthropicEventReader,

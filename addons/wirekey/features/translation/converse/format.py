@@ -83,7 +83,7 @@ CONVERSE = TranslatedFormat(
         number="inputTokens",
         beside={},
     ),
-    state_places=StatePlaces("messages", "content", edit_block),
+    state_places=StatePlaces("messages", "content", (IN_TEXT, IN_BYTES), edit_block),
     read_response=read_response,
     write_response=write_response,
     event_reader=ConverseEventReader,

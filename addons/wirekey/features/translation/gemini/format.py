@@ -99,7 +99,7 @@ GEMINI = TranslatedFormat(
         number="totalTokens",
         beside={},
     ),
-    state_places=StatePlaces("contents", "parts", edit_part),
+    state_places=StatePlaces("contents", "parts", (IN_SIGNATURE,), edit_part),
     read_response=read_response,
     write_response=write_response,
     event_reader=GeminiEventReader,

@@ -25,7 +25,7 @@ from wirekey.features.translation.openai_chat.read_response import ChatEventRead
 from wirekey.features.translation.openai_chat.write_request import write_request
 from wirekey.features.translation.openai_chat.write_response import ChatEventWriter, write_response
 from wirekey.features.translation.options import SAME_TIERS
-from wirekey.features.translation.own_format import shorten
+from wirekey.features.translation.own_format import IN_ID, shorten
 
 _CALLS: msgspec.json.Decoder[list[dict[str, Raw]]] = msgspec.json.Decoder(list[dict[str, Raw]])
 
@@ -72,7 +72,7 @@ CHAT = TranslatedFormat(
     read_request=read_request,
     write_request=write_request,
     counting=None,
-    state_places=StatePlaces("messages", None, edit_message),
+    state_places=StatePlaces("messages", None, (IN_ID,), edit_message),
     read_response=read_response,
     write_response=write_response,
     event_reader=ChatEventReader,

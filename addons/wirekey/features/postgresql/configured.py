@@ -6,7 +6,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from wirekey.config.problems import ConfigError
+from wirekey.config.secrets import SecretRef
 from wirekey.config.values import DATABASES
+from wirekey.core.secret import Secret
 from wirekey.features.postgresql.config import AgentsSetting, DatabaseSettings
 
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.core.identity.agents import AgentStore
-    from wirekey.core.secret import Secret
     from wirekey.features.postgresql.agents import AgentsDatabase
     from wirekey.features.postgresql.agents_following import AgentsFollower
     from wirekey.features.postgresql.database import PostgresDatabase
@@ -65,6 +66,7 @@ def agents_follower(config: Config, agents: AgentStore) -> AgentsFollower | None
 
 def secret_variables(config: Config) -> Iterator[str]:
     """Yield the environment variable from which the client of PostgreSQL reads a password, if it is used."""
-    store = config.audit.store
-    if isinstance(store, str) and store.startswith(DATABASES):
-        yield "PGPASSWORD"
+    for key, store in (("audit.store", config.audit.store), ("agents.store", config.part(AgentsSetting).agents.store)):
+        found = config.resolve(store, key) if isinstance(store, SecretRef) else store
+        if (found.reveal() if isinstance(found, Secret) else str(found)).startswith(DATABASES):
+            yield "PGPASSWORD"

@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, PlainValidator
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.problems import ConfigError
 from wirekey.config.secrets import SecretRef
 from wirekey.config.values import REFERENCES, ValueFormat
-from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 STATE_SCHEMES = tuple(scheme + way for scheme in ("redis", "rediss") for way in ("", "+sentinel", "+cluster"))
 
 
-def shared_state_url(value: Any) -> str:
+def shared_state_url(value: Any) -> str | SecretRef:
     """Return the URL of a Redis server, or the reference to it. Raises ValueError without the URL."""
     if isinstance(value, str):
         if value.startswith(REFERENCES):
-            return str(SecretRef.parse(value))
+            return SecretRef.parse(value)
         parts = urlsplit(value)
         if parts.scheme in STATE_SCHEMES and parts.netloc:
             if parts.password is not None:
@@ -38,7 +37,7 @@ def shared_state_url(value: Any) -> str:
 
 
 SharedStateURL = Annotated[
-    str, PlainValidator(shared_state_url), ValueFormat("redis://…, rediss://… or a secret reference")
+    str | SecretRef, PlainValidator(shared_state_url), ValueFormat("redis://…, rediss://… or a secret reference")
 ]
 
 
@@ -66,14 +65,4 @@ def state_of(config: Config) -> RedisState | None:
         )
     from wirekey.features.redis.state import RedisState
 
-    return RedisState(url_of(config, setting))
-
-
-def url_of(config: Config, setting: str) -> Secret:
-    """Return the URL of the server, which may be a reference to a secret. Raises ConfigError."""
-    if not setting.startswith(REFERENCES):
-        return Secret(setting)
-    found = config.resolve(SecretRef.parse(setting), "shared_state")
-    if isinstance(found, Problem):
-        raise ConfigError([found])
-    return found
+    return RedisState(config.secret_of(setting, "shared_state"))

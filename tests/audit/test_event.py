@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.core.audit.event import MAX_INTEGER, MOST_NAMES, NAMES, event_of, safe, safe_names
+from wirekey.core.audit.event import (
+    MAX_INTEGER,
+    MOST_NAMES,
+    NAMES,
+    OUTCOME_NAMES,
+    REQUEST_NAMES,
+    event_of,
+    safe,
+    safe_names,
+)
 from wirekey.core.body import Body
 from wirekey.core.call import Call
 from wirekey.core.operation import Facts, Kind, Operation, Usage
@@ -218,3 +227,8 @@ def test_the_number_of_remembered_texts_is_bounded():
     for number in range(3 * MOST_NAMES):
         assert safe(f"model-{number}") == f"model-{number}"
     assert len(safe_names) <= MOST_NAMES
+
+
+def test_the_fields_that_a_policy_sees_come_first():
+    """A row is the values of the request, then those of the outcome, in the order of the columns."""
+    assert NAMES == REQUEST_NAMES + OUTCOME_NAMES

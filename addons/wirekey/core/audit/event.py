@@ -1,17 +1,13 @@
-"""The audit event: flat, one per call, names and counts only. Pure.
-
-The table `FIELDS` is the contract: the columns of the store, the keys of an export and the reference page derive from
-it.
-"""
+"""The audit event: flat, one per call, names and counts only. Its fields are in `fields.py`. Pure."""
 
 from __future__ import annotations
 
 import functools
 import math
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from wirekey.core.audit.fields import ATTEMPT_FIELDS, CALL_FIELDS
 from wirekey.core.call import AttemptRecord, Outcome, legacy_values
 from wirekey.core.credentials.agent_tokens import text_without_tokens
 
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
 
 type EventValue = str | int | float | bool | None
 type AuditEvent = dict[str, EventValue]
-type FieldType = Literal["text", "integer", "number", "boolean"]
 
 MAX_TEXT = 256
 MAX_PATH = 1024
@@ -39,149 +34,13 @@ Most values of most calls are among them, so they are checked once. Shorter than
 """
 
 
-@dataclass(frozen=True, slots=True)
-class EventField:
-    """One field of the event, with its type and its description for the reference page."""
-
-    name: str
-    type: FieldType
-    description: str
-
-
-FIELDS = (
-    EventField("id", "text", "UUIDv7; ids sort by the start of their calls"),
-    EventField("time", "text", "start of the call: RFC 3339, UTC, milliseconds"),
-    EventField("agent_id", "text", "id of the agent"),
-    EventField("agent_role", "text", "role of the agent"),
-    EventField("agent_type", "text", "type of the agent"),
-    EventField("client", "text", "address of the client, without port"),
-    EventField(
-        "provider",
-        "text",
-        "name of the provider in the setting `providers`, such as `openai`, or that of a custom provider; null for a "
-        "tunnel",
-    ),
-    EventField(
-        "operation",
-        "text",
-        "the API operation: `chat.completions`, `generateContent`, `converse`, …; `rollup.summary` for a call that "
-        "Wirekey makes to summarise a conversation of the agent; `tunnel` for a tunnel to any other host, which is not "
-        "decrypted; `configuration` for a reload that sends calls to another host than before, which is no call",
-    ),
-    EventField("method", "text", "HTTP method; `CONNECT` for a tunnel, `RELOAD` for `configuration`"),
-    EventField("path", "text", "path, without the query; `HOST:PORT` for a tunnel"),
-    EventField("mcp_server", "text", "the name of the provider and `-proxy`: `openai-proxy`, `gemini-proxy`, …"),
-    EventField("tool_name", "text", "the name of the provider and `-api`: `openai-api`, `gemini-api`, …"),
-    EventField("action", "text", "the same as `method`"),
-    EventField(
-        "target",
-        "text",
-        "where the gateway has the path, below `/api/v1`, whichever way the program calls: "
-        "`/openai/v1/chat/completions`; `HOST:PORT` for a tunnel",
-    ),
-    EventField("requested_model", "text", "model that the client requested"),
-    EventField("model", "text", "model that was sent to the provider"),
-    EventField("stream", "boolean", "whether a streamed response was requested"),
-    EventField("message_count", "integer", "messages in the request"),
-    EventField("has_system", "boolean", "whether the request has a system prompt"),
-    EventField("has_tools", "boolean", "whether the request offers tools to the model"),
-    EventField("tool_count", "integer", "number of tools"),
-    EventField("max_tokens", "integer", "requested limit of output tokens"),
-    EventField("policy_result", "text", "`allow` or `deny`"),
-    EventField(
-        "policy_reason",
-        "text",
-        "why the call was denied, or why Wirekey itself responded; of `configuration`, what has moved",
-    ),
-    EventField("policy_revision", "text", "revision of the policy that decided"),
-    EventField("route", "text", "route of the call"),
-    EventField("credential", "text", "label of the key that was used, such as `openai/1`; never the key itself"),
-    EventField("upstream", "text", "host that Wirekey connected to"),
-    EventField("attempts", "integer", "number of times the call was sent upstream"),
-    EventField("status", "integer", "HTTP status that the client received"),
-    EventField(
-        "outcome",
-        "text",
-        "`completed`, `denied`, `declined` (a companion request of a coding agent), "
-        "`upstream_error`, `client_cancelled`, `upstream_reset`, `truncated`, `timeout` or `interrupted`; null while "
-        "the call is in progress",
-    ),
-    EventField("finish_reason", "text", "why the model stopped, in the provider's term"),
-    EventField(
-        "input_tokens",
-        "integer",
-        "tokens of the input, for every provider including those read from its cache and written to it",
-    ),
-    EventField("output_tokens", "integer", "tokens generated"),
-    EventField("cached_input_tokens", "integer", "those of `input_tokens` that came from the provider's cache"),
-    EventField("cache_write_tokens", "integer", "those of `input_tokens` that were written to the provider's cache"),
-    EventField("reasoning_tokens", "integer", "tokens spent on reasoning"),
-    EventField("cost_usd", "number", "list price of the call in US dollars"),
-    EventField("request_bytes", "integer", "bytes of the request body; for a tunnel, bytes sent by the client"),
-    EventField("response_bytes", "integer", "bytes of the response body; for a tunnel, bytes sent by the host"),
-    EventField("ttfb_ms", "number", "milliseconds until the first byte of the response body"),
-    EventField("duration_ms", "number", "milliseconds from the head of the request to the end of the response"),
-    EventField(
-        "translation", "text", "formats of the client and the upstream, if they differ: `openai.chat>anthropic`"
-    ),
-    EventField("adjusted", "text", "members of the request that the translation changed, by name"),
-    EventField("dropped", "text", "members of the request that the translation left out, by name"),
-    EventField("simulated", "boolean", "whether the simulator answered instead of the provider"),
-    EventField("audio_input_tokens", "integer", "those of `input_tokens` that were audio"),
-    EventField("audio_output_tokens", "integer", "those of `output_tokens` that were audio"),
-    EventField(
-        "parent_id", "text", "of a response within a connection of several responses: `id` of the connection's event"
-    ),
-    EventField(
-        "rolled_up_messages",
-        "integer",
-        "messages of the request that a stored text has replaced (`rollup`); null if none was",
-    ),
-    EventField(
-        "replica",
-        "text",
-        "process that handled the call: the setting `replica`, or `HOST:PID`, its machine's name and its process id",
-    ),
-    EventField(
-        "service_tier",
-        "text",
-        "tier of service that the response reports, or else the requested one: `default`, `priority`, `flex`, …. Other "
-        "modifiers of the price are joined to it by `+`: `fast` (speed), `optimized` (latency), `us` (place)",
-    ),
-)
+FIELDS = tuple(field for field in CALL_FIELDS if field.event)
+"""The fields of the event, in their order."""
 NAMES = tuple(field.name for field in FIELDS)
 
-# A row is written in two steps. The request fields never change after the intent; the outcome sets the others.
-REQUEST_NAMES = NAMES[: NAMES.index("policy_result")]
-OUTCOME_NAMES = NAMES[NAMES.index("policy_result") :]
-
-
-ATTEMPT_FIELDS = (
-    EventField("call_id", "text", "`id` of the call's event"),
-    EventField("number", "integer", "1 for the first"),
-    EventField("upstream", "text", "host that Wirekey connected to"),
-    EventField("credential", "text", "label of the key that was used"),
-    EventField("route", "text", "route of the call"),
-    EventField("model", "text", "model that was sent to the provider"),
-    EventField(
-        "failure",
-        "text",
-        "`connect` (no verified connection in time), `first_byte` (no response in time), `reset` (the "
-        "connection closed before a response), `status`, `stale` (the reused connection was already closed) or "
-        "`unprocessed` (the provider reported that it did not process it). For the last attempt, the `outcome` "
-        "of the call. Null if that is `completed`, and while the attempt is in progress",
-    ),
-    EventField("status", "integer", "HTTP status of the provider's response"),
-    EventField(
-        "duration_ms",
-        "number",
-        "milliseconds from the start of the attempt to its failure, or for the last one to the end of the call; null "
-        "while it is in progress",
-    ),
-    EventField("translation", "text", "formats of the client and of this upstream, if they differ"),
-    EventField("adjusted", "text", "members of the request that the translation for this upstream changed, by name"),
-    EventField("dropped", "text", "members of the request that the translation for this upstream left out, by name"),
-)
+# A row is written in two steps. What a policy sees never changes after the intent; the outcome sets the other fields.
+REQUEST_NAMES = tuple(field.name for field in FIELDS if field.input)
+OUTCOME_NAMES = tuple(field.name for field in FIELDS if not field.input)
 ATTEMPT_NAMES = tuple(field.name for field in ATTEMPT_FIELDS)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from wirekey.core.audit.event import ATTEMPT_FIELDS, FIELDS, MAX_PATH, MAX_REASON, MAX_TEXT
+from wirekey.core.audit.event import FIELDS, MAX_PATH, MAX_REASON, MAX_TEXT
+from wirekey.core.audit.fields import ATTEMPT_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wirekey.core.audit.event import EventField
+    from wirekey.core.audit.fields import CallField
 
 TOP = f"""\
 # The audit event
@@ -49,9 +50,9 @@ def page() -> str:
     return TOP + rows(FIELDS) + ATTEMPTS + rows(ATTEMPT_FIELDS)
 
 
-def rows(fields: Iterable[EventField]) -> str:
+def rows(fields: Iterable[CallField]) -> str:
     """Return the table rows of these fields."""
-    return "".join(f"| `{field.name}` | {field.type} | {field.description} |\n" for field in fields)
+    return "".join(f"| `{field.name}` | {field.type} | {field.event} |\n" for field in fields)
 
 
 if __name__ == "__main__":

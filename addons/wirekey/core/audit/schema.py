@@ -8,7 +8,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from wirekey.core.audit.audit_log import AuditDatabaseError
-from wirekey.core.audit.event import ATTEMPT_FIELDS, FIELDS, NAMES, OUTCOME_NAMES
+from wirekey.core.audit.event import FIELDS, NAMES, OUTCOME_NAMES
+from wirekey.core.audit.fields import ATTEMPT_FIELDS
 from wirekey.core.sqlite_file import create_private
 
 if TYPE_CHECKING:

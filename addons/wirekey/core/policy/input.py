@@ -1,23 +1,21 @@
 """The input of a policy. Pure.
 
-The table `FIELDS` is the contract: the input is built from it, `wirekey policy check` compares policies with it, and
-the reference page is generated from it. Unknown values are left out rather than null, so Rego's `not input.model` works
-as expected, and a comparison with one is undefined instead of true.
+Its fields are in `audit/fields.py`. Unknown values are left out rather than null, so Rego's `not input.model` works as
+expected, and a comparison with one is undefined instead of true.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from wirekey.core.audit.event import rfc3339
+from wirekey.core.audit.fields import CALL_FIELDS
 from wirekey.core.call import legacy_values
 from wirekey.core.metering.modifiers import named_modifiers, tier_of
 from wirekey.core.policy.decision import UndecidedError
 from wirekey.core.policy.permissions import permissions_of
-from wirekey.providers.other_models import MOST_OTHER_MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,116 +29,8 @@ MOST_TOOLS = 1024
 """More tools than any provider accepts. A policy's time may be quadratic in their number."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputField:
-    """One row of the table of input fields."""
-
-    name: str
-    """The name after `input.`."""
-    type: str
-    description: str
-
-
-FIELDS = (
-    InputField("id", "string", "the call's id, a UUIDv7"),
-    InputField("time", "string", "start of the call: RFC 3339, UTC; parse it with `time.parse_rfc3339_ns(input.time)`"),
-    InputField("agent.id", "string", "id of the calling agent"),
-    InputField("agent.role", "string", "its role"),
-    InputField("agent.type", "string", "its type, such as `autonomous`"),
-    InputField(
-        "agent.permissions",
-        "array of strings",
-        "`web:read`, `web:write`, words of your own; without an agent, these two",
-    ),
-    InputField("agent_id", "string", "the same as `agent.id`"),
-    InputField("agent_role", "string", "the same as `agent.role`"),
-    InputField("agent_type", "string", "the same as `agent.type`"),
-    InputField("client", "string", "address of the client, without port"),
-    InputField(
-        "provider",
-        "string",
-        "the name of the provider in the setting `providers`, such as `openai`, or that of a custom provider",
-    ),
-    InputField(
-        "operation",
-        "string",
-        "`chat.completions`, `generateContent`, `converse`, …; `tunnel` if the client opens a tunnel to a host that is "
-        "not a provider's; `rollup.summary` if Wirekey summarises a conversation of the agent; `companion.settings`, "
-        "`companion.telemetry`, … for requests of coding agents that are no model calls; `other` for a path that the "
-        "provider does not document",
-    ),
-    InputField(
-        "kind",
-        "string",
-        "what the operation does: `inference`, `listing` (of models), `login` (of a program "
-        "with its own account), `storage` (what the account stores), "
-        "`administration`, `companion` or `other`; absent for a tunnel",
-    ),
-    InputField("method", "string", "HTTP method; `CONNECT` for a tunnel"),
-    InputField("path", "string", "path without the query; `HOST:PORT` for a tunnel"),
-    InputField("mcp_server", "string", "the name of the provider and `-proxy`: `openai-proxy`, `gemini-proxy`, …"),
-    InputField("tool_name", "string", "the name of the provider and `-api`: `openai-api`, `gemini-api`, …"),
-    InputField("action", "string", "the same as `method`"),
-    InputField(
-        "target",
-        "string",
-        "where the gateway has the path, below `/api/v1`, whichever way the program calls: "
-        "`/openai/v1/chat/completions`; `HOST:PORT` for a tunnel",
-    ),
-    InputField("upstream", "string", "host of a tunnel; absent for other calls, whose upstream is not decided yet"),
-    InputField(
-        "backend",
-        "string",
-        "the provider or backend in front of the model's name, such as `gemini-cli-acp`, if it is not `provider`: the "
-        "call is translated or sent to a backend",
-    ),
-    InputField("requested_model", "string", "the requested model, without a backend and parameters"),
-    InputField("model", "string", "the same as `requested_model`: routing comes after the policy"),
-    InputField(
-        "other_models",
-        "array of strings",
-        "other models in the request: fallbacks, for tools, moderation or ranking; `default` if the provider chooses "
-        f"the fallbacks. At most {MOST_OTHER_MODELS}. Always present, possibly empty",
-    ),
-    InputField("stream", "boolean", "whether a streamed response is requested"),
-    InputField("message_count", "number", "messages in the request"),
-    InputField("has_system", "boolean", "whether there is a system prompt"),
-    InputField("has_tools", "boolean", "whether the request has tools"),
-    InputField("tool_count", "number", "number of tools, including those inside namespaces and toolsets"),
-    InputField(
-        "tools",
-        "array of strings",
-        "names of the tools, and of namespaces and MCP servers; no other text of them. Always present, possibly empty",
-    ),
-    InputField("max_tokens", "number", "the requested limit of output tokens"),
-    InputField(
-        "service_tier",
-        "string",
-        "the requested tier of service and other modifiers of the price, joined by `+`: `priority`, `flex`, `fast`, "
-        "`fast+us`. OpenAI's `fast` is `priority`. Absent if the request names none",
-    ),
-    InputField(
-        "price_modifiers",
-        "array of strings",
-        "the same one by one, for decisions that another one cannot hide: `service_tier=priority`, `speed=fast`, "
-        "`inference_geo=us`, `latency=optimized`, `cache_ttl=1h`. Always present, possibly empty",
-    ),
-    InputField(
-        "spend",
-        "object",
-        "what is spent of each quota that applies to the call, in US dollars: "
-        '`input.spend.company.usd_per_month`; write `input.spend["per-agent"]` for a name with a hyphen. Absent if '
-        "no quota applies",
-    ),
-    InputField(
-        "remaining",
-        "object",
-        "what is left of each quota that applies, by the name of the limit: `input.remaining.company.usd_per_month`, "
-        "and `usd_per_day`, `requests_per_minute`, `tokens_per_minute`, `concurrent`. Absent if no quota applies",
-    ),
-    InputField("headers", "object of strings", "the request headers below, by lower-case names. Always present"),
-)
-
+FIELDS = tuple(field for field in CALL_FIELDS if field.input)
+"""The fields of the input. A name with a dot is a member of an object."""
 HEADERS = dict.fromkeys(
     (
         *("accept", "content-type", "user-agent"),

@@ -6,8 +6,12 @@ Usage: python -m wirekey.core.policy.reference > FILE
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from wirekey.core.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS
+
+if TYPE_CHECKING:
+    from wirekey.core.audit.fields import CallField
 
 TOP = f"""\
 # Policy input and decision
@@ -76,9 +80,24 @@ A call has no sets, so only a policy that builds such collections itself is affe
 """
 
 
+TYPES = {
+    "text": "string",
+    "integer": "number",
+    "boolean": "boolean",
+    "list": "array of strings",
+    "object": "object",
+    "texts": "object of strings",
+}
+
+
+def description_of(field: CallField) -> str:
+    """Return the description of a field that policies see."""
+    return field.event or "" if field.input is True else field.input or ""
+
+
 def page() -> str:
     """Return the page as Markdown."""
-    rows = "".join(f"| `{field.name}` | {field.type} | {field.description} |\n" for field in FIELDS)
+    rows = "".join(f"| `{one.name}` | {TYPES[one.type]} | {description_of(one)} |\n" for one in FIELDS)
     return TOP + rows + BOTTOM.format(headers=", ".join(f"`{name}`" for name in HEADERS))
 
 

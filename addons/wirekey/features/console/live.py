@@ -51,7 +51,7 @@ PAGE_POLICY = (
     "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 OWN_SITE = (("cross-origin-resource-policy", "same-origin"), ("cross-origin-opener-policy", "same-origin"))
-FIELD_TABLE = [{"name": field.name, "type": field.type, "description": field.description} for field in FIELDS]
+FIELD_TABLE = [{"name": field.name, "type": field.type, "description": field.event} for field in FIELDS]
 
 
 class SignIn(msgspec.Struct):

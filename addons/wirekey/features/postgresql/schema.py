@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from wirekey.core.audit.audit_log import AuditDatabaseError
-from wirekey.core.audit.event import ATTEMPT_FIELDS, FIELDS
+from wirekey.core.audit.event import FIELDS
+from wirekey.core.audit.fields import ATTEMPT_FIELDS
 from wirekey.core.audit.filters import first_id_at
 
 if TYPE_CHECKING:

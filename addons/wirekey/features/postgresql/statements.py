@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.core.audit.event import ATTEMPT_FIELDS, ATTEMPT_NAMES, FIELDS, NAMES, OUTCOME_NAMES
+from wirekey.core.audit.event import ATTEMPT_NAMES, FIELDS, NAMES, OUTCOME_NAMES
+from wirekey.core.audit.fields import ATTEMPT_FIELDS
 from wirekey.features.postgresql.schema import SQL_TYPES
 
 if TYPE_CHECKING:

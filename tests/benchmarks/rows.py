@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from tests.benchmarks import load, proxies
+from tests.benchmarks.agent_session import agent_sessions
 from tests.benchmarks.comparison import Measurements
 from tests.benchmarks.load import Target
 from tests.benchmarks.systems import System
@@ -88,6 +89,16 @@ async def large_requests(pid: int, target: Target, share: float) -> float:
     return await cpu_ms(pid, load.large_requests(target, 4, count), count)
 
 
+def sessions(*, stream: bool) -> Measure:
+    """Requests of 360 KB, as a coding agent sends them, over 8 connections."""
+
+    async def measure(pid: int, target: Target, share: float) -> float:
+        count = max(8, int(240 * share))
+        return await cpu_ms(pid, agent_sessions(target, 8, count, stream=stream), count)
+
+    return measure
+
+
 async def long_stream(pid: int, target: Target, share: float) -> float:
     """One stream of 1 GB. CPU seconds, of the whole even if only a share of it is measured."""
     size = int(STREAM_MIB * share) * MIB
@@ -116,6 +127,8 @@ ROWS = (
     Row("event transit, 100 streams, p99", "ms", "forward streaming", "forward", transit(99), 15.0, is_ratio=False),
     Row("a connection for each request, forward", "ms/request", "forward", "forward", cold, 0.45),
     Row("request of 1 MB, gateway", "ms/request", "reverse", "gateway", large_requests, 1.0),
+    Row("agent's session of 360 KB, gateway", "ms/request", "reverse", "gateway", sessions(stream=False), 1.10),
+    Row("the same, streamed, gateway", "ms/request", "reverse streaming", "gateway", sessions(stream=True), 0.70),
     Row("stream of 1 GB, forward", "CPU s", "forward streaming", "forward", long_stream, 1.0),
     Row("memory after load", "MiB", "forward streaming", "forward", memory, 120.0, is_ratio=False, places=0),
 )

@@ -142,7 +142,7 @@ class HeaderFields:
 
 @dataclass(frozen=True, slots=True)
 class Request(HeaderFields):
-    """The request of a client, before Wirekey recognises and judges it. Headers have no credentials.
+    """The request of a client, before Wirekey recognises and decides it. Headers have no credentials.
 
     Return a changed one from `on_request`. Method, path and host cannot be changed.
     """
@@ -173,7 +173,7 @@ class Request(HeaderFields):
     def body(self) -> bytes | None:
         """The body. None: the request has no body, or Wirekey passes it through unread, as it does uploads.
 
-        A body of more than 4 MiB is in a file. Each use of this property reads all of it into memory.
+        A body of more than 4 MiB is in a file. Each use of this property reads the whole file into memory.
         """
         return None if self.content is None else self.content[:]
 
@@ -257,7 +257,7 @@ class Hooks:
     """Whether `on_end` gets the body of the response. The stream to the client is not delayed."""
 
     def on_request(self, request: Request) -> RequestResult | Awaitable[RequestResult]:
-        """Decide on a request, after its agent is known and before it is recognised and judged by the policy.
+        """Decide on a request, after its agent is known and before it is recognised and decided by the policy.
 
         Return None to leave it as it is, a changed Request, a Response, or a Refusal, which becomes an error in the
         provider's own format. After a Response or a Refusal, later extensions are not asked.

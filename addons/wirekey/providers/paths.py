@@ -1,7 +1,7 @@
 """Finds operations by method and raw path. A path in any other than its plain spelling is no operation.
 
 The operations of each provider are in `operations.txt` beside its package. A path that is not among them, but plainly
-written, is the operation `other`: nothing of it is read, and only a policy that allows it by name lets it pass.
+written, is the operation `other`: its body is not read, and only a policy that allows it by name lets it pass.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Provider(Protocol):
     client_key_header: str = ""
     """The header in which a client sends a key of its own; "" for AWS, which has several."""
     has_upload_ids: bool = False
-    """Whether an upload goes on at a URL with an `upload_id`, which is its credential."""
+    """Whether an upload continues at a URL with an `upload_id`, which is its credential."""
     refused_key_sign: tuple[int, bytes] = (0, b"")
     """An ambiguous status, and the text in its body that means that the key itself was refused."""
     model_list_headers: Mapping[str, str] = MappingProxyType({})

@@ -40,7 +40,7 @@ register_prefixes(
 def register(providers: Iterable[Provider]) -> None:
     """Add the providers that a configuration makes.
 
-    A provider that the configuration no longer has stays, for the calls that are under way: what may be called is
+    A provider that the configuration no longer has stays, for open calls: what may be called is
     decided by the settings, which have its hosts and keys.
     """
     added = {provider.name: provider for provider in providers}
@@ -50,7 +50,7 @@ def register(providers: Iterable[Provider]) -> None:
 
 
 def family_of(provider: str) -> str:
-    """Return the name of the provider whose format and paths a provider has: its own, unless it is a custom one."""
+    """Return the name of the provider whose format and paths a provider has: its own, or its family if it is custom."""
     return PROVIDERS[provider].family or provider
 
 

@@ -56,7 +56,7 @@ class EditedRequest:
     target: bytes
     body: RequestBody
     model_changed: bool = False
-    """Whether the request now asks for the model of the edits, and asked for none or another one before."""
+    """Whether the request now asks for the model of the edits, and asked for no model or a different one before."""
     usage_requested: bool = False
     """Whether the request now asks for token counts that its client did not ask for."""
 

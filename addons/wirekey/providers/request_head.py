@@ -49,7 +49,7 @@ def read_query(raw: str) -> dict[str, str]:
 
     A list may have one parameter for each item if its name ends with `[]`; the last one is returned.
 
-    Raises Refusal(400) if a parameter appears twice, or in a spelling that some servers read as another one.
+    Raises Refusal(400) if a parameter appears twice, or in a spelling that some servers read as another parameter.
     """
     if not raw:
         return {}

@@ -43,7 +43,7 @@ def addons_in_order(
     endpoints = Endpoints(services, lifecycle, order.pages)
     core = (
         lifecycle,  # starts the services, reloads the configuration, stops them
-        RequestStart(services),  # a request is under way: no deadline of its connection runs
+        RequestStart(services),  # a request has begun: no deadline of its connection runs
         CallLog(services),  # names the call to the log, and logs a line at its end
         Gateway(services, endpoints.at_gateway),  # which provider does a path of a base_url mean, or which own endpoint
         Identity(services),  # which agent calls: first, so that each refusal names the agent

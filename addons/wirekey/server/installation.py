@@ -46,7 +46,7 @@ def shared_agents(config: Config) -> SharedAgents | None:
 
 
 def copy_agents(agents: AgentStore) -> None:
-    """Copy the agents of `agents.store` at a start. If the database is away, use an earlier copy, or wait.
+    """Copy the agents of `agents.store` at a start. If the database is unreachable, use an earlier copy, or wait.
 
     A process without a copy would refuse every agent, so it does not listen before it has one. Raises UserError if the
     database cannot be used for a reason that only a person can end, and no copy exists.

@@ -100,7 +100,7 @@ class Lifecycle:
         """Whether `start` has succeeded."""
         self.listening = False
         self.is_replaced = False
-        """Whether other workers go on after this one has drained."""
+        """Whether other workers continue after this one has drained."""
         self.fixed_options: dict[str, Any] = {}
         """mitmproxy's options that may not change any more, with their values."""
         self.running_proxy: RunningProxy | None = None
@@ -280,7 +280,7 @@ class Lifecycle:
         """Finish the calls that have begun, and end those that last longer than `timeouts.drain`.
 
         `accept_for`: seconds for which connections are still accepted, as a load balancer needs a while to notice that
-        the process is not ready. `replaced`: other workers go on, so Wirekey stays ready.
+        the process is not ready. `replaced`: other workers continue, so Wirekey stays ready.
         """
         assert self.config
         state, calls, limit = self.services.drain, self.services.calls, self.config.timeouts.drain

@@ -63,7 +63,7 @@ class Readiness:
                     await task
 
     def report(self) -> ReadinessReport:
-        """Return all of it."""
+        """Return the whole report."""
         return ReadinessReport(
             self.parts(), self.workers(), self.backends(), self.dependencies(), self.rejected_changes()
         )
@@ -143,7 +143,7 @@ class Readiness:
         return bool(host) and not (is_loopback(host) or host == "localhost")
 
     def _check_policy(self) -> str | None:
-        """Return the result of the last check, and start another one: an OPA server may take long to respond."""
+        """Return the result of the last check, and start a new check: an OPA server may take long to respond."""
         now = time.monotonic()
         is_due = now - self._policy_checked >= POLICY_CHECK_INTERVAL
         if is_due and (self._policy_check is None or self._policy_check.done()):

@@ -68,7 +68,7 @@ class SharedList(ABC):
 
     @abstractmethod
     def own(self) -> Mapping[str, Any]:
-        """Return what this machine knows, by name: the same object as long as the agents do not change."""
+        """Return what this machine knows, by name: the same object until the agents change."""
 
     @abstractmethod
     def entry(self, known: Any) -> Entry:

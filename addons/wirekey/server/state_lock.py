@@ -1,4 +1,4 @@
-"""A lock, so that only one process uses a state folder: two could not tell their unfinished calls apart."""
+"""A lock, so that only one process uses a state folder: two could not distinguish their unfinished calls."""
 
 from __future__ import annotations
 

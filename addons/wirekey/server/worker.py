@@ -17,7 +17,7 @@ class StateHold(Protocol):
 
 
 class RunningSimulator(Protocol):
-    """A simulator that runs, in this process or in another one."""
+    """A simulator that runs, in this process or in a different one."""
 
     port: int
 
@@ -48,7 +48,7 @@ class Worker(Protocol):
     states: list[dict[str, Any]]
     """The state of each worker, for /ready and the live page."""
     on_drain: Callable[[float, bool], None]
-    """Called with the seconds for which to go on accepting connections, and whether others go on after that."""
+    """Called with the seconds for which connections are still accepted, and whether other workers continue then."""
     on_stop: Callable[[], None]
     collectors: dict[str, Callable[[], Any]]
     """Name of a report that other workers ask for → a function that returns it as JSON values or an awaitable."""

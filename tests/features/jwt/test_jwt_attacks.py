@@ -267,7 +267,7 @@ J2 = [
         for name in ("exp", "nbf", "iat")
         for value in NOT_MOMENTS
     ],
-    *[(f"aud {value!r}"[:40], {"aud": value}, "audience is another")
+    *[(f"aud {value!r}"[:40], {"aud": value}, "audience differs")
       for value in ("absent", None, "", "other", "wirekey ", "Wirekey", 1, [], ["other"], ["wirekey", 1], [["wirekey"]],
                     {"wirekey": 1}, ["x"] * 32 + ["wirekey"])],
     *[(f"iss {value!r}"[:40], {"iss": value}, "an issuer that is not known")
@@ -317,7 +317,7 @@ async def test_J2_the_claims_of_ours_are_typed_as_strictly(services):
     claims = json.loads(base64.urlsafe_b64decode(good.split(".")[1] + "=="))
     assert (await services.who(good)).id == "alice"
     for change, reason in [
-        ({"aud": ["wirekey"]}, "audience is another"),
+        ({"aud": ["wirekey"]}, "audience differs"),
         ({"nbf": "absent"}, "nbf"),
         ({"client_id": "absent"}, "does not name the client"),
         ({"client_id": 1}, "does not name the client"),

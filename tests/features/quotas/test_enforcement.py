@@ -170,7 +170,7 @@ def test_what_calls_under_way_may_cost_is_reserved():
     hold = enforced.call(usd=1.5)
     refusal = refused(enforced, usd=0.1)
     assert (refusal.code, refusal.retry_after) == ("rate_limit_exceeded", 1)
-    assert "calls under way have reserved what is left" in refusal.message
+    assert "open calls have reserved what is left" in refusal.message
     enforced.end(hold, usd=0.2)
     enforced.call(usd=0.1)
 

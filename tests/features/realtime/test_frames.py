@@ -106,7 +106,7 @@ MASK = b"\x01\x02\x03\x04"
         (b"\x09\x80" + MASK, 1002, "fragmented"),
         (b"\x89\xfe\x00\x7e" + MASK, 1002, "too long"),
         (b"\x80\x80" + MASK, 1002, "no message"),
-        (b"\x01\x80" + MASK + b"\x81\x80" + MASK, 1002, "within another"),
+        (b"\x01\x80" + MASK + b"\x81\x80" + MASK, 1002, "before the previous"),
         (b"\x81\xfe\x00\x05" + MASK, 1002, "shortest form"),
         (b"\x81\xff\x80" + bytes(7) + MASK, 1002, "shortest form"),
         (b"\x88\x81" + MASK + b"a", 1002, "half a code"),

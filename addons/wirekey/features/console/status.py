@@ -158,7 +158,7 @@ class Status:
             yield note("warn", f"The CA expires in {days}.", what_to_do["ca"])
 
     def _dependency_notes(self) -> Iterator[Note]:
-        """Yield which shared servers are away. The follower of the agents has a note of its own."""
+        """Yield which shared servers are unreachable. The follower of the agents has a note of its own."""
         spools = not self._services.store.refuses_without_database
         effects = {
             "audit_database": f"Until it is back, calls {'are recorded in a local file' if spools else 'get 503'}.",

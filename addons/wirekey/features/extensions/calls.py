@@ -161,7 +161,7 @@ def check_response(name: str, response: Response) -> None:
 
 
 def respond(calls: Calls, flow: http.HTTPFlow, response: Response, name: str) -> None:
-    """Set the response of a hook, with its body beside the flow. The call is recorded, unless it is a preflight."""
+    """Set the response of a hook, with its body beside the flow. A preflight is not recorded."""
     state = calls.find(flow)
     if state is not None:
         call, state.responds_here = state.call, True

@@ -1,6 +1,6 @@
 """Asks the operator's function about the keys of a request that nothing else identifies.
 
-The key of a tunnel is kept as long as the tunnel, and checked again with its requests once the result is forgotten.
+The key of a tunnel is kept until the tunnel ends, and checked again with its requests once the result is forgotten.
 """
 
 from __future__ import annotations

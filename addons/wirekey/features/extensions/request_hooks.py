@@ -1,4 +1,4 @@
-"""Runs the operator's extensions on each request, after its agent is known and before it is recognised and judged."""
+"""Runs the operator's extensions on each request, after its agent is known and before it is recognised and decided."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ TOO_LARGE = Refusal(
 class RequestHooks(Addon):
     """Asks `on_request` of each extension, which may change headers and body, or respond.
 
-    If the operation reads its body, the extensions are asked when the body is complete, and otherwise at the head. The
-    request that they leave is recognised, judged and sent. Without extensions it does nothing.
+    If the operation reads its body, the extensions run when the body is complete, and otherwise at the head. The
+    request that they leave is recognised, decided and sent. Without extensions it does nothing.
     """
 
     def __init__(self, services: Services, order: AddonOrder) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_PENDING = 1000
-"""Calls of `on_end` that are under way. Beyond them, further ones are left out."""
+"""Calls of `on_end` in progress. Beyond this number, further ones are left out."""
 
 
 class ResponseHooks(Addon):
@@ -87,7 +87,7 @@ class ResponseHooks(Addon):
     # Observes calls.
 
     def began(self, call: Call) -> None:
-        """Do nothing: extensions have been asked about the request."""
+        """Do nothing: extensions have decided on the request."""
 
     def ended(self, call: Call) -> None:
         """Start `on_end` of the extensions. Nothing waits for them."""

@@ -70,7 +70,7 @@ class JWTIssuerConfig(ConfigGroup):
     jwks_url: HTTPSURL | None = Field(
         default=None,
         description="URL of its public keys (JWKS). Set either this or `key`. Its host name must resolve to public "
-        "addresses, unless it is a name or address of this machine, such as localhost.",
+        "addresses. A name or address of this machine, such as localhost, is allowed, too.",
     )
     key: AbsolutePath | None = Field(default=None, description="PEM file with its only public key.")
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = Field(

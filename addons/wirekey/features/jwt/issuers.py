@@ -112,7 +112,7 @@ class TokenIssuer:
             or not all(isinstance(one, str) for one in audiences)
             or self.audience not in audiences
         ):
-            raise RefusedTokenError("is not meant for this Wirekey: its audience is another")
+            raise RefusedTokenError("is not meant for this Wirekey: its audience differs")
 
 
 def timestamp_claim(claims: dict[str, Any], name: str) -> int:

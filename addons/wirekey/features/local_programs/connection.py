@@ -82,7 +82,7 @@ KINDS = ("tool_call", "tool_call_update", "plan", "available_commands_update", "
 
 
 class Connection:
-    """One conversation of JSON-RPC with a program. At most one prompt is under way at a time."""
+    """One conversation of JSON-RPC with a program. At most one prompt is in progress at a time."""
 
     def __init__(self, *, auto_accept: bool = False, name: str = "wirekey", version: str = "0") -> None:
         self.auto_accept = auto_accept

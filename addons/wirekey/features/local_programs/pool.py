@@ -1,4 +1,4 @@
-"""The running programs: one for each folder, model, agent and session, up to a limit, ended when nothing is asked."""
+"""The running programs: one for each folder, model, agent and session, up to a limit, ended when they are idle."""
 
 from __future__ import annotations
 

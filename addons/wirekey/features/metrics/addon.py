@@ -82,7 +82,7 @@ class Metrics(Addon):
             self.call_metrics.lag.observe(max(0.0, loop.time() - due))
 
     def look(self) -> None:
-        """Note the condition of the process. It runs on the event loop, since none of it may be read from a thread."""
+        """Note the condition of the process. It runs on the event loop, since a thread may not read the condition."""
         report = self.order.get(Endpoints).readiness.report()
         services, store, authority = self.services, self.services.store, self.lifecycle.authority
         opened = [state.call for state in self.calls.states.values() if state.call.intent_recorded]

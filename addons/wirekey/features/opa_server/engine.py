@@ -80,7 +80,7 @@ class RemoteEngine:
         return True
 
     def decide_at_once(self, given: Input) -> Decision | None:
-        """Return None: every decision is asked of the server."""
+        """Return None: the server makes every decision."""
 
     async def decide(self, given: Input) -> Decision:
         """Return the decision on one call. Never raises: an error denies the call."""

@@ -47,7 +47,7 @@ class AgentsDatabaseError(UserError):
 
 
 class AgentsConnection(LimitedConnection):
-    """A connection that may also wait for notifications, for as long as the caller says."""
+    """A connection that may also wait for notifications, with a time-out of the caller."""
 
     def wait[RV](self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Run an operation to its end. Without a time-out of the caller, it is closed after `limit` seconds."""

@@ -1,7 +1,7 @@
 """Keeps the local copy of the agents as they are in the database, in a thread.
 
 PostgreSQL's notifications arrive at once. The revision is also read twice a second, as a pooler or a cut connection can
-lose them. While the database is away, the copy stays as it was, and the agents in it stay valid.
+lose them. While the database is unreachable, the copy stays as it was, and the agents in it stay valid.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def database_errors(place: str) -> Iterator[None]:
 
 
 def may_pass(error: psycopg.Error) -> bool:
-    """Return whether a failure to connect can end by itself: the server is away, or accepts no connection yet."""
+    """Return whether a failure to connect can end by itself: the server is unreachable, or still starting."""
     text = str(error)
     refused = REFUSED in text or ("FATAL" in text and not any(words in text for words in NOT_YET))
     return isinstance(error, psycopg.OperationalError) and not refused

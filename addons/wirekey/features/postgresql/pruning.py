@@ -91,7 +91,7 @@ def old_months(connection: psycopg.Connection[Any], moment: float) -> list[str]:
 
 
 def drop_month(connection: psycopg.Connection[Any], name: str) -> int:
-    """Drop a partition, unless a call in it is under way. Return the number of its calls."""
+    """Drop a partition without open calls. Return the number of its calls."""
     with connection.transaction():
         counts = connection.execute(
             f"SELECT count(*), count(*) FILTER (WHERE outcome IS NULL) FROM {name}".encode()  # noqa: S608  # a name of ours

@@ -2,7 +2,7 @@
 
 A call is added to the sums once, after its end, in the order of its writer's chain. The number of the last link that
 was added is stored in the same transaction. Writers do not wait for this: it has a connection of its own, and any
-process may do it for all writers. A reader of the sums adds the calls of later links, and those under way, from rows.
+process may do it for all writers. A reader of the sums adds the calls of later links, and open calls, from rows.
 
 Durations are counted in bins a sixteenth of an octave wide. Names of groups are stored with a leading `=`, and the
 empty text stands for no name, because a unique index does not compare nulls.

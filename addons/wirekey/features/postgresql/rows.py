@@ -1,4 +1,4 @@
-"""Sends rows and their links to PostgreSQL, and reads the calls that a process left under way."""
+"""Sends rows and their links to PostgreSQL, and reads the calls that a process left open."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RowMismatchError(Exception):
-    """A call that has ended is not in the database as under way."""
+    """A call that has ended is not in the database as an open call."""
 
 
 class LostChainError(Exception):
@@ -78,7 +78,7 @@ def send(
 
 
 def interrupted_rows(connection: LimitedConnection, writer: int) -> Rows:
-    """Return the calls of a writer that are under way, with the outcome `interrupted`."""
+    """Return the open calls of a writer, with the outcome `interrupted`."""
     found = connection.execute(
         f"SELECT {COLUMNS} FROM calls WHERE writer = %s AND outcome IS NULL".encode(),  # noqa: S608  # of our own names
         [writer],

@@ -48,9 +48,9 @@ class SpoolError(UserError):
 
 
 class WriterName:
-    """The name of a writer of the state folder, kept by a lock for as long as this process lives.
+    """The name of a writer of the state folder, kept by a lock until this process ends.
 
-    Processes that share a folder have different names. A process that follows another one gets its name, and so knows
+    Processes that share a folder have different names. A process gets the name of its predecessor, and so knows
     that it has ended. Raises SpoolError.
     """
 
@@ -157,16 +157,16 @@ def completed(row: Sequence[EventValue], length: int, after: int = 0) -> AuditRo
 
 
 class SpooledAudit:
-    """The audit log in a database, with a spool in front of it for the time that the database is away."""
+    """The audit log in a database, with a spool in front of it for the time that the database is unreachable."""
 
     def __init__(self, database: PostgresAudit, spool: SpoolFile, name: str) -> None:
         self._database, self._spool, self._name = database, spool, name
         self._recover_after: int | None = spool.last_number()
-        """Entries up to this number are of an earlier process. Its calls under way are marked after they were moved."""
+        """Entries up to this number are of an earlier process. Its open calls are marked after they were moved."""
         self._pause = FIRST_PAUSE
         self._not_before = 0.0
         self._spooling = False
-        self.is_shared = False  # rows go to a file of this machine if the database is away
+        self.is_shared = False  # rows go to a file of this machine if the database is unreachable
         self._refusal: str | None = None
         self.interrupted = 0
         self.idle_seconds: float | None = database.idle_seconds
@@ -182,7 +182,7 @@ class SpooledAudit:
         return self._refusal or self._database.trouble
 
     def recover(self, tags: tuple[str, ...] = ()) -> int:
-        """Move what an earlier process left, and mark its calls under way as interrupted. Return their number."""
+        """Move what an earlier process left, and mark its open calls as interrupted. Return their number."""
         if refusal := self._database.reach(START_PATIENCE):
             self._fail(refusal, logging.WARNING)  # mitmproxy does not start after an error
             return 0

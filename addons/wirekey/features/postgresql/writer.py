@@ -2,7 +2,7 @@
 
 Rows go to the server as JSON, one statement for each kind, in one transaction (`postgres_rows`). Each process that
 writes has a chain of its own (`postgres_claim`). The chain belongs to an owner, a name that is kept in the state
-folder. The next process of this folder continues the chain, and knows that the calls under way on it have ended.
+folder. The next process of this folder continues the chain, and knows that the open calls in it have ended.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class PostgresAudit:
     # The interface of the store.
 
     def open(self) -> None:
-        """Connect, and create or update the tables. If the server is away, do so as soon as it is back.
+        """Connect, and create or update the tables. If the server is unreachable, do so as soon as it responds.
 
         Raises AuditDatabaseError if the database cannot be used for another reason, which only a person can end.
         """

@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 WATCHED_EVERY = 0.25
 """Seconds after which it is checked again that the shared state has lost no budgets."""
 SETTLED_EVERY = 4
-"""Amounts that the shared state did not take are sent again, and the processes are counted, each so many times."""
+"""The number of checks after which processes are counted, and amounts that the shared state did not take are sent."""
 RENEWED_EVERY = 80
-"""Reservations are renewed each so many times."""
+"""The number of checks after which reservations are renewed."""
 COUNTED_FOR = 10.0
 """Seconds for which a process is counted that no longer responds."""
 MOST_WARNED = 10_000
@@ -242,7 +242,7 @@ class QuotaEnforcer:
     # Between calls.
 
     async def maintain(self) -> None:
-        """Watch the budgets and renew the reservations of calls under way, again and again, until it is cancelled."""
+        """Watch the budgets and renew the reservations of open calls, again and again, until it is cancelled."""
         for tick in count():
             await self._totals.restoring.watch(self._state())
             if tick % SETTLED_EVERY == 0:
@@ -255,7 +255,7 @@ class QuotaEnforcer:
             await asyncio.sleep(WATCHED_EVERY)
 
     def _held(self) -> dict[str, dict[str, int]]:
-        """Return the amounts of each reservation of a call under way that other processes have to know of."""
+        """Return the amounts of each reservation of an open call that other processes have to know of."""
         return {
             hold.id: {limit.budget.key: limit.budget.amount for limit in hold.budgets}
             for hold in self._open.values()
@@ -267,7 +267,7 @@ class QuotaEnforcer:
         await self._totals.processes.update(self._state(), COUNTED_FOR)
 
     async def renew(self) -> None:
-        """Renew the reservations of calls under way."""
+        """Renew the reservations of open calls."""
         for hold in tuple(self._open.values()):
             if hold.reserved_in is None:
                 continue

@@ -92,7 +92,7 @@ def largest_output(request: EstimatedRequest) -> int:
 
 
 def largest_cost(prices: Prices, read: int, written: int, *, is_inside: bool = True) -> float:
-    """Return the cost in US dollars of so many tokens. Tokens that are written to a cache may cost more than others.
+    """Return the largest cost of these tokens in US dollars. Tokens that are written to a cache may cost more.
 
     `is_inside`: whether all input is in the request. Otherwise it may be audio, an image or a video, which have prices
     of their own.

@@ -2,7 +2,7 @@
 
 Each row is the total of one budget in one period. The processes of a machine share the file: a write adds to what is
 there. The cost of a call is on the disk 50 ms after its end. So a process that is killed loses no more than that and
-the reservations of the calls under way.
+the reservations of open calls.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class BudgetLimit(NamedTuple):
 def rate_limits(
     quotas: Iterable[Applied], tokens: int, requests: int = 1, *, processes: int = 1
 ) -> Iterator[RateLimit]:
-    """Yield the limits per minute of a call that takes so many tokens and requests.
+    """Yield the limits per minute of a call that takes `tokens` and `requests`.
 
     `processes`: how many share the limits without knowing what the others take. Here and below, each gets its share.
     """
@@ -61,7 +61,7 @@ def rate_limit(applied: Applied, name: LimitName, limit: int, amount: int) -> Ra
 def budget_limits(quotas: Iterable[Applied], use: Use, now: float, *, processes: int = 1) -> Iterator[BudgetLimit]:
     """Yield the budgets of a call, and its limits of calls at the same time. `now`: Unix seconds.
 
-    A call is allowed as long as a budget is not used up, even if less is left than the call may cost. Otherwise the
+    A call is allowed until a budget is used up, even if less is left than the call may cost. Otherwise the
     last dollars of a budget would be out of reach for calls without `max_tokens`. So the state gets a limit that is
     larger by the call's own reservation. A call that costs nothing needs no budget.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wirekey.features.quotas.limits import BudgetLimit, RateLimit
 
 BUSY_SECONDS = 1
-"""Retry-After of a refusal that ends when a call under way ends."""
+"""Retry-After of a refusal that ends when an open call ends."""
 UNITS = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
 PERIODS = {"usd_per_day": "day", "usd_per_month": "month"}
 
@@ -47,7 +47,7 @@ def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
         return Refusal(
             429,
             "rate_limit_exceeded",
-            f"{name} allows {allowance}, and calls under way have reserved what is left. Retry when they have ended, "
+            f"{name} allows {allowance}, and open calls have reserved what is left. Retry when they have ended, "
             "or set a lower limit of output tokens, which is what a call reserves.",
             retry_after=BUSY_SECONDS,
         )

@@ -49,7 +49,7 @@ class Restoring:
         self.number = 0
         """How often this process has added what it knows."""
         self.held: Callable[[], Mapping[str, Mapping[str, int]]] = dict
-        """Returns the amounts of each reservation of a call under way."""
+        """Returns the amounts of each reservation of an open call."""
 
     def begin(self, state: SharedState) -> asyncio.Task[None]:
         """Begin to restore the budgets, unless this process does so already. Return what ends with it."""
@@ -68,7 +68,7 @@ class Restoring:
             raise SharedStateUnavailableError("lost budgets are being restored") from error
 
     async def finish(self) -> None:
-        """Wait for a restoration that is under way, as this process stops. One that takes too long is ended."""
+        """Wait for a restoration in progress, as this process stops. One that takes too long is ended."""
         if self._task and not self._task.done():
             await asyncio.wait([self._task], timeout=WAITED_AT_MOST)
             if self._task.cancel():

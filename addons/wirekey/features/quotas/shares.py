@@ -1,4 +1,4 @@
-"""Counts the processes that share a state, so that each can enforce its share of a limit while the state is away.
+"""Counts the processes that share a state, so that each can enforce its share of limits if the state is unreachable.
 
 Each process holds a reservation of one unit that nothing limits, and renews it as it does those of calls. The sum of
 these reservations is the number of processes. That of a process that died returns by itself.
@@ -33,7 +33,7 @@ class ProcessCount:
         self._kept_until = time.monotonic() + KEPT
 
     async def update(self, state: SharedState, seconds: float) -> None:
-        """Count this process for so many seconds, and learn of the others. Without the state, nothing changes."""
+        """Count this process for `seconds`, and learn of the others. Without the state, nothing changes."""
         if state.is_local:
             return
         try:

@@ -59,7 +59,7 @@ class SharedTotals:
             except BudgetsLostError:
                 await self.restoring.wait(state, deadline)
                 continue
-            # A reservation that was under way while budgets were restored may be lost. It replaces itself.
+            # A reservation that was being made while budgets were restored may be lost. It replaces itself.
             if not found.unopened and restorations == self.restoring.number:
                 return found
         raise SharedStateUnavailableError("a total cannot be set")

@@ -180,7 +180,7 @@ class QuotaLimits(UsageLimits):
             self.enforcer.ledger = await asyncio.to_thread(Ledger, self.ledger_file)
 
     async def maintain(self) -> None:
-        """Watch the budgets and renew the reservations of calls under way, again and again, until it is cancelled."""
+        """Watch the budgets and renew the reservations of open calls, again and again, until it is cancelled."""
         await self.enforcer.maintain()
 
     async def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Waits for the decision on a message of an open connection, while the connection's other frames go on."""
+"""Waits for the decision on a message of an open connection, while the connection's other frames are relayed."""
 
 from __future__ import annotations
 

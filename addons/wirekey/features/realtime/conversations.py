@@ -83,7 +83,7 @@ class CarriedConversations(Conversations):
     def refusal_of(self, operation: Operation, refusal: Refusal) -> Refusal:
         """Return the refusal of a connection, with a status that makes its program use HTTP if it can.
 
-        By HTTP, each request is judged by itself, and those that are refused get their usual status.
+        By HTTP, each request is decided by itself, and those that are refused get their usual status.
         """
         if operation.name not in HTTP_INSTEAD or refusal.status not in {400, 403, 503}:
             return refusal

@@ -24,7 +24,7 @@ class WebSocketLimits:
     messages_per_second: int = 100
     bytes_per_second: int = 10 * 1024 * 1024
     client_message_bytes: int | None = None
-    """The limit of a message of the client, if it is another one."""
+    """The limit of a message of the client, if it differs from the provider's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ FORWARD = MessageDecision(forward=True)
 UNDECIDED = MessageDecision(
     forward=False, closing=Closing(CloseReason.INTERNAL_ERROR, "internal error", Outcome.INTERRUPTED)
 )
-"""The decision on a message that could not be judged."""
+"""The decision on a message when deciding has failed."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class PendingDecision:
 
 @dataclass
 class DecideMessageHook(StartHook):
-    """Decides on a message of a client, while frames of the provider go on."""
+    """Decides on a message of a client, while frames of the provider are relayed."""
 
     pending: PendingDecision
 
@@ -112,4 +112,4 @@ class WebSocketCall(Protocol):
         """Return the close code and reason of a WebSocket whose call was refused. No hook has seen its end."""
 
     def session(self, flow: http.HTTPFlow) -> WebSocketSession | None:
-        """Return what judges the messages of a WebSocket that was opened, or None if that failed."""
+        """Return what decides the messages of a WebSocket that was opened, or None if that failed."""

@@ -1,7 +1,7 @@
 """A WebSocket that is opened for its client before its provider is connected, to read the client's first message.
 
 Some protocols name the model in that message, which a client sends only after its WebSocket is open. So Wirekey accepts
-the WebSocket itself and reads one message. From then on, the message is the body of the request: it is judged, routed,
+the WebSocket itself and reads one message. From then on, the message is the body of the request: it is decided, routed,
 recorded and perhaps tried at several upstreams like any other. Only then is a connection made to the provider.
 
 Compression (permessage-deflate) must be agreed when the client's WebSocket is opened, and the provider cannot be asked

@@ -24,7 +24,7 @@ PASSED_AT_ONCE = 64 * 1024
 LONGEST_CONTROL = 125
 LONGEST_HEAD = 14
 MOST_FRAMES, BYTES_OF_FRAME = 1024, 256
-"""A message may have so many frames, or one for each so many bytes of the longest message. Empty frames take memory."""
+"""The most frames of a message, or the bytes of the longest message for each frame. Empty frames take memory."""
 _FIN, _RSV1, _RESERVED = 0x80, 0x40, 0x30
 _SYNC = b"\x00\x00\xff\xff"
 """The end of a compressed message that its sender leaves out (RFC 7692, section 7.2.1)."""
@@ -176,7 +176,7 @@ class WebSocketReader:
         elif opcode >= Opcode.CLOSE and (not is_final or length > LONGEST_CONTROL):
             wrong = "a control frame is fragmented or too long"
         elif opcode in (Opcode.TEXT, Opcode.BINARY) and self._first is not None:
-            wrong = "a message begins within another one"
+            wrong = "a message begins before the previous one has ended"
         elif opcode == Opcode.CONTINUATION and self._first is None:
             wrong = "a continuation belongs to no message"
         if wrong:
@@ -239,8 +239,8 @@ class Inflater:
             raise too_big(self._limit)
         if self._state.eof:
             if self._state.unused_data not in _AFTER_FINAL:
-                # The other side might read on, and see a message that was not judged.
-                wrong = "a message goes on after its final block"
+                # The other side might read on, and see a message that was not decided.
+                wrong = "a message continues after its final block"
                 raise ProtocolError(CloseReason.INVALID_FRAME_PAYLOAD_DATA, wrong)
             self._state = zlib.decompressobj(-self._bits)
         return found

@@ -148,7 +148,7 @@ class GeminiLive:
         """Return None: the protocol has no error message, and a refusal closes the connection."""
 
     def going_away(self, seconds: int) -> bytes:
-        """Return the message that announces the end of the connection, in so many seconds."""
+        """Return the message that announces that the connection ends in `seconds`."""
         return msgspec.json.encode({"goAway": {"timeLeft": f"{seconds}s"}})
 
 

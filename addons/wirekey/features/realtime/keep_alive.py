@@ -1,6 +1,6 @@
 """Finds out whether a silent side of a WebSocket is still there, by pings of Wirekey's own. Pure.
 
-A side whose machine or network is gone sends nothing, and no end of its connection either. The other side may go on
+A side whose machine or network is gone sends nothing, and no end of its connection either. The other side may continue
 sending for a long time. A side that is there answers a ping at once (RFC 6455, section 5.5.2).
 """
 

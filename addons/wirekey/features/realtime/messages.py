@@ -21,7 +21,7 @@ LONGEST_NAME = 1024
 
 
 class Asks(Enum):
-    """The requests of a message of the client, as far as it is judged."""
+    """The requests of a message of the client, as far as they are decided."""
 
     NOTHING = auto()  # it adds input, or cancels; it is passed on
     SETTINGS = auto()  # it changes model, tools or limits of later responses
@@ -50,7 +50,7 @@ class Reports(Enum):
     """The contents of a message of the provider, as far as it is recorded."""
 
     BEGAN = auto()  # a response
-    COUNTED = auto()  # tokens of a response that goes on; they add up
+    COUNTED = auto()  # tokens of a response that continues; they add up
     ENDED = auto()  # a response, with its usage
     USED = auto()  # tokens outside of a response, such as for a transcription
     FAILED = auto()  # a message of the client
@@ -72,7 +72,7 @@ class ServerMessage:
 
 
 def sound_tokens(size: int) -> int:
-    """Return the most tokens of a message with so many bytes of sound."""
+    """Return the most tokens of a message with `size` bytes of sound."""
     return size // SOUND_BYTES_PER_TOKEN + 1
 
 

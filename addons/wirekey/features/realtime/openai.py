@@ -35,7 +35,7 @@ GROUPS = {
     "session.update": (Asks.SETTINGS, "session"),
     "transcription_session.update": (Asks.SETTINGS, "session"),
 }
-"""Type of a client's event that is judged → what it asks for, and the member with its settings."""
+"""Type of a client's event that is decided → what it asks for, and the member with its settings."""
 SOUND = "input_audio_buffer.append"
 LIMITS = ("max_output_tokens", "max_response_output_tokens")
 """The second is of the beta version."""

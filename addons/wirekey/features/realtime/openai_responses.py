@@ -99,7 +99,7 @@ class OpenAiResponsesMessages:
         raise Refusal(
             400,
             "unknown_event",
-            "Wirekey does not know this type of event, which could ask for more than was judged. It was not sent.",
+            "Wirekey does not know this type of event, which could ask for more than was decided. It was not sent.",
         )
 
     def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:

@@ -141,7 +141,7 @@ class WebSocketOpening:
             yield from stream.complete_request()
 
     def on_tick(self, now: float) -> CommandGenerator[None]:
-        """Refuse a connection whose first message does not come, or that may not go on."""
+        """Refuse a connection whose first message does not come, or that may not continue."""
         stream = self.stream
         assert self.first
         limit = stream.delegate.limits_of(stream.flow).first_byte

@@ -1,8 +1,8 @@
 """Relays the frames of a WebSocket between a client and its provider. It replaces mitmproxy's `WebsocketLayer`.
 
-mitmproxy's layer keeps every message on the flow, for as long as the connection lives. This one keeps nothing. A
-message of the client is held until it is complete and its session has judged it. Frames of the provider pass as soon as
-they are complete, and long ones as they arrive. All frames keep their bytes, with masks, fragments and compression.
+mitmproxy's layer keeps every message on the flow until the connection ends. This one keeps nothing. A message of
+the client is held until it is complete and its session has decided it. Frames of the provider pass when they are
+complete, and long ones as they arrive. All frames keep their bytes, with masks, fragments and compression.
 
 A side that is silent for long gets a ping of Wirekey's own. Its pong is not passed on.
 """
@@ -71,7 +71,7 @@ class WebSocketRelay(Layer):
         self.client_rate = MessageRate(limits.messages_per_second, limits.bytes_per_second)
         self.server_rate = MessageRate(limits.messages_per_second, limits.bytes_per_second)
         self.waiting: deque[Piece] = deque()
-        """The frames of the client that were not judged yet."""
+        """The frames of the client that were not decided yet."""
         self.waiting_bytes = 0
         self.deciding: tuple[DecideMessageHook, Piece] | None = None
         self.recodes = False
@@ -159,7 +159,7 @@ class WebSocketRelay(Layer):
             try:
                 decision = self.session.decide(piece.content.payload)
             except Exception as error:
-                logger.error("a message could not be judged: %s", safe_traceback(error))  # noqa: TRY400  # without its text
+                logger.error("a message could not be decided: %s", safe_traceback(error))  # noqa: TRY400  # without its text
                 decision = UNDECIDED
             if isinstance(decision, MessageDecision):
                 yield from self.carry_out(decision, piece)
@@ -170,7 +170,7 @@ class WebSocketRelay(Layer):
             yield hook
 
     def decided(self, event: events.HookCompleted) -> CommandGenerator[None]:
-        """Carry out a decision that had to be waited for, and go on with what was received since."""
+        """Carry out a decision that had to be waited for, and continue with what was received since."""
         if self.deciding is None or event.command is not self.deciding[0]:
             return
         (hook, piece), self.deciding = self.deciding, None

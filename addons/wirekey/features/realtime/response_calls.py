@@ -1,4 +1,4 @@
-"""A response of an open connection, as a call of its own: judged, reserved in quotas, and recorded before it begins."""
+"""A response of an open connection, as a call of its own: decided, reserved in quotas, recorded before it begins."""
 
 from __future__ import annotations
 

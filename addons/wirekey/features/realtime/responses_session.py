@@ -138,7 +138,7 @@ class ResponsesSession(RealtimeSession):
     async def decide_later(
         self, payload: bytes, message: ClientMessage, reading: Reading | None = None
     ) -> MessageDecision:
-        """Judge a message as a request by HTTP is judged, and record the response that it asks for.
+        """Decide a message as a request by HTTP is decided, and record the response that it asks for.
 
         `reading`: of a large message, so that it is not read again.
         """
@@ -322,7 +322,7 @@ class ResponsesSession(RealtimeSession):
     def failed(self, message: ServerMessage) -> None:
         """End the response that an error is about: one that runs, or the next one in its lane.
 
-        An error may be about another event of the client, and nothing says so. Then a running response goes on; and one
+        An error may be about another event of the client, and nothing says so. Then a running response continues. One
         that was only asked for begins after all, with the settings that are kept of it.
         """
         running = ((name, each) for name, each in self.running.items() if message.lane in (None, each.lane))

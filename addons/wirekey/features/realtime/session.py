@@ -1,4 +1,4 @@
-"""One open connection of many responses: judges what its client asks for, and records each response as a call.
+"""One open connection of many responses: decides what its client asks for, and records each response as a call.
 
 The connection is a call of its own, whose event has no tokens. A response is recorded before it is asked for, with the
 connection's id as its `parent_id`. Its state is kept with those of all calls, so that it is counted while the process
@@ -165,7 +165,7 @@ class RealtimeSession:
     # Messages of the client.
 
     async def decide_later(self, payload: bytes, message: ClientMessage) -> MessageDecision:
-        """Judge a message as a call is judged, and record the response that it asks for."""
+        """Decide a message as a call is decided, and record the response that it asks for."""
         is_response = message.asks is Asks.RESPONSE
         facts = self.input.facts(message.facts) if is_response else message.facts
         state = self.open(RESPONSE if is_response else SETTINGS, facts)
@@ -244,10 +244,10 @@ class RealtimeSession:
             raise TOO_MANY_OPEN
 
     def refused_by(self, error: Exception, state: CallState, message: ClientMessage | None) -> MessageDecision:
-        """Record what kept a message from being judged or sent, and return it as the message for the client."""
+        """Record what kept a message from being decided or sent, and return it as the message for the client."""
         refusal = error if isinstance(error, Refusal) else INTERNAL_ERROR
         if refusal is INTERNAL_ERROR:
-            logger.error("a message could not be judged: %s", safe_traceback(error))  # without its text
+            logger.error("a message could not be decided: %s", safe_traceback(error))  # without its text
         forget_frames(error)
         return self.refused(state, refusal, message)
 
@@ -291,7 +291,7 @@ class RealtimeSession:
         return self.is_flooded
 
     def unasked(self, operation: Operation, facts: Facts, lane: str | None = None) -> RealtimeResponse:
-        """Return a response that the model begins by itself. It is judged and recorded at the same time."""
+        """Return a response that the model begins by itself. It is decided and recorded at the same time."""
         response = RealtimeResponse(self.open(operation, facts), lane=lane)
         self.services.calls.states[response.state.call.id] = response.state
         response.admission = self.start(self.admit_unasked(response))

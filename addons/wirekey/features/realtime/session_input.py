@@ -53,7 +53,7 @@ class SessionInput:
         )
 
     def note(self, message: ClientMessage, size: int) -> None:
-        """Add a message of the client, of so many bytes, that is passed on."""
+        """Add a message of the client, of `size` bytes, that is passed on."""
         self._sent += size // BYTES_PER_TOKEN + 1 if message.tokens is None else message.tokens
         if message.asks is Asks.SETTINGS:
             self._refers = self._refers or message.facts.reads_elsewhere

@@ -2,7 +2,7 @@
 
 The head decides on the call as any head does. After that each event is verified against the pair of the agent that
 signed the head, and signed again in the chain of the head that was sent. No other event reaches the provider. The first
-event of each turn waits until the turn is judged and recorded: see `two_way_events` and `two_way_turns`.
+event of each turn waits until the turn is decided and recorded: see `two_way_events` and `two_way_turns`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Passes the events of a stream in two directions on: verified, judged where a turn begins, and signed again."""
+"""Passes the events of a stream in two directions on: verified, decided where a turn begins, and signed again."""
 
 from __future__ import annotations
 

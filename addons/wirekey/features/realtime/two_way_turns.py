@@ -1,4 +1,4 @@
-"""The turns of a stream in two directions: each is judged, limited and recorded as a response within a WebSocket is.
+"""The turns of a stream in two directions: each is decided, limited and recorded as a response within a WebSocket is.
 
 A turn begins with the first input after the last one has ended, and waits there until its beginning is recorded. It
 ends when the model has finished its response and has reported its tokens. A model that responds to input of an earlier

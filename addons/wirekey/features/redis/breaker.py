@@ -1,4 +1,4 @@
-"""Decides whether a server that fails is still asked. Pure, except for the clock."""
+"""Decides whether calls still try a server that fails. Pure, except for the clock."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FAILURES = 3
-"""Failures without a success between them after which nothing is asked, if `SPREAD` has passed, too."""
+"""Failures without a success between them after which no call tries the server, if `SPREAD` has passed, too."""
 SPREAD = 0.5
 """Seconds from the first to the last of these failures: those of one moment, however many, say little."""
 REST = 1.0
-"""Seconds for which nothing is asked then."""
+"""Seconds for which no call tries the server then."""
 SHARE = 4
-"""After that, one of so many calls tries the server, until one succeeds or `FAILURES` of them have failed."""
+"""After that, one of four calls tries the server, until one succeeds or `FAILURES` of them have failed."""
 
 
 class Breaker:
-    """Keeps calls from waiting for a server that is away. `clock` is in seconds and never goes back."""
+    """Keeps calls from waiting for a server that is unreachable. `clock` is in seconds and never goes back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -59,5 +59,5 @@ class Breaker:
         return was_open
 
     def probe_now(self) -> None:
-        """Allow calls to try the server without further rest, as there is a sign that it is back."""
+        """Allow calls to try the server without further delay, as there is a sign that it is back."""
         self._probes_from = 0.0

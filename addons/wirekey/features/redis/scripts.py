@@ -137,7 +137,7 @@ return result
 
 # Keys: the guard; then for each reservation its own, the mark that it was settled, and its budgets. Arguments: the
 # epoch, the time to live; then for each reservation its name, the number of its budgets, and the amounts. Reserves them
-# again, whether or not they fit. Returns 0 if the epoch is another one.
+# again, whether or not they fit. Returns 0 if the epoch differs.
 HOLD = (
     BUDGETS
     + """

@@ -1,7 +1,7 @@
 """The shared state of several machines: a Redis or Valkey server, alone, with Sentinel, or as a cluster.
 
-Every step has a time limit. After failures over some time nothing is asked for a while, so that calls do not wait for
-a server that is away.
+Every step has a time limit. After failures over some time, no request is sent for a while, so that calls do not wait
+for a server that is unreachable.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class RedisState:
         self._receivers.add(topic, receive)
 
     async def start(self) -> None:
-        """Connect and begin to receive messages. Raises SharedStateUnavailableError if the server is away."""
+        """Connect and begin to receive messages. Raises SharedStateUnavailableError if the server is unreachable."""
         subscribed = asyncio.Event()
         self._listening = asyncio.create_task(self._listen(subscribed))
         await self._transport.ready()

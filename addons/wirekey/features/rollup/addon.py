@@ -51,7 +51,7 @@ FIRST_ERROR_STATUS = 400
 
 @dataclass(slots=True)
 class UnstoredConversation:
-    """A request whose response is under way, to be stored with it."""
+    """A request whose response is in progress, to be stored with it."""
 
     flow: str
     """The id of its flow."""
@@ -81,7 +81,7 @@ class Rollup(Addon):
         self.own_calls = OwnCalls(services, order)
         self.store = RollupStore()
         self.under_way: dict[str, UnstoredConversation] = {}
-        """The requests whose response is under way, by the id of their call."""
+        """The requests whose response is in progress, by the id of their call."""
         self.held = 0
         """Bytes of their bodies, and of the responses so far."""
         self.pending: set[asyncio.Task[None]] = set()
@@ -138,7 +138,7 @@ class Rollup(Addon):
         self.sweep_later()
 
     def take(self, size: int) -> bool:
-        """Reserve memory for calls under way. Return False if rollup has no room for it."""
+        """Reserve memory for open calls. Return False if rollup has no room for it."""
         settings = self.services.settings.features.find(RollupSettings)
         if settings is None or self.held + size > settings.bytes:
             return False
@@ -282,7 +282,7 @@ class Rollup(Addon):
         self.sweep_later()
 
     async def done(self) -> None:
-        """End what is under way, and remove all entries."""
+        """End what is in progress, and remove all entries."""
         if self.sweeping:
             self.sweeping.cancel()
         for task in self.pending:

@@ -28,11 +28,11 @@ ENDS = frozenset(
         *("end_turn", "stop_sequence", "max_tokens"),  # Anthropic, Converse, Nova
     }
 )
-"""Finish reasons of a response that the conversation goes on from. A filtered one is not stored."""
+"""Finish reasons of a response from which the conversation continues. A filtered one is not stored."""
 
 
-class NotText(Exception):  # noqa: N818  # not an error: the response is another one
-    """The response has more than text, or did not end as one that the conversation goes on from."""
+class NotText(Exception):  # noqa: N818  # not an error: the response is of a different kind
+    """The response has more than text, or did not end as one from which the conversation continues."""
 
 
 def read_answer(form: str, content_type: str, body: bytes) -> str | None:

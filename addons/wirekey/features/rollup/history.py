@@ -217,7 +217,7 @@ def add_turn(turns: list[Message], turn: Message) -> None:
 def with_answer(history: History, text: str) -> tuple[list[bytes], bool]:
     """Return the encoded messages of a conversation with the text of the response at its end.
 
-    The second value is whether all of it can be stored as text.
+    The second value is whether all messages can be stored as text.
     """
     blocks = Blocks()
     blocks.add_text(text)

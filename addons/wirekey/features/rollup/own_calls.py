@@ -41,7 +41,7 @@ MOST_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class OwnRequest:
-    """A request of Wirekey's own. `purpose`: the operation that is recorded. `timeout`: seconds, for all of it."""
+    """A request of Wirekey's own. `purpose`: the operation that is recorded. `timeout`: seconds, for the whole call."""
 
     purpose: str
     host: str

@@ -69,7 +69,7 @@ class ReasoningKeeper:
             kept.setdefault(index, []).append(piece)
 
     def end(self, index: int) -> list[Event]:
-        """Return the end of a block, after its state if all of it was kept."""
+        """Return the end of a block, after its state if the whole state was kept."""
         text, signature = "".join(self._texts.pop(index, ())), "".join(self._signatures.pop(index, ()))
         redacted = self._redacted.pop(index, b"")
         found: list[Event] = [BlockEnd(index)]

@@ -200,7 +200,7 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     parallel: bool | None = None
     thinking: Thinking | None = None
     claude: ClaudeThinking | None = None
-    """The same as a client of a format of Claude says it, for a Claude that is spoken to in another one."""
+    """The same as a client of a format of Claude says it, for a Claude that is called in a different format."""
     output: OutputFormat | None = None
     options: dict[str, Raw] = {}
     stream: bool = False

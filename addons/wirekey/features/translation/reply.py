@@ -91,7 +91,7 @@ class Reply:
         """Return the state of a block whose text the client shows, or a mark that it has none.
 
         The provider of the client's own format refuses reasoning that it did not sign. By the mark, Wirekey finds the
-        block and removes it if the conversation goes on there.
+        block and removes it if the conversation continues there.
         """
         return self.carried(reasoning) or self.unsigned_mark
 

@@ -73,7 +73,7 @@ def run(request: ServeRequest, values: Mapping[str, Any]) -> int:
 
 
 def reason_of(count: WorkerCount) -> str | None:
-    """Return the line of the log that says why `auto` starts so many workers; None if a person has chosen them."""
+    """Return the line of the log that says why `auto` starts this number of workers; None if a person has chosen it."""
     return f"workers: auto starts {counted(count.number, 'process')}, as {count.reason}." if count.reason else None
 
 

@@ -159,7 +159,7 @@ class Supervisor:
             logger.info("All workers were replaced.")
 
     def _dismiss(self, worker: WorkerProcess, accept_for: float, *, replaced: bool) -> None:
-        """Have a worker end after its calls. `replaced`: the other workers go on."""
+        """Have a worker end after its calls. `replaced`: the other workers continue."""
         worker.is_leaving = True
         worker.send({"drain": accept_for, "replaced": replaced})
         self._run(self._kill_later(worker, accept_for + self.drain + END_LIMIT))
@@ -250,7 +250,7 @@ class Supervisor:
         except OSError:
             pass  # it has ended
         except Exception as error:
-            # Nothing more can be heard of it, so another one takes its place.
+            # Nothing more can be heard of it, so a new worker takes its place.
             logger.error("A message of worker %d cannot be read: %s", worker.number, safe_traceback(error))  # noqa: TRY400  # see there
             kill(worker)
 

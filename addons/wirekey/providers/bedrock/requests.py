@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from wirekey.providers.request_json import JsonObject
 
 READ_AS_JSON = ("application/octet-stream", "application/x-amz-json-1.0", "application/x-amz-json-1.1", "text/plain")
-"""Bedrock reads a body as JSON, however it is declared. SDKs declare that of invoke as bytes by default."""
+"""Bedrock reads a body as JSON, whatever its content type. SDKs declare that of invoke as bytes by default."""
 
 PAID_TOOLS = ("nova_grounding",)
 """Tools that Bedrock runs for a fee."""
@@ -173,7 +173,7 @@ class BedrockRequests(RequestEditor):
     def _edit_model(self, operation: Operation, body: EditableBody, model: str) -> bool:
         if operation.name in _INVOKES:
             members = body.root.members
-            # OpenAI's models are refused there where their body names another one than the path.
+            # OpenAI's models are refused there where their body and the path name different models.
             is_named = members.starts("model", b'"') and members.text("model") == operation.model
             return is_named and self.set_model(body.root, model)
         if operation.name not in bedrock_services.GENERATES:

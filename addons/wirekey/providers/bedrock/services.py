@@ -122,7 +122,7 @@ def find_short(method: str, path: str) -> Operation | None:
     """Return the same for a short path. Cached, because most calls are to few models."""
     operation = ROUTES.find(method, path)
     if operation is None:
-        # What calls a model is never read as anything else, however it is written.
+        # A path that calls a model is never read as anything else, in any spelling.
         return None if path.lower().startswith("/model/") else ROUTES.find_other(method, path)
     if operation.model is not None:
         read = read_model_string if operation.kind is Kind.INFERENCE else read_model_segment

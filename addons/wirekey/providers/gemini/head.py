@@ -49,7 +49,7 @@ def _masks_in(headers: Mapping[str, str]) -> Iterator[str]:
 
 
 def _keeps_counts(mask: str) -> bool:
-    """Return whether a mask has all counts. In brackets stand the members of another one."""
+    """Return whether a mask has all counts. Brackets hold the members of a member."""
     listed = mask.replace(" ", "").split(",")
     return "(" not in mask and any(member in COUNTS for member in listed)
 

@@ -94,7 +94,7 @@ def to_claude(root: EditableObject, *, counts: bool) -> None:
 
 
 def counted(body: RequestBody) -> RequestBody:
-    """Return what tokens are counted of: Vertex has no whole request inside of another one."""
+    """Return what tokens are counted of: Vertex has no whole request inside of a request."""
     if not any(name.encode() in body for name in _WHOLE_REQUEST):
         return body
     members = _OBJECT.decode(body)

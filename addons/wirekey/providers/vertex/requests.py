@@ -94,7 +94,7 @@ class VertexRequests(RequestEditor):
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a method and raw path, or None."""
-        # Google's servers let these headers replace the method: the operation would be another one.
+        # Google's servers let these headers replace the method: the operation would differ.
         if any(name in headers for name in METHOD_OVERRIDES):
             return None
         if method == "GET" and live.PATH.fullmatch(path):

@@ -115,8 +115,8 @@ def carried_signature(reasoning: Reasoning, reply: Reply) -> str | None:
 def call_signature(reply: Reply) -> str | None:
     """Return the signature of the first call of a response that has no reasoning state.
 
-    Gemini refuses calls without a signature. By this one, Wirekey knows the call as another model's if the conversation
-    goes on with Gemini.
+    Gemini refuses calls without a signature. By this one, Wirekey knows that another model made the call, if the
+    conversation continues with Gemini.
     """
     return reply.states.signed_signature([])
 

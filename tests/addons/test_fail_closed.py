@@ -25,6 +25,7 @@ from wirekey.core.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon
 from wirekey.core.addons.gateway import Gateway
 from wirekey.core.calls.calls import Calls
 from wirekey.core.calls.response_tap import ResponseTap
+from wirekey.core.calls.service_parts import add_services_of_features
 from wirekey.core.calls.services import Services
 from wirekey.core.calls.wire_delegate import CallDelegate
 from wirekey.core.credentials.scrub import KeyScrubber
@@ -417,7 +418,9 @@ def test_every_method_of_the_wire_delegate_is_in_the_table():
 
 
 def test_an_exception_in_the_events_of_a_request_sends_nothing_more(monkeypatch, caplog):
-    delegate, flow = CallDelegate(Services()), tflow.tflow()
+    services, flow = Services(), tflow.tflow()
+    add_services_of_features(services)
+    delegate = CallDelegate(services)
     delegate.calls.open(flow)
     break_method(monkeypatch, "is_two_way")
     assert delegate.is_two_way(flow) is True

@@ -14,6 +14,7 @@ from wirekey.core.addons.recognition import Recognition
 from wirekey.core.addons.routing import Routing
 from wirekey.core.call import Agent, FailureKind
 from wirekey.core.calls.attempt import prepare_attempt
+from wirekey.core.calls.service_parts import add_services_of_features
 from wirekey.core.calls.services import Services
 from wirekey.core.calls.settings import build
 from wirekey.core.calls.wire_request import wire_request
@@ -52,6 +53,7 @@ class Sent:
         providers=PROVIDERS_TEXT,
     ):
         self.services = Services()
+        add_services_of_features(self.services)
         self.services.opened = FeatureValues.of([StateReader(b"a key")])
         self.services.settings = build(loaded(folder, providers.replace("TURNS", selection) + text, KEYS))
         method, _, path = line.partition(" ")

@@ -190,3 +190,8 @@ class Call:
     intent_recorded: bool = False
     trace_parent: str | None = field(default=None, repr=False)
     """The client's `traceparent` header, unchanged, if traces are exported."""
+
+
+def elapsed_ms(call: Call) -> float:
+    """Return the milliseconds since a call began."""
+    return round((time.perf_counter() - call.started) * 1000, 3)

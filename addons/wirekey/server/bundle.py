@@ -20,6 +20,7 @@ from wirekey.core.addons.recognition import Recognition
 from wirekey.core.addons.request_start import RequestStart
 from wirekey.core.addons.retry import Retry
 from wirekey.core.addons.routing import Routing
+from wirekey.core.calls.service_parts import add_services_of_features
 from wirekey.server.endpoints import Endpoints
 from wirekey.server.lifecycle import Lifecycle
 
@@ -38,6 +39,7 @@ def addons_in_order(
     Without `config`, the configuration is read from the file that mitmproxy's option `wirekey` names.
     `worker`: the connection to the supervisor, if this process is one of several workers.
     """
+    add_services_of_features(services)
     lifecycle = Lifecycle(services, config, simulator, worker)
     order = AddonOrder()
     endpoints = Endpoints(services, lifecycle, order.pages)

@@ -13,6 +13,7 @@ import pytest
 from tests.features.quotas.making import usd
 from wirekey.core.body import Body
 from wirekey.core.call import Call, Outcome
+from wirekey.core.calls.service_parts import add_services_of_features
 from wirekey.core.calls.services import Services
 from wirekey.core.calls.state import CallState
 from wirekey.core.metering.cost import cost_usd
@@ -40,6 +41,7 @@ SECOND_OF_SPEECH = base64.b64encode(bytes(48_000)).decode()
 
 def services() -> Services:
     made = Services()
+    add_services_of_features(made)
     quota = Quota("q", "all", usd_per_month=usd(1_000_000))
     values = FeatureValues.of([ConfiguredQuotas((quota,))])
     made.settings = replace(made.settings, identity_required=False, features=values)

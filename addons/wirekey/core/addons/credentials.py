@@ -143,7 +143,7 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     attempt = state.attempt
     if attempt:
         for steps in attempt.steps:
-            steps.note_status(services, attempt, status, wait)
+            steps.note_status(services.settings, attempt, status, wait)
     if attempt and attempt.key and attempt.pool:
         services.sharing.record_status(attempt.pool, attempt.key, status, wait, time.monotonic())
     if attempt and attempt.aws and headers.get("x-amzn-errortype", "").partition(":")[0] in REFUSED_PAIR:

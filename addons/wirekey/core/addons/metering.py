@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.core.call import Call
-    from wirekey.core.calls.attempt_parts import ResponseChange
+    from wirekey.core.calls.rewriting import ResponseChange
     from wirekey.core.calls.state import CallState
     from wirekey.core.operation import ResponseReader, Usage
 
@@ -96,7 +96,7 @@ class Metering(Addon):
         if call.model and call.facts and call.model != call.facts.model:
             response.headers["x-wirekey-model"] = call.model
         if rewritten:
-            state.tap.rewrite = rewritten.response(state, response, self.services.settings.translated_answer)
+            state.tap.rewrite = rewritten.response(state.call, response, self.services.settings.translated_answer)
             unframe(flow)
         for copy in state.response_copies:
             copy.content_type = response.headers.get("content-type", "")

@@ -58,9 +58,9 @@ def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -
     try:
         request = services.calls.request(flow)
         for steps in attempt.steps:
-            attempt = steps.begin(services, state, attempt, request)
+            attempt = steps.begin(services.settings, state, attempt, request)
         attempt = rewrite_request(services, state, attempt, request)
-        if rewrite := body_rewrite(services, state, attempt, request):
+        if rewrite := body_rewrite(services.rewrites, state, attempt, request):
             if len(attempt.body) > AT_ONCE:
                 return rewrite_and_prepare(services, flow, attempt, rewrite)
             attempt = rewrite()
@@ -251,7 +251,7 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
     """
     candidate = attempt.planned.candidate
     assert state.call.provider
-    if any(steps.makes_credential(services, attempt) for steps in attempt.steps):
+    if any(steps.makes_credential(services.settings, attempt) for steps in attempt.steps):
         return None
     if PROVIDERS[state.call.provider].has_upload_ids and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
         # The upload_id is the credential; the request carries no other.
@@ -277,8 +277,8 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
     """Fetch or make the credential of an attempt that has no ready one. Raises Refusal if that fails."""
     state, candidate = services.calls.state(flow), attempt.planned.candidate
     for steps in attempt.steps:
-        if steps.makes_credential(services, attempt):
-            return await steps.with_credential(services, state, attempt)
+        if steps.makes_credential(services.settings, attempt):
+            return await steps.with_credential(services.settings, state.call, attempt)
     if candidate.maker:
         headers = await made_headers(services, flow, attempt, candidate.maker)
         return structs.replace(

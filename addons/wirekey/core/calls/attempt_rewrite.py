@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wirekey.core.calls.moved import is_moved, moved_attempt
 
@@ -13,11 +12,10 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
-    from wirekey.core.call import Call, Outcome
+    from wirekey.core.call import Call
     from wirekey.core.calls.attempt_state import AttemptState
-    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.rewriting import RewrittenRequest
     from wirekey.core.calls.state import CallState
-    from wirekey.core.operation import Facts, Operation
 
     type Step = Callable[[AttemptState], AttemptState]
     type FindStep = Callable[[CallState, AttemptState, http.Request], Step | None]
@@ -26,69 +24,15 @@ AT_ONCE = 128 * 1024
 """Bytes of a request or response up to which it is rewritten on the event loop, in two milliseconds at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRewrite:
-    """The part of a feature that changes the request of an attempt before its credential is chosen.
-
-    `make` returns what finds the step for an attempt: a function, or None if the request stays as it is. The step needs
-    nothing of the event loop, so a thread may run it. It raises Refusal if the request cannot be sent.
-    """
-
-    make: Callable[[Services], FindStep]
-
-
-class RewrittenRequest(Protocol):
-    """A request in another format than the client's, as an attempt sends it. It is in `AttemptState.rewritten`."""
-
-    @property
-    def operation(self) -> Operation:
-        """The operation of the upstream's provider."""
-
-    @property
-    def facts(self) -> Facts:
-        """The facts that the upstream's provider reads in the request."""
-
-    def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Return the header fields that are sent in place of the client's."""
-
-    def record(self, call: Call) -> None:
-        """Note in a call's event what was changed."""
-
-    def response(self, state: CallState, response: http.Response, limit: int) -> ResponseRewrite:
-        """Return what changes the response back, after it has changed the head.
-
-        `limit`: the most bytes of a response that is held whole.
-        """
-
-
-class ResponseRewrite(Protocol):
-    """The last step of a response before the client: it gets the upstream's bytes and returns the client's."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the client gets nothing before the end, not even the head."""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the client's bytes for the next bytes of the upstream. Raises ResponseRefused."""
-
-    def finish(self, rest: Iterable[bytes]) -> None:
-        """Rewrite a response that is held, of which `rest` was not fed yet. A thread may do it before the end."""
-
-    def end(self) -> list[bytes]:
-        """Return the client's last bytes."""
-
-    def failure(self) -> tuple[Outcome, str | None] | None:
-        """Return the outcome and the reason of a stream that its client saw end with an error; None for any other."""
-
-
 def body_rewrite(
-    services: Services, state: CallState, attempt: AttemptState, request: http.Request
+    rewrites: Iterable[FindStep], state: CallState, attempt: AttemptState, request: http.Request
 ) -> Callable[[], AttemptState] | None:
     """Return what rewrites the body of an attempt for its upstream, or None if the body stays as it is.
 
-    A thread may run the function. It raises Refusal if the request cannot be sent.
+    `rewrites`: they find the steps of features. A thread may run the function. It raises Refusal if the request cannot
+    be sent.
     """
-    steps: list[Step] = [step for find in services.rewrites if (step := find(state, attempt, request))]
+    steps: list[Step] = [step for find in rewrites if (step := find(state, attempt, request))]
     if is_moved(state, attempt.planned.candidate):
         steps.append(partial(moved_attempt, state))
     return partial(rewritten, steps, attempt) if steps else None

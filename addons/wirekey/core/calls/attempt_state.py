@@ -1,8 +1,8 @@
-"""One attempt at a call as a value: where it goes, what is sent, and with whose credential."""
+"""One attempt at a call as a value: where it goes, what is sent, with whose credential, and the steps of features."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -11,14 +11,21 @@ from wirekey.feature import NO_VALUES, FeatureValues
 from wirekey.providers.credential_headers import is_credential_header
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy import http
+
     from wirekey.core.body import RequestBody
-    from wirekey.core.calls.attempt_parts import AttemptSteps
-    from wirekey.core.calls.attempt_rewrite import RewrittenRequest
+    from wirekey.core.call import Call
+    from wirekey.core.calls.rewriting import ResponseChange, RewrittenRequest
+    from wirekey.core.calls.settings import Settings
     from wirekey.core.credentials.pool import KeyPool, ProviderKey
-    from wirekey.core.routing.candidate import Upstream
+    from wirekey.core.routing.candidate import Candidate, Upstream
     from wirekey.core.routing.plan import Attempt
     from wirekey.core.signing.request import SigV4Credentials
     from wirekey.core.wire.delegate import WireLimits
+
+type Fields = list[tuple[bytes, bytes]]
 
 
 class AttemptState(Struct, frozen=True):
@@ -84,6 +91,57 @@ class AttemptState(Struct, frozen=True):
         else:
             return ()
         return tuple(secret for secret in found if len(secret) >= SHORTEST_SECRET)
+
+
+class OpenedCall(Protocol):
+    """The state of a call that steps read."""
+
+    call: Call
+    workspace: str | None
+
+
+class AttemptSteps:
+    """The part of a feature with its steps in each attempt at one of its candidates. A step here changes nothing.
+
+    `applies` is called once for each attempt. The attempt keeps the parts that apply, so others skip them all. A
+    part has no state of its own: what it learns of an attempt is in `AttemptState.features`.
+    """
+
+    def applies(self, candidate: Candidate) -> bool:
+        """Return whether attempts at a candidate take these steps. It must be quick."""
+        raise NotImplementedError
+
+    def begin(
+        self, settings: Settings, state: OpenedCall, attempt: AttemptState, request: http.Request
+    ) -> AttemptState:
+        """Return an attempt before its model is set and its request is translated. Raises Refusal."""
+        return attempt
+
+    def makes_credential(self, settings: Settings, attempt: AttemptState) -> bool:
+        """Return whether `with_credential` makes the credential. No other one is chosen then."""
+        return False
+
+    async def with_credential(self, settings: Settings, call: Call, attempt: AttemptState) -> AttemptState:
+        """Return an attempt with its credential, after which nothing else changes it. Raises Refusal."""
+        return attempt
+
+    def wire_fields(self, attempt: AttemptState, fields: Fields) -> Fields:
+        """Return the header fields of the request as it is sent, without its credential."""
+        return fields
+
+    def note_status(self, settings: Settings, attempt: AttemptState, status: int, wait: float | None) -> None:
+        """Note the status of the response. `wait`: the seconds of Retry-After, or None."""
+
+    def error_reader(self, attempt: AttemptState, status: int, wait: float | None) -> Callable[[bytes], None] | None:
+        """Return what reads the body of an error that the client does not get, and then b"". None: nothing does."""
+        return None
+
+    def response_change(self, attempt: AttemptState, response: http.Response, limit: int) -> ResponseChange | None:
+        """Return what changes the body of a response; None if nothing does.
+
+        `limit`: bytes of a response that may be read as a whole.
+        """
+        return None
 
 
 def secrets_of(fields: tuple[tuple[bytes, bytes], ...]) -> set[bytes]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -17,7 +16,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from wirekey.core.body import WEBSOCKETS
-from wirekey.core.call import Call, Outcome, under_way
+from wirekey.core.call import Call, Outcome, elapsed_ms, under_way
 from wirekey.core.calls.guard import guard
 from wirekey.core.calls.held_bytes import Reservation
 from wirekey.core.calls.redaction import redact_head, redacted_headers, redacted_request, removed_values
@@ -260,11 +259,6 @@ class Calls:
         if not content_type.startswith("text/") and not ends_with_frame(state.tap):
             return None
         return PROVIDERS[call.provider].stream_error(without_quoted_tokens(refusal), call.operation, content_type)
-
-
-def elapsed_ms(call: Call) -> float:
-    """Return the milliseconds since a call began."""
-    return round((time.perf_counter() - call.started) * 1000, 3)
 
 
 def without_quoted_tokens(refusal: Refusal) -> Refusal:

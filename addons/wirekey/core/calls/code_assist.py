@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from wirekey.core.calls.attempt_parts import AttemptSteps
+from wirekey.core.calls.attempt_state import AttemptSteps
 from wirekey.core.credentials.pool import retry_after_seconds
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.google.code_assist.backend import CodeAssist
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
-    from wirekey.core.calls.attempt_parts import Fields, ResponseChange
-    from wirekey.core.calls.attempt_state import AttemptState
-    from wirekey.core.calls.services import Services
-    from wirekey.core.calls.state import CallState
+    from wirekey.core.call import Call
+    from wirekey.core.calls.attempt_state import AttemptState, Fields
+    from wirekey.core.calls.rewriting import ResponseChange
+    from wirekey.core.calls.settings import Settings
     from wirekey.core.credentials.pool import ProviderKey
     from wirekey.core.google.code_assist.backend import PreparedAccount
     from wirekey.core.google.code_assist.pool import AccountPool
@@ -69,14 +69,14 @@ class AccountCall:
 # The request.
 
 
-async def with_account(state: CallState, attempt: AttemptState) -> AttemptState:
+async def with_account(call: Call, attempt: AttemptState) -> AttemptState:
     """Return an attempt in its envelope, with the token of its account. Raises Refusal."""
     planned = attempt.planned
     backend, pool, key = planned.candidate.accounts, planned.candidate.pool, planned.key
     assert isinstance(backend, CodeAssist)
     if key is None:
         raise backend.no_account()
-    operation = attempt.rewritten.operation if attempt.rewritten else state.call.operation
+    operation = attempt.rewritten.operation if attempt.rewritten else call.operation
     assert operation
     check_body(operation.name, attempt.body)
     ready = await backend.ready(key)
@@ -95,7 +95,7 @@ async def with_account(state: CallState, attempt: AttemptState) -> AttemptState:
     return structs.replace(
         attempt,
         target=(backend.upstream.path + target_of(operation.name)).encode(),
-        body=wrapped(operation.name, attempt.model or "", ready.project, state.call.id, attempt.body),
+        body=wrapped(operation.name, attempt.model or "", ready.project, call.id, attempt.body),
         credential=key.label,
         added_headers=tuple(fields),
         features=attempt.features.plus(account),
@@ -213,20 +213,20 @@ class CodeAssistSteps(AttemptSteps):
         """Return whether the accounts of a candidate are those of a backend of Code Assist."""
         return candidate.accounts is not None and isinstance(candidate.accounts, CodeAssist)
 
-    def makes_credential(self, services: Services, attempt: AttemptState) -> bool:
+    def makes_credential(self, settings: Settings, attempt: AttemptState) -> bool:
         """Return True: every attempt is made with the token of an account."""
         return True
 
-    async def with_credential(self, services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
+    async def with_credential(self, settings: Settings, call: Call, attempt: AttemptState) -> AttemptState:
         """Return an attempt in its envelope, with the token of its account. Raises Refusal."""
-        return await with_account(state, attempt)
+        return await with_account(call, attempt)
 
     def wire_fields(self, attempt: AttemptState, fields: Fields) -> Fields:
         """Return the header fields of a request to Code Assist, with none of the client's own but Host."""
         account = attempt.features.find(AccountCall)
         return code_assist_fields(account, fields) if account else fields
 
-    def note_status(self, services: Services, attempt: AttemptState, status: int, wait: float | None) -> None:
+    def note_status(self, settings: Settings, attempt: AttemptState, status: int, wait: float | None) -> None:
         """Set the rest of an account that Google has limited."""
         if account := attempt.features.find(AccountCall):
             account.note_status(status, wait)

@@ -5,15 +5,13 @@ A feature carries them. Without it, their operations are refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.core.body import WEBSOCKETS, Body
 from wirekey.core.errors import Fault, Refusal
-from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from mitmproxy import http
     from mitmproxy.connection import Server
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
     from wirekey.core.call import Outcome
     from wirekey.core.calls.attempt_state import AttemptState
-    from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
     from wirekey.core.operation import Operation, ResponseReader
     from wirekey.core.wire.stream import WireStream
@@ -100,19 +97,6 @@ class Conversations:
 
     def end(self, state: CallState, outcome: Outcome, reader: ResponseReader | None) -> None:
         """Record the turns of a call in two directions that have not ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddedConversations:
-    """The part of a feature that carries conversations. `make` is called once for each process."""
-
-    make: Callable[[Services], Conversations]
-
-
-def conversations_of(services: Services) -> Conversations:
-    """Return what carries the conversations of a process, or refuses them if no installed feature does."""
-    part = next(parts(AddedConversations), None)
-    return part.make(services) if part else Conversations()
 
 
 def is_two_way(operation: Operation | None) -> bool:

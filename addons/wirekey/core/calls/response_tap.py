@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from wirekey.core.calls.calls import elapsed_ms
+from wirekey.core.call import elapsed_ms
 from wirekey.core.credentials.encoded_search import EncodedSearch, KeyQuoted
 from wirekey.core.credentials.scrub import MASK, KeyScrubber
 from wirekey.core.errors import INTERNAL_ERROR, Fault, Refusal
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
-    from wirekey.core.calls.attempt_parts import ResponseChange
-    from wirekey.core.calls.attempt_rewrite import ResponseRewrite
-    from wirekey.core.calls.calls import Calls
+    from wirekey.core.call import Call
     from wirekey.core.calls.response_copy import ResponseCopy
+    from wirekey.core.calls.rewriting import ResponseChange, ResponseRewrite
     from wirekey.core.metering.tap import Tap
     from wirekey.providers.openai.usage_filter import UsageEventFilter
 
@@ -77,6 +76,16 @@ class Masked:
         return []
 
 
+class TappedCalls(Protocol):
+    """The calls whose responses are tapped."""
+
+    def of(self, flow: http.HTTPFlow) -> Call:
+        """Return the call of a flow."""
+
+    def stream_error(self, flow: http.HTTPFlow, refusal: Refusal) -> bytes | None:
+        """Return the bytes that end a stream with an error, or None if it cannot end so."""
+
+
 class ResponseTap:
     """Gets each chunk of a response as it passes, and returns what the client gets.
 
@@ -84,7 +93,7 @@ class ResponseTap:
     response is decompressed before the filter, or it is searched for the key and passes unchanged.
     """
 
-    def __init__(self, calls: Calls, flow: http.HTTPFlow, tap: Tap) -> None:
+    def __init__(self, calls: TappedCalls, flow: http.HTTPFlow, tap: Tap) -> None:
         self.calls = calls
         self.flow = flow
         self.call = calls.of(flow)

@@ -9,17 +9,16 @@ from weakref import WeakKeyDictionary
 from wirekey.core.body_reading.reader import BodyReader
 from wirekey.core.call_events import CallEvents
 from wirekey.core.calls.account_limits import AccountLimits
-from wirekey.core.calls.attempt_parts import AttemptSteps
-from wirekey.core.calls.attempt_rewrite import AttemptRewrite
+from wirekey.core.calls.attempt_state import AttemptSteps
 from wirekey.core.calls.calls import Calls
 from wirekey.core.calls.client_connections import ClientConnections
-from wirekey.core.calls.conversations import conversations_of
+from wirekey.core.calls.conversations import Conversations
 from wirekey.core.calls.drain import Drain
 from wirekey.core.calls.held_bytes import HeldBytes
 from wirekey.core.calls.settings import Settings
 from wirekey.core.calls.signatures import Signatures
 from wirekey.core.calls.state_sharing import StateSharing
-from wirekey.core.calls.usage_limits import UsageLimits, limits_of_features
+from wirekey.core.calls.usage_limits import UsageLimits
 from wirekey.core.credentials.uploads import Uploads
 from wirekey.core.google.logins import GoogleLogins
 from wirekey.core.identity.guess_limit import GuessLimit
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from wirekey.core.audit.store import AuditStore
     from wirekey.core.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
     from wirekey.core.call import Agent
+    from wirekey.core.calls.attempt_rewrite import FindStep
     from wirekey.core.identity.agents import AgentStore
     from wirekey.core.identity.proof import Proof, TokenReference
     from wirekey.core.policy.engine import PolicyEngine
@@ -70,7 +70,7 @@ class Services:
         self.shared_state: SharedState = MemoryState()
         self.sharing = StateSharing(self)
         self.account_limits = AccountLimits(self)
-        self.usage_limits: UsageLimits = limits_of_features(self)
+        self.usage_limits = UsageLimits()
         self.attempt_steps = tuple(parts(AttemptSteps))
         self.upstream_connections = ConnectionPool()
         self.client_connections = ClientConnections()
@@ -82,11 +82,11 @@ class Services:
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
         """For each client connection, a reference to the token that it presented at CONNECT."""
         self.guesses: GuessLimit[Client] = GuessLimit()
-        self.rewrites = tuple(part.make(self) for part in parts(AttemptRewrite))
+        self.rewrites: tuple[FindStep, ...] = ()
         """They find the steps of features that change the request of an attempt, in order."""
         self.one_rewrite = asyncio.Lock()
         """Held while a large body is rewritten."""
-        self.conversations = conversations_of(self)
+        self.conversations = Conversations()
         self.drain = Drain()
 
     def agent_of(self, proof: Proof, now: float) -> Agent | None:

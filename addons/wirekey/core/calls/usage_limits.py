@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from wirekey.feature_registry import parts
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from wirekey.config import Config
-    from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
     from wirekey.core.operation import Facts, Usage
     from wirekey.core.policy.input import Input
@@ -92,16 +88,3 @@ class UsageLimits:
 
     def close(self) -> None:
         """Write what was used. May block for a moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddedUsageLimits:
-    """The part of a feature that limits what calls use. Only one feature has it."""
-
-    make: Callable[[Services], UsageLimits]
-
-
-def limits_of_features(services: Services) -> UsageLimits:
-    """Return the limits of the feature that has some, or those that limit nothing."""
-    part = next(parts(AddedUsageLimits), None)
-    return part.make(services) if part else UsageLimits()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from msgspec import structs
 
 from wirekey.core.body import Body
-from wirekey.core.calls.attempt_parts import AttemptSteps
+from wirekey.core.calls.attempt_state import AttemptSteps
 from wirekey.core.errors import Refusal
 from wirekey.features.local_programs.bridge import AGENT_HEADER, FOLDER_HEADER, MODEL, PREFIX_HEADER, SESSION_HEADER
 from wirekey.providers.json_edits import EditableBody
@@ -18,10 +18,8 @@ from wirekey.providers.json_edits import EditableBody
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.core.calls.attempt_parts import Fields
-    from wirekey.core.calls.attempt_state import AttemptState
-    from wirekey.core.calls.services import Services
-    from wirekey.core.calls.state import CallState
+    from wirekey.core.calls.attempt_state import AttemptState, Fields, OpenedCall
+    from wirekey.core.calls.settings import Settings
     from wirekey.core.routing.candidate import Candidate
     from wirekey.providers.json_edits import EditableObject
 
@@ -43,7 +41,7 @@ class ProgramHeaders:
 
 
 def for_local_program(
-    state: CallState, attempt: AttemptState, request: http.Request, session_header: str | None
+    state: OpenedCall, attempt: AttemptState, request: http.Request, session_header: str | None
 ) -> AttemptState:
     """Return an attempt that a local program can answer: members that are not for the model move into headers.
 
@@ -91,9 +89,11 @@ class LocalProgramSteps(AttemptSteps):
         """Return whether a local program answers the calls of a candidate."""
         return candidate.backend == NAME
 
-    def begin(self, services: Services, state: CallState, attempt: AttemptState, request: http.Request) -> AttemptState:
+    def begin(
+        self, settings: Settings, state: OpenedCall, attempt: AttemptState, request: http.Request
+    ) -> AttemptState:
         """Move members that are not for the model into headers. Raises Refusal(400)."""
-        return for_local_program(state, attempt, request, services.settings.session_header)
+        return for_local_program(state, attempt, request, settings.session_header)
 
     def wire_fields(self, attempt: AttemptState, fields: Fields) -> Fields:
         """Return the header fields with those for the listener, in place of any of the client's by their names."""

@@ -24,7 +24,7 @@ def parts() -> tuple[object, ...]:
     from wirekey.config.feature_settings import TOP, AddedSettings
     from wirekey.core.addons.order import AddedAddon
     from wirekey.core.calls.feature_values import ConfiguredValue
-    from wirekey.core.calls.usage_limits import AddedUsageLimits
+    from wirekey.core.calls.service_parts import AddedUsageLimits
     from wirekey.features.quotas.config import QuotasSetting
     from wirekey.features.quotas.configured import configured_quotas
 

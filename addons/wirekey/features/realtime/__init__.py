@@ -23,8 +23,8 @@ def parts() -> tuple[object, ...]:
     """Return what realtime adds to the core."""
     from wirekey.config.feature_settings import AddedSettings
     from wirekey.core.addons.order import AddedAddon
-    from wirekey.core.calls.conversations import AddedConversations
     from wirekey.core.calls.feature_values import ConfiguredValue
+    from wirekey.core.calls.service_parts import AddedConversations
     from wirekey.features.realtime.config import WebSocketSetting, configured_limits
 
     return (

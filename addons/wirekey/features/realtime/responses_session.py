@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.body import Spool
 from wirekey.core.body_reading.reading import ReadTask, check_values, is_costly
-from wirekey.core.call import Outcome
+from wirekey.core.call import Outcome, elapsed_ms
 from wirekey.core.calls.attempt import cannot_override, is_clamped
-from wirekey.core.calls.calls import elapsed_ms
 from wirekey.core.errors import Refusal
 from wirekey.core.model_name import ModelName, ModelNameError, is_plain
 from wirekey.core.operation import Facts, Usage

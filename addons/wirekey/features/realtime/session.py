@@ -15,9 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.core.body import Body
-from wirekey.core.call import Call, Outcome
+from wirekey.core.call import Call, Outcome, elapsed_ms
 from wirekey.core.calls.agent_check import refusal_if_revoked
-from wirekey.core.calls.calls import elapsed_ms
 from wirekey.core.calls.state import CallState
 from wirekey.core.errors import INTERNAL_ERROR, Refusal
 from wirekey.core.metering.cost import cost_usd

@@ -22,9 +22,9 @@ def parts() -> tuple[object, ...]:
     """Return what translation adds to the core."""
     from wirekey.cli.config_checks import ConfigChecks
     from wirekey.config.feature_settings import ROUTES, TOP, AddedSettings
-    from wirekey.core.calls.attempt_rewrite import AttemptRewrite
     from wirekey.core.calls.client_options import ClientOption
     from wirekey.core.calls.feature_values import ConfiguredValue
+    from wirekey.core.calls.service_parts import AttemptRewrite
     from wirekey.core.routing.translating import FormatTranslation
     from wirekey.features.translation.checks import findings, lines
     from wirekey.features.translation.config import TranslationOfRoute, TranslationSetting, is_enabled

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.core.call import Call
-    from wirekey.core.calls.state import CallState
     from wirekey.core.operation import Facts, Operation
     from wirekey.features.translation.format import TranslatedFormat
     from wirekey.features.translation.requests import TranslatedRequest
@@ -78,9 +77,9 @@ class TranslatedAttempt:
         call.translation, call.losses = self.label, losses.pairs()
         call.adjusted, call.dropped = headers.get("x-wirekey-adjusted"), headers.get("x-wirekey-dropped")
 
-    def response(self, state: CallState, response: http.Response, limit: int) -> ResponseTranslation:
+    def response(self, call: Call, response: http.Response, limit: int) -> ResponseTranslation:
         """Return what translates the response, after it has replaced the head."""
-        return ResponseTranslation(self, state, response, limit)
+        return ResponseTranslation(self, call, response, limit)
 
 
 class ResponseTranslation:
@@ -90,8 +89,8 @@ class ResponseTranslation:
     has no head, because the status may depend on the body. `limit` is `limits.translated_answer`, in bytes.
     """
 
-    def __init__(self, found: TranslatedAttempt, state: CallState, response: http.Response, limit: int) -> None:
-        self.state = state
+    def __init__(self, found: TranslatedAttempt, call: Call, response: http.Response, limit: int) -> None:
+        self.call = call
         self.response = response
         self.reply = Reply(
             found.request.context,
@@ -156,12 +155,12 @@ class ResponseTranslation:
         self.held.clear()
         found, self.whole = self.whole, None
         assert found
-        self.response.status_code = self.state.call.status = found.status
+        self.response.status_code = self.call.status = found.status
         self.response.data.reason = b""
         losses = self.translated.request.context.losses
         for name, value in {**found.headers, **losses.headers()}.items():
             self.response.headers[name] = value
-        self.translated.record(self.state.call)
+        self.translated.record(self.call)
         self.response.headers.pop("transfer-encoding", None)
         self.response.headers["content-length"] = str(len(found.body))
         return [found.body]

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from wirekey.config import configured_proxy, environment_proxy
 from wirekey.config.vertex import VertexSetting
-from wirekey.core.calls.attempt_parts import AttemptSteps
+from wirekey.core.calls.attempt_state import AttemptSteps
 from wirekey.core.credentials.google.default_credentials import (
     FILE_VARIABLE,
     PROJECT_VARIABLE,
@@ -27,10 +27,9 @@ from wirekey.providers.vertex.requests import place_of
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.core.calls.attempt_parts import Fields
-    from wirekey.core.calls.attempt_state import AttemptState
-    from wirekey.core.calls.services import Services
-    from wirekey.core.calls.state import CallState
+    from wirekey.core.call import Call
+    from wirekey.core.calls.attempt_state import AttemptState, Fields
+    from wirekey.core.calls.settings import Settings
     from wirekey.core.credentials.google.tokens import TokenSource
     from wirekey.core.egress.upstream_proxy import UpstreamProxy
     from wirekey.core.routing.candidate import Candidate
@@ -132,13 +131,13 @@ class VertexSteps(AttemptSteps):
         """Return whether attempts at a candidate are made with an access token of Google's."""
         return candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_google_credentials
 
-    def makes_credential(self, services: Services, attempt: AttemptState) -> bool:
+    def makes_credential(self, settings: Settings, attempt: AttemptState) -> bool:
         """Return whether Wirekey has a source of tokens, and the route has no key."""
-        return attempt.planned.key is None and services.settings.features.find(VertexAccess) is not None
+        return attempt.planned.key is None and settings.features.find(VertexAccess) is not None
 
-    async def with_credential(self, services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
+    async def with_credential(self, settings: Settings, call: Call, attempt: AttemptState) -> AttemptState:
         """Return an attempt with an access token. Raises Refusal."""
-        access = services.settings.features.find(VertexAccess)
+        access = settings.features.find(VertexAccess)
         assert access
         return await access.with_token(attempt)
 
@@ -149,8 +148,8 @@ class VertexSteps(AttemptSteps):
             return fields
         return [*fields, (b"x-goog-user-project", token.quota_project.encode())]
 
-    def note_status(self, services: Services, attempt: AttemptState, status: int, wait: float | None) -> None:
+    def note_status(self, settings: Settings, attempt: AttemptState, status: int, wait: float | None) -> None:
         """Report a token that Google rejected, so that it is replaced."""
-        token, access = attempt.features.find(UsableToken), services.settings.features.find(VertexAccess)
+        token, access = attempt.features.find(UsableToken), settings.features.find(VertexAccess)
         if token and access and status == HTTPStatus.UNAUTHORIZED:
             access.source.rejected(token)

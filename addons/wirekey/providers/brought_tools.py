@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from wirekey.providers.rare_members import IN_MESSAGES, has_escapes, may_have
 from wirekey.providers.request_json import objects
 from wirekey.providers.tools import Named
 
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from wirekey.core.body import RequestBody
     from wirekey.providers.request_json import JsonObject
-
-# Of printable ASCII. Other escapes, which many clients write, cannot hide a word that is looked for.
-_ESCAPED = re.compile(rb"\\u00[2-7]")
 
 
 def tools_in_messages(body: JsonObject) -> Iterator[JsonObject]:
@@ -50,12 +47,12 @@ def tools_in_items(body: JsonObject) -> Iterator[JsonObject]:
 
 def could_mention(data: RequestBody, *words: bytes) -> bool:
     """Return whether JSON text may hold one of these ASCII words, so that long conversations need not be decoded."""
-    return any(word in data for word in words) or (b"\\u00" in data and _ESCAPED.search(data) is not None)
+    return any(word in data for word in words) or has_escapes(data)
 
 
 def _blocks(body: JsonObject, *words: bytes) -> Iterator[JsonObject]:
     """Return the content blocks of all messages, if one of these words is in them."""
-    if not could_mention(body.data, *words):
+    if not may_have(body, IN_MESSAGES) or not could_mention(body.data, *words):
         return
     for message in objects(body, "messages"):
         yield from objects(message, "content")

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from wirekey.core.operation import LONG_CACHE
+from wirekey.providers.rare_members import IN_MESSAGES, may_have
 from wirekey.providers.request_json import malformed
 from wirekey.providers.tools import DEPTH_LIMIT
 
@@ -35,6 +36,8 @@ def read_value(body: JsonObject, key: str) -> str | None:
 def long_cache(body: JsonObject) -> Modifiers:
     """Return the modifier of a request that may write to a cache for an hour, if any text in it may say so."""
     data = body.data
+    if not may_have(body, IN_MESSAGES):
+        return ()
     return (LONG_CACHE,) if b'"1h"' in data or (b"\\u00" in data and _HOUR.search(data)) else ()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import methodcaller
 from typing import TYPE_CHECKING
@@ -80,6 +80,8 @@ class JsonObject:
     data: RequestBody
     values: dict[str, msgspec.Raw]
     place: str
+    searches: dict[re.Pattern[bytes], bool] = field(default_factory=dict, compare=False, repr=False)
+    """The results of searches in `data` that were made before."""
 
     @property
     def spans(self) -> dict[str, tuple[int, int]]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey.core.metering.long_strings import outline
-from wirekey.providers.brought_tools import could_mention
+from wirekey.providers.rare_members import IN_MESSAGES, has_escapes, may_have
 from wirekey.providers.references import is_filled, refers_to, type_of
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ def reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> bool:
 
 def content_refers(body: JsonObject) -> bool:
     """Return whether the messages of a request refer to a file or an address."""
-    data = outline(body.data)
-    if could_mention(data) or _TYPES.search(data):
+    if may_have(body, IN_MESSAGES) and (_TYPES.search(body.data) or has_escapes(body.data)):
         return refers_to(body, _INNER, _names_file)
     return False
 

@@ -5,7 +5,6 @@ https://platform.openai.com/docs/api-reference/responses/create. Servers that sp
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from wirekey.core.metering.json_response import DECODE_ERRORS
 from wirekey.core.metering.long_strings import outline
 from wirekey.providers.brought_tools import could_mention
+from wirekey.providers.rare_members import IN_CHAT, may_have
 from wirekey.providers.references import is_address, is_filled, refers_to, type_of
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ KEPT = {
 EMPTY = (b"", b"null", b'""', b"[]")
 
 _INNER = ("messages", "input", "content", "output", "file", "images", *ADDRESSES)
-_NAMES = (b'"file_id"', b'"audio"')
-_ADDRESS = re.compile(rb'url"[ \t\r\n]*:[ \t\r\n]*"(?!data:)')
 
 
 class _Item(msgspec.Struct):
@@ -69,10 +67,9 @@ def response_reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> b
 
 def content_refers(body: JsonObject) -> bool:
     """Return whether the messages of a request, or its images, refer to a file, an address or a stored response."""
-    data = outline(body.data)
-    if could_mention(data, *_NAMES) or _ADDRESS.search(data):
-        return refers_to(body, _INNER, lambda found: _names_file(found) or _has_stored_audio(found))
-    return False
+    return may_have(body, IN_CHAT) and refers_to(
+        body, _INNER, lambda found: _names_file(found) or _has_stored_audio(found)
+    )
 
 
 def has_stored_items(body: JsonObject) -> bool:

@@ -355,7 +355,7 @@ HALF = b"\0" * 600_000
         (masked(BOMB, 0xC2), 1002, "reserved bit"),
         (b"\x81\x02{}", 1002, "not masked"),
         (masked(b"", 0x89) * 200, 1008, "too many frames"),
-        (masked(b"{}", 0x01) + masked(b"{}", 0x01), 1002, "begins within another"),
+        (masked(b"{}", 0x01) + masked(b"{}", 0x01), 1002, "begins before the previous"),
     ],
     ids=["too long", "too long in fragments", "compressed", "unmasked", "pings", "two at once"],
 )

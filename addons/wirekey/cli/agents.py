@@ -91,7 +91,7 @@ def add(
     "permissions",
     multiple=True,
     metavar="WORD",
-    help="A permission, instead of those that it has. Repeatable. An empty text restores the default ones.",
+    help="A permission, in place of the present ones. Repeatable. An empty text restores the default ones.",
 )
 @click.option(
     "--suspended/--no-suspended",

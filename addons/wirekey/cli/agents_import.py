@@ -54,7 +54,7 @@ def import_command(config: Config, file: str, *, as_json: bool) -> None:
 
 
 def read_export(content: bytes, name: str) -> AgentRecords | None:
-    """Return the agents of an export, or None if the file is another one. Raises UserError."""
+    """Return the agents of an export, or None if the file is not an export. Raises UserError."""
     from wirekey.core.identity.agents_format import AgentRecordsError, exported
 
     try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Only print how many calls would be deleted.")
 def prune(config: Config, before: float | None, *, dry_run: bool) -> None:
-    """Delete recorded calls that are older. Calls under way are kept, and the rest can still be verified."""
+    """Delete recorded calls that are older. Open calls are kept, and what is left can still be verified."""
     from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
     from wirekey.core.audit.pruning import count_before
     from wirekey.server.audit_store import audit_database

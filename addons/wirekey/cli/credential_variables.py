@@ -65,7 +65,7 @@ SHORTEST = 8
 """Shorter values are no credentials, such as `CACHE_KEY=v2`."""
 SEPARATORS = re.compile(r"[\s,;|]+")
 LONG = 12
-"""Secrets of at least so many characters are searched inside values, not only as parts of a list."""
+"""Secrets of at least this number of characters are searched inside values, not only as parts of a list."""
 
 
 @dataclass(frozen=True, slots=True)

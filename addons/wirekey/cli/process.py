@@ -98,7 +98,7 @@ class ProcessEnd:
         self.drain_for(self.lifecycle.config.timeouts.drain_delay)
 
     def drain_for(self, accept_for: float, replaced: bool = False) -> None:
-        """Accept connections for some seconds, finish the open calls and end. `replaced`: other workers go on."""
+        """Accept connections for some seconds, finish the open calls and end. `replaced`: other workers continue."""
         if self.task is None:
             self.task = asyncio.create_task(self.drain_and_end(accept_for, replaced))
 

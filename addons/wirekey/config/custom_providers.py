@@ -41,7 +41,7 @@ def custom_name(value: str) -> str:
     if not NAME.fullmatch(value) or len(value) > LONGEST_NAME:
         raise ValueError("must be a word of lower-case letters, digits and hyphens, such as azure-eu")
     if value in RESERVED or value.startswith("gemini-"):
-        raise ValueError("is a name that Wirekey uses itself. Choose another one")
+        raise ValueError("is a name that Wirekey uses itself. Choose a different name")
     return value
 
 

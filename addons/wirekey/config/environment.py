@@ -31,7 +31,7 @@ def with_environment(
 ) -> tuple[Any, dict[str, str], list[Problem]]:
     """Return the data of the file with the settings of the environment, where each came from, and problems.
 
-    A variable without `__` that is not the name of a setting is another program's, and is ignored.
+    A variable without `__` that is not the name of a setting belongs to a different program, and is ignored.
     """
     if not isinstance(data, dict):
         return data, {}, []

@@ -41,7 +41,7 @@ class Body(StrEnum):
     MULTIPART = "multipart"  # read whole; only small form fields are looked at
     OPAQUE = "opaque"  # streamed through unread (file bytes)
     EVENTS = "events"  # streamed through while the response streams: signed events, each verified and signed again
-    WEBSOCKET = "websocket"  # none; the request opens a connection, whose messages are judged one by one
+    WEBSOCKET = "websocket"  # none; the request opens a connection, whose messages are decided one by one
     MESSAGE = (
         "message"  # none; the first message of the connection that the request opens is read in its place, as JSON
     )

@@ -71,7 +71,7 @@ def new_call_id() -> str:
     """Return a UUIDv7 (RFC 9562 section 5.7). The ids of one process sort in the order in which they were made.
 
     The bits after the milliseconds count the ids of that millisecond (section 6.2, method 1). If more are made than can
-    be counted, or the clock is set back, the count goes on from the last id.
+    be counted, or the clock is set back, the count continues from the last id.
     """
     global _latest  # noqa: PLW0603  # of the process
     _latest = max(_latest + 1, time.time_ns() // 1_000_000 << NUMBERS)
@@ -105,11 +105,11 @@ class AttemptRecord:
     route: str | None
     model: str | None
     failure: str | None
-    """A FailureKind; of the last attempt, how the call ended. None after a success, and while it is under way."""
+    """A FailureKind; of the last attempt, how the call ended. None after a success, and while it is in progress."""
     status: int | None = None
     """The status of the provider's response."""
     duration_ms: float | None = None
-    """None while it is under way."""
+    """None while it is in progress."""
     translation: str | None = None
     adjusted: str | None = None
     dropped: str | None = None
@@ -128,7 +128,7 @@ class Call:
     agent: Agent | None = None
     provider: str | None = None
     backend: str | None = None
-    """The provider or backend in front of the model's name, if `provider` is another one."""
+    """The provider or backend in front of the model's name, if it differs from `provider`."""
     model_prefix: str = ""
     """The text that the client wrote before the model's name, if that is a backend: `gemini-cli-acp:google/`."""
     method: str = ""

@@ -1,4 +1,4 @@
-"""Which other users can read or write a file, judged by its mode."""
+"""Which other users can read or write a file, by its mode."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 MOST_TOKENS = 100_000_000
-"""A larger count of a provider is not believed. It is ten times the largest context of any model."""
+"""A larger count of a provider is ignored. It is ten times the largest context of any model."""
 
 
 type Modifiers = tuple[tuple[str, str], ...]
@@ -38,7 +38,7 @@ class Kind(StrEnum):
     LOGIN = "login"  # signs a program in with an account of its own: its tokens, and the project of the account
     STORAGE = "storage"  # files, batches, stored responses, caches: shared by all who use the account
     ADMINISTRATION = "administration"  # members, keys, limits and settings of the account; keys for clients
-    OTHER = "other"  # a path of the provider that is not documented; nothing of it is read
+    OTHER = "other"  # a path of the provider that is not documented; its body is not read
 
 
 FORMATS = MappingProxyType(

@@ -125,7 +125,7 @@ def forwarded_client(peer: str, values: Sequence[str], trusted: Sequence[IPv4Net
     """Return the client's address, by X-Forwarded-For if `peer` is a trusted proxy.
 
     `values`: the header's values in order. Each proxy adds the address that it saw, so the client is the last address
-    that is not a trusted proxy. Addresses before it are not believed. An unreadable address ends the search.
+    that is not a trusted proxy. Addresses before it are not trusted. An unreadable address ends the search.
     """
     client = peer
     for entry in reversed([entry.strip() for value in values for entry in value.split(",")]):

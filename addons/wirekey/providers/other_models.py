@@ -47,7 +47,7 @@ def others(named: Iterable[str | None], model: str | None) -> tuple[str, ...]:
 
 
 def priced_models(names: Iterable[str]) -> tuple[str, ...]:
-    """Return names without those of models that only judge what others write, which cost nothing."""
+    """Return names without those of models that only check what others write, which cost nothing."""
     return tuple(name for name in names if not FREE.match(name))
 
 

@@ -5,7 +5,7 @@ equal keys, so this module checks that no key appears twice. The quick check is 
 object so far that the shortest of them would not fit in again, no key is repeated. If white space leaves room, the
 members are walked in the order of the bytes, with the lengths from the split. Every step lands on the next member only
 if no key is repeated. The values are compared with the bytes on the way, so that a crafted length cannot hide a member
-inside another one.
+inside another member.
 """
 
 from __future__ import annotations

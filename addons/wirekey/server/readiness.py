@@ -1,7 +1,7 @@
 """Whether this process can take a call and respond to it properly, and what of that depends on other servers.
 
-A load balancer asks the first of each replica. A server that all replicas share must not decide it: if the database is
-away, all of them would leave the load balancer at once, and clients would get closed connections instead of errors.
+A load balancer requests the first from each replica. A server that all replicas share must not decide it: while it is
+unreachable, all replicas would leave the load balancer at once, and clients would get closed connections, not errors.
 """
 
 from __future__ import annotations

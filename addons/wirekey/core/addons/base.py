@@ -1,7 +1,7 @@
 """The base class of the addons: it guards each hook by the hook's name.
 
-mitmproxy logs an exception in a hook, and the request goes on. Here an exception before the verdict refuses the call,
-one in a hook about a connection closes the connection, and one after the verdict is logged and the call goes on.
+mitmproxy logs an exception in a hook, and the request continues. Here an exception before the verdict refuses the call,
+one in a hook about a connection closes the connection, and one after the verdict is logged and the call continues.
 `ON_ERROR` maps each hook to its action. `Addon` applies it when a class is created, so no hook can be without a guard.
 
 The log shows where an exception was raised, but not its message, which may quote the call.
@@ -96,7 +96,7 @@ class Addon:
         attempt.retry = False
 
     def only_log(self, name: str, _: Any, error: Exception) -> None:
-        """Log the failure. The call goes on."""
+        """Log the failure. The call continues."""
         self.log_failure(name, error)
 
 

@@ -105,7 +105,7 @@ class Connections(Addon):
     # Deadlines.
 
     def look_later(self) -> None:
-        """Check the deadlines again later, as long as there are silent connections."""
+        """Check the deadlines again later, until there are no silent connections."""
         if self.timer is None and self.connections.silent:
             pause = self.services.settings.deadlines.check_interval
             self.timer = asyncio.get_running_loop().call_later(pause, self.look)

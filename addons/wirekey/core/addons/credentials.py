@@ -62,7 +62,7 @@ class Credentials(AdmittingAddon):
         return prepare_attempt(self.services, flow, first)
 
     async def admit_fallback(self, flow: http.HTTPFlow, call: Call, first: Attempt) -> None:
-        """Prepare a first attempt with another model, as all accounts rest. Raises Refusal."""
+        """Prepare a first attempt with another model, as all accounts cool down. Raises Refusal."""
         model, accounts = first.candidate.model, first.candidate.accounts
         assert model
         assert accounts

@@ -164,7 +164,7 @@ class Metering(Addon):
         return KeyScrubber(secrets)
 
     async def held_response(self, flow: http.HTTPFlow) -> None:
-        """Finish a large response in a thread, so that other calls go on: one at a time, as large requests are."""
+        """Finish a large response in a thread, so that other calls continue: one at a time, as large requests are."""
         state = self.calls.find(flow)
         if state and state.tap:
             async with self.services.one_rewrite:
@@ -283,7 +283,7 @@ def has_all_counts(call: Call, reader: ResponseReader, *, broke_off: bool) -> bo
     if reader.error_type:
         return True
     if broke_off and (facts.choices or 1) > 1:
-        return False  # others may go on after the end of the first
+        return False  # others may continue after the end of the first
     # The last counts come with the reason, before the event that ends the stream.
     return reader.finished or (facts.stream and reader.usage.finish_reason is not None)
 

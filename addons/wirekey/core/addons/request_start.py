@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class RequestStart(Addon):
-    """Notes that a request of a client connection is under way, so that no deadline of the connection runs.
+    """Notes that a request of a client connection has begun, so that no deadline of the connection runs.
 
     It is the first of the addons: requests that a later addon refuses are noted, too. It leaves the note in
     `services.client_connections`; `Connections` notes the end of the response.

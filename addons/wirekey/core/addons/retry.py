@@ -116,7 +116,7 @@ def error_reader(failed: AttemptState, failure: Failure) -> Callable[[bytes], No
 
 
 async def client_leaves_within(seconds: float, attempt: FailedAttempt) -> bool:
-    """Wait as long as the provider asked. Return True at once if the client leaves."""
+    """Wait for the time that the provider asks for. Return True at once if the client leaves."""
     try:
         async with asyncio.timeout(seconds):
             return await attempt.client_left.wait()

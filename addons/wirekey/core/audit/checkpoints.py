@@ -1,6 +1,6 @@
 """Signed checkpoints of the audit log: what was stored up to a link of the chain. Pure, except for `append` and `log`.
 
-A chain alone does not show that its end was cut off, or that somebody wrote all of it again. A checkpoint does: it is
+A chain alone does not show that its end was cut off, or that somebody wrote it again. A checkpoint does: it is
 signed with a key that the database does not contain, and is also kept outside of it, in the log and in a file.
 """
 

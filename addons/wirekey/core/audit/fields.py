@@ -141,7 +141,7 @@ CALL_FIELDS = (
     CallField(
         "price_modifiers",
         "list",
-        input="the same one by one, for decisions that another one cannot hide: `service_tier=priority`, `speed=fast`, "
+        input="each modifier of the price, so that none can hide another: `service_tier=priority`, `speed=fast`, "
         "`inference_geo=us`, `latency=optimized`, `cache_ttl=1h`. Always present, possibly empty",
     ),
     CallField(

@@ -31,7 +31,7 @@ ROWS_AT_ONCE = 1000
 PAUSE = 0.01
 PATIENCE = 10.0
 OLD = "FROM calls WHERE id < ? AND outcome IS NOT NULL"
-"""A call under way is kept, however old it is."""
+"""An open call of any age is kept."""
 
 
 def count_before(audit_log: AuditDatabase, moment: float) -> int:

@@ -33,7 +33,7 @@ MOST_FINALS = 500
 MAX_QUEUE = 20_000
 """Rows that may wait for the writer, about 20 MB. Beyond this, new calls are refused and outcomes are lost."""
 SOON = 0.02
-"""Seconds to wait for new rows before the spool goes on."""
+"""Seconds to wait for new rows before the spool continues."""
 LINGER = 0.05
 """Seconds that an outcome waits for an intent to be written with."""
 RETRY = 0.5
@@ -151,7 +151,7 @@ class AuditStore:
         waiting.append(recorded)
         self._queued += 1
         if not self._soon:
-            # After everything else that is due now, so that one batch contains all of it.
+            # After everything else that is due now, so that one batch contains all rows.
             self._soon = True
             loop.call_soon(self._hand_over)
         await recorded
@@ -208,7 +208,7 @@ class AuditStore:
 
     @property
     def refuses_without_database(self) -> bool:
-        """Whether calls are refused while the database that several machines share is away."""
+        """Whether calls are refused while the database that several machines share is unreachable."""
         return self._file.is_shared
 
     def refuses_here(self) -> str | None:
@@ -342,7 +342,7 @@ class AuditStore:
     def _write(self, rows: Rows) -> str | None:
         """Write and count the rows. Return the reason of a failure.
 
-        Of very many finals, a part is left for the next time. While a database is away, each refused call leaves one,
+        Of very many finals, a part is left for the next time. Without the database, each refused call leaves one,
         and all of them together would take longer than one transaction may.
         """
         ends = rows.ends

@@ -92,7 +92,7 @@ class ChainVerifier:
             return
         other = self._points.setdefault(point.seq, point.hash)
         if other != point.hash:
-            text = f"The checkpoint of {point.time} contradicts another one of the same link."
+            text = f"The checkpoint of {point.time} contradicts another checkpoint of the same link."
             self.findings.add("checkpoint", text, seq=point.seq)
         elif point.seq == self._seq and point.hash != self._hash.hex():
             text = f"The chain does not begin where its predecessor ended: see the checkpoint of {point.time}."
@@ -212,5 +212,5 @@ def start_of(points: Iterable[Checkpoint], since: str | None) -> tuple[LastLink,
         if point.reason == "prune" or (since is not None and point.time < since):
             start = LastLink(point.seq, bytes.fromhex(point.hash))
             if point.reason == "prune":
-                before = None  # the older calls that are left are those that were under way
+                before = None  # the older calls that are left were open
     return start, first_id, before

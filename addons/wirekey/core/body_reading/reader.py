@@ -103,7 +103,7 @@ class BodyReader:
         return self._child.pid if self._child else None
 
     def end(self) -> None:
-        """Kill the child. The next body starts another one."""
+        """Kill the child. The next body starts a new one."""
         if self._idle:
             self._idle.cancel()
         child, self._child = self._child, None

@@ -1,1 +1,1 @@
-"""The state of calls under way, what addons share, and what the wire layer asks of them."""
+"""The state of open calls, what addons share, and what the wire layer asks of them."""

@@ -29,7 +29,7 @@ AGENT_CHANGED = Refusal(
 AGENT_REVOKED = Refusal(
     401,
     "agent_revoked",
-    "The agent was revoked or suspended, or its token was replaced or has expired, while this request was under way. "
+    "The agent was revoked or suspended, or its token was replaced or has expired, while this request was in progress. "
     "Wirekey ended it. Ask for a new token: wirekey agents add NAME.",
 )
 STOPPING = Refusal(
@@ -52,7 +52,7 @@ def check_agent(services: Services, state: CallState) -> None:
 
 
 def refusal_if_revoked(services: Services, state: CallState) -> Refusal | None:
-    """Return the refusal that ends a running call if its agent was revoked; None if the call goes on.
+    """Return the refusal that ends a running call if its agent was revoked; None if the call continues.
 
     A token that merely expires does not end what it began, except a connection that may stay open for long: a WebSocket
     or a stream in two directions.

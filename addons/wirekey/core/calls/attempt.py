@@ -79,7 +79,7 @@ async def rewrite_and_prepare(
 ) -> None:
     """Prepare an attempt whose body is large and must be rewritten. Raises Refusal as `prepare_attempt` does.
 
-    A thread rewrites it, so that other calls go on. One body is rewritten at a time, as that needs several times the
+    A thread rewrites it, so that other calls continue. One body is rewritten at a time, as that needs several times the
     memory of the body.
     """
     state = services.calls.state(flow)

@@ -32,7 +32,7 @@ class AttemptState(Struct, frozen=True):
     """One attempt. `prepare_attempt` replaces it whole, so nothing of a failed attempt survives into the next one.
 
     It holds a credential, so it is never stored, shown or logged. A Struct is copied with a change in a hundredth of
-    the time that a frozen dataclass with so many fields takes.
+    the time that a frozen dataclass with these fields takes.
     """
 
     planned: Attempt

@@ -1,4 +1,4 @@
-"""The calls under way: opened, refused and recorded here.
+"""The open calls: opened, refused and recorded here.
 
 The state of a call is kept by flow id and never on the flow, which other addons, mitmweb and dumps can see. The same
 holds for request bodies and for the key that a call is sent with.
@@ -165,7 +165,7 @@ class Calls:
         return len(self.states) + len(self.tunnels)
 
     def interrupt_all(self) -> None:
-        """Record the calls that are still under way when the process ends, including those not sent yet."""
+        """Record the calls that are still open when the process ends, including those not sent yet."""
         for state in self.states.values():
             call = state.call
             if call.operation is None:

@@ -50,7 +50,7 @@ class Deadlines:
 
 @dataclass(slots=True)
 class Waiting:
-    """A silent connection. `step` None: a request of it is under way."""
+    """A silent connection. `step` None: a request of it is open."""
 
     address: str
     since: float

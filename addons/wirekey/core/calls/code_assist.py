@@ -118,7 +118,7 @@ def code_assist_fields(account: AccountCall, fields: Sequence[tuple[bytes, bytes
 
 
 class ErrorReader:
-    """Reads the error of an attempt that another one follows. It is fed the body, and b"" at its end."""
+    """Reads the error of an attempt that a further attempt follows. It is fed the body, and b"" at its end."""
 
     def __init__(self, account: AccountCall, status: int, wait: float | None) -> None:
         self.account = account
@@ -232,7 +232,7 @@ class CodeAssistSteps(AttemptSteps):
             account.note_status(status, wait)
 
     def error_reader(self, attempt: AttemptState, status: int, wait: float | None) -> Callable[[bytes], None] | None:
-        """Return what learns from the body of an error how long the account rests."""
+        """Return what learns from the body of an error how long the account cools down."""
         account = attempt.features.find(AccountCall)
         return ErrorReader(account, status, wait) if account else None
 

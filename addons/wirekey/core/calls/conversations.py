@@ -88,7 +88,7 @@ class Conversations:
         raise NO_TWO_WAY
 
     def reader(self, flow: http.HTTPFlow, state: CallState, content_type: str) -> ResponseReader | None:
-        """Return the reader of a response in two directions; None if this is another response."""
+        """Return the reader of a response in two directions; None if the response is not in two directions."""
         return None
 
     def due(self, state: CallState) -> Refusal | None:

@@ -55,7 +55,7 @@ class KeptResponse:
         return passed
 
     def keep(self, piece: bytes) -> None:
-        """Keep a piece, as long as there is room."""
+        """Keep a piece if there is room."""
         for part in self.decoder.feed(piece) if self.decoder else (piece,):
             taken = part[: self.room]
             self.pieces.append(taken)

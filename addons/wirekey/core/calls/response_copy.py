@@ -33,7 +33,7 @@ class ResponseCopy:
         return is_plain(self.encoding)
 
     def feed(self, data: bytes) -> None:
-        """Keep a chunk, as long as there is room. The chunk itself is not copied."""
+        """Keep a chunk if there is room. The chunk itself is not copied."""
         if self.size < self.longest:
             self.pieces.append(data)
             self.size += len(data)
@@ -71,12 +71,12 @@ class AnswerCopy(ResponseCopy):
     longest = 8 * 1024 * 1024
 
     def __init__(self, take: Callable[[int], bool]) -> None:
-        """Start a copy. `take`: reserves so many bytes, or returns False."""
+        """Start a copy. `take`: reserves a number of bytes, or returns False."""
         super().__init__("")
         self.take = take
 
     def feed(self, data: bytes) -> None:
-        """Keep a chunk, unless the response is too long or there is no room. Then nothing of it is kept."""
+        """Keep a chunk. If the response is too long or there is no room, the whole copy is dropped."""
         if self.is_cut:
             return
         if self.size + len(data) <= self.longest and self.take(len(data)):

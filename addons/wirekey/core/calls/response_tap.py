@@ -216,7 +216,7 @@ class ResponseTap:
             raise ResponseRefused(KEY_QUOTED if isinstance(found, KeyQuoted) else UNSEARCHABLE) from None
 
     def read(self, data: bytes) -> None:
-        """Read usage. A reader that fails is dropped, and the response goes on."""
+        """Read usage. A reader that fails is dropped, and the response continues."""
         try:
             self.tap.feed(data)
         except Exception as error:

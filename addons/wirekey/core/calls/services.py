@@ -56,7 +56,7 @@ class Services:
     store: AuditStore
     policy: PolicyEngine
     spool_folder: Path
-    """The folder of large request bodies: files without names, for as long as their calls last."""
+    """The folder of large request bodies: files without names, which end with their calls."""
     gateway_certificate: ConfiguredCertificate | IssuedCertificate | None = None
     opened: FeatureValues = NO_VALUES
     """The services that features have opened at the start."""

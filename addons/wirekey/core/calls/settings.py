@@ -70,7 +70,7 @@ class Settings:
     json_values: int = VALUES_LIMIT
     connections_per_client: int = 256
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Reverse proxies whose X-Forwarded-For is believed, at the gateway."""
+    """Reverse proxies whose X-Forwarded-For is trusted, at the gateway."""
     deadlines: Deadlines = field(default_factory=Deadlines)
     held_bytes: int = 1024 * 1024 * 1024
     held_bytes_per_agent: int = 256 * 1024 * 1024

@@ -1,7 +1,7 @@
 """AWS signatures: that of an agent's pair is verified, and a new one is made with the organisation's credentials.
 
 The access key of an agent's pair begins with WKEY. A signature with any other key identifies no agent. It is removed,
-and a call that has another identity goes on.
+and a call that has another identity continues.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class CallState:
     """The most output tokens that the policy allows."""
     plan: RetryPlan | None = None
     attempt: AttemptState | None = None
-    """The attempt that is under way or was the last; None before the first."""
+    """The attempt that is in progress or was the last; None before the first."""
     was_sent: bool = False
     """Whether the wire layer has sent the request, or is about to."""
     responds_here: bool = False

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 COOL_DOWNS = "cool-downs"
 MOST_TASKS = 1000
-"""Writes under way. Beyond this, further ones are left out."""
+"""Writes in progress. Beyond this number, further ones are left out."""
 AWAY = Refusal(
     503,
     "shared_state_away",
@@ -162,7 +162,7 @@ class StateSharing:
         return self.is_needed and any(not self.services.uploads.find(each, time.monotonic()) for each in ids)
 
     async def learn_uploads(self, ids: Iterable[str]) -> None:
-        """Learn the agents of uploads that began in other processes. Raises Refusal if the shared state is away."""
+        """Learn the agents of uploads that began in other processes. Raises Refusal if the state does not respond."""
         try:
             for upload_id in ids:
                 if found := await self.services.shared_state.get(upload_key(upload_id)):
@@ -220,7 +220,7 @@ class StateSharing:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Wait for the writes under way."""
+        """Wait for the writes in progress."""
         await asyncio.gather(*self._tasks)
 
 

@@ -142,7 +142,7 @@ class CallDelegate:
             state.release_body_unless_planned()
 
     def wire_request(self, flow: http.HTTPFlow, server: Server, *, keep: bool) -> tuple[http.Request, RequestBody]:
-        """Return the request as it goes on the wire, with its credential, and its whole body.
+        """Return the request as it is sent, with its credential, and its whole body.
 
         Raises Refusal if the agent was revoked, or the connection is not verified.
         """
@@ -269,7 +269,7 @@ class CallDelegate:
 
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:
-        """Return the body of one of Wirekey's own responses, once; b"" if the flow has all of it."""
+        """Return the body of one of Wirekey's own responses, once; b"" if the flow has the whole body."""
         return self.calls.local_response_bodies.pop(flow, b"") if self.calls.local_response_bodies else b""
 
     def error_response(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:

@@ -1,4 +1,4 @@
-"""The head of a request as it goes on the wire, without its credential."""
+"""The head of a request as it is sent, without its credential."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The request of an attempt as it goes on the wire, with its one credential, on a copy that only the wire sees."""
+"""The request of an attempt as it is sent, with its one credential, on a copy that only the wire sees."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 def wire_request(
     services: Services, state: CallState, server: Server, *, keep: bool = False
 ) -> tuple[http.Request, RequestBody]:
-    """Return the request of an attempt as it goes on the wire, and its body.
+    """Return the request of an attempt as it is sent, and its body.
 
     That is the client's own bytes with the upstream's Host and one credential. An AWS signature is made last, of what
-    is really sent. The body is kept as long as the plan has more attempts, or if `keep` is set.
+    is really sent. The body is kept if the plan has more attempts, or if `keep` is set.
 
     Raises Refusal unless the connection is TLS with a verified certificate of the very host chosen.
     """

@@ -33,9 +33,9 @@ class EncodedSearch:
         self.waiting: list[bytes] = []
 
     def feed(self, data: bytes, read: Callable[[bytes], None]) -> list[bytes]:
-        """Return the chunks that may go on, each as it came; `read` gets what they decode to.
+        """Return the chunks that may be passed on, each as it came; `read` gets what they decode to.
 
-        Raises KeyQuoted, DecodingError: nothing more may go on.
+        Raises KeyQuoted, DecodingError: nothing more may be passed on.
         """
         self.waiting.append(data)
         self.raw.feed(data)

@@ -24,7 +24,7 @@ class EventStreamScrubber(KeyScrubber):
         self.lost = False
         """Whether it is not known any more where frames begin."""
         self.sums: tuple[int, int] | None = None
-        """The checksums of the present frame since its first masked byte: as it came, and as it goes on."""
+        """The checksums of the present frame since its first masked byte: as it came, and as it is passed on."""
 
     def repaired(self, data: bytes, out: bytes) -> bytes:
         """Return masked bytes with the checksums that the masking makes necessary."""

@@ -100,7 +100,7 @@ def encoded_end(data: bytes, secrets: Sequence[bytes]) -> int:
 
 
 class KeyScrubber:
-    """Masks secrets in a stream, however it is split into chunks. A chunk without any passes unchanged.
+    """Masks secrets in a stream, also across its chunks. A chunk without any passes unchanged.
 
     Holds back only the longest end of the data that may begin a secret. `encoded`: the first `ENCODED_BYTES` are
     searched for encoded secrets, too. `sign`: the text by which a provider rejects the key itself, b"" for none;

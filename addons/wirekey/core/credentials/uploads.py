@@ -25,7 +25,7 @@ UPLOAD_URL_HEADERS = ("x-goog-upload-url", "x-goog-upload-control-url")
 
 @dataclass(frozen=True, slots=True)
 class StartedUpload:
-    """An upload under way, with its owner. `at`: when it began, by the caller's monotonic clock."""
+    """An upload in progress, with its owner. `at`: when it began, by the caller's monotonic clock."""
 
     agent: str | None
     """The agent's id, or None if identity is not required and the client sent none."""
@@ -36,7 +36,7 @@ class StartedUpload:
 
 @dataclass(slots=True)
 class Uploads:
-    """The uploads under way. Times are seconds of one monotonic clock, passed by the caller."""
+    """The uploads in progress. Times are seconds of one monotonic clock, passed by the caller."""
 
     most: int = MAX_UPLOADS
     longest: float = MAX_UPLOAD_AGE

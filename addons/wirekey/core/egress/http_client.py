@@ -31,7 +31,7 @@ PART = 64 * 1024
 
 
 class HttpError(Exception):
-    """There is no usable response. The message is the end of a sentence about the server, and quotes nothing of it."""
+    """There is no usable response. The message ends a sentence about the server, and does not quote the response."""
 
 
 class StaleConnectionError(HttpError):

@@ -204,7 +204,7 @@ class Server(HTTPServer):
             self._loop.add_reader(connection, self._decide, connection, True)
 
     def _read_header(self, connection: socket.socket) -> None:
-        """Read the header of the PROXY protocol, and go on with the client that it names."""
+        """Read the header of the PROXY protocol, and continue with the client that it names."""
         undecided = self._undecided[connection]
         try:
             received = connection.recv(HEADER_BYTES, socket.MSG_PEEK)

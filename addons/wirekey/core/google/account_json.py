@@ -26,7 +26,7 @@ MILLISECONDS_FROM = 100_000_000_000
 
 
 class AccountFormatError(ValueError):
-    """A file is not a login. The text continues a sentence that begins with its name, and quotes nothing of it."""
+    """A file is not a login. The text continues a sentence that begins with its name, and does not quote the file."""
 
 
 def encode_account(account: GoogleAccount) -> bytes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LIFETIME = 600.0
 """Seconds in which a login must end."""
 MOST = 64
-"""Logins under way. Any program of the machine can begin one."""
+"""Logins in progress. Any program of the machine can begin one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ class LoginAttempt:
 
 
 class LoginAttempts:
-    """The logins under way. Methods block for a few file operations. `clock` returns Unix seconds."""
+    """The logins in progress. Methods block for a few file operations. `clock` returns Unix seconds."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._clock = folder, clock
 
     def begin(self, redirect_uri: str, *, in_browser: bool) -> LoginAttempt:
-        """Begin a login. Raises AccountError if too many are under way, or the folder cannot be written."""
+        """Begin a login. Raises AccountError if too many are in progress, or the folder cannot be written."""
         browser = Secret(secrets.token_urlsafe(32)) if in_browser else None
         attempt = LoginAttempt(LoginSecrets.new(), redirect_uri, browser)
         content = {
@@ -55,7 +55,7 @@ class LoginAttempts:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self._count_current() >= MOST:
-                raise AccountError(f"{MOST} logins are under way. Wait for ten minutes.")
+                raise AccountError(f"{MOST} logins are in progress. Wait for ten minutes.")
             private_file.replace(self._path(attempt.login.state.reveal()), json.dumps(content).encode())
         except OSError as error:
             raise AccountError(f"{self._folder} cannot be written: {error.strerror}.") from error
@@ -81,7 +81,7 @@ class LoginAttempts:
         return self._folder / f"{hashlib.sha256(state.encode('utf-8', 'replace')).hexdigest()}.login"
 
     def _count_current(self) -> int:
-        """Return the number of logins under way, after those that are too old were deleted."""
+        """Return the number of logins in progress, after those that are too old were deleted."""
         count = 0
         for path in self._folder.iterdir():
             version = private_file.file_version(path)

@@ -147,7 +147,7 @@ def decode(data: bytes) -> AgentRecords:
 
 
 def exported(content: bytes) -> AgentRecords | None:
-    """Return the agents of a file that `agents export` has written, or None if it is another one.
+    """Return the agents of a file that `agents export` has written, or None if it is a different file.
 
     Raises AgentRecordsError.
     """

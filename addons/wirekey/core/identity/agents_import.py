@@ -35,7 +35,7 @@ class ImportReport:
 
 
 class AgentImport:
-    """An import under way: the records by agent, and the owner of each token and client."""
+    """An import in progress: the records by agent, and the owner of each token and client."""
 
     def __init__(self, records: AgentRecords, keys: Sequence[bytes], now: datetime) -> None:
         """Begin with the records. `keys`: of the hashes, that of new ones first."""

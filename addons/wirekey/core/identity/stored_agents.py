@@ -3,7 +3,7 @@
 The agents of one machine are in a file. Readers never wait for writers, because each change replaces the whole file.
 
 The agents of several machines are in a database, and the file is a copy of it. Calls read the copy. Changes are made in
-the database. So no call waits for the database, and the copy is the last known state while the database is away.
+the database. So no call waits for the database, and the copy is the last known state while the database is unreachable.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Throttle[Caller]:
         self._failures: dict[Caller, tuple[int, float]] = {}
 
     def wait(self, caller: Caller, now: float) -> int:
-        """Return the whole seconds that a caller has to wait; 0 means that it may go on."""
+        """Return the whole seconds that a caller has to wait; 0 means that it may try now."""
         count, last = self._failures.get(caller, (0, 0.0))
         if count < FREE:
             return 0

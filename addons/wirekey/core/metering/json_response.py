@@ -16,7 +16,7 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Raised by msgspec for bytes that are not the JSON it expects."""
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
-"""A count of tokens that is believed. It fits wherever it is put later, as does its cost."""
+"""A count of tokens that is plausible. It fits wherever it is put later, as does its cost."""
 
 
 def word(text: str | None) -> str | None:

@@ -40,7 +40,7 @@ class SseReader:
     def feed(self, data: bytes) -> None:
         """Read the next bytes of the response. Never raises."""
         if not self._held and not self._ends and not self._after_cr and data.endswith((b"\n\n", b"\n\r\n")):
-            # The chunk ends with an event: nothing of it is needed later.
+            # The chunk ends with an event, so no part of it is needed later.
             if not self.interested(data):
                 return
         elif not data:

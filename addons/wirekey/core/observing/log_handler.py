@@ -63,7 +63,7 @@ class StreamTarget:
 
 
 class FileTarget:
-    """A file that is reopened when another one replaces it, as logrotate does. No signal is needed."""
+    """A file that is reopened when a new file replaces it, as logrotate does. No signal is needed."""
 
     def __init__(self, path: Path) -> None:
         """Open or create the file. Raises OSError."""

@@ -165,7 +165,7 @@ def graft(tree: dict[str, Any], place: tuple[str, ...], document: Any) -> None:
 
 
 def merge(tree: dict[str, Any], more: dict[str, Any], place: str) -> None:
-    """Add the members of an object to another one. Raises ValueError if both set a value."""
+    """Add the members of an object to a second object. Raises ValueError if both set a value."""
     for key, value in more.items():
         if not isinstance(key, str):
             raise ValueError(f"{place} has the key {key!r}, which is not a string. Put it in quotes")  # noqa: TRY004  # see graft

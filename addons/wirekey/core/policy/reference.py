@@ -53,7 +53,7 @@ after `policy.timeout` of processor time or `policy.wall_timeout` of wall time.
 ## What the built-in engine refuses
 
 The built-in engine decides as OPA does with strict builtin errors: an error denies. It refuses to load what it cannot
-decide that way and reports file, line and column. An OPA server (`policy.opa_url`) accepts all of it.
+decide that way and reports file, line and column. An OPA server (`policy.opa_url`) accepts the whole language.
 
 | refused | write instead |
 |---|---|

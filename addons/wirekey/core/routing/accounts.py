@@ -39,7 +39,7 @@ def with_pool(candidate: Candidate, model: str) -> Candidate:
 
 
 def check_account(attempt: Attempt, asked: str | None) -> None:
-    """Raise Refusal if the first attempt at a backend has no account: 503 without any, 429 if all of them rest."""
+    """Raise Refusal if the first attempt at a backend has no account: 503 without any, 429 if all of them cool down."""
     candidate = attempt.candidate
     if candidate.accounts is None or attempt.key is not None:
         return

@@ -79,7 +79,7 @@ class Failover:
 
 
 class Accounts(Protocol):
-    """The accounts of a backend. Each is a key of a pool. One that rests is never used."""
+    """The accounts of a backend. Each is a key of a pool. One that cools down is never used."""
 
     @property
     def fallback(self) -> str | None:
@@ -95,7 +95,7 @@ class Accounts(Protocol):
         """Return the refusal of a call for which there is no account."""
 
     def all_limited(self, model: str) -> Refusal:
-        """Return the refusal of a call whose accounts all rest."""
+        """Return the refusal of a call whose accounts all cool down."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -128,7 +128,7 @@ class ModelLists:
     async def known(self, providers: Mapping[str, str], patience: float = PATIENCE) -> Known:
         """Return what is known of these providers' models. Never raises.
 
-        `providers`: name → host and port. A list from another host is another list.
+        `providers`: name → host and port. Lists from two hosts are two lists.
         """
         wanted = {name: self._kept.setdefault((name, place), Kept()) for name, place in providers.items()}
         self._kept = {(name, providers[name]): kept for name, kept in wanted.items()}

@@ -28,7 +28,7 @@ OVERLOADED = frozenset({503, 529})
 """The upstream itself asks for a pause, whatever the key."""
 
 _STARTS_WORK = frozenset({"predictLongRunning", "videos.create", "videos.edits", "videos.extensions", "videos.remix"})
-"""Inference that goes on after its response: sent twice, it would run and cost twice."""
+"""Inference that continues after its response: sent twice, it would run and cost twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class RetryPlan:
-    """The plan of one call. `start` gives the first attempt; `after` the next one, as long as there is one.
+    """The plan of one call. `start` gives the first attempt; `after` the next one, or None.
 
     Note a failure in the key's pool before asking `after`, which then skips keys that are cooling down.
     """
@@ -75,7 +75,7 @@ class RetryPlan:
     choice: Attempt | None = None
 
     def start(self, now: float) -> Attempt:
-        """Return the first attempt. Its key is None if the candidate has none, or if all accounts of a backend rest."""
+        """Return the first attempt. Its key is None if the candidate has none, or if all its accounts cool down."""
         self.began, self.made = now, 1
         key = self._key_at(0, now)
         if key is None and self._is_resting(0):

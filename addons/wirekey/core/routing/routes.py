@@ -142,7 +142,7 @@ class Routes:
         """Return the first route that fits a requested model and whose conditions hold, or None.
 
         `called`: the provider whose API the program calls. `named`: the provider or backend in front of the model's
-        name, for which no route to another one is used.
+        name, for which no route to a different one is used.
         """
         if model is None and operation.kind is not Kind.INFERENCE:
             return None

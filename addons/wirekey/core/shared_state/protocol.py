@@ -61,7 +61,7 @@ class Budget(NamedTuple):
 
 
 class BudgetLevel(NamedTuple):
-    """The amount spent of a budget, and the amount reserved by calls under way."""
+    """The amount spent of a budget, and the amount reserved by open calls."""
 
     spent: int
     reserved: int

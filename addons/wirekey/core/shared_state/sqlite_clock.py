@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""Linux: another one after each start of the machine."""
+"""Linux: a new id after each start of the machine."""
 START = """
 CREATE TABLE IF NOT EXISTS clock (boot TEXT NOT NULL, offset REAL NOT NULL);
 """

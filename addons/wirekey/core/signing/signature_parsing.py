@@ -159,7 +159,7 @@ def _check_algorithm(algorithm: str) -> None:
             f"Unsupported AWS 'algorithm': '{SIGV4A}' (SigV4A, for several regions at once). "
             f"Sign with {ALGORITHM} for the endpoint's region."
         )
-    shown = algorithm if WORD.fullmatch(algorithm) and algorithm.startswith("AWS4-") else "another one"
+    shown = algorithm if WORD.fullmatch(algorithm) and algorithm.startswith("AWS4-") else "unknown"
     raise incomplete(f"Unsupported AWS 'algorithm': '{shown}'. Sign with {ALGORITHM}.")
 
 

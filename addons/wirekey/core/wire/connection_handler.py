@@ -230,7 +230,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             raise asyncio.CancelledError
 
     async def read_client(self, transport: ConnectionIO) -> None:
-        """Read the client until it ends its side. Wait after each read until all of it was handled and sent on."""
+        """Read the client until it ends its side. Wait after each read until its bytes are handled and sent on."""
         assert transport.reader
         while data := await transport.reader.read(READ_BYTES):
             self.dispatch(events.DataReceived(self.client, data))

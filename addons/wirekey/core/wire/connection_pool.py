@@ -35,7 +35,7 @@ class ConnectionPool:
     """Holds upstream connections between two requests. One per process.
 
     A client connection acquires one for its requests and releases it afterwards. A connection in the pool has no
-    request under way and no unread byte; one that receives a byte or ends is closed and removed.
+    open request and no unread byte; one that receives a byte or ends is closed and removed.
     """
 
     def __init__(self, limits: PoolLimits | None = None) -> None:

@@ -252,7 +252,7 @@ class BoundedHttp2Server(Http2Server):
         return (yield from super().handle_h2_event(event))  # type: ignore[arg-type]  # it handles errors too
 
     def end_if_unused(self) -> CommandGenerator[None]:
-        """End the connection with GOAWAY, unless a request is open: the client opens another one for the next.
+        """End the connection with GOAWAY, unless a request is open: the client opens a new connection for the next.
 
         While a request is open, nothing is sent. Some clients, such as httpx, end all requests of a connection when
         they receive a GOAWAY.

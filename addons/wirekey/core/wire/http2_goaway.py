@@ -1,4 +1,4 @@
-"""HTTP/2 to a provider that sends GOAWAY while requests are under way.
+"""HTTP/2 to a provider that sends GOAWAY while requests are open.
 
 GOAWAY names the last stream that the provider processes (RFC 9113, section 6.8). Streams up to it continue. The
 provider did not process the streams above it, so they can be sent again. mitmproxy would end all of them.

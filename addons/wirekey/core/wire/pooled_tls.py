@@ -87,7 +87,7 @@ class PooledTlsClient(layer.Layer):
 
     @property
     def is_idle(self) -> bool:
-        """Return whether the connection is open and no request is under way."""
+        """Return whether the connection is open and has no open request."""
         return self.http is not None and self.http.is_idle
 
 

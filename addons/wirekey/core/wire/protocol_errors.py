@@ -11,7 +11,7 @@ CLOSED_BEFORE_RESPONSE = "server closed connection"
 CONNECTION_ENDED = ("closed connection", "connection closed", "stream reset", "unexpected server response")
 """A connection or stream ended, the last one within a head. Other errors mean that the response is malformed."""
 CLIENT_RESET = "reset"
-"""An HTTP/2 client reset a stream, or so many that its connection was closed."""
+"""An HTTP/2 client reset a stream, or more streams than a connection may reset."""
 
 
 def without_quotes(reason: str) -> str:

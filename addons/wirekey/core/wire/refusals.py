@@ -17,7 +17,7 @@ UPSTREAM_RESET = Refusal(
 
 
 def body_too_slow(rate: int, seconds: float) -> Refusal:
-    """Return the error for a body that arrived at less than `rate` bytes a second over so many seconds."""
+    """Return the error for a body that arrived at less than `rate` bytes a second over `seconds`."""
     return Refusal(
         408,
         "request_too_slow",
@@ -37,7 +37,7 @@ def call_too_slow(seconds: float) -> Refusal:
 
 
 def provider_too_slow(setting: str, seconds: float) -> Refusal:
-    """Return the error for a provider that sent nothing for as long as `setting` allows."""
+    """Return the error for a provider that sent nothing for longer than `setting` allows."""
     return Refusal(
         504,
         "upstream_timeout",

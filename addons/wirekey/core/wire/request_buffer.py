@@ -56,7 +56,7 @@ class RequestBuffer:
         self._unsent: Iterator[bytes] | None = None
         """The pieces of a spooled body that were not sent yet."""
         self._wakeup: WakeWhenWritten | None = None
-        """The command that is under way until the connection has written what was sent."""
+        """The command that waits until the connection has written what was sent."""
 
     # Receiving.
 
@@ -113,7 +113,7 @@ class RequestBuffer:
 
     def send_all(self, body: bytes, connection: Connection) -> CommandGenerator[None]:
         """Send a body that is in memory, and the end of the request."""
-        # In pieces: asyncio's TLS keeps a buffer as large as its largest write for as long as the connection lives.
+        # In pieces: asyncio's TLS keeps a buffer as large as its largest write until the connection ends.
         for start in range(0, len(body), PIECE):
             yield SendHttp(RequestData(self.stream_id, body[start : start + PIECE]), connection)
         yield SendHttp(RequestEndOfMessage(self.stream_id), connection)

@@ -1,4 +1,4 @@
-"""The hooks that ask the addons whether a failed attempt is followed by another one."""
+"""The hooks that ask the addons whether a further attempt follows a failed one."""
 
 from __future__ import annotations
 

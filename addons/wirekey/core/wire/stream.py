@@ -8,7 +8,7 @@ adds states to both, and replaces most of the transitions between them:
                    stream_request_body of a two-way call: each part passes the delegate while the response streams.
                    discard_request: the response was sent before the request had ended; the rest is read and dropped.
     server_state   wait_for_response_headers -> stream_response_body -> done
-                   ignore: a hook decides whether a failed attempt is followed by another one.
+                   ignore: a hook decides whether a further attempt follows a failed one.
                    drain:  the response of a failed attempt is read and dropped, and then the request is sent again.
 
 A request is buffered and sent when it is complete, unless an addon streams it. Only a buffered request can be sent
@@ -406,7 +406,7 @@ class WireStream(HttpStream):
         was_read = self.client_state == self.state_consume_request_body
         if was_read:
             yield from self.refuse_body(body_too_slow(limits.body_rate, limits.body))
-        if not (was_read and self.flow.request.is_http2):  # other streams of an HTTP/2 connection go on
+        if not (was_read and self.flow.request.is_http2):  # other streams of an HTTP/2 connection continue
             yield commands.CloseConnection(self.context.client)
 
     def discard_body(self) -> None:
@@ -782,14 +782,14 @@ class WireStream(HttpStream):
         yield from self.refuse(refusal)
 
     def end_interrupted(self, refusal: Refusal) -> CommandGenerator[None]:
-        """End a call that may not go on, whatever its state: its agent was revoked, or an event does not verify."""
+        """End a call that may not continue, whatever its state: its agent was revoked, or an event does not verify."""
         if self.server_state == self.state_hold_response:
             yield from self.refuse_held(refusal, Outcome.INTERRUPTED)
         elif self.is_response_streaming:
             yield from self.end_response(refusal, Outcome.INTERRUPTED)
         elif self.server_state in (self.state_wait_for_response_headers, self.state_drain):
             self.delegate.report_end(self.flow, Outcome.INTERRUPTED, refusal.code)
-            yield from self.cancel_upstream("the call may not go on")
+            yield from self.cancel_upstream("the call may not continue")
             yield from self.refuse(refusal)
 
     # Responses of our own.
@@ -802,7 +802,7 @@ class WireStream(HttpStream):
         yield from self.respond(self.delegate.error_response(self.flow, refusal))
 
     def refuse_held(self, refusal: Refusal, outcome: Outcome) -> CommandGenerator[None]:
-        """Refuse a call whose response began at the provider, while the client has nothing of it."""
+        """Refuse a call whose response began at the provider, and has not reached the client."""
         self.delegate.report_end(self.flow, outcome, refusal.code)
         yield from self.cancel_upstream("the response was refused")
         yield from self.refuse(refusal)

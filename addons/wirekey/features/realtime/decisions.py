@@ -72,7 +72,7 @@ class DecideMessageHook(StartHook):
 
 
 class WebSocketSession(Protocol):
-    """Judges the messages of a connection, and learns from those of the provider. No method blocks or raises."""
+    """Decides on the messages of a connection, and learns from those of the provider. No method blocks or raises."""
 
     @property
     def limits(self) -> WebSocketLimits:

@@ -146,7 +146,7 @@ class WebSocketRelay(Layer):
             yield from self.finish()
 
     def decide_waiting(self) -> CommandGenerator[None]:
-        """Judge and pass on what the client has sent, in order, until a decision must be waited for."""
+        """Decide on and pass on what the client has sent, in order, until a decision must be waited for."""
         while self.waiting and self.deciding is None and not (self.closing or self.is_over):
             piece = self.waiting.popleft()
             self.waiting_bytes -= len(piece.data)

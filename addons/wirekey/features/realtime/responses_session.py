@@ -167,7 +167,7 @@ class ResponsesSession(RealtimeSession):
     async def admit_request(
         self, state: CallState, payload: bytes, message: ClientMessage, reading: Reading | None
     ) -> tuple[bytes, int | None]:
-        """Judge a request, and return what is sent of it and the policy's limit of output tokens. Raises Refusal."""
+        """Decide on a request. Return what is sent of it and the policy's limit of output tokens. Raises Refusal."""
         body, facts = payload, message.facts
         if facts.model and not is_plain(facts.model):
             body, reading = self.with_plain_model(body, reading, facts.model), None
@@ -263,7 +263,7 @@ class ResponsesSession(RealtimeSession):
         return ELSEWHERE
 
     async def admit_steering(self, state: CallState, message: ClientMessage) -> None:
-        """Judge input for a continued response, with the settings that the response has. Raises Refusal."""
+        """Decide on input for a continued response, with the settings that the response has. Raises Refusal."""
         steered = self.settings_of(message.previous)
         if steered is None or steered.facts is None:
             raise UNKNOWN_RESPONSE

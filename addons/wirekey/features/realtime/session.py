@@ -213,7 +213,7 @@ class RealtimeSession:
         return CallState(call, proof=self.parent.proof, host=self.parent.host)
 
     async def admit(self, state: CallState) -> int | None:
-        """Judge a call within the connection. Return the policy's limit of output tokens. Raises Refusal."""
+        """Decide on a call within the connection. Return the policy's limit of output tokens. Raises Refusal."""
         decision = await check_policy(self.services, self.parent, self.headers, state)
         self.check_model(state.call, decision)
         state.call.policy_result = "allow"
@@ -297,7 +297,7 @@ class RealtimeSession:
         return response
 
     async def admit_unasked(self, response: RealtimeResponse) -> None:
-        """Judge and record a response that the model begins by itself, as with voice activity detection.
+        """Decide on and record a response that the model begins by itself, as with voice activity detection.
 
         It cannot be prevented any more. If it is not allowed, the connection is closed after it.
         """

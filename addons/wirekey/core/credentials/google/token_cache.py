@@ -170,7 +170,7 @@ class TokenCache:
             logger.error("the token of %s could not be refreshed: %s", self.account_id, safe_traceback(error))  # noqa: TRY400
             self._note_failure(NoTokenError("unavailable", f"The token of {self.account_id} could not be refreshed."))
         else:
-            if self._generation == generation:  # no file has brought another one meanwhile
+            if self._generation == generation:  # no file has brought a different one since
                 self._current, self._rejected, self._failure = token, False, None
                 self._wait, self._next_refresh = FIRST_WAIT, self._after_success(token)
         finally:

@@ -25,7 +25,7 @@ class UsableToken:
     quota_project: str | None = None
     expires: float | None = None
     login: int = 0
-    """The number of the login that it belongs to: another one may be of another person, with another project."""
+    """The number of the login that it belongs to. A new login may be of another person, with another project."""
 
 
 type NoTokenReason = Literal["no_account", "needs_login", "unavailable"]
@@ -57,7 +57,7 @@ class TokenSource(Protocol):
         """
 
     def rejected(self, token: UsableToken) -> None:
-        """Note that a service responded 401 to this token, so that `token` gets another one.
+        """Note that a service responded 401 to this token, so that `token` gets a new one.
 
-        If the service rejects the next one too, the account rests, and `token` raises NoTokenError.
+        If the service rejects the next one too, the account cools down, and `token` raises NoTokenError.
         """

@@ -1,6 +1,6 @@
 """Finding the project that an account's calls belong to, or making one. Pure: no I/O, no clock.
 
-`ProjectLookup` returns the request to send next, and reads its response. This goes on until the project is found or
+`ProjectLookup` returns the request to send next, and reads its response. This continues until the project is found or
 `ProjectError` is raised:
 
     load ─▶ a project: done

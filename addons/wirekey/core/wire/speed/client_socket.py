@@ -68,7 +68,7 @@ class ClientProtocol(asyncio.Protocol):
             self.handle(data)
 
     def handle(self, data: bytes) -> None:
-        """Hand bytes to the layers. Pause if this has made too much to write, or if not all of it was handled."""
+        """Hand bytes to the layers. Pause if this has made too much to write, or if some bytes were not handled."""
         self.handler.dispatch(events.DataReceived(self.handler.client, data))
         if self.drain_task is None and (self.is_congested or self.handler.has_waiting_frames):
             self.transport.pause_reading()

@@ -37,7 +37,7 @@ class CommandPath(Protocol):
     """The way of the commands out of a layer."""
 
     resumes_at_once: bool
-    """Whether a stream goes on as soon as a hook has completed."""
+    """Whether a stream continues as soon as a hook has completed."""
 
     def execute(self, command: commands.Command) -> None:
         """Execute a command of the HTTP layer."""
@@ -51,7 +51,7 @@ class DirectHttpLayer(WireLayer):
 
     http1_server = FastHttp1Server
     path: CommandPath | None = None
-    """None as long as a layer outside of this one may decide something. Commands then pass through these layers."""
+    """None while a layer outside of this one may decide something. Commands then pass through these layers."""
 
     def handle_directly(self, event: events.Event) -> None:
         """Handle an event, and execute all commands that follow, by the direct path."""

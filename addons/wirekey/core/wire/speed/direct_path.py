@@ -47,7 +47,7 @@ class DirectPath:
         self.plaintext: list[bytes] = []
         """The bytes that the HTTP layer has sent to a client with TLS, until they are encrypted."""
         self.resumes_at_once = isinstance(layer.connections.get(handler.client), Http1Server)
-        """Whether a stream goes on as soon as a hook has completed.
+        """Whether a stream continues as soon as a hook has completed.
 
         Over HTTP/2 it first gets the other frames that came along, so that a stream that was reset is not sent.
         """

@@ -7,30 +7,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wirekey.features.translation.neutral import Citation, Text
+from wirekey.features.translation import neutral as n
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from wirekey.features.translation.neutral import Block
 
 type Json = dict[str, object]
 
 MOST_CITATIONS = 1000
 
 
-def web_citations(found: Any, start: int | None = None, end: int | None = None) -> tuple[Citation, ...]:
+def web_citations(found: Any, start: int | None = None, end: int | None = None) -> tuple[n.Citation, ...]:
     """Return the citations of values with `url` (or `uri`) and `title`. Never raises."""
     cited = []
     for one in (found if isinstance(found, list) else [])[:MOST_CITATIONS]:
         if isinstance(one, dict):
             url, title = one.get("url") or one.get("uri"), one.get("title")
             if isinstance(url, str) and url:
-                cited.append(Citation(url, title if isinstance(title, str) else "", start, end))
+                cited.append(n.Citation(url, title if isinstance(title, str) else "", start, end))
     return tuple(cited)
 
 
-def converse_citations(found: Any) -> tuple[Citation, ...]:
+def converse_citations(found: Any) -> tuple[n.Citation, ...]:
     """Return the citations of Converse that have a place in the web."""
     webs = []
     for one in found if isinstance(found, list) else []:
@@ -40,9 +39,9 @@ def converse_citations(found: Any) -> tuple[Citation, ...]:
     return web_citations(webs)
 
 
-def openai_citations(found: Any) -> tuple[Citation, ...]:
+def openai_citations(found: Any) -> tuple[n.Citation, ...]:
     """Return the citations of OpenAI's annotations, in the form of Chat Completions or of Responses."""
-    cited: list[Citation] = []
+    cited: list[n.Citation] = []
     for one in found if isinstance(found, list) else []:
         if isinstance(one, dict) and one.get("type") == "url_citation":
             inner = one.get("url_citation")
@@ -51,7 +50,7 @@ def openai_citations(found: Any) -> tuple[Citation, ...]:
     return tuple(cited)
 
 
-def grounding_citations(metadata: Any, text: str | None = None) -> tuple[Citation, ...]:
+def grounding_citations(metadata: Any, text: str | None = None) -> tuple[n.Citation, ...]:
     """Return the citations of Gemini's `groundingMetadata`.
 
     With the whole text, each has the place that it supports: Google counts it in bytes of UTF-8.
@@ -61,7 +60,7 @@ def grounding_citations(metadata: Any, text: str | None = None) -> tuple[Citatio
     if text is None or not isinstance(supports := metadata.get("groundingSupports"), list):
         return web_citations(webs)
     data = text.encode("utf-8", "replace")
-    cited: list[Citation] = []
+    cited: list[n.Citation] = []
     for support in supports[:MOST_CITATIONS]:
         segment = support.get("segment") if isinstance(support, dict) else None
         members = segment if isinstance(segment, dict) else {}
@@ -81,7 +80,7 @@ def _characters(data: bytes, place: int | None) -> int | None:
     return None if place is None else len(data[:place].decode("utf-8", "ignore"))
 
 
-def annotation(citation: Citation, start: int, end: int) -> Json:
+def annotation(citation: n.Citation, start: int, end: int) -> Json:
     """Return an annotation of Responses. `start` and `end` are those of the block, in characters."""
     first = start if citation.start is None else start + citation.start
     last = end if citation.end is None else min(start + citation.end, end)
@@ -89,17 +88,17 @@ def annotation(citation: Citation, start: int, end: int) -> Json:
     return {"type": "url_citation", "url": citation.url, "title": citation.title, **place}
 
 
-def chat_annotation(citation: Citation, start: int, end: int) -> Json:
+def chat_annotation(citation: n.Citation, start: int, end: int) -> Json:
     """Return an annotation of Chat Completions."""
     members = annotation(citation, start, end)
     return {"type": members.pop("type"), "url_citation": members}
 
 
-def chat_annotations(blocks: Iterable[Block]) -> Iterator[Json]:
+def chat_annotations(blocks: Iterable[n.Block]) -> Iterator[Json]:
     """Yield the annotations of texts that are one after the other in one message."""
     start = 0
     for block in blocks:
-        if isinstance(block, Text):
+        if isinstance(block, n.Text):
             end = start + len(block.text)
             yield from (chat_annotation(citation, start, end) for citation in block.annotations)
             start = end

@@ -6,17 +6,9 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.held_bytes import held_bytes
 from wirekey.features.translation.media import base64_of_text
-from wirekey.features.translation.neutral import (
-    BlockEnd,
-    ClaudeThinking,
-    ModelMaker,
-    Reasoning,
-    StateDelta,
-    Thinking,
-    ToolCall,
-)
 from wirekey.features.translation.options import number
 from wirekey.features.translation.schemas import for_anthropic
 from wirekey.features.translation.thinking import claude_budget, claude_effort
@@ -29,7 +21,6 @@ if TYPE_CHECKING:
     from wirekey.features.translation.context import Context
     from wirekey.features.translation.losses import Losses
     from wirekey.features.translation.members import Members
-    from wirekey.features.translation.neutral import Conversation, Event, Turn
 
 _UNBOUNDED = 1 << 31
 
@@ -68,30 +59,30 @@ class ReasoningKeeper:
         if self._held <= MAX_KEPT_REASONING:
             kept.setdefault(index, []).append(piece)
 
-    def end(self, index: int) -> list[Event]:
+    def end(self, index: int) -> list[n.Event]:
         """Return the end of a block, after its state if the whole state was kept."""
         text, signature = "".join(self._texts.pop(index, ())), "".join(self._signatures.pop(index, ()))
         redacted = self._redacted.pop(index, b"")
-        found: list[Event] = [BlockEnd(index)]
+        found: list[n.Event] = [n.BlockEnd(index)]
         if self._held > MAX_KEPT_REASONING:
             return found
         if redacted:
-            found.insert(0, StateDelta(index, redacted_reasoning(redacted)))
+            found.insert(0, n.StateDelta(index, redacted_reasoning(redacted)))
         elif signature:
-            found.insert(0, StateDelta(index, Reasoning(text, signature, ModelMaker.CLAUDE)))
+            found.insert(0, n.StateDelta(index, n.Reasoning(text, signature, n.ModelMaker.CLAUDE)))
         return found
 
 
-def redacted_reasoning(data: bytes) -> Reasoning:
+def redacted_reasoning(data: bytes) -> n.Reasoning:
     """Return redacted reasoning of Converse. Its bytes are the text that Anthropic calls `data`, if they are text."""
     try:
-        return Reasoning(None, data.decode(), ModelMaker.CLAUDE, redacted=True)
+        return n.Reasoning(None, data.decode(), n.ModelMaker.CLAUDE, redacted=True)
     except UnicodeDecodeError:
         text = base64.b64encode(data).decode()
-        return Reasoning(None, text, ModelMaker.CLAUDE, redacted=True, binary=True)
+        return n.Reasoning(None, text, n.ModelMaker.CLAUDE, redacted=True, binary=True)
 
 
-def redacted_content(reasoning: Reasoning) -> str:
+def redacted_content(reasoning: n.Reasoning) -> str:
     """Return redacted reasoning as Converse has it: the base64 of its bytes."""
     state = reasoning.state or ""
     return state if reasoning.binary else base64_of_text(state)
@@ -99,17 +90,17 @@ def redacted_content(reasoning: Reasoning) -> str:
 
 def asked_thinking(
     thinking: Members | None, effort: str | None, losses: Losses
-) -> tuple[Thinking | None, ClaudeThinking | None]:
+) -> tuple[n.Thinking | None, n.ClaudeThinking | None]:
     """Return how the model should reason, in general and as Claude's formats say it."""
     if thinking is None:
-        return (Thinking(effort), ClaudeThinking(effort=effort)) if effort else (None, None)
+        return (n.Thinking(effort), n.ClaudeThinking(effort=effort)) if effort else (None, None)
     kind = thinking.needed_text("type")
     budget, display = thinking.integer("budget_tokens"), thinking.text("display")
     thinking.drop_unread(losses)
-    own = ClaudeThinking(kind, budget, display, effort)
+    own = n.ClaudeThinking(kind, budget, display, effort)
     if kind == "disabled":
-        return Thinking("none"), own
-    return Thinking(effort, None if effort else budget, show=display != "omitted"), own
+        return n.Thinking("none"), own
+    return n.Thinking(effort, None if effort else budget, show=display != "omitted"), own
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +112,7 @@ class ThinkingMembers:
 
 
 def claude_thinking(
-    conversation: Conversation, turns: Sequence[Turn], options: dict[str, Raw], context: Context
+    conversation: n.Conversation, turns: Sequence[n.Turn], options: dict[str, Raw], context: Context
 ) -> ThinkingMembers:
     """Return how Claude should think, and remove from `options` what it does not accept beside thinking.
 
@@ -154,25 +145,25 @@ def claude_thinking(
     return found
 
 
-def _as_said(own: ClaudeThinking, mode: str, limit: int, context: Context) -> ThinkingMembers:
+def _as_said(own: n.ClaudeThinking, mode: str, limit: int, context: Context) -> ThinkingMembers:
     """Return what a client of Claude's formats said, as far as the model takes it: by a budget, or adaptive."""
     if own.kind in {None, "disabled"}:
         return ThinkingMembers({"type": "disabled"} if own.kind else None, own.effort)
     said = {"enabled": "budget", "adaptive": "adaptive"}.get(own.kind or "", mode)
     if said == mode:
-        kept = Thinking(budget=own.budget) if mode == "budget" else Thinking(own.effort)
+        kept = n.Thinking(budget=own.budget) if mode == "budget" else n.Thinking(own.effort)
         found = _wanted(kept, mode, limit, context)
         effort = own.effort
     else:
         context.adjust("reasoning")
-        found = _wanted(Thinking(own.effort, None if own.effort else own.budget), mode, limit, context)
+        found = _wanted(n.Thinking(own.effort, None if own.effort else own.budget), mode, limit, context)
         effort = found.effort
     if found.thinking and own.display:
         found.thinking["display"] = own.display
     return ThinkingMembers(found.thinking, effort)
 
 
-def _wanted(thinking: Thinking, mode: str, limit: int, context: Context) -> ThinkingMembers:
+def _wanted(thinking: n.Thinking, mode: str, limit: int, context: Context) -> ThinkingMembers:
     def adjust() -> None:
         context.adjust("reasoning")
 
@@ -185,16 +176,16 @@ def _wanted(thinking: Thinking, mode: str, limit: int, context: Context) -> Thin
     return ThinkingMembers({"type": "adaptive"}, effort)
 
 
-def _calls_without_reasoning(turns: Sequence[Turn]) -> bool:
+def _calls_without_reasoning(turns: Sequence[n.Turn]) -> bool:
     for turn in reversed(turns):
         if turn.role == "assistant":
-            calls = any(isinstance(block, ToolCall) for block in turn.blocks)
-            own = any(isinstance(block, Reasoning) and block.issuer is ModelMaker.CLAUDE for block in turn.blocks)
+            calls = any(isinstance(block, n.ToolCall) for block in turn.blocks)
+            own = any(isinstance(block, n.Reasoning) and block.issuer is n.ModelMaker.CLAUDE for block in turn.blocks)
             return calls and not own
     return False
 
 
-def output_schema(conversation: Conversation, context: Context) -> Raw | None:
+def output_schema(conversation: n.Conversation, context: Context) -> Raw | None:
     """Return the schema that the response must have, as Claude accepts it, or None without one.
 
     Raises Refusal if the model cannot be held to the format.

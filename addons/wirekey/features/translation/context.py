@@ -10,9 +10,9 @@ from wirekey.features.translation.models import Traits, traits_of
 from wirekey.features.translation.options import Fitting
 
 if TYPE_CHECKING:
+    from wirekey.features.translation import neutral as n
     from wirekey.features.translation.format_rules import FormatRules
     from wirekey.features.translation.losses import Losses
-    from wirekey.features.translation.neutral import CacheMark, ToolResult
 
 MAX_CACHE_MARKS = 4
 
@@ -64,17 +64,17 @@ class Context:
         """Raise Refusal for a member, unless the operator lets it go."""
         self.losses.refuse(self.name(member), reason)
 
-    def drop_mark(self, mark: CacheMark | None) -> None:
+    def drop_mark(self, mark: n.CacheMark | None) -> None:
         """Record that a mark is left out, if there is one."""
         if mark:
             self.drop("cache")
 
-    def drop_marks_of(self, result: ToolResult) -> None:
+    def drop_marks_of(self, result: n.ToolResult) -> None:
         """Record that the marks of a result of a tool are left out, if there are any."""
         for block in (result, *result.content):
             self.drop_mark(block.cache)
 
-    def cache_mark(self, mark: CacheMark | None) -> CacheMark | None:
+    def cache_mark(self, mark: n.CacheMark | None) -> n.CacheMark | None:
         """Return a mark if the upstream still accepts one: it accepts four."""
         if mark is None:
             return None

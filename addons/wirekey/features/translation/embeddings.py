@@ -23,12 +23,12 @@ from msgspec import Raw
 
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import MOST_TOKENS
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.context import Context
 from wirekey.features.translation.failures import UNREADABLE, read_failure
 from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.losses import Losses, cannot_translate
 from wirekey.features.translation.members import Members, encode
-from wirekey.features.translation.neutral import Conversation, token_count
 from wirekey.features.translation.requests import Options, TranslatedRequest
 from wirekey.features.translation.responses import TranslatedResponse, error_response
 
@@ -87,7 +87,7 @@ def translate_embeddings(
         "",
         {"content-type": "application/json"},
         encode(request),
-        Conversation(),
+        n.Conversation(),
         context,
         label=f"{client}>{upstream}",
         respond=partial(translate_vectors, client, upstream, replace(asked, texts=())),
@@ -249,12 +249,12 @@ def _read_vectors(upstream: Vectors, body: bytes, headers: Mapping[str, str]) ->
     match upstream:
         case Vectors.OPENAI:
             found = _open_ai_decoder.decode(body)
-            return [one.embedding for one in found.data], token_count(found.usage, "prompt_tokens")
+            return [one.embedding for one in found.data], n.token_count(found.usage, "prompt_tokens")
         case Vectors.GEMINI:
             return [one.values for one in _gemini_decoder.decode(body).embeddings], None
         case Vectors.TITAN:
             titan = _titan_decoder.decode(body)
-            return [titan.embedding], token_count(titan.input_text_token_count)
+            return [titan.embedding], n.token_count(titan.input_text_token_count)
         case Vectors.COHERE:
             given = _cohere_decoder.decode(body).embeddings
             if memoryview(given)[0] == ord("{"):
@@ -263,7 +263,7 @@ def _read_vectors(upstream: Vectors, body: bytes, headers: Mapping[str, str]) ->
                 vectors = msgspec.json.decode(given, type=list[Raw])
             count = headers.get("x-amzn-bedrock-input-token-count", "")
             is_short = len(count) <= len(str(MOST_TOKENS)) and count.isascii() and count.isdigit()
-            return vectors, token_count(int(count)) if is_short else None
+            return vectors, n.token_count(int(count)) if is_short else None
 
 
 def translate_vectors(  # noqa: PLR0917  # the request comes first, then the response as it is known

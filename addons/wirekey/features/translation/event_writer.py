@@ -5,23 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from wirekey.features.translation.neutral import (
-    Begin,
-    BlockBegin,
-    BlockEnd,
-    CitationDelta,
-    Delta,
-    End,
-    Event,
-    Ping,
-    ProviderError,
-    Reasoning,
-    StateDelta,
-    Stop,
-    TokenUsage,
-    UsageUpdate,
-    merge_usage,
-)
+from wirekey.features.translation import neutral as n
 
 if TYPE_CHECKING:
     from wirekey.features.translation.reply import Reply
@@ -35,71 +19,71 @@ class EventWriter(ABC):
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
-        self.usage = TokenUsage()
-        self.stop_event: Stop | None = None
+        self.usage = n.TokenUsage()
+        self.stop_event: n.Stop | None = None
 
-    def write(self, event: Event) -> bytes:
+    def write(self, event: n.Event) -> bytes:
         """Return the bytes of one event."""
         match event:
-            case Delta():  # first, as nearly all events are
+            case n.Delta():  # first, as nearly all events are
                 return self.delta(event)
-            case Begin():
-                self.usage = merge_usage(self.usage, event.usage)
+            case n.Begin():
+                self.usage = n.merge_usage(self.usage, event.usage)
                 return self.begin(event)
-            case BlockBegin():
+            case n.BlockBegin():
                 return self.block_begin(event)
-            case StateDelta():
+            case n.StateDelta():
                 return self.state(event)
-            case CitationDelta():
+            case n.CitationDelta():
                 return self.cited(event)
-            case BlockEnd():
+            case n.BlockEnd():
                 return self.block_end(event)
-            case UsageUpdate():
-                self.usage = merge_usage(self.usage, event.usage)
-            case Stop():
+            case n.UsageUpdate():
+                self.usage = n.merge_usage(self.usage, event.usage)
+            case n.Stop():
                 return self.stop(event)
-            case ProviderError():
+            case n.ProviderError():
                 return self.failure(event)
-            case Ping():
+            case n.Ping():
                 return self.ping()
-            case End():
+            case n.End():
                 return self.end()
         return b""
 
     @abstractmethod
-    def begin(self, event: Begin) -> bytes:
+    def begin(self, event: n.Begin) -> bytes:
         """Return the start of the stream."""
 
     @abstractmethod
-    def block_begin(self, event: BlockBegin) -> bytes:
+    def block_begin(self, event: n.BlockBegin) -> bytes:
         """Return the start of a block."""
 
     @abstractmethod
-    def delta(self, event: Delta) -> bytes:
+    def delta(self, event: n.Delta) -> bytes:
         """Return a piece of a block."""
 
     @abstractmethod
-    def state(self, event: StateDelta) -> bytes:
+    def state(self, event: n.StateDelta) -> bytes:
         """Return the state of reasoning, or keep it for where the format has it."""
 
     @abstractmethod
-    def block_end(self, event: BlockEnd) -> bytes:
+    def block_end(self, event: n.BlockEnd) -> bytes:
         """Return the end of a block."""
 
     @abstractmethod
-    def failure(self, event: ProviderError) -> bytes:
+    def failure(self, event: n.ProviderError) -> bytes:
         """Return the error that ends the stream."""
 
     @abstractmethod
     def end(self) -> bytes:
         """Return the end of the stream."""
 
-    def stop(self, event: Stop) -> bytes:
+    def stop(self, event: n.Stop) -> bytes:
         """Keep the reason of the end until the end."""
         self.stop_event = event
         return b""
 
-    def cited(self, event: CitationDelta) -> bytes:  # most formats have no sources of other providers
+    def cited(self, event: n.CitationDelta) -> bytes:  # most formats have no sources of other providers
         """Return a source of the open text."""
         return b""
 
@@ -131,14 +115,14 @@ class NumberedBlockWriter(EventWriter):
         """Return the start of a block of reasoning with its whole text."""
 
     @abstractmethod
-    def redacted(self, reasoning: Reasoning, state: str) -> bytes:
+    def redacted(self, reasoning: n.Reasoning, state: str) -> bytes:
         """Return the start of a block that is the state of reasoning without its text."""
 
     @abstractmethod
     def block_stop(self) -> bytes:
         """Return the end of the open block."""
 
-    def state(self, event: StateDelta) -> bytes:
+    def state(self, event: n.StateDelta) -> bytes:
         """Return the state of reasoning: the signature of shown text, or a block of its own before the open one."""
         carried = self.reply.carried(event.reasoning)
         if carried is None:
@@ -153,7 +137,7 @@ class NumberedBlockWriter(EventWriter):
             return shown + self.signature(carried) + self.close()
         return self.redacted(event.reasoning, carried) + self.close()
 
-    def block_end(self, event: BlockEnd) -> bytes:  # one block is open at a time
+    def block_end(self, event: n.BlockEnd) -> bytes:  # one block is open at a time
         """Return the end of the open block."""
         return self.close()
 

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.features.translation.neutral import ProviderError
+from wirekey.features.translation import neutral as n
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_MESSAGE = 2048
-TRUNCATED = ProviderError(502, "The provider ended the stream before the response was complete.", "upstream_truncated")
-UNREADABLE = ProviderError(502, "The response of the provider cannot be read.", "unreadable_answer")
-TOO_LONG = ProviderError(
+TRUNCATED = n.ProviderError(
+    502, "The provider ended the stream before the response was complete.", "upstream_truncated"
+)
+UNREADABLE = n.ProviderError(502, "The response of the provider cannot be read.", "unreadable_answer")
+TOO_LONG = n.ProviderError(
     502, "An event of the provider's stream is too long to be translated.", "cannot_translate_answer"
 )
 
-GENERATED = ProviderError(
+GENERATED = n.ProviderError(
     502, "The model returned media that the format of the client cannot hold.", "cannot_translate_answer"
 )
 
@@ -46,7 +48,7 @@ _BY_TYPE = {
 """HTTP statuses of error types that stand in the body of a successful response."""
 
 
-def read_failure(form: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ProviderError:
+def read_failure(form: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> n.ProviderError:
     """Return the error in the body of a response, whatever the body looks like. Never raises."""
     error = _error_members(body)
     message = _message(error)
@@ -54,10 +56,10 @@ def read_failure(form: str, status: int, body: bytes, headers: Mapping[str, str]
     code = _text(error.get("code")) or kind
     if status < 400:
         status = _BY_TYPE.get(kind) or _BY_TYPE.get(code) or 500
-    return ProviderError(status, f"{form}: {message[:MAX_MESSAGE]}", code, _retry_after(error, headers or {}))
+    return n.ProviderError(status, f"{form}: {message[:MAX_MESSAGE]}", code, _retry_after(error, headers or {}))
 
 
-def failure_of_event(form: str, error: Mapping[str, Any], kind: str = "") -> ProviderError:
+def failure_of_event(form: str, error: Mapping[str, Any], kind: str = "") -> n.ProviderError:
     """Return the error that an event of a stream holds."""
     kind = kind or _text(error.get("type")) or _text(error.get("status")) or ""
     code = _text(error.get("code")) or kind
@@ -65,7 +67,7 @@ def failure_of_event(form: str, error: Mapping[str, Any], kind: str = "") -> Pro
     status = (
         number if isinstance(number, int) and 400 <= number < 600 else _BY_TYPE.get(kind) or _BY_TYPE.get(code) or 500
     )
-    return ProviderError(status, f"{form}: {_message(error)[:MAX_MESSAGE]}", code)
+    return n.ProviderError(status, f"{form}: {_message(error)[:MAX_MESSAGE]}", code)
 
 
 def _error_members(body: bytes) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _retry_after(error: dict[str, Any], headers: Mapping[str, str]) -> float | N
     return None
 
 
-def is_context_too_long(failure: ProviderError) -> bool:
+def is_context_too_long(failure: n.ProviderError) -> bool:
     """Return whether a request was refused because the conversation is longer than the model's context."""
     return failure.code == "context_length_exceeded" or (
         failure.status in {400, 413} and bool(_CONTEXT.search(failure.message))

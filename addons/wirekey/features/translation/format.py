@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from wirekey.core.body import RequestBody
+    from wirekey.features.translation import neutral as n
     from wirekey.features.translation.context import Context
     from wirekey.features.translation.event_writer import EventWriter
     from wirekey.features.translation.losses import Losses
     from wirekey.features.translation.models import Traits
-    from wirekey.features.translation.neutral import Answer, Conversation, Delta, Event, ProviderError
     from wirekey.features.translation.reply import Reply
     from wirekey.features.translation.state import StateReader
 
@@ -31,16 +31,16 @@ class EventReader(Protocol):
     It raises one of `WRONG_TYPES` at an event with members of other types, after it has yielded those before it.
     """
 
-    def text_of(self, data: bytes) -> Delta | None:
+    def text_of(self, data: bytes) -> n.Delta | None:
         """Return the event of bytes that are one whole event with text and nothing else, as most chunks are.
 
         None: the bytes are something else, or the reader cannot tell. Then `feed` must get them.
         """
 
-    def feed(self, data: bytes) -> Iterable[Event]:
+    def feed(self, data: bytes) -> Iterable[n.Event]:
         """Yield the events that the next bytes complete."""
 
-    def end(self) -> Iterable[Event]:
+    def end(self) -> Iterable[n.Event]:
         """Yield the last events of a stream that ended cleanly."""
 
 
@@ -116,14 +116,14 @@ class TranslatedFormat(FormatRules):
     """Whether the path of a call says that its response is streamed."""
     headers: Mapping[str, str]
     """The headers of a request beside its content type."""
-    read_request: Callable[[RequestBody, Losses, StateReader], Conversation]
+    read_request: Callable[[RequestBody, Losses, StateReader], n.Conversation]
     """Reads a body. Raises Refusal, with the path of the member, if it cannot be translated."""
-    write_request: Callable[[Conversation, Context], Json]
+    write_request: Callable[[n.Conversation, Context], Json]
     """Returns the members of a body. Raises Refusal for what the upstream cannot be asked."""
     counting: TokenCounting | None
     state_places: StatePlaces
-    read_response: Callable[[bytes], Answer | ProviderError]
-    write_response: Callable[[Answer, Reply], Json]
+    read_response: Callable[[bytes], n.Answer | n.ProviderError]
+    write_response: Callable[[n.Answer, Reply], Json]
     event_reader: Callable[[], EventReader]
     event_writer: Callable[[Reply], EventWriter]
     stream_type: Callable[[str], str]
@@ -132,9 +132,9 @@ class TranslatedFormat(FormatRules):
     """Whether several blocks of a stream may be open at once."""
     cites: bool
     """Whether a response can cite web sources of another provider."""
-    error: Callable[[ProviderError], tuple[int, Json]]
+    error: Callable[[n.ProviderError], tuple[int, Json]]
     """Returns the status and the body of an error."""
-    error_headers: Callable[[ProviderError], Mapping[str, str]]
+    error_headers: Callable[[n.ProviderError], Mapping[str, str]]
     """Returns the headers of an error beside its content type and `retry-after`."""
     request_id: str | None
     """The header of a response with the id of its request."""

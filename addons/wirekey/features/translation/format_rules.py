@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Mapping
 
+    from wirekey.features.translation import neutral as n
     from wirekey.features.translation.models import Traits
-    from wirekey.features.translation.neutral import ModelMaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class FormatRules:
     call_ids: re.Pattern[str]
     """The ids of calls that it accepts."""
     tool_names: NameLimits
-    own_states: ModelMaker | None
+    own_states: n.ModelMaker | None
     """The maker whose reasoning state it carries as it is."""
     binary_states: bool
     """Whether a reasoning state may be bytes that are no text."""
     accepts_blank_text: bool
-    beta_makers: frozenset[ModelMaker]
+    beta_makers: frozenset[n.ModelMaker]
     """The makers of models that get beta flags of Anthropic's API in the body."""
     describes_output: bool
     """Whether the schema of a response may have a description."""

@@ -6,16 +6,13 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from msgspec.structs import replace
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.losses import cannot_translate
-from wirekey.features.translation.neutral import Document, Media, Reasoning
-
-if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block, CacheMark
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
@@ -124,18 +121,18 @@ def kind_of(found: str) -> Literal["image", "audio", "video"] | None:
     return kind if kind in {"image", "audio", "video"} else None  # type: ignore[return-value]
 
 
-def block_of(found: str, data: str, place: str, name: str | None = None) -> Media | Document:
+def block_of(found: str, data: str, place: str, name: str | None = None) -> n.Media | n.Document:
     """Return the block for bytes in standard base64."""
     if kind := kind_of(found):
-        return Media(kind, found, data=data)
+        return n.Media(kind, found, data=data)
     if found == "text/plain":
-        return Document(found, text=text_of_base64(data, place), name=name)
-    return Document(found, data=data, name=name)
+        return n.Document(found, text=text_of_base64(data, place), name=name)
+    return n.Document(found, data=data, name=name)
 
 
-def marked[Marked: Block](block: Marked, mark: CacheMark | None) -> Marked:
+def marked[Marked: n.Block](block: Marked, mark: n.CacheMark | None) -> Marked:
     """Return a block with a cache mark. Reasoning has none."""
-    return block if mark is None or isinstance(block, Reasoning) else replace(block, cache=mark)
+    return block if mark is None or isinstance(block, n.Reasoning) else replace(block, cache=mark)
 
 
 def checked_url(url: str, place: str) -> str:

@@ -15,7 +15,8 @@ from wirekey.features.translation.rate_limits import as_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.features.translation.neutral import ProviderError
+    from wirekey.features.translation import neutral as n
+
 
 OPTIONS = frozenset({
     "temperature", "top_p", "max_tokens", "verbosity", "user", "safety_identifier", "metadata", "store", "service_tier",
@@ -38,7 +39,7 @@ _ERRORS = {
 }  # fmt: skip
 
 
-def error(failure: ProviderError) -> tuple[int, dict[str, object]]:
+def error(failure: n.ProviderError) -> tuple[int, dict[str, object]]:
     """Return the status and the body of an error."""
     fallback = (failure.status, "invalid_request_error", None) if failure.is_callers else (500, "server_error", None)
     status, kind, code = _ERRORS.get(failure.status, fallback)
@@ -48,7 +49,7 @@ def error(failure: ProviderError) -> tuple[int, dict[str, object]]:
     return status, {"error": {"message": failure.message, "type": kind, "param": None, "code": code}}
 
 
-def error_headers(failure: ProviderError) -> Mapping[str, str]:
+def error_headers(failure: n.ProviderError) -> Mapping[str, str]:
     """Return the header with the milliseconds to wait, if they are no whole seconds."""
     wait = failure.retry_after
     return {"retry-after-ms": str(math.ceil(wait * 1000))} if wait is not None and wait % 1 else {}

@@ -17,10 +17,10 @@ from wirekey.features.translation.members import raw_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wirekey.features.translation import neutral as n
     from wirekey.features.translation.format_rules import AcceptedOptions, FormatRules
     from wirekey.features.translation.losses import Losses
     from wirekey.features.translation.models import Traits
-    from wirekey.features.translation.neutral import Conversation
 
 REFUSED: Mapping[str, str] = {
     "stop": "the upstream has no stop sequences, so the response would run on",
@@ -106,7 +106,7 @@ def text(raw: Raw) -> str | None:
         return None
 
 
-def fit_options(conversation: Conversation, fitting: Fitting) -> dict[str, Raw]:
+def fit_options(conversation: n.Conversation, fitting: Fitting) -> dict[str, Raw]:
     """Return the options that the upstream accepts, by neutral names.
 
     Raises Refusal for an option that cannot be left out.
@@ -167,7 +167,7 @@ def _fit_stop(found: dict[str, Raw], fitting: Fitting) -> None:
         del found["stop"]
 
 
-def _fit_choices(found: dict[str, Raw], conversation: Conversation, fitting: Fitting) -> None:
+def _fit_choices(found: dict[str, Raw], conversation: n.Conversation, fitting: Fitting) -> None:
     if "n" in found and (conversation.stream or (number(found["n"]) or 0) > _MOST_CHOICES):
         fitting.losses.refuse(fitting.name("n"), f"up to {_MOST_CHOICES} responses can be translated, without a stream")
         del found["n"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.members import object_text, raw_json
-from wirekey.features.translation.neutral import Finish, Reasoning, Text, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from wirekey.features.translation.context import Context
-    from wirekey.features.translation.neutral import Block, Conversation
     from wirekey.features.translation.state import StateReader
 
 MAX_HELD = 16 * 1024 * 1024
@@ -29,7 +28,7 @@ class Reply:
     """
 
     context: Context
-    conversation: Conversation
+    conversation: n.Conversation
     states: StateReader
     created: int
     make_id: Callable[[], str]
@@ -58,12 +57,12 @@ class Reply:
         """Return whether a tool of the client takes free text."""
         return any(tool.custom and tool.name == name for tool in self.conversation.tools)
 
-    def is_own(self, reasoning: Reasoning) -> bool:
+    def is_own(self, reasoning: n.Reasoning) -> bool:
         """Return whether the client's format carries this state as it is."""
         client = self.context.client
         return reasoning.issuer is client.own_states and (not reasoning.binary or client.binary_states)
 
-    def shows_whole(self, reasoning: Reasoning) -> bool:
+    def shows_whole(self, reasoning: n.Reasoning) -> bool:
         """Return whether a client of Claude's formats gets reasoning with its text and its signature.
 
         Claude's own signature stays with its block, also without a text, and if the client did not ask for thinking:
@@ -73,7 +72,7 @@ class Reply:
             return True
         return bool(reasoning.text) and self.shows_thoughts
 
-    def carried(self, reasoning: Reasoning) -> str | None:
+    def carried(self, reasoning: n.Reasoning) -> str | None:
         """Return the state of a block for an opaque place of the client's format, signed if it is foreign."""
         if reasoning.state is None:
             return None
@@ -87,7 +86,7 @@ class Reply:
             self.context.losses.report("reasoning_state")
         return signed
 
-    def carried_or_mark(self, reasoning: Reasoning) -> str | None:
+    def carried_or_mark(self, reasoning: n.Reasoning) -> str | None:
         """Return the state of a block whose text the client shows, or a mark that it has none.
 
         The provider of the client's own format refuses reasoning that it did not sign. By the mark, Wirekey finds the
@@ -101,7 +100,7 @@ class Reply:
         return self.states.signed_text([])
 
 
-def object_arguments(call: ToolCall) -> Raw:
+def object_arguments(call: n.ToolCall) -> Raw:
     """Return the arguments of a call as an object; text of a call that was cut off is kept in one."""
     text = object_text(call.arguments)
     return raw_json({"arguments": call.arguments}) if text is None else _raw(text)
@@ -113,24 +112,24 @@ def _raw(text: str) -> Raw:
     return Raw(text.encode())
 
 
-def text_arguments(call: ToolCall) -> str:
+def text_arguments(call: n.ToolCall) -> str:
     """Return the arguments of a call as text: never empty, and as it came if the call was cut off."""
     text = object_text(call.arguments)
     return call.arguments if text is None else text
 
 
-def finish_with_calls(finish: Finish, blocks: Iterable[Block]) -> Finish:
+def finish_with_calls(finish: n.Finish, blocks: Iterable[n.Block]) -> n.Finish:
     """Return the finish of a response: a complete call makes "end" into "calls"."""
-    if finish in {Finish.END, Finish.OTHER} and any(isinstance(block, ToolCall) for block in blocks):
-        return Finish.CALLS
+    if finish in {n.Finish.END, n.Finish.OTHER} and any(isinstance(block, n.ToolCall) for block in blocks):
+        return n.Finish.CALLS
     return finish
 
 
-def joined_text(blocks: Iterable[Block]) -> str:
+def joined_text(blocks: Iterable[n.Block]) -> str:
     """Return the texts of a response as one."""
-    return "".join(block.text for block in blocks if isinstance(block, Text))
+    return "".join(block.text for block in blocks if isinstance(block, n.Text))
 
 
-def joined_reasoning(blocks: Iterable[Block]) -> str:
+def joined_reasoning(blocks: Iterable[n.Block]) -> str:
     """Return the texts of the reasoning as one."""
-    return "".join(block.text or "" for block in blocks if isinstance(block, Reasoning))
+    return "".join(block.text or "" for block in blocks if isinstance(block, n.Reasoning))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from wirekey.core.body import RequestBody
+    from wirekey.features.translation import neutral as n
     from wirekey.features.translation.format import TranslatedFormat
-    from wirekey.features.translation.neutral import Conversation
     from wirekey.features.translation.reply import Reply
     from wirekey.features.translation.responses import TranslatedResponse
     from wirekey.features.translation.state import StateReader
@@ -51,7 +51,7 @@ class TranslatedRequest:
     query: str
     headers: Mapping[str, str]
     body: bytes
-    conversation: Conversation
+    conversation: n.Conversation
     context: Context = field(repr=False)
     respond: Respond | None = None
     """Translates the response of another operation than a conversation."""
@@ -61,7 +61,7 @@ class TranslatedRequest:
 
 def read_request(
     form: TranslatedFormat, body: RequestBody, losses: Losses, states: StateReader, *, stream: bool
-) -> Conversation:
+) -> n.Conversation:
     """Read the body of a request in a format. `stream` is what the path says, where the path says it.
 
     Raises Refusal, with the path of the member, if the body cannot be translated.

@@ -9,23 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.core.metering.lenient_json import mended_json
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.failures import GENERATED, OWN_CODES, TOO_LONG, UNREADABLE, read_failure
 from wirekey.features.translation.formats import format_of
 from wirekey.features.translation.held_bytes import held_bytes
 from wirekey.features.translation.members import encode
-from wirekey.features.translation.neutral import (
-    Begin,
-    BlockBegin,
-    BlockEnd,
-    CitationDelta,
-    Delta,
-    End,
-    Event,
-    Media,
-    ProviderError,
-    StateDelta,
-    Text,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +34,7 @@ class TranslatedResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    failure: ProviderError | None = None
+    failure: n.ProviderError | None = None
 
 
 def translate_response(
@@ -74,13 +62,13 @@ def translate_response(
 def _whole_response(status: int, body: bytes, reply: Reply, headers: Mapping[str, str] | None) -> TranslatedResponse:
     upstream, client = format_of(reply.context.upstream), format_of(reply.context.client)
     found = upstream.read_response(body)
-    if isinstance(found, ProviderError):
+    if isinstance(found, n.ProviderError):
         return error_response(found, reply)
     if not found.blocks and b'"error"' in body[:200]:
         return error_response(read_failure(upstream.name, status, body, headers), reply)
-    if any(isinstance(block, Media) for block in found.blocks):
+    if any(isinstance(block, n.Media) for block in found.blocks):
         return error_response(GENERATED, reply)
-    if not client.cites and any(isinstance(one, Text) and one.annotations for one in found.blocks):
+    if not client.cites and any(isinstance(one, n.Text) and one.annotations for one in found.blocks):
         reply.context.losses.dropped.add("citations")
     if found.usage.input is None or found.usage.output is None:
         reply.context.losses.report("usage")
@@ -88,14 +76,14 @@ def _whole_response(status: int, body: bytes, reply: Reply, headers: Mapping[str
     return TranslatedResponse(200, {"content-type": "application/json"}, encode(written))
 
 
-def _unreadable(upstream: FormatRules, body: bytes) -> ProviderError:
+def _unreadable(upstream: FormatRules, body: bytes) -> n.ProviderError:
     """Return the error that a successful response holds instead of a response, if it holds one."""
     if body.lstrip()[:1] in {b"{", b"["} and b'"error"' in body[:200]:
         return read_failure(upstream.name, 200, body)
     return UNREADABLE
 
 
-def error_response(failure: ProviderError, reply: Reply) -> TranslatedResponse:
+def error_response(failure: n.ProviderError, reply: Reply) -> TranslatedResponse:
     """Return an error in the client's format."""
     client = format_of(reply.context.client)
     status, body = client.error(failure)
@@ -115,25 +103,25 @@ class Sequencer:
     """
 
     open: int | None = None
-    waiting: dict[int, list[Event]] = field(default_factory=dict)
+    waiting: dict[int, list[n.Event]] = field(default_factory=dict)
     held: int = 0
 
-    def order(self, event: Event) -> list[Event]:
+    def order(self, event: n.Event) -> list[n.Event]:
         """Return the events that may be written now."""
         match event:
-            case BlockBegin() if self.open is None:
+            case n.BlockBegin() if self.open is None:
                 self.open = event.index
-            case BlockBegin():
+            case n.BlockBegin():
                 self.waiting[event.index] = []
                 return self._wait(event)
-            case Delta() | StateDelta() | CitationDelta() | BlockEnd() if event.index != self.open:
+            case n.Delta() | n.StateDelta() | n.CitationDelta() | n.BlockEnd() if event.index != self.open:
                 return self._wait(event)
-            case BlockEnd():
+            case n.BlockEnd():
                 self.open = None
                 return [event, *self._next()]
         return [event]
 
-    def _wait(self, event: BlockBegin | Delta | StateDelta | CitationDelta | BlockEnd) -> list[Event]:
+    def _wait(self, event: n.BlockBegin | n.Delta | n.StateDelta | n.CitationDelta | n.BlockEnd) -> list[n.Event]:
         if event.index not in self.waiting:
             return []
         self.held += _size(event)
@@ -142,22 +130,22 @@ class Sequencer:
         self.waiting[event.index].append(event)
         return []
 
-    def _next(self) -> list[Event]:
-        found: list[Event] = []
+    def _next(self) -> list[n.Event]:
+        found: list[n.Event] = []
         while self.waiting:
             index = next(iter(self.waiting))
             events = self.waiting.pop(index)
             found += events
             self.held -= sum(map(_size, events))
-            if not isinstance(events[-1], BlockEnd):
+            if not isinstance(events[-1], n.BlockEnd):
                 self.open = index
                 break
         return found
 
 
-def _size(event: Event) -> int:
+def _size(event: n.Event) -> int:
     """Return the bytes that an event takes while it waits, about."""
-    return _EVENT_BYTES + (held_bytes(event.text) if isinstance(event, Delta) else 0)
+    return _EVENT_BYTES + (held_bytes(event.text) if isinstance(event, n.Delta) else 0)
 
 
 class StreamTranslator:
@@ -172,7 +160,7 @@ class StreamTranslator:
         self.writer = client.event_writer(reply)
         self.sequencer = None if client.interleaves else Sequencer()
         self.begun = False
-        self.failure: ProviderError | None = None
+        self.failure: n.ProviderError | None = None
         self.ended = False
 
     def feed(self, data: bytes) -> bytes:
@@ -188,7 +176,7 @@ class StreamTranslator:
         """Return the client's last bytes, after the upstream ended cleanly."""
         return self._translated(self.reader.end)
 
-    def _translated(self, read: Callable[..., Iterable[Event]], *data: bytes) -> bytes:
+    def _translated(self, read: Callable[..., Iterable[n.Event]], *data: bytes) -> bytes:
         """Return the client's bytes for what is read. Members of wrong types end the stream with an error."""
         if self.ended:
             return b""
@@ -202,18 +190,18 @@ class StreamTranslator:
             found += self.writer.write(UNREADABLE)
         return bytes(found)
 
-    def _write(self, event: Event) -> bytes:
+    def _write(self, event: n.Event) -> bytes:
         if self.ended:
             return b""
-        if self.begun and type(event) is Delta:
+        if self.begun and type(event) is n.Delta:
             return self.writer.write(event)  # as nearly all events are
         started = b""
-        if not self.begun and not isinstance(event, ProviderError):
+        if not self.begun and not isinstance(event, n.ProviderError):
             self.begun = True
-            if not isinstance(event, Begin):
-                started = self.writer.write(Begin(None, None))
-        if isinstance(event, ProviderError):
+            if not isinstance(event, n.Begin):
+                started = self.writer.write(n.Begin(None, None))
+        if isinstance(event, n.ProviderError):
             self.failure, self.ended = event, True
-        elif isinstance(event, End):
+        elif isinstance(event, n.End):
             self.ended = True
         return started + self.writer.write(event)

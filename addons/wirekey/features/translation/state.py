@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from wirekey.features.translation.neutral import ModelMaker, Reasoning
+from wirekey.features.translation import neutral as n
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,12 +74,12 @@ class StateReader:
     agent: str | None = None
     """Id of the agent that calls: a state that another agent got is not read. None without agents."""
 
-    def sign(self, blocks: Sequence[Reasoning]) -> bytes:
+    def sign(self, blocks: Sequence[n.Reasoning]) -> bytes:
         """Return the signed state of some blocks. The same blocks give the same state."""
         payload = msgspec.json.encode(
             [
                 _SignedBlock(
-                    block.issuer or ModelMaker.OTHER,
+                    block.issuer or n.ModelMaker.OTHER,
                     block.text,
                     block.state,
                     block.redacted,
@@ -97,7 +97,7 @@ class StateReader:
         signed = head + data
         return signed + self._mac(self.key, signed)
 
-    def verify(self, state: bytes) -> list[Reasoning]:
+    def verify(self, state: bytes) -> list[n.Reasoning]:
         """Return the blocks of a signed state, or none if it is broken, too large or of another agent."""
         signed, mac = state[:-_MAC_BYTES], state[-_MAC_BYTES:]
         if not self.carries or len(state) > MAX_SIGNED_BYTES or len(signed) < 2:
@@ -117,37 +117,37 @@ class StateReader:
         except msgspec.DecodeError:
             return []
         return [
-            Reasoning(one.text, one.state, ModelMaker(one.issuer), one.redacted, one.attached, one.item, one.binary)  # type: ignore[arg-type]
+            n.Reasoning(one.text, one.state, n.ModelMaker(one.issuer), one.redacted, one.attached, one.item, one.binary)  # type: ignore[arg-type]
             for one in found
-            if one.issuer != ModelMaker.OPENAI or one.credential == self.credential
+            if one.issuer != n.ModelMaker.OPENAI or one.credential == self.credential
         ]
 
-    def signed_text(self, blocks: Sequence[Reasoning]) -> str | None:
+    def signed_text(self, blocks: Sequence[n.Reasoning]) -> str | None:
         """Return the signed state as text, or None if it is too large to be carried."""
         found = self._carried(blocks, MAX_SIGNED_BYTES)
         return MARKER + _base64url(found) if found else None
 
-    def signed_signature(self, blocks: Sequence[Reasoning]) -> str | None:
+    def signed_signature(self, blocks: Sequence[n.Reasoning]) -> str | None:
         """Return the signed state as a Gemini signature, in base64, or None if it is too large."""
         found = self._carried(blocks, MAX_SIGNED_BYTES)
         return base64.b64encode(GEMINI_MARKER + found).decode() if found else None
 
-    def signed_id(self, call: str, blocks: Sequence[Reasoning]) -> str | None:
+    def signed_id(self, call: str, blocks: Sequence[n.Reasoning]) -> str | None:
         """Return the id of a call with the signed state behind it, or None if it is too large."""
         found = self._carried(blocks, MAX_SIGNED_ID_BYTES)
         return f"{short_id(call)}_{MARKER}{_base64url(found)}" if found else None
 
-    def _carried(self, blocks: Sequence[Reasoning], most: int) -> bytes | None:
+    def _carried(self, blocks: Sequence[n.Reasoning], most: int) -> bytes | None:
         found = self.sign(blocks) if self.carries else b""
         return found if 0 < len(found) <= most else None
 
-    def read(self, opaque: str, bare: Reasoning) -> list[Reasoning]:
+    def read(self, opaque: str, bare: n.Reasoning) -> list[n.Reasoning]:
         """Return the blocks of an opaque value: those of a signed state, or `bare` with the value as its state."""
         if opaque.startswith(MARKER):
             return self._verified(opaque[len(MARKER) :])
         return [replace(bare, state=opaque)] if opaque else []
 
-    def read_signature(self, signature: str, bare: Reasoning) -> list[Reasoning]:
+    def read_signature(self, signature: str, bare: n.Reasoning) -> list[n.Reasoning]:
         """Return the blocks that a Gemini signature stands for."""
         if not signature:
             return []
@@ -156,7 +156,7 @@ class StateReader:
             return self.verify(data[len(GEMINI_MARKER) :])
         return [replace(bare, state=signature)]
 
-    def read_id(self, call: str) -> tuple[str, list[Reasoning]]:
+    def read_id(self, call: str) -> tuple[str, list[n.Reasoning]]:
         """Return the id of a call without its signed state, and the blocks of that state."""
         found = _IN_ID.match(call)
         return (found[1], self._verified(found[2])) if found else (call, [])
@@ -165,7 +165,7 @@ class StateReader:
         name = b"no agent" if self.agent is None else b"agent " + self.agent.encode("utf-8", "surrogatepass")
         return hmac.digest(hmac.digest(key, name, "sha256"), signed, "sha256")[:_MAC_BYTES]
 
-    def _verified(self, text: str) -> list[Reasoning]:
+    def _verified(self, text: str) -> list[n.Reasoning]:
         data = _decoded(text)
         return self.verify(data) if data is not None else []
 

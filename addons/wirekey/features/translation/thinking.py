@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wirekey.features.translation import neutral as n
     from wirekey.features.translation.models import Traits
-    from wirekey.features.translation.neutral import Thinking
 
 MIN_BUDGET = 1024
 _CLAUDE_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 32768}
@@ -21,7 +21,7 @@ _LESS_THAN = {"minimal": frozenset({"none"}), "low": frozenset({"none", "minimal
 PRO_LEAST_BUDGET, PRO_GREATEST_BUDGET = 128, 32768
 
 
-def effort_of(thinking: Thinking) -> str | None:
+def effort_of(thinking: n.Thinking) -> str | None:
     """Return the word for how much to reason, or None if the model shall choose."""
     if thinking.effort is not None:
         return thinking.effort
@@ -34,7 +34,7 @@ def effort_of(thinking: Thinking) -> str | None:
     return "medium" if thinking.budget <= 12288 else "high"
 
 
-def claude_budget(thinking: Thinking, max_tokens: int, adjust: Callable[[], None]) -> int | None:
+def claude_budget(thinking: n.Thinking, max_tokens: int, adjust: Callable[[], None]) -> int | None:
     """Return the budget for Claude, below the limit of the response, or None for no thinking."""
     wanted = thinking.budget
     if wanted is None or wanted < 0:
@@ -55,7 +55,7 @@ def claude_budget(thinking: Thinking, max_tokens: int, adjust: Callable[[], None
     return wanted if wanted >= MIN_BUDGET else None
 
 
-def claude_effort(thinking: Thinking, adjust: Callable[[], None]) -> str | None:
+def claude_effort(thinking: n.Thinking, adjust: Callable[[], None]) -> str | None:
     """Return the effort for a Claude that thinks adaptively; None is its own choice, and `none` is no thinking."""
     effort = effort_of(thinking)
     if effort == "minimal":
@@ -66,7 +66,7 @@ def claude_effort(thinking: Thinking, adjust: Callable[[], None]) -> str | None:
     return effort
 
 
-def gemini_thinking(thinking: Thinking, traits: Traits, adjust: Callable[[], None]) -> dict[str, object]:
+def gemini_thinking(thinking: n.Thinking, traits: Traits, adjust: Callable[[], None]) -> dict[str, object]:
     """Return the members of `thinkingConfig` for a model of Gemini."""
     found: dict[str, object] = {}
     effort = effort_of(thinking)
@@ -104,7 +104,7 @@ def _budget_of(effort: str | None, traits: Traits) -> int | None:
     return _GEMINI_BUDGETS.get(effort)
 
 
-def openai_effort(thinking: Thinking, traits: Traits, adjust: Callable[[], None]) -> str | None:
+def openai_effort(thinking: n.Thinking, traits: Traits, adjust: Callable[[], None]) -> str | None:
     """Return the `reasoning_effort` for a model of OpenAI, or None for the model's own choice."""
     effort = effort_of(thinking)
     if effort in _LESS_THAN.get(traits.least_effort, ()):

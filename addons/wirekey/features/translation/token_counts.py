@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw, structs
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.betas import fit_betas
 from wirekey.features.translation.context import Context
 from wirekey.features.translation.failures import UNREADABLE, read_failure
@@ -21,7 +22,6 @@ from wirekey.features.translation.format import filled
 from wirekey.features.translation.formats import FORMATS, format_of
 from wirekey.features.translation.losses import Losses
 from wirekey.features.translation.members import encode
-from wirekey.features.translation.neutral import token_count
 from wirekey.features.translation.requests import Options, TranslatedRequest, read_request
 from wirekey.features.translation.responses import TranslatedResponse, error_response
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from wirekey.core.body import RequestBody
     from wirekey.features.translation.format import TranslatedFormat
-    from wirekey.features.translation.neutral import Conversation
     from wirekey.features.translation.reply import Reply
     from wirekey.features.translation.state import StateReader
 
@@ -55,7 +54,7 @@ def translate_count(  # noqa: PLR0917  # in the order in which a call is known
     conversation = read_request(client, client.counting.inner(body), losses, states, stream=False)
     fit_betas(context, conversation.betas, options.betas)
     # Limits and sampling do not count, so nothing is lost with them.
-    counted: Conversation = structs.replace(conversation, options={"max_tokens": _LIMIT}, stream=False)
+    counted: n.Conversation = structs.replace(conversation, options={"max_tokens": _LIMIT}, stream=False)
     written = upstream.write_request(counted, context)
     members = {name: value for name, value in written.items() if name in counting.members}
     request = counting.request(model, members)
@@ -74,7 +73,7 @@ def translate_count_response(
     if status >= 400:
         return error_response(read_failure(upstream.form, status, body, headers), reply)
     try:
-        count = token_count(msgspec.json.decode(body), upstream.number)
+        count = n.token_count(msgspec.json.decode(body), upstream.number)
     except (msgspec.DecodeError, RecursionError):
         count = None
     if count is None:

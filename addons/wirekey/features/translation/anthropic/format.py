@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.anthropic.read_request import NAMES, read_request
 from wirekey.features.translation.anthropic.read_response import AnthropicEventReader, read_response
 from wirekey.features.translation.anthropic.write_request import write_request
@@ -18,7 +19,6 @@ from wirekey.features.translation.format import (
 )
 from wirekey.features.translation.format_rules import AcceptedOptions, NameLimits
 from wirekey.features.translation.models import CLAUDE_LATEST
-from wirekey.features.translation.neutral import ModelMaker
 from wirekey.features.translation.own_format import IN_TEXT, begins
 from wirekey.features.translation.rate_limits import as_time
 
@@ -49,7 +49,7 @@ ANTHROPIC = TranslatedFormat(
     ),
     call_ids=re.compile(r"[A-Za-z0-9_-]+"),
     tool_names=NameLimits(re.compile(r"[A-Za-z0-9_-]{1,128}"), 128, letter_first=False),
-    own_states=ModelMaker.CLAUDE,
+    own_states=n.ModelMaker.CLAUDE,
     binary_states=False,
     accepts_blank_text=False,
     beta_makers=frozenset(),

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Raw
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.members import NOT_DECODED
-from wirekey.features.translation.neutral import CacheMark, ModelMaker, Reasoning, Text, ToolCall, ToolResult, Turn
 
 if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.state import StateReader
 
 _NOTHING = Raw()
@@ -29,9 +28,9 @@ class _CacheControl(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class _Marked(msgspec.Struct, forbid_unknown_fields=True, gc=False, tag_field="type"):
     cache_control: _CacheControl | None = None
 
-    def mark(self) -> CacheMark | None:
+    def mark(self) -> n.CacheMark | None:
         """Return the mark of the block."""
-        return CacheMark(self.cache_control.ttl) if self.cache_control else None
+        return n.CacheMark(self.cache_control.ttl) if self.cache_control else None
 
 
 class _Text(_Marked, tag="text", kw_only=True):
@@ -70,7 +69,7 @@ _DECODER = msgspec.json.Decoder(_Message)
 _EMPTY = frozenset({b"", b"null"})
 
 
-def ordinary_turn(raw: Raw, states: StateReader) -> Turn | None:
+def ordinary_turn(raw: Raw, states: StateReader) -> n.Turn | None:
     """Return the turn of an ordinary message, or None for any other."""
     try:
         message = _DECODER.decode(raw)
@@ -78,28 +77,28 @@ def ordinary_turn(raw: Raw, states: StateReader) -> Turn | None:
         return None
     content = message.content
     if type(content) is str:
-        return Turn(message.role, (Text(content),))
-    blocks: list[Block] = []
+        return n.Turn(message.role, (n.Text(content),))
+    blocks: list[n.Block] = []
     for block in content or ():
         match block:
             case _Text():
-                blocks.append(Text(block.text, block.mark() if block.cache_control else None))
+                blocks.append(n.Text(block.text, block.mark() if block.cache_control else None))
             case _Use():
                 given = bytes(block.input)
                 arguments = "{}" if given in _EMPTY else given.decode()
-                blocks.append(ToolCall(block.id, block.name, arguments, block.mark()))
+                blocks.append(n.ToolCall(block.id, block.name, arguments, block.mark()))
             case _Result():
                 blocks.append(_result(block))
             case _Thinking():
-                bare = Reasoning(block.thinking, issuer=ModelMaker.CLAUDE)
+                bare = n.Reasoning(block.thinking, issuer=n.ModelMaker.CLAUDE)
                 blocks += states.read(block.signature or "", bare)
-    return Turn(message.role, tuple(blocks))
+    return n.Turn(message.role, tuple(blocks))
 
 
-def _result(block: _Result) -> ToolResult:
+def _result(block: _Result) -> n.ToolResult:
     content = block.content
     if type(content) is str:
-        texts: tuple[Text, ...] = (Text(content),)
+        texts: tuple[n.Text, ...] = (n.Text(content),)
     else:
-        texts = tuple(Text(part.text) for part in content or ())  # type: ignore[union-attr]
-    return ToolResult(block.tool_use_id, texts, bool(block.is_error), block.mark())
+        texts = tuple(n.Text(part.text) for part in content or ())  # type: ignore[union-attr]
+    return n.ToolResult(block.tool_use_id, texts, bool(block.is_error), block.mark())

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.anthropic.ordinary import ordinary_turn
 from wirekey.features.translation.claude import asked_thinking
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import checked_url, media_type, standard_base64
 from wirekey.features.translation.members import Members, raw_json
-from wirekey.features.translation.neutral import (
-    CacheMark,
-    Conversation,
-    Document,
-    Media,
-    ModelMaker,
-    OutputFormat,
-    Reasoning,
-    Text,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-    Turn,
-)
 from wirekey.features.translation.own_tools import OwnTools
 
 if TYPE_CHECKING:
@@ -31,7 +17,6 @@ if TYPE_CHECKING:
 
     from wirekey.core.body import RequestBody
     from wirekey.features.translation.losses import Losses
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.state import StateReader
 
 OWN_TOOLS = OwnTools("Anthropic", (
@@ -69,7 +54,7 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _OWN_BLOCKS = "only Anthropic has blocks of this type"
 
 
-def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> n.Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body, losses)
     top.ignore("model", "anthropic_version")
@@ -83,7 +68,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
     system, turns = _turns(top, losses, states)
     config = top.members("output_config")
     thinking, own = asked_thinking(top.members("thinking"), config.text("effort") if config else None, losses)
-    conversation = Conversation(
+    conversation = n.Conversation(
         system=system,
         turns=turns,
         tools=tuple(_tool(tool, losses) for tool in top.objects("tools")),
@@ -116,15 +101,15 @@ def _options(top: Members, losses: Losses) -> dict[str, Raw]:
     return found
 
 
-def _cache(members: Members) -> CacheMark | None:
+def _cache(members: Members) -> n.CacheMark | None:
     found = members.members("cache_control")
     if found is None:
         return None
     found.ignore("type")
-    return CacheMark(found.text("ttl"))
+    return n.CacheMark(found.text("ttl"))
 
 
-def _turns(top: Members, losses: Losses, states: StateReader) -> tuple[tuple[Text, ...], tuple[Turn, ...]]:
+def _turns(top: Members, losses: Losses, states: StateReader) -> tuple[tuple[n.Text, ...], tuple[n.Turn, ...]]:
     """Return the system texts and the turns. System messages among the turns are moved to the other system texts."""
     system, turns = _system(top, "system", losses), []
     for index, raw in enumerate(top.elements("messages")):
@@ -142,52 +127,52 @@ def _turns(top: Members, losses: Losses, states: StateReader) -> tuple[tuple[Tex
     return system, tuple(turns)
 
 
-def _system(members: Members, name: str, losses: Losses) -> tuple[Text, ...]:
+def _system(members: Members, name: str, losses: Losses) -> tuple[n.Text, ...]:
     if (text := members.text_alone(name)) is not None:
-        return (Text(text),)
+        return (n.Text(text),)
     found = []
     for block in members.objects(name):
         block.ignore("type")
         if block.has("citations"):
             losses.drop("system.citations")
-        found.append(Text(block.needed_text("text"), _cache(block)))
+        found.append(n.Text(block.needed_text("text"), _cache(block)))
     return tuple(found)
 
 
-def _turn(message: Members, losses: Losses, states: StateReader) -> Turn:
+def _turn(message: Members, losses: Losses, states: StateReader) -> n.Turn:
     role = message.needed_text("role")
     if role not in {"user", "assistant"}:
         raise cannot_translate(message.at("role"), "it must be user, assistant or system")
-    blocks: tuple[Block, ...]
+    blocks: tuple[n.Block, ...]
     if (text := message.text_alone("content")) is not None:
-        blocks = (Text(text),)
+        blocks = (n.Text(text),)
     else:
         blocks = tuple(found for block in message.objects("content") for found in _block(block, losses, states))
     message.drop_unread(losses)
-    return Turn("assistant" if role == "assistant" else "user", blocks)
+    return n.Turn("assistant" if role == "assistant" else "user", blocks)
 
 
-def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
+def _block(block: Members, losses: Losses, states: StateReader) -> list[n.Block]:
     kind = block.needed_text("type")
     match kind:
         case "text":
             if block.has("citations"):
                 losses.drop("messages.content.citations")
-            found: list[Block] = [Text(block.needed_text("text"), _cache(block))]
+            found: list[n.Block] = [n.Text(block.needed_text("text"), _cache(block))]
         case "image":
             found = [_image(block)]
         case "document":
             found = [_document(block)]
         case "thinking":
             text = block.text("thinking")
-            found = [*states.read(block.text("signature") or "", Reasoning(text, issuer=ModelMaker.CLAUDE))]
+            found = [*states.read(block.text("signature") or "", n.Reasoning(text, issuer=n.ModelMaker.CLAUDE))]
         case "redacted_thinking":
-            found = [*states.read(block.text("data") or "", Reasoning(issuer=ModelMaker.CLAUDE, redacted=True))]
+            found = [*states.read(block.text("data") or "", n.Reasoning(issuer=n.ModelMaker.CLAUDE, redacted=True))]
         case "tool_use":
             block.ignore("caller")
             arguments = block.raw("input")
             text = bytes(arguments).decode() if arguments is not None else "{}"
-            found = [ToolCall(block.needed_text("id"), block.needed_text("name"), text, _cache(block))]
+            found = [n.ToolCall(block.needed_text("id"), block.needed_text("name"), text, _cache(block))]
         case "tool_result":
             found = [_result(block)]
         case _:
@@ -198,7 +183,7 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
     return found
 
 
-def _image(block: Members) -> Media:
+def _image(block: Members) -> n.Media:
     source = block.members("source")
     if source is None:
         raise cannot_translate(block.at("source"), "it is missing")
@@ -206,14 +191,14 @@ def _image(block: Members) -> Media:
     match source.needed_text("type"):
         case "base64":
             data = standard_base64(source.needed_text("data"), source.at("data"))
-            return Media("image", media_type(source.needed_text("media_type")), data=data, cache=cache)
+            return n.Media("image", media_type(source.needed_text("media_type")), data=data, cache=cache)
         case "url":
-            return Media("image", "", url=checked_url(source.needed_text("url"), source.at("url")), cache=cache)
+            return n.Media("image", "", url=checked_url(source.needed_text("url"), source.at("url")), cache=cache)
         case _:
             raise cannot_translate(source.at("type"), "the image is stored at Anthropic; send its bytes")
 
 
-def _document(block: Members) -> Document:
+def _document(block: Members) -> n.Document:
     source = block.members("source")
     if source is None:
         raise cannot_translate(block.at("source"), "it is missing")
@@ -222,36 +207,36 @@ def _document(block: Members) -> Document:
         case "base64":
             found = media_type(source.needed_text("media_type"))
             data = standard_base64(source.needed_text("data"), source.at("data"))
-            return Document(found, data=data, name=name, context=context, citations=citations, cache=cache)
+            return n.Document(found, data=data, name=name, context=context, citations=citations, cache=cache)
         case "text":
             text = source.needed_text("data")
-            return Document("text/plain", text=text, name=name, context=context, citations=citations, cache=cache)
+            return n.Document("text/plain", text=text, name=name, context=context, citations=citations, cache=cache)
         case "url":
             url = checked_url(source.needed_text("url"), source.at("url"))
-            return Document("application/pdf", url=url, name=name, context=context, citations=citations, cache=cache)
+            return n.Document("application/pdf", url=url, name=name, context=context, citations=citations, cache=cache)
         case _:
             raise cannot_translate(source.at("type"), "only base64, text and URLs can be translated")
 
 
-def _result(block: Members) -> ToolResult:
-    content: list[Text | Media | Document] = []
+def _result(block: Members) -> n.ToolResult:
+    content: list[n.Text | n.Media | n.Document] = []
     if (text := block.text_alone("content")) is not None:
-        content.append(Text(text))
+        content.append(n.Text(text))
     else:
         for part in block.objects("content"):
             match part.needed_text("type"):
                 case "text":
-                    content.append(Text(part.needed_text("text"), _cache(part)))
+                    content.append(n.Text(part.needed_text("text"), _cache(part)))
                 case "image":
                     content.append(_image(part))
                 case "document":
                     content.append(_document(part))
                 case _:
                     raise cannot_translate(part.at("type"), _OWN_BLOCKS)
-    return ToolResult(block.needed_text("tool_use_id"), tuple(content), bool(block.flag("is_error")), _cache(block))
+    return n.ToolResult(block.needed_text("tool_use_id"), tuple(content), bool(block.flag("is_error")), _cache(block))
 
 
-def _tool(tool: Members, losses: Losses) -> Tool:
+def _tool(tool: Members, losses: Losses) -> n.Tool:
     kind = tool.text("type")
     if kind not in {None, "custom"}:
         OWN_TOOLS.refuse(losses, tool.at("type"), "tools", kind or "")
@@ -259,7 +244,7 @@ def _tool(tool: Members, losses: Losses) -> Tool:
     for hint in ("defer_loading", "input_examples", "eager_input_streaming", "allowed_callers"):
         if tool.has(hint):
             losses.drop(f"tools.{hint}")
-    found = Tool(
+    found = n.Tool(
         tool.needed_text("name"),
         tool.text("description"),
         tool.raw("input_schema"),
@@ -270,20 +255,20 @@ def _tool(tool: Members, losses: Losses) -> Tool:
     return found
 
 
-def _choice(top: Members) -> tuple[ToolChoice | None, bool | None]:
+def _choice(top: Members) -> tuple[n.ToolChoice | None, bool | None]:
     found = top.members("tool_choice")
     if found is None:
         return None, None
     kind = found.needed_text("type")
     parallel = False if found.flag("disable_parallel_tool_use") else None
     if kind == "tool":
-        return ToolChoice("one", (found.needed_text("name"),)), parallel
+        return n.ToolChoice("one", (found.needed_text("name"),)), parallel
     if kind not in _CHOICES:
         raise cannot_translate(found.at("type"), "it must be auto, any, tool or none")
-    return ToolChoice(_CHOICES[kind]), parallel  # type: ignore[arg-type]
+    return n.ToolChoice(_CHOICES[kind]), parallel  # type: ignore[arg-type]
 
 
-def _output(top: Members, config: Members | None, losses: Losses) -> OutputFormat | None:
+def _output(top: Members, config: Members | None, losses: Losses) -> n.OutputFormat | None:
     found = config.members("format") if config else None
     if config:
         config.refuse_unread(losses)
@@ -295,4 +280,4 @@ def _output(top: Members, config: Members | None, losses: Losses) -> OutputForma
     schema = found.raw("schema")
     if schema is None:
         raise cannot_translate(found.at("schema"), "it is missing")
-    return OutputFormat("schema", schema)
+    return n.OutputFormat("schema", schema)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.claude import claude_thinking, output_schema
 from wirekey.features.translation.identifiers import call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import IMAGE_TYPES, text_of_base64
 from wirekey.features.translation.members import raw_list
-from wirekey.features.translation.neutral import Document, Media, Reasoning, Text, ToolCall, ToolResult
 from wirekey.features.translation.options import fit_options
 from wirekey.features.translation.schemas import EMPTY_OBJECT, tool_schema
 from wirekey.features.translation.turns import arguments_object, declared_tools, ordered
 
 if TYPE_CHECKING:
     from wirekey.features.translation.context import Context
-    from wirekey.features.translation.neutral import Block, CacheMark, Conversation, Tool, Turn
 
 type Json = dict[str, object]
 
@@ -24,7 +23,7 @@ _PLACES = {"stop": "stop_sequences"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
-def write_request(conversation: Conversation, context: Context) -> Json:
+def write_request(conversation: n.Conversation, context: Context) -> Json:
     """Return the members of the body. Raises Refusal for what Claude cannot be asked."""
     body = {"model": context.model, **write_members(conversation, context)}
     if conversation.stream:
@@ -32,7 +31,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     return body
 
 
-def write_members(conversation: Conversation, context: Context) -> Json:
+def write_members(conversation: n.Conversation, context: Context) -> Json:
     """Return the members of the body without the model, which InvokeModel has in the path."""
     options = fit_options(conversation, context.fitting)
     turns = ordered(conversation, context.upstream, context.traits.issuer, context.name("messages"))
@@ -54,18 +53,18 @@ def write_members(conversation: Conversation, context: Context) -> Json:
     return body
 
 
-def _marked(block: Json, mark: CacheMark | None, context: Context) -> Json:
+def _marked(block: Json, mark: n.CacheMark | None, context: Context) -> Json:
     mark = context.cache_mark(mark)
     if mark:
         block["cache_control"] = {"type": "ephemeral", **({"ttl": mark.ttl} if mark.ttl else {})}
     return block
 
 
-def _text(text: Text, context: Context) -> Json:
+def _text(text: n.Text, context: Context) -> Json:
     return _marked({"type": "text", "text": text.text}, text.cache, context)
 
 
-def _message(turn: Turn, context: Context, *, last: bool) -> Json:
+def _message(turn: n.Turn, context: Context, *, last: bool) -> Json:
     blocks = [_block(block, context) for block in turn.blocks]
     if last and turn.role == "assistant" and blocks and blocks[-1].get("type") == "text":
         text = str(blocks[-1]["text"])
@@ -75,19 +74,19 @@ def _message(turn: Turn, context: Context, *, last: bool) -> Json:
     return {"role": turn.role, "content": blocks}
 
 
-def _block(block: Block, context: Context) -> Json:
+def _block(block: n.Block, context: Context) -> Json:
     match block:
-        case Text():
+        case n.Text():
             return _text(block, context)
-        case Media():
+        case n.Media():
             return _marked(_image(block, context), block.cache, context)
-        case Document():
+        case n.Document():
             return _marked(_document(block), block.cache, context)
-        case Reasoning(redacted=True):
+        case n.Reasoning(redacted=True):
             return {"type": "redacted_thinking", "data": block.state}
-        case Reasoning():
+        case n.Reasoning():
             return {"type": "thinking", "thinking": block.text or "", "signature": block.state}
-        case ToolCall():
+        case n.ToolCall():
             found: Json = {
                 "type": "tool_use",
                 "id": call_id(block.id, context.upstream),
@@ -95,11 +94,11 @@ def _block(block: Block, context: Context) -> Json:
                 "input": arguments_object(block, context.losses, context.name("arguments")),
             }
             return _marked(found, block.cache, context)
-        case ToolResult():
+        case n.ToolResult():
             return _result(block, context)
 
 
-def _image(media: Media, context: Context) -> Json:
+def _image(media: n.Media, context: Context) -> Json:
     if media.kind != "image":
         raise cannot_translate(context.name("messages"), f"Claude takes no {media.kind}")
     if media.detail:
@@ -111,7 +110,7 @@ def _image(media: Media, context: Context) -> Json:
     return {"type": "image", "source": {"type": "base64", "media_type": media.media_type, "data": media.data}}
 
 
-def _document(document: Document) -> Json:
+def _document(document: n.Document) -> Json:
     if document.url is not None:
         source: Json = {"type": "url", "url": document.url}
     elif document.media_type == "application/pdf":
@@ -133,9 +132,9 @@ def _document(document: Document) -> Json:
     return found
 
 
-def _result(result: ToolResult, context: Context) -> Json:
+def _result(result: n.ToolResult, context: Context) -> Json:
     found: Json = {"type": "tool_result", "tool_use_id": call_id(result.call, context.upstream)}
-    content = [_block(block, context) for block in result.content if not (isinstance(block, Text) and not block.text)]
+    content = [_block(block, context) for block in result.content if not (isinstance(block, n.Text) and not block.text)]
     if len(content) == 1 and content[0].keys() == {"type", "text"}:
         found["content"] = content[0]["text"]
     elif content:
@@ -145,7 +144,7 @@ def _result(result: ToolResult, context: Context) -> Json:
     return _marked(found, result.cache, context)
 
 
-def _tool(tool: Tool, context: Context) -> Json:
+def _tool(tool: n.Tool, context: Context) -> Json:
     found: Json = {"name": context.tool_names.outgoing(tool.name)}
     if tool.description:
         found["description"] = tool.description
@@ -155,7 +154,7 @@ def _tool(tool: Tool, context: Context) -> Json:
     return _marked(found, tool.cache, context)
 
 
-def _choice(conversation: Conversation, context: Context) -> Json | None:
+def _choice(conversation: n.Conversation, context: Context) -> Json | None:
     choice = conversation.choice
     if choice is None:
         return {"type": "auto", "disable_parallel_tool_use": True} if conversation.parallel is False else None
@@ -168,7 +167,7 @@ def _choice(conversation: Conversation, context: Context) -> Json | None:
     return found
 
 
-def _output_config(conversation: Conversation, effort: str | None, context: Context) -> Json:
+def _output_config(conversation: n.Conversation, effort: str | None, context: Context) -> Json:
     found: Json = {"effort": effort} if effort else {}
     if (schema := output_schema(conversation, context)) is not None:
         found["format"] = {"type": "json_schema", "schema": schema}

@@ -4,37 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.event_writer import NumberedBlockWriter
 from wirekey.features.translation.framing import sse
-from wirekey.features.translation.neutral import (
-    Answer,
-    Begin,
-    BlockBegin,
-    Delta,
-    Finish,
-    ProviderError,
-    Reasoning,
-    Stop,
-    Text,
-    TokenUsage,
-    ToolCall,
-)
 from wirekey.features.translation.reply import object_arguments
 
 if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.reply import Reply
 
 type Json = dict[str, object]
 
 FINISH = {
-    Finish.END: "end_turn",
-    Finish.STOP_SEQUENCE: "stop_sequence",
-    Finish.CALLS: "tool_use",
-    Finish.LIMIT: "max_tokens",
-    Finish.WINDOW: "model_context_window_exceeded",
-    Finish.FILTERED: "refusal",
-    Finish.OTHER: "end_turn",
+    n.Finish.END: "end_turn",
+    n.Finish.STOP_SEQUENCE: "stop_sequence",
+    n.Finish.CALLS: "tool_use",
+    n.Finish.LIMIT: "max_tokens",
+    n.Finish.WINDOW: "model_context_window_exceeded",
+    n.Finish.FILTERED: "refusal",
+    n.Finish.OTHER: "end_turn",
 }
 _ERRORS = {
     401: (401, "authentication_error"), 402: (402, "billing_error"), 403: (403, "permission_error"),
@@ -44,14 +31,14 @@ _ERRORS = {
 }  # fmt: skip
 
 
-def error(failure: ProviderError) -> tuple[int, Json]:
+def error(failure: n.ProviderError) -> tuple[int, Json]:
     """Return the status and the body of an error."""
     other = (400, "invalid_request_error") if failure.is_callers else (500, "api_error")
     status, kind = _ERRORS.get(failure.status, other)
     return status, {"type": "error", "error": {"type": kind, "message": failure.message}}
 
 
-def write_usage(usage: TokenUsage) -> Json:
+def write_usage(usage: n.TokenUsage) -> Json:
     """Return the `usage` member, with the cached parts beside the input. Unknown totals are 0."""
     found: Json = {"input_tokens": max((usage.input or 0) - (usage.cached or 0) - (usage.written or 0), 0)}
     if usage.cached is not None:
@@ -64,7 +51,7 @@ def write_usage(usage: TokenUsage) -> Json:
     return found
 
 
-def write_response(answer: Answer, reply: Reply) -> Json:
+def write_response(answer: n.Answer, reply: Reply) -> Json:
     """Return the members of a whole response."""
     return {
         "id": reply.id("msg_", answer.id),
@@ -78,16 +65,16 @@ def write_response(answer: Answer, reply: Reply) -> Json:
     }
 
 
-def _block(block: Block, reply: Reply) -> list[Json]:
+def _block(block: n.Block, reply: Reply) -> list[Json]:
     match block:
-        case Text():
+        case n.Text():
             return [{"type": "text", "text": block.text}] if block.text else []
-        case Reasoning():
+        case n.Reasoning():
             if reply.shows_whole(block):
                 return [{"type": "thinking", "thinking": block.text or "", "signature": reply.carried_or_mark(block)}]
             state = reply.carried(block)
             return [{"type": "redacted_thinking", "data": state}] if state else []
-        case ToolCall():
+        case n.ToolCall():
             found: Json = {
                 "type": "tool_use",
                 "id": block.id or f"toolu_{reply.make_id()}",
@@ -105,7 +92,7 @@ class AnthropicEventWriter(NumberedBlockWriter):
         """Return one event."""
         return sse({"type": name, **members}, name)
 
-    def begin(self, event: Begin) -> bytes:
+    def begin(self, event: n.Begin) -> bytes:
         """Return the start of the message, with the usage as far as it is known."""
         message: Json = {
             "id": self.reply.id("msg_", event.id),
@@ -124,7 +111,7 @@ class AnthropicEventWriter(NumberedBlockWriter):
         self.open = True
         return self.event("content_block_start", {"index": self.number, "content_block": block})
 
-    def block_begin(self, event: BlockBegin) -> bytes:
+    def block_begin(self, event: n.BlockBegin) -> bytes:
         """Return the start of a block. Reasoning begins with its first text or with its state."""
         self.kind = event.kind
         if event.kind == "text":
@@ -140,7 +127,7 @@ class AnthropicEventWriter(NumberedBlockWriter):
             )
         return b""
 
-    def delta(self, event: Delta) -> bytes:
+    def delta(self, event: n.Delta) -> bytes:
         """Return a piece of the open block."""
         started = b""
         if self.kind == "reasoning":
@@ -167,7 +154,7 @@ class AnthropicEventWriter(NumberedBlockWriter):
         delta: Json = {"type": "thinking_delta", "thinking": text}
         return started + (self.event("content_block_delta", {"index": self.number, "delta": delta}) if text else b"")
 
-    def redacted(self, reasoning: Reasoning, state: str) -> bytes:
+    def redacted(self, reasoning: n.Reasoning, state: str) -> bytes:
         """Return the start of a block of redacted thinking."""
         return self.start({"type": "redacted_thinking", "data": state})
 
@@ -179,13 +166,13 @@ class AnthropicEventWriter(NumberedBlockWriter):
         """Return a ping."""
         return self.event("ping", {})
 
-    def failure(self, event: ProviderError) -> bytes:
+    def failure(self, event: n.ProviderError) -> bytes:
         """Return the error event."""
         return sse(error(event)[1], "error")
 
     def end(self) -> bytes:
         """Return the reason of the end, the usage, and the end."""
-        stop = self.stop_event or Stop(Finish.OTHER)
+        stop = self.stop_event or n.Stop(n.Finish.OTHER)
         delta: Json = {"stop_reason": FINISH[stop.finish], "stop_sequence": stop.stop_sequence}
         closed = self.close()
         described = self.event("message_delta", {"delta": delta, "usage": write_usage(self.usage)})

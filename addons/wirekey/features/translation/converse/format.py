@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.converse.read_request import NAMES, read_request
 from wirekey.features.translation.converse.read_response import ConverseEventReader, read_response
 from wirekey.features.translation.converse.write_request import write_request
@@ -19,7 +20,6 @@ from wirekey.features.translation.format_rules import AcceptedOptions, NameLimit
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.members import Members
 from wirekey.features.translation.models import Traits
-from wirekey.features.translation.neutral import ModelMaker
 from wirekey.features.translation.options import SAME_TIERS
 from wirekey.features.translation.own_format import IN_BYTES, IN_TEXT
 
@@ -47,7 +47,7 @@ def counted_request(body: RequestBody) -> RequestBody:
 CONVERSE = TranslatedFormat(
     name="converse",
     member_names=NAMES,
-    traits=Traits(ModelMaker.OTHER),
+    traits=Traits(n.ModelMaker.OTHER),
     options=AcceptedOptions(
         names=frozenset({"temperature", "top_p", "max_tokens", "top_k", "stop", "service_tier"}),
         most_temperature=1,
@@ -60,10 +60,10 @@ CONVERSE = TranslatedFormat(
     ),
     call_ids=re.compile(r"[A-Za-z0-9_.:-]{1,64}"),
     tool_names=NameLimits(re.compile(r"[A-Za-z0-9_-]{1,64}"), 64, letter_first=False),
-    own_states=ModelMaker.CLAUDE,
+    own_states=n.ModelMaker.CLAUDE,
     binary_states=True,
     accepts_blank_text=False,
-    beta_makers=frozenset({ModelMaker.CLAUDE}),
+    beta_makers=frozenset({n.ModelMaker.CLAUDE}),
     describes_output=True,
     always_strict=False,
     cache_breakpoints=False,

@@ -6,16 +6,13 @@ member by member. A message that has anything else is left to `read_request`, wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Raw
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.members import NOT_DECODED
-from wirekey.features.translation.neutral import Text, ToolCall, ToolResult, Turn
-
-if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block
 
 _NOTHING = Raw()
 
@@ -51,23 +48,23 @@ _DECODER = msgspec.json.Decoder(_Message)
 _EMPTY = frozenset({b"", b"null"})
 
 
-def ordinary_turn(raw: Raw) -> Turn | None:
+def ordinary_turn(raw: Raw) -> n.Turn | None:
     """Return the turn of an ordinary message, or None for any other."""
     try:
         message = _DECODER.decode(raw)
     except NOT_DECODED:
         return None
-    blocks: list[Block] = []
+    blocks: list[n.Block] = []
     for block in message.content or ():
         text, use, result = block.text, block.tool_use, block.tool_result
         if (text is None) + (use is None) + (result is None) != 2:
             return None
         if text is not None:
-            blocks.append(Text(text))
+            blocks.append(n.Text(text))
         elif use is not None:
             given = bytes(use.input)
-            blocks.append(ToolCall(use.tool_use_id, use.name, "{}" if given in _EMPTY else given.decode()))
+            blocks.append(n.ToolCall(use.tool_use_id, use.name, "{}" if given in _EMPTY else given.decode()))
         elif result is not None:
-            texts = tuple(Text(part.text) for part in result.content or ())
-            blocks.append(ToolResult(result.tool_use_id, texts, result.status == "error"))
-    return Turn(message.role, tuple(blocks))
+            texts = tuple(n.Text(part.text) for part in result.content or ())
+            blocks.append(n.ToolResult(result.tool_use_id, texts, result.status == "error"))
+    return n.Turn(message.role, tuple(blocks))

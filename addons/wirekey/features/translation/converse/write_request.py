@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.claude import claude_thinking, output_schema, redacted_content
 from wirekey.features.translation.identifiers import call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import CONVERSE_DOCUMENTS, IMAGE_TYPES, base64_of_text
 from wirekey.features.translation.members import raw_list
-from wirekey.features.translation.neutral import Document, Media, ModelMaker, Reasoning, Text, ToolCall, ToolResult
 from wirekey.features.translation.options import fit_options
 from wirekey.features.translation.schemas import EMPTY_OBJECT, tool_schema
 from wirekey.features.translation.thinking import effort_of
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from wirekey.features.translation.context import Context
-    from wirekey.features.translation.neutral import Block, CacheMark, Conversation, Tool, Turn
 
 type Json = dict[str, object]
 
@@ -30,7 +29,7 @@ _VIDEO = {"video/mp4": "mp4", "video/quicktime": "mov", "video/webm": "webm", "v
           "video/mpeg": "mpeg", "video/x-flv": "flv"}  # fmt: skip
 
 
-def write_request(conversation: Conversation, context: Context) -> Json:
+def write_request(conversation: n.Conversation, context: Context) -> Json:
     """Return the members of the body. Raises Refusal for what Converse cannot be asked."""
     options = fit_options(conversation, context.fitting)
     turns = ordered(conversation, context.upstream, context.traits.issuer, context.name("messages"))
@@ -47,7 +46,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     if tools:
         body["toolConfig"] = tools
     if "top_k" in options:
-        if context.traits.issuer is ModelMaker.CLAUDE:
+        if context.traits.issuer is n.ModelMaker.CLAUDE:
             fields["top_k"] = options["top_k"]
         elif context.traits.thinking == "nova":
             fields["inferenceConfig"] = {"topK": options["top_k"]}
@@ -65,7 +64,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
 
 
 def _thinking(
-    conversation: Conversation, turns: list[Turn], options: dict[str, Raw], fields: Json, context: Context
+    conversation: n.Conversation, turns: list[n.Turn], options: dict[str, Raw], fields: Json, context: Context
 ) -> str | None:
     """Add how the model should reason to its own fields, and return the effort for `outputConfig`."""
     if context.traits.thinking == "nova" and conversation.thinking:
@@ -82,7 +81,7 @@ def _thinking(
     return found.effort
 
 
-def _followed(block: Json, mark: CacheMark | None, context: Context) -> list[Json]:
+def _followed(block: Json, mark: n.CacheMark | None, context: Context) -> list[Json]:
     """Return a block, and the cache point after it if it is marked."""
     mark = context.cache_mark(mark)
     if not mark:
@@ -90,28 +89,28 @@ def _followed(block: Json, mark: CacheMark | None, context: Context) -> list[Jso
     return [block, {"cachePoint": {"type": "default", **({"ttl": mark.ttl} if mark.ttl else {})}}]
 
 
-def _message(turn: Turn, context: Context) -> Json:
+def _message(turn: n.Turn, context: Context) -> Json:
     content = [found for block in turn.blocks for found in _followed(_block(block, context), _mark(block), context)]
     return {"role": turn.role, "content": content}
 
 
-def _mark(block: Block) -> CacheMark | None:
-    return None if isinstance(block, Reasoning) else block.cache
+def _mark(block: n.Block) -> n.CacheMark | None:
+    return None if isinstance(block, n.Reasoning) else block.cache
 
 
-def _block(block: Block, context: Context) -> Json:
+def _block(block: n.Block, context: Context) -> Json:
     match block:
-        case Text():
+        case n.Text():
             return {"text": block.text}
-        case Media():
+        case n.Media():
             return _media(block, context)
-        case Document():
+        case n.Document():
             return _document(block, context)
-        case Reasoning(redacted=True):
+        case n.Reasoning(redacted=True):
             return {"reasoningContent": {"redactedContent": redacted_content(block)}}
-        case Reasoning():
+        case n.Reasoning():
             return {"reasoningContent": {"reasoningText": {"text": block.text or "", "signature": block.state}}}
-        case ToolCall():
+        case n.ToolCall():
             return {
                 "toolUse": {
                     "toolUseId": call_id(block.id, context.upstream),
@@ -119,11 +118,11 @@ def _block(block: Block, context: Context) -> Json:
                     "input": arguments_object(block, context.losses, context.name("arguments")),
                 }
             }
-        case ToolResult():
+        case n.ToolResult():
             return _result(block, context)
 
 
-def _media(media: Media, context: Context) -> Json:
+def _media(media: n.Media, context: Context) -> Json:
     if media.url is not None:
         raise cannot_translate(context.name("messages"), "Converse takes bytes, and Wirekey fetches no URL")
     if media.detail:
@@ -138,7 +137,7 @@ def _media(media: Media, context: Context) -> Json:
     return {media.kind: {"format": form, "source": {"bytes": media.data}}}
 
 
-def _document(document: Document, context: Context) -> Json:
+def _document(document: n.Document, context: Context) -> Json:
     if document.url is not None:
         raise cannot_translate(context.name("messages"), "Converse takes bytes, and Wirekey fetches no URL")
     form = CONVERSE_DOCUMENTS.get(document.media_type)
@@ -154,20 +153,20 @@ def _document(document: Document, context: Context) -> Json:
     return {"document": found}
 
 
-def _result(result: ToolResult, context: Context) -> Json:
+def _result(result: n.ToolResult, context: Context) -> Json:
     for part in result.content:
         context.drop_mark(part.cache)
-    content = [_block(part, context) for part in result.content if not (isinstance(part, Text) and not part.text)]
+    content = [_block(part, context) for part in result.content if not (isinstance(part, n.Text) and not part.text)]
     found: Json = {"toolUseId": call_id(result.call, context.upstream), "content": content}
     if result.failed:
         found["status"] = "error"
     return {"toolResult": found}
 
 
-def _tool_config(conversation: Conversation, context: Context) -> Json | None:
+def _tool_config(conversation: n.Conversation, context: Context) -> Json | None:
     choice = conversation.choice
     off = choice is not None and choice.mode == "none"
-    in_history = any(isinstance(block, ToolCall) for turn in conversation.turns for block in turn.blocks)
+    in_history = any(isinstance(block, n.ToolCall) for turn in conversation.turns for block in turn.blocks)
     if off and not in_history:
         return None
     if off:
@@ -187,7 +186,7 @@ def _tool_config(conversation: Conversation, context: Context) -> Json | None:
     return config
 
 
-def _tool(tool: Tool, context: Context) -> Json:
+def _tool(tool: n.Tool, context: Context) -> Json:
     found: Json = {"name": context.tool_names.outgoing(tool.name)}
     if tool.description:
         found["description"] = tool.description
@@ -197,7 +196,7 @@ def _tool(tool: Tool, context: Context) -> Json:
     return {"toolSpec": found}
 
 
-def _output_config(conversation: Conversation, effort: str | None, context: Context) -> Json:
+def _output_config(conversation: n.Conversation, effort: str | None, context: Context) -> Json:
     found: Json = {"effort": effort} if effort else {}
     output, schema = conversation.output, output_schema(conversation, context)
     if output is not None and schema is not None:

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.claude import redacted_content
 from wirekey.features.translation.event_writer import NumberedBlockWriter
 from wirekey.features.translation.framing import frame
 from wirekey.features.translation.media import base64_of_text
-from wirekey.features.translation.neutral import (
-    Answer,
-    Begin,
-    BlockBegin,
-    Delta,
-    Finish,
-    ProviderError,
-    Reasoning,
-    Stop,
-    Text,
-    TokenUsage,
-    ToolCall,
-)
 from wirekey.features.translation.reply import object_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.reply import Reply
 
 type Json = dict[str, object]
 
 FINISH = {
-    Finish.END: "end_turn",
-    Finish.STOP_SEQUENCE: "stop_sequence",
-    Finish.CALLS: "tool_use",
-    Finish.LIMIT: "max_tokens",
-    Finish.WINDOW: "model_context_window_exceeded",
-    Finish.FILTERED: "content_filtered",
-    Finish.OTHER: "end_turn",
+    n.Finish.END: "end_turn",
+    n.Finish.STOP_SEQUENCE: "stop_sequence",
+    n.Finish.CALLS: "tool_use",
+    n.Finish.LIMIT: "max_tokens",
+    n.Finish.WINDOW: "model_context_window_exceeded",
+    n.Finish.FILTERED: "content_filtered",
+    n.Finish.OTHER: "end_turn",
 }
 _STREAM_EXCEPTIONS = {
     "ValidationException": "validationException",
@@ -54,23 +41,23 @@ _ERRORS = {
 }  # fmt: skip
 
 
-def error_type(failure: ProviderError) -> tuple[int, str]:
+def error_type(failure: n.ProviderError) -> tuple[int, str]:
     """Return the status and the type of an error."""
     other = (400, "ValidationException") if failure.is_callers else (500, "InternalServerException")
     return _ERRORS.get(failure.status, other)
 
 
-def error(failure: ProviderError) -> tuple[int, Json]:
+def error(failure: n.ProviderError) -> tuple[int, Json]:
     """Return the status and the body of an error, which has no type."""
     return error_type(failure)[0], {"message": failure.message}
 
 
-def error_headers(failure: ProviderError) -> Mapping[str, str]:
+def error_headers(failure: n.ProviderError) -> Mapping[str, str]:
     """Return the header with the type of an error."""
     return {"x-amzn-errortype": error_type(failure)[1]}
 
 
-def write_usage(usage: TokenUsage) -> Json:
+def write_usage(usage: n.TokenUsage) -> Json:
     """Return the `usage` member, with the cached parts beside the input. Unknown totals are 0."""
     plain = max((usage.input or 0) - (usage.cached or 0) - (usage.written or 0), 0)
     found: Json = {
@@ -85,7 +72,7 @@ def write_usage(usage: TokenUsage) -> Json:
     return found
 
 
-def write_response(answer: Answer, reply: Reply) -> Json:
+def write_response(answer: n.Answer, reply: Reply) -> Json:
     """Return the members of a whole response."""
     content = [found for block in answer.blocks for found in _block(block, reply)]
     return {
@@ -96,23 +83,23 @@ def write_response(answer: Answer, reply: Reply) -> Json:
     }
 
 
-def _stop_reason(finish: Finish, native: str | None) -> str:
-    malformed = finish is Finish.OTHER and native == "MALFORMED_FUNCTION_CALL"
+def _stop_reason(finish: n.Finish, native: str | None) -> str:
+    malformed = finish is n.Finish.OTHER and native == "MALFORMED_FUNCTION_CALL"
     return "malformed_tool_use" if malformed else FINISH[finish]
 
 
-def _block(block: Block, reply: Reply) -> list[Json]:
+def _block(block: n.Block, reply: Reply) -> list[Json]:
     match block:
-        case Text():
+        case n.Text():
             return [{"text": block.text}] if block.text else []
-        case Reasoning():
+        case n.Reasoning():
             if reply.shows_whole(block):
                 shown: Json = {"text": block.text or "", "signature": reply.carried_or_mark(block)}
                 return [{"reasoningContent": {"reasoningText": shown}}]
             state = reply.carried(block)
             own = redacted_content(block) if reply.is_own(block) else base64_of_text(state or "")
             return [{"reasoningContent": {"redactedContent": own}}] if state else []
-        case ToolCall():
+        case n.ToolCall():
             use: Json = {
                 "toolUseId": block.id or f"tooluse_{reply.make_id()}",
                 "name": reply.tool_name(block.name),
@@ -125,11 +112,11 @@ def _block(block: Block, reply: Reply) -> list[Json]:
 class ConverseEventWriter(NumberedBlockWriter):
     """Writes the messages of a stream: one block after the other, a start for calls only, the usage last."""
 
-    def begin(self, event: Begin) -> bytes:  # the message has neither id nor model
+    def begin(self, event: n.Begin) -> bytes:  # the message has neither id nor model
         """Return the start of the message."""
         return frame("messageStart", {"role": "assistant"})
 
-    def block_begin(self, event: BlockBegin) -> bytes:
+    def block_begin(self, event: n.BlockBegin) -> bytes:
         """Return the start of a call; text and reasoning begin with their first delta."""
         self.kind = event.kind
         if event.kind != "call":
@@ -146,7 +133,7 @@ class ConverseEventWriter(NumberedBlockWriter):
         self.open = True
         return frame("contentBlockDelta", {"contentBlockIndex": self.number, "delta": delta})
 
-    def delta(self, event: Delta) -> bytes:
+    def delta(self, event: n.Delta) -> bytes:
         """Return a piece of text, of reasoning or of the arguments of a call."""
         if self.kind == "reasoning":
             if not self.reply.shows_thoughts:
@@ -163,7 +150,7 @@ class ConverseEventWriter(NumberedBlockWriter):
         """Return the start of a block of reasoning with its whole text."""
         return self.block_delta({"reasoningContent": {"text": text}}) if text else b""
 
-    def redacted(self, reasoning: Reasoning, state: str) -> bytes:
+    def redacted(self, reasoning: n.Reasoning, state: str) -> bytes:
         """Return the start of a block of redacted reasoning."""
         own = redacted_content(reasoning) if self.reply.is_own(reasoning) else base64_of_text(state)
         return self.block_delta({"reasoningContent": {"redactedContent": own}})
@@ -172,7 +159,7 @@ class ConverseEventWriter(NumberedBlockWriter):
         """Return the end of the open block."""
         return frame("contentBlockStop", {"contentBlockIndex": self.number})
 
-    def failure(self, event: ProviderError) -> bytes:
+    def failure(self, event: n.ProviderError) -> bytes:
         """Return the exception."""
         _, kind = error_type(event)
         name = _STREAM_EXCEPTIONS.get(kind, "internalServerException")
@@ -180,7 +167,7 @@ class ConverseEventWriter(NumberedBlockWriter):
 
     def end(self) -> bytes:
         """Return the reason of the end, and the usage."""
-        stop = self.stop_event or Stop(Finish.OTHER)
+        stop = self.stop_event or n.Stop(n.Finish.OTHER)
         metadata = {"usage": write_usage(self.usage), "metrics": {"latencyMs": 0}}
         return (
             self.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.format import CallPaths, StatePlaces, TokenCounting, TranslatedFormat
 from wirekey.features.translation.format_rules import AcceptedOptions, NameLimits
 from wirekey.features.translation.gemini.read_request import NAMES, read_request
@@ -15,7 +16,6 @@ from wirekey.features.translation.gemini.write_request import write_request
 from wirekey.features.translation.gemini.write_response import GeminiEventWriter, error, write_response
 from wirekey.features.translation.members import Members, encode
 from wirekey.features.translation.models import Traits
-from wirekey.features.translation.neutral import ModelMaker
 from wirekey.features.translation.own_format import IN_SIGNATURE, begins
 from wirekey.features.translation.state import SKIP_SIGNATURE
 
@@ -44,7 +44,7 @@ def counted_request(body: RequestBody) -> RequestBody:
 GEMINI = TranslatedFormat(
     name="gemini",
     member_names=NAMES,
-    traits=Traits(ModelMaker.GEMINI),
+    traits=Traits(n.ModelMaker.GEMINI),
     options=AcceptedOptions(
         names=frozenset(
             {
@@ -76,7 +76,7 @@ GEMINI = TranslatedFormat(
     ),
     call_ids=re.compile(r"[\s\S]+"),
     tool_names=NameLimits(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128, letter_first=True),
-    own_states=ModelMaker.GEMINI,
+    own_states=n.ModelMaker.GEMINI,
     binary_states=False,
     accepts_blank_text=True,
     beta_makers=frozenset(),

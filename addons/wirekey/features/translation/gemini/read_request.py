@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.gemini.ordinary import ordinary_content
 from wirekey.features.translation.gemini.read_tools import OWN_TOOLS, read_choice, read_tools
 from wirekey.features.translation.identifiers import made_call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import block_of, by_ending, checked_url, kind_of, media_type, standard_base64
 from wirekey.features.translation.members import Members, is_text, raw_json
-from wirekey.features.translation.neutral import (
-    Conversation,
-    Document,
-    Media,
-    ModelMaker,
-    OutputFormat,
-    Reasoning,
-    Text,
-    Thinking,
-    ToolCall,
-    ToolResult,
-    Turn,
-)
 from wirekey.features.translation.schemas import from_google
 
 if TYPE_CHECKING:
@@ -32,7 +20,6 @@ if TYPE_CHECKING:
     from wirekey.core.body import RequestBody
     from wirekey.features.translation.gemini.ordinary import OrdinaryContent
     from wirekey.features.translation.losses import Losses
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.state import StateReader
 
 _GENERATION = {
@@ -69,7 +56,7 @@ PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "c2tpcF90aG91Z2h0X
 """Google's documented signature for history that no Gemini model made, as it stands and in base64."""
 
 
-def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> n.Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body, losses, either_spelling=True)
     top.ignore("model")
@@ -90,7 +77,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
     options = _options(config, losses) if config else {}
     if tier := top.text("serviceTier"):
         options["service_tier"] = raw_json(tier.lower().replace("standard", "default"))
-    conversation = Conversation(
+    conversation = n.Conversation(
         system=_system(system, losses) if system else (),
         turns=tuple(contents.turns),
         tools=tools,
@@ -105,12 +92,12 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
     return conversation
 
 
-def _system(system: Members, losses: Losses) -> tuple[Text, ...]:
+def _system(system: Members, losses: Losses) -> tuple[n.Text, ...]:
     system.ignore("role")
     found = []
     for part in system.objects("parts"):
         if part.has("text"):
-            found.append(Text(part.text("text") or ""))
+            found.append(n.Text(part.text("text") or ""))
         else:
             losses.refuse(part.place, "a system instruction can only have text", "systemInstruction.parts")
             part.ignore_all()
@@ -135,16 +122,16 @@ def _options(config: Members, losses: Losses) -> dict[str, Raw]:
     return found
 
 
-def _thinking(config: Members | None) -> Thinking | None:
+def _thinking(config: Members | None) -> n.Thinking | None:
     found = config.members("thinkingConfig") if config else None
     if found is None:
         return None
     level, budget = found.text("thinkingLevel"), found.integer("thinkingBudget")
     word = level.lower() if level and not level.upper().endswith("UNSPECIFIED") else None
-    return Thinking(word, None if word else budget, show=bool(found.flag("includeThoughts")))
+    return n.Thinking(word, None if word else budget, show=bool(found.flag("includeThoughts")))
 
 
-def _output(config: Members | None, losses: Losses) -> OutputFormat | None:
+def _output(config: Members | None, losses: Losses) -> n.OutputFormat | None:
     if config is None:
         return None
     kind = config.text("responseMimeType")
@@ -154,10 +141,10 @@ def _output(config: Members | None, losses: Losses) -> OutputFormat | None:
     if kind not in {None, "text/plain", "application/json", "text/x.enum"}:
         losses.refuse("generationConfig.responseMimeType", "the upstream cannot be held to this format")
     if kind == "text/x.enum":
-        return OutputFormat("enum", schema)
+        return n.OutputFormat("enum", schema)
     if schema is not None:
-        return OutputFormat("schema", schema)
-    return OutputFormat("json") if kind == "application/json" else None
+        return n.OutputFormat("schema", schema)
+    return n.OutputFormat("json") if kind == "application/json" else None
 
 
 class _Contents:
@@ -166,7 +153,7 @@ class _Contents:
     def __init__(self, losses: Losses, states: StateReader) -> None:
         self.losses = losses
         self.states = states
-        self.turns: list[Turn] = []
+        self.turns: list[n.Turn] = []
         self.waiting: dict[str, OrderedDict[str, None]] = {}
         """Ids of the calls of the last turn of the model that have no response yet, by the name of the tool."""
 
@@ -174,10 +161,10 @@ class _Contents:
         """Add an ordinary content. Raises Refusal if a response belongs to no call."""
         if content.role == "model":
             self.waiting = {}
-        blocks: list[Block] = []
+        blocks: list[n.Block] = []
         for index, part in enumerate(content.parts):
             if part.text is not None:
-                blocks.append(Text(part.text))
+                blocks.append(n.Text(part.text))
             elif (call := part.function_call) is not None:
                 blocks.append(self.called(call.name, call.id, call.arguments, index))
             elif (response := part.function_response) is not None:
@@ -185,8 +172,8 @@ class _Contents:
                 if identifier is None:
                     place = f"contents[{len(self.turns)}].parts[{index}].functionResponse"
                     raise cannot_translate(place, _NO_CALL)
-                blocks.append(ToolResult(identifier, (Text(response.response.output),)))
-        self.turns.append(Turn("assistant" if content.role == "model" else "user", tuple(blocks)))
+                blocks.append(n.ToolResult(identifier, (n.Text(response.response.output),)))
+        self.turns.append(n.Turn("assistant" if content.role == "model" else "user", tuple(blocks)))
 
     def read(self, content: Members) -> None:
         """Read one content. Raises Refusal if it cannot be translated."""
@@ -195,13 +182,13 @@ class _Contents:
             raise cannot_translate(content.at("role"), "it must be user or model")
         if role == "model":
             self.waiting = {}
-        blocks: list[Block] = []
+        blocks: list[n.Block] = []
         for index, part in enumerate(content.objects("parts")):
             blocks += self.part(part, index)
         content.drop_unread(self.losses)
-        self.turns.append(Turn("assistant" if role == "model" else "user", tuple(blocks)))
+        self.turns.append(n.Turn("assistant" if role == "model" else "user", tuple(blocks)))
 
-    def part(self, part: Members, index: int) -> list[Block]:
+    def part(self, part: Members, index: int) -> list[n.Block]:
         """Return the blocks of one part: what it holds, after the reasoning state that it carries."""
         names = part.values.keys()
         if len(names) == 1 and names.isdisjoint(_SPECIAL):
@@ -217,17 +204,19 @@ class _Contents:
         if signature in PLACEHOLDERS:
             signature = ""
         if thought and part.has("text"):
-            return list(self.states.read_signature(signature, Reasoning(part.text("text"), issuer=ModelMaker.GEMINI)))
+            return list(
+                self.states.read_signature(signature, n.Reasoning(part.text("text"), issuer=n.ModelMaker.GEMINI))
+            )
         blocks = self.content(part, index)
-        if blocks and not isinstance(blocks[0], Text | ToolCall):
+        if blocks and not isinstance(blocks[0], n.Text | n.ToolCall):
             return blocks
-        bare = Reasoning(issuer=ModelMaker.GEMINI, attached="text" if part.has("text") else "call")
+        bare = n.Reasoning(issuer=n.ModelMaker.GEMINI, attached="text" if part.has("text") else "call")
         return [*self.states.read_signature(signature, bare), *blocks]
 
-    def content(self, part: Members, index: int) -> list[Block]:
+    def content(self, part: Members, index: int) -> list[n.Block]:
         """Return what a part holds, without its reasoning state."""
         if (text := part.text("text")) is not None:
-            return [Text(text)]
+            return [n.Text(text)]
         if (call := part.members("functionCall")) is not None:
             return [self.call(call, index)]
         if (response := part.members("functionResponse")) is not None:
@@ -237,31 +226,31 @@ class _Contents:
             place = inline.at("data")
             name = inline.text("displayName")
             block = block_of(found, standard_base64(inline.needed_text("data"), place), place, name)
-            if name is not None and not isinstance(block, Document):
+            if name is not None and not isinstance(block, n.Document):
                 self.losses.drop("contents.parts.inlineData.displayName")
             return [block]
         if (file := part.members("fileData")) is not None:
             return [self.file(file)]
         return []
 
-    def call(self, call: Members, index: int) -> ToolCall:
+    def call(self, call: Members, index: int) -> n.ToolCall:
         """Return a call of a tool."""
         name, arguments = call.needed_text("name"), call.raw("args")
         return self.called(name, call.text("id"), bytes(arguments).decode() if arguments is not None else "{}", index)
 
-    def called(self, name: str, given: str | None, arguments: str, index: int) -> ToolCall:
+    def called(self, name: str, given: str | None, arguments: str, index: int) -> n.ToolCall:
         """Return a call with its id or one from its position, and wait for its response."""
         identifier = self.states.read_id(given)[0] if given else made_call_id(len(self.turns), index)
         self.waiting.setdefault(name, OrderedDict())[identifier] = None
-        return ToolCall(identifier, name, arguments)
+        return n.ToolCall(identifier, name, arguments)
 
-    def response(self, response: Members) -> ToolResult:
+    def response(self, response: Members) -> n.ToolResult:
         """Return the result of a call."""
         identifier = self.answered(response.needed_text("name"), response.text("id"))
         if identifier is None:
             raise cannot_translate(response.place, _NO_CALL)
         text, failed = _response_text(response)
-        content: list[Text | Media | Document] = [Text(text)]
+        content: list[n.Text | n.Media | n.Document] = [n.Text(text)]
         for part in response.objects("parts"):
             if (inline := part.members("inlineData")) is not None:
                 place = inline.at("data")
@@ -270,7 +259,7 @@ class _Contents:
         for name in ("willContinue", "scheduling"):
             if response.has(name):
                 self.losses.drop(f"contents.parts.functionResponse.{name}")
-        return ToolResult(identifier, tuple(content), failed)
+        return n.ToolResult(identifier, tuple(content), failed)
 
     def answered(self, name: str, given: str | None) -> str | None:
         """Return the id of the call that a response belongs to: the one with its id, or the next of its name."""
@@ -280,14 +269,14 @@ class _Contents:
             return given
         return waiting.popitem(last=False)[0] if waiting else None
 
-    def file(self, file: Members) -> Media | Document:
+    def file(self, file: Members) -> n.Media | n.Document:
         """Return a medium that the provider fetches by its URL."""
         url = checked_url(file.needed_text("fileUri"), file.at("fileUri"))
         if "generativelanguage.googleapis.com" in url:
             raise cannot_translate(file.at("fileUri"), "the file is stored at Google; send its bytes")
         found = media_type(file.text("mimeType") or by_ending(url) or "")
         kind = kind_of(found)
-        return Media(kind, found, url=url) if kind else Document(found or "application/pdf", url=url)
+        return n.Media(kind, found, url=url) if kind else n.Document(found or "application/pdf", url=url)
 
 
 def _response_text(response: Members) -> tuple[str, bool]:

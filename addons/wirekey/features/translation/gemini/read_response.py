@@ -9,32 +9,11 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from wirekey.core.metering.lenient_json import decode_leniently
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.citations import grounding_citations
 from wirekey.features.translation.failures import GENERATED, TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.features.translation.framing import SseEvents
 from wirekey.features.translation.logprobs import read_google
-from wirekey.features.translation.neutral import (
-    Answer,
-    Begin,
-    BlockBegin,
-    BlockEnd,
-    CitationDelta,
-    Delta,
-    End,
-    Event,
-    Finish,
-    Media,
-    ModelMaker,
-    Reasoning,
-    StateDelta,
-    Stop,
-    Text,
-    TokenLogprob,
-    TokenUsage,
-    ToolCall,
-    UsageUpdate,
-    token_count,
-)
 from wirekey.features.translation.reply import finish_with_calls
 
 if TYPE_CHECKING:
@@ -44,7 +23,7 @@ _FILTERED = (
     "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "IMAGE_SAFETY",
     "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "NO_IMAGE",
 )  # fmt: skip
-_FINISH = {"STOP": Finish.END, "MAX_TOKENS": Finish.LIMIT, **dict.fromkeys(_FILTERED, Finish.FILTERED)}
+_FINISH = {"STOP": n.Finish.END, "MAX_TOKENS": n.Finish.LIMIT, **dict.fromkeys(_FILTERED, n.Finish.FILTERED)}
 
 
 class _FunctionCall(msgspec.Struct):
@@ -91,18 +70,18 @@ _DECODER = msgspec.json.Decoder(_Response)
 _EVENT_DECODER: msgspec.json.Decoder[_Response | None] = msgspec.json.Decoder(_Response | None)
 
 
-def read_usage(usage: dict[str, Any] | None) -> TokenUsage:
+def read_usage(usage: dict[str, Any] | None) -> n.TokenUsage:
     """Return the tokens of `usageMetadata`. Some models count their thoughts among the candidates' tokens already."""
-    prompt, candidates = token_count(usage, "promptTokenCount"), token_count(usage, "candidatesTokenCount")
-    thoughts, total = token_count(usage, "thoughtsTokenCount"), token_count(usage, "totalTokenCount")
-    tools = token_count(usage, "toolUsePromptTokenCount") or 0
+    prompt, candidates = n.token_count(usage, "promptTokenCount"), n.token_count(usage, "candidatesTokenCount")
+    thoughts, total = n.token_count(usage, "thoughtsTokenCount"), n.token_count(usage, "totalTokenCount")
+    tools = n.token_count(usage, "toolUsePromptTokenCount") or 0
     inside = thoughts and total is not None and total == (prompt or 0) + tools + (candidates or 0)
     output = None
     if candidates is not None or thoughts is not None:
         output = (candidates or 0) + (0 if inside else thoughts or 0)
-    return TokenUsage(
+    return n.TokenUsage(
         input=None if prompt is None else prompt + tools,
-        cached=token_count(usage, "cachedContentTokenCount"),
+        cached=n.token_count(usage, "cachedContentTokenCount"),
         output=output,
         reasoning=thoughts,
         input_audio=_audio(usage, "promptTokensDetails", "toolUsePromptTokensDetails"),
@@ -114,64 +93,64 @@ def _audio(usage: object, *names: str) -> int | None:
     """Return the tokens of audio in these lists of tokens by modality. None: they name no audio."""
     lists = [usage.get(name) for name in names] if isinstance(usage, dict) else []
     parts = [part for found in lists if isinstance(found, list) for part in found if isinstance(part, dict)]
-    counts = [token_count(part, "tokenCount") for part in parts if part.get("modality") == "AUDIO"]
+    counts = [n.token_count(part, "tokenCount") for part in parts if part.get("modality") == "AUDIO"]
     return sum(count or 0 for count in counts) if counts else None
 
 
-def read_response(data: bytes) -> Answer:
+def read_response(data: bytes) -> n.Answer:
     """Return a whole response in the neutral form. Raises msgspec.DecodeError if it cannot be read."""
     body = _DECODER.decode(data)
     choices = [_choice(candidate) for candidate in body.candidates or []]
     if choices:
         blocks, finish, native = choices[0]
     elif body.prompt_feedback and body.prompt_feedback.get("blockReason"):
-        blocks, finish, native = (), Finish.FILTERED, str(body.prompt_feedback["blockReason"])
+        blocks, finish, native = (), n.Finish.FILTERED, str(body.prompt_feedback["blockReason"])
     else:
-        blocks, finish, native = (), Finish.OTHER, ""
+        blocks, finish, native = (), n.Finish.OTHER, ""
     others = tuple((found, reason) for found, reason, _ in choices[1:])
     usage = read_usage(body.usage_metadata)
-    return Answer(body.response_id, body.model_version, blocks, finish, usage, native_finish=native, others=others)
+    return n.Answer(body.response_id, body.model_version, blocks, finish, usage, native_finish=native, others=others)
 
 
-def _choice(candidate: _Candidate) -> tuple[tuple[Any, ...], Finish, str]:
+def _choice(candidate: _Candidate) -> tuple[tuple[Any, ...], n.Finish, str]:
     blocks: list[Any] = []
     for part in (candidate.content.parts if candidate.content else None) or []:
         state = part.thought_signature
         if part.text is not None and part.thought:
-            blocks.append(Reasoning(part.text, state, ModelMaker.GEMINI))
+            blocks.append(n.Reasoning(part.text, state, n.ModelMaker.GEMINI))
             continue
         if state:
             attached = "call" if part.function_call else "text"
-            blocks.append(Reasoning(None, state, ModelMaker.GEMINI, attached=attached))  # type: ignore[arg-type]
+            blocks.append(n.Reasoning(None, state, n.ModelMaker.GEMINI, attached=attached))  # type: ignore[arg-type]
         if part.function_call:
             blocks.append(_call(part.function_call))
         elif part.inline_data:
-            blocks.append(Media("image", part.inline_data.mime_type, data=part.inline_data.data))
+            blocks.append(n.Media("image", part.inline_data.mime_type, data=part.inline_data.data))
         elif part.text:
-            blocks.append(Text(part.text))
+            blocks.append(n.Text(part.text))
     reason = candidate.finish_reason or ""
     merged = _texts_joined(blocks)
-    last = next((at for at in reversed(range(len(merged))) if isinstance(merged[at], Text)), None)
+    last = next((at for at in reversed(range(len(merged))) if isinstance(merged[at], n.Text)), None)
     if candidate.grounding_metadata and last is not None:
         text = merged[last].text
-        merged[last] = Text(text, annotations=grounding_citations(candidate.grounding_metadata, text))
+        merged[last] = n.Text(text, annotations=grounding_citations(candidate.grounding_metadata, text))
     if candidate.logprobs_result and last is not None:
         merged[last] = replace(merged[last], logprobs=read_google(candidate.logprobs_result))
-    return tuple(merged), finish_with_calls(_FINISH.get(reason, Finish.OTHER), merged), reason
+    return tuple(merged), finish_with_calls(_FINISH.get(reason, n.Finish.OTHER), merged), reason
 
 
 def _texts_joined(blocks: list[Any]) -> list[Any]:
     found: list[Any] = []
     for block in blocks:
-        if isinstance(block, Text) and found and isinstance(found[-1], Text):
-            found[-1] = Text(found[-1].text + block.text)
+        if isinstance(block, n.Text) and found and isinstance(found[-1], n.Text):
+            found[-1] = n.Text(found[-1].text + block.text)
         else:
             found.append(block)
     return found
 
 
-def _call(call: _FunctionCall) -> ToolCall:
-    return ToolCall(call.id or "", call.name, bytes(call.args).decode())
+def _call(call: _FunctionCall) -> n.ToolCall:
+    return n.ToolCall(call.id or "", call.name, bytes(call.args).decode())
 
 
 class GeminiEventReader:
@@ -190,12 +169,12 @@ class GeminiEventReader:
     def text_of(self, data: bytes) -> None:
         """Return None: each chunk also has token counts."""
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[n.Event]:
         """Yield the events that the next bytes complete."""
         self.frames.feed(data)
         return self._read()
 
-    def end(self) -> Iterator[Event]:
+    def end(self) -> Iterator[n.Event]:
         """Yield the last events of a stream that ended cleanly."""
         self.frames.end()
         yield from self._read()
@@ -205,12 +184,12 @@ class GeminiEventReader:
         if self.finish is None and not self.blocked:
             yield TRUNCATED
             return
-        finish = Finish.FILTERED if self.blocked else _FINISH.get(self.finish or "", Finish.OTHER)
-        if self.calls and finish in {Finish.END, Finish.OTHER}:
-            finish = Finish.CALLS
-        yield from (*self._close(), Stop(finish, native=self.finish), End())
+        finish = n.Finish.FILTERED if self.blocked else _FINISH.get(self.finish or "", n.Finish.OTHER)
+        if self.calls and finish in {n.Finish.END, n.Finish.OTHER}:
+            finish = n.Finish.CALLS
+        yield from (*self._close(), n.Stop(finish, native=self.finish), n.End())
 
-    def _read(self) -> Iterator[Event]:
+    def _read(self) -> Iterator[n.Event]:
         for data in self.frames.take():
             if self.done:
                 break
@@ -226,11 +205,11 @@ class GeminiEventReader:
             self.done = True
             yield TOO_LONG
 
-    def _chunk(self, chunk: _Response) -> list[Event]:
-        found: list[Event] = []
+    def _chunk(self, chunk: _Response) -> list[n.Event]:
+        found: list[n.Event] = []
         if not self.begun:
             self.begun = True
-            found.append(Begin(chunk.response_id, chunk.model_version))
+            found.append(n.Begin(chunk.response_id, chunk.model_version))
         if chunk.prompt_feedback and chunk.prompt_feedback.get("blockReason"):
             self.blocked = True
         for candidate in chunk.candidates or []:
@@ -244,48 +223,48 @@ class GeminiEventReader:
                     return found
             if candidate.grounding_metadata and self.kind == "text":
                 cited = grounding_citations(candidate.grounding_metadata)
-                found += [CitationDelta(self.index, one) for one in cited]
+                found += [n.CitationDelta(self.index, one) for one in cited]
             self.finish = candidate.finish_reason or self.finish
         usage = read_usage(chunk.usage_metadata)
-        if usage != TokenUsage():
-            found.append(UsageUpdate(usage))
+        if usage != n.TokenUsage():
+            found.append(n.UsageUpdate(usage))
         return found
 
-    def _part(self, part: _Part, logprobs: tuple[TokenLogprob, ...]) -> list[Event]:
+    def _part(self, part: _Part, logprobs: tuple[n.TokenLogprob, ...]) -> list[n.Event]:
         state = part.thought_signature
         if part.function_call:
             self.calls = True
             found = self._close()
             if state:
-                found += self._state(Reasoning(None, state, ModelMaker.GEMINI, attached="call"))
+                found += self._state(n.Reasoning(None, state, n.ModelMaker.GEMINI, attached="call"))
             call = _call(part.function_call)
             self.index += 1
-            found.append(BlockBegin(self.index, "call", call.id, call.name))
-            return [*found, Delta(self.index, call.arguments), BlockEnd(self.index)]
+            found.append(n.BlockBegin(self.index, "call", call.id, call.name))
+            return [*found, n.Delta(self.index, call.arguments), n.BlockEnd(self.index)]
         if part.inline_data:
             self.done = True
             return [*self._close(), GENERATED]
         kind = "reasoning" if part.thought else "text"
         found = []
         if state and not part.thought:
-            found += [*self._close(), *self._state(Reasoning(None, state, ModelMaker.GEMINI, attached="text"))]
+            found += [*self._close(), *self._state(n.Reasoning(None, state, n.ModelMaker.GEMINI, attached="text"))]
         if part.text:
             if self.kind != kind:
                 found += self._close()
                 self.index += 1
                 self.kind = kind
-                found.append(BlockBegin(self.index, kind))  # type: ignore[arg-type]
-            found.append(Delta(self.index, part.text, () if part.thought else logprobs))
+                found.append(n.BlockBegin(self.index, kind))  # type: ignore[arg-type]
+            found.append(n.Delta(self.index, part.text, () if part.thought else logprobs))
         if state and part.thought and self.kind == "reasoning":
-            found.append(StateDelta(self.index, Reasoning(part.text, state, ModelMaker.GEMINI)))
+            found.append(n.StateDelta(self.index, n.Reasoning(part.text, state, n.ModelMaker.GEMINI)))
         return found
 
-    def _state(self, reasoning: Reasoning) -> list[Event]:
+    def _state(self, reasoning: n.Reasoning) -> list[n.Event]:
         self.index += 1
-        return [BlockBegin(self.index, "reasoning"), StateDelta(self.index, reasoning), BlockEnd(self.index)]
+        return [n.BlockBegin(self.index, "reasoning"), n.StateDelta(self.index, reasoning), n.BlockEnd(self.index)]
 
-    def _close(self) -> list[Event]:
+    def _close(self) -> list[n.Event]:
         if self.kind is None:
             return []
         self.kind = None
-        return [BlockEnd(self.index)]
+        return [n.BlockEnd(self.index)]

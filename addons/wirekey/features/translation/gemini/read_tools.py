@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.losses import cannot_translate
-from wirekey.features.translation.neutral import Tool, ToolChoice
 from wirekey.features.translation.own_tools import OwnTools
 from wirekey.features.translation.schemas import from_google
 
@@ -22,7 +22,7 @@ OWN_TOOLS = OwnTools("Google", (
 ))  # fmt: skip
 
 
-def read_tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
+def read_tools(top: Members, losses: Losses) -> tuple[n.Tool, ...]:
     """Return the functions that the model may call. Raises Refusal for a tool that Google runs."""
     found = []
     for tool in top.objects("tools"):
@@ -33,7 +33,7 @@ def read_tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
             for name in ("response", "responseJsonSchema", "behavior"):
                 if function.has(name):
                     losses.drop(f"tools.functionDeclarations.{name}")
-            found.append(Tool(function.needed_text("name"), function.text("description"), schema))
+            found.append(n.Tool(function.needed_text("name"), function.text("description"), schema))
             function.drop_unread(losses)
         for name in tool.unread():
             OWN_TOOLS.refuse(losses, tool.place, "tools", name)
@@ -41,7 +41,7 @@ def read_tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
     return tuple(found)
 
 
-def read_choice(top: Members, losses: Losses) -> ToolChoice | None:
+def read_choice(top: Members, losses: Losses) -> n.ToolChoice | None:
     """Return which functions the model may or must call."""
     config = top.members("toolConfig")
     if config and config.has("retrievalConfig"):
@@ -54,5 +54,5 @@ def read_choice(top: Members, losses: Losses) -> ToolChoice | None:
         raise cannot_translate(found.at("mode"), "it must be AUTO, ANY, NONE or VALIDATED")
     names = tuple(found.texts("allowedFunctionNames"))
     if _MODES[mode] == "required" and len(names) == 1:
-        return ToolChoice("one", names)
-    return ToolChoice(_MODES[mode], names)  # type: ignore[arg-type]
+        return n.ToolChoice("one", names)
+    return n.ToolChoice(_MODES[mode], names)  # type: ignore[arg-type]

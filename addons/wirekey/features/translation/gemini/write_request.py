@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import base64_of_text, by_ending
 from wirekey.features.translation.members import raw_list
-from wirekey.features.translation.neutral import Document, Media, Reasoning, Text, ToolCall, ToolResult, Turn
 from wirekey.features.translation.options import fit_options
 from wirekey.features.translation.schemas import for_gemini, tool_schema
 from wirekey.features.translation.state import SKIP_SIGNATURE
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from wirekey.features.translation.context import Context
-    from wirekey.features.translation.neutral import Block, Conversation, Tool, ToolChoice
 
 type Json = dict[str, object]
 
@@ -43,7 +42,7 @@ _SETTINGS = (
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE", "one": "ANY"}
 
 
-def write_request(conversation: Conversation, context: Context) -> Json:
+def write_request(conversation: n.Conversation, context: Context) -> Json:
     """Return the members of the body. Raises Refusal for what Gemini cannot be asked."""
     options = fit_options(conversation, context.fitting)
     turns = ordered(conversation, context.upstream, context.traits.issuer, context.name("messages"))
@@ -74,29 +73,29 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     return body
 
 
-def _drop_marks(blocks: Iterable[Text | Tool], context: Context) -> None:
+def _drop_marks(blocks: Iterable[n.Text | n.Tool], context: Context) -> None:
     if any(block.cache for block in blocks):
         context.drop("cache")
 
 
-def _contents(turn: Turn, names: dict[str, str], context: Context) -> list[Json]:
+def _contents(turn: n.Turn, names: dict[str, str], context: Context) -> list[Json]:
     if turn.role == "assistant":
         return [{"role": "model", "parts": _model_parts(turn, context)}]
-    results = [_result(block, names, context) for block in turn.blocks if isinstance(block, ToolResult)]
+    results = [_result(block, names, context) for block in turn.blocks if isinstance(block, n.ToolResult)]
     media: list[Json] = []
     for block in turn.blocks:
-        if isinstance(block, ToolResult) and not context.traits.signatures:
-            media += [_part(part, context) for part in block.content if not isinstance(part, Text)]
-    parts = [_part(block, context) for block in turn.blocks if not isinstance(block, ToolResult)]
+        if isinstance(block, n.ToolResult) and not context.traits.signatures:
+            media += [_part(part, context) for part in block.content if not isinstance(part, n.Text)]
+    parts = [_part(block, context) for block in turn.blocks if not isinstance(block, n.ToolResult)]
     return [{"role": "user", "parts": found} for found in (results, media, parts) if found]
 
 
-def _model_parts(turn: Turn, context: Context) -> list[Json]:
+def _model_parts(turn: n.Turn, context: Context) -> list[Json]:
     parts: list[Json] = []
-    signature: Reasoning | None = None
+    signature: n.Reasoning | None = None
     first_call = True
     for block in turn.blocks:
-        if isinstance(block, Reasoning):
+        if isinstance(block, n.Reasoning):
             if block.attached:
                 if signature is not None and signature.attached == "text":
                     parts.append({"text": "", "thoughtSignature": signature.state})
@@ -104,20 +103,20 @@ def _model_parts(turn: Turn, context: Context) -> list[Json]:
             else:
                 parts.append({"text": block.text or "", "thought": True, "thoughtSignature": block.state})
             continue
-        part = _call(block, context) if isinstance(block, ToolCall) else _part(block, context)
-        if signature is not None and (signature.attached == "call") == isinstance(block, ToolCall):
+        part = _call(block, context) if isinstance(block, n.ToolCall) else _part(block, context)
+        if signature is not None and (signature.attached == "call") == isinstance(block, n.ToolCall):
             part["thoughtSignature"] = signature.state
             signature = None
-        elif isinstance(block, ToolCall) and first_call and context.traits.signatures:
+        elif isinstance(block, n.ToolCall) and first_call and context.traits.signatures:
             part["thoughtSignature"] = SKIP_SIGNATURE
-        first_call = first_call and not isinstance(block, ToolCall)
+        first_call = first_call and not isinstance(block, n.ToolCall)
         parts.append(part)
     if signature is not None and signature.attached == "text":
         parts.append({"text": "", "thoughtSignature": signature.state})
     return parts
 
 
-def _call(call: ToolCall, context: Context) -> Json:
+def _call(call: n.ToolCall, context: Context) -> Json:
     context.drop_mark(call.cache)
     return {
         "functionCall": {
@@ -127,43 +126,43 @@ def _call(call: ToolCall, context: Context) -> Json:
     }
 
 
-def _result(result: ToolResult, names: dict[str, str], context: Context) -> Json:
+def _result(result: n.ToolResult, names: dict[str, str], context: Context) -> Json:
     name = context.tool_names.outgoing(names[result.call])
     response: Json = {"name": name, "response": {"error" if result.failed else "output": result_text(result)}}
-    media = [part for part in result.content if not isinstance(part, Text)]
+    media = [part for part in result.content if not isinstance(part, n.Text)]
     if media and context.traits.signatures:
         response["parts"] = [_part(part, context) for part in media]
     context.drop_marks_of(result)
     return {"functionResponse": response}
 
 
-def _part(block: Block, context: Context) -> Json:
+def _part(block: n.Block, context: Context) -> Json:
     match block:
-        case Text():
+        case n.Text():
             found: Json = {"text": block.text}
-        case Media() | Document() if block.url is not None:
+        case n.Media() | n.Document() if block.url is not None:
             kind = block.media_type or by_ending(block.url)
             if not kind:
                 raise cannot_translate(context.name("messages"), "the type of the medium does not follow from its URL")
             found = {"fileData": {"mimeType": kind, "fileUri": block.url}}
-        case Document() if block.text is not None:
+        case n.Document() if block.text is not None:
             found = {"inlineData": {"mimeType": "text/plain", "data": base64_of_text(block.text)}}
-        case Document() if block.media_type != "application/pdf" and not block.media_type.startswith("text/"):
+        case n.Document() if block.media_type != "application/pdf" and not block.media_type.startswith("text/"):
             raise cannot_translate(context.name("messages"), "Gemini takes PDF and text documents")
-        case Media() | Document():
+        case n.Media() | n.Document():
             found = {"inlineData": {"mimeType": block.media_type, "data": block.data}}
         case _:
             raise cannot_translate(context.name("messages"), "Gemini has no part for this block")
     if block.cache:
         context.drop("cache")
-    if isinstance(block, Media) and block.detail:
+    if isinstance(block, n.Media) and block.detail:
         context.drop("detail")
-    if isinstance(block, Document) and (block.citations is not None or block.context):
+    if isinstance(block, n.Document) and (block.citations is not None or block.context):
         context.drop("messages.content.citations")
     return found
 
 
-def _tool(tool: Tool, context: Context) -> Json:
+def _tool(tool: n.Tool, context: Context) -> Json:
     found: Json = {"name": context.tool_names.outgoing(tool.name)}
     if tool.description:
         found["description"] = tool.description
@@ -176,7 +175,7 @@ def _tool(tool: Tool, context: Context) -> Json:
     return found
 
 
-def _choice(choice: ToolChoice, context: Context) -> Json:
+def _choice(choice: n.ToolChoice, context: Context) -> Json:
     found: Json = {"mode": _MODES[choice.mode]}
     if choice.names:
         if choice.mode == "auto":
@@ -185,7 +184,7 @@ def _choice(choice: ToolChoice, context: Context) -> Json:
     return found
 
 
-def _output(conversation: Conversation, config: Json, context: Context) -> None:
+def _output(conversation: n.Conversation, config: Json, context: Context) -> None:
     output = conversation.output
     if output is None:
         return

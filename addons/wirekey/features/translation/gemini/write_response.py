@@ -6,44 +6,28 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.event_writer import EventWriter
 from wirekey.features.translation.failures import TOO_LONG
 from wirekey.features.translation.held_bytes import held_bytes
 from wirekey.features.translation.logprobs import write_google
 from wirekey.features.translation.members import encode, object_text, raw_json
-from wirekey.features.translation.neutral import (
-    Answer,
-    Begin,
-    BlockBegin,
-    BlockEnd,
-    Delta,
-    Finish,
-    ProviderError,
-    Reasoning,
-    StateDelta,
-    Stop,
-    Text,
-    TokenLogprob,
-    TokenUsage,
-    ToolCall,
-)
 from wirekey.features.translation.reply import object_arguments
 
 if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.reply import Reply
 
 type Json = dict[str, object]
 
 MAX_ARGUMENTS = 4 * 1024 * 1024
 FINISH = {
-    Finish.END: "STOP",
-    Finish.STOP_SEQUENCE: "STOP",
-    Finish.CALLS: "STOP",
-    Finish.LIMIT: "MAX_TOKENS",
-    Finish.WINDOW: "MAX_TOKENS",
-    Finish.FILTERED: "SAFETY",
-    Finish.OTHER: "OTHER",
+    n.Finish.END: "STOP",
+    n.Finish.STOP_SEQUENCE: "STOP",
+    n.Finish.CALLS: "STOP",
+    n.Finish.LIMIT: "MAX_TOKENS",
+    n.Finish.WINDOW: "MAX_TOKENS",
+    n.Finish.FILTERED: "SAFETY",
+    n.Finish.OTHER: "OTHER",
 }
 _ERRORS = {
     401: (401, "UNAUTHENTICATED"), 402: (429, "RESOURCE_EXHAUSTED"), 403: (403, "PERMISSION_DENIED"),
@@ -52,7 +36,7 @@ _ERRORS = {
 }  # fmt: skip
 
 
-def error(failure: ProviderError) -> tuple[int, Json]:
+def error(failure: n.ProviderError) -> tuple[int, Json]:
     """Return the status and the body of an error, with the time to wait."""
     status, word = _ERRORS.get(failure.status, (400, "INVALID_ARGUMENT") if failure.is_callers else (500, "INTERNAL"))
     found: Json = {"code": status, "message": failure.message, "status": word}
@@ -62,7 +46,7 @@ def error(failure: ProviderError) -> tuple[int, Json]:
     return status, {"error": found}
 
 
-def write_usage(usage: TokenUsage) -> Json:
+def write_usage(usage: n.TokenUsage) -> Json:
     """Return `usageMetadata`, with the tokens of thoughts beside those of the candidates. Unknown totals are 0."""
     thoughts = usage.reasoning or 0
     found: Json = {
@@ -80,7 +64,7 @@ def write_usage(usage: TokenUsage) -> Json:
     return found
 
 
-def write_response(answer: Answer, reply: Reply) -> Json:
+def write_response(answer: n.Answer, reply: Reply) -> Json:
     """Return the members of a whole response."""
     choices = [(answer.blocks, answer.finish), *answer.others]
     candidates: list[Json] = [
@@ -88,7 +72,7 @@ def write_response(answer: Answer, reply: Reply) -> Json:
             "content": {"role": "model", "parts": _parts(blocks, reply)},
             "finishReason": _reason(finish, answer.native_finish),
             "index": index,
-            **write_google(tuple(token for block in blocks if isinstance(block, Text) for token in block.logprobs)),
+            **write_google(tuple(token for block in blocks if isinstance(block, n.Text) for token in block.logprobs)),
         }
         for index, (blocks, finish) in enumerate(choices)
     ]
@@ -100,12 +84,12 @@ def write_response(answer: Answer, reply: Reply) -> Json:
     }
 
 
-def _reason(finish: Finish, native: str | None) -> str:
-    malformed = finish is Finish.OTHER and native == "malformed_tool_use"
+def _reason(finish: n.Finish, native: str | None) -> str:
+    malformed = finish is n.Finish.OTHER and native == "malformed_tool_use"
     return "MALFORMED_FUNCTION_CALL" if malformed else FINISH[finish]
 
 
-def carried_signature(reasoning: Reasoning, reply: Reply) -> str | None:
+def carried_signature(reasoning: n.Reasoning, reply: Reply) -> str | None:
     """Return the state of reasoning as a signature, signed if it is not Gemini's own."""
     if reasoning.state is None or reply.is_own(reasoning):
         return reasoning.state
@@ -121,13 +105,13 @@ def call_signature(reply: Reply) -> str | None:
     return reply.states.signed_signature([])
 
 
-def _parts(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
+def _parts(blocks: tuple[n.Block, ...], reply: Reply) -> list[Json]:
     parts: list[Json] = []
     signature: str | None = None
     called = False
     for block in blocks:
         match block:
-            case Reasoning():
+            case n.Reasoning():
                 state = carried_signature(block, reply)
                 if block.text and reply.shows_thoughts:
                     parts.append(
@@ -136,9 +120,9 @@ def _parts(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
                 else:
                     signature = state or signature
                 continue
-            case Text(text=text) if text:
+            case n.Text(text=text) if text:
                 part: Json = {"text": text}
-            case ToolCall():
+            case n.ToolCall():
                 part = _call_part(block, object_arguments(block), reply)
                 signature = signature or (None if called else call_signature(reply))
                 called = True
@@ -152,7 +136,7 @@ def _parts(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
     return parts
 
 
-def _call_part(call: ToolCall, arguments: Raw, reply: Reply) -> Json:
+def _call_part(call: n.ToolCall, arguments: Raw, reply: Reply) -> Json:
     found: Json = {"id": call.id} if call.id else {}
     return {"functionCall": {**found, "name": reply.tool_name(call.name), "args": arguments}}
 
@@ -170,24 +154,24 @@ class GeminiEventWriter(EventWriter):
         self.failed = False
         self.head: Json = {}
         self.kinds: dict[int, str] = {}
-        self.calls: dict[int, tuple[ToolCall, list[str]]] = {}
+        self.calls: dict[int, tuple[n.ToolCall, list[str]]] = {}
         self.held = 0
         self.signature: str | None = None
         self.called = False
 
-    def begin(self, event: Begin) -> bytes:
+    def begin(self, event: n.Begin) -> bytes:
         """Keep what each response repeats."""
         self.head = {"modelVersion": self.reply.model(event.model), "responseId": self.reply.id("", event.id)}
         return b""
 
-    def block_begin(self, event: BlockBegin) -> bytes:
+    def block_begin(self, event: n.BlockBegin) -> bytes:
         """Keep a call until its block ends."""
         self.kinds[event.index] = event.kind
         if event.kind == "call":
-            self.calls[event.index] = ToolCall(event.id or "", event.name or "", ""), []
+            self.calls[event.index] = n.ToolCall(event.id or "", event.name or "", ""), []
         return b""
 
-    def state(self, event: StateDelta) -> bytes:
+    def state(self, event: n.StateDelta) -> bytes:
         """Keep the state of reasoning for the next part."""
         self.signature = carried_signature(event.reasoning, self.reply) or self.signature
         return b""
@@ -200,7 +184,7 @@ class GeminiEventWriter(EventWriter):
         self.written = True
         return start + encode(value)
 
-    def part(self, part: Json, logprobs: tuple[TokenLogprob, ...] = ()) -> bytes:
+    def part(self, part: Json, logprobs: tuple[n.TokenLogprob, ...] = ()) -> bytes:
         """Return one response with one part."""
         if self.signature and not part.get("thought"):
             part["thoughtSignature"], self.signature = self.signature, None
@@ -208,7 +192,7 @@ class GeminiEventWriter(EventWriter):
         candidate = {"content": content, "index": 0, **write_google(logprobs)}
         return self.response({"candidates": [candidate], **self.head})
 
-    def delta(self, event: Delta) -> bytes:
+    def delta(self, event: n.Delta) -> bytes:
         """Return text as it comes, and hold the arguments of a call."""
         kind = self.kinds.get(event.index)
         if kind is None:
@@ -223,7 +207,7 @@ class GeminiEventWriter(EventWriter):
             return self.part({"text": event.text, "thought": True}) if self.reply.shows_thoughts else b""
         return self.part({"text": event.text}, event.logprobs)
 
-    def block_end(self, event: BlockEnd) -> bytes:
+    def block_end(self, event: n.BlockEnd) -> bytes:
         """Return a call, whole."""
         self.kinds.pop(event.index, None)
         if event.index not in self.calls:
@@ -238,7 +222,7 @@ class GeminiEventWriter(EventWriter):
         self.called = True
         return self.part(_call_part(call, arguments, self.reply))
 
-    def failure(self, event: ProviderError) -> bytes:
+    def failure(self, event: n.ProviderError) -> bytes:
         """Return the error."""
         if self.failed:
             return b""
@@ -250,7 +234,7 @@ class GeminiEventWriter(EventWriter):
         """Return the reason of the end and the usage."""
         if self.failed:
             return b""
-        stop = self.stop_event or Stop(Finish.OTHER)
+        stop = self.stop_event or n.Stop(n.Finish.OTHER)
         parts: list[Json] = [{"text": "", "thoughtSignature": self.signature}] if self.signature else [{"text": ""}]
         candidate: Json = {
             "content": {"role": "model", "parts": parts},

@@ -6,6 +6,7 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.anthropic.format import ANTHROPIC
 from wirekey.features.translation.anthropic.read_response import AnthropicEventReader
 from wirekey.features.translation.anthropic.write_request import write_members
@@ -15,16 +16,14 @@ from wirekey.features.translation.converse.write_response import error_type
 from wirekey.features.translation.format import CallPaths
 from wirekey.features.translation.framing import FrameEvents, frame
 from wirekey.features.translation.members import encode
-from wirekey.features.translation.neutral import ModelMaker
 
 if TYPE_CHECKING:
     from wirekey.features.translation.context import Context
-    from wirekey.features.translation.neutral import Conversation, ProviderError
 
 type Json = dict[str, object]
 
 
-def write_request(conversation: Conversation, context: Context) -> Json:
+def write_request(conversation: n.Conversation, context: Context) -> Json:
     """Return the members of the body, whose model is in the path. Raises Refusal for what Claude cannot be asked."""
     head: Json = {"anthropic_version": "bedrock-2023-05-31"}
     if context.betas:
@@ -39,7 +38,7 @@ class InvokeEventWriter(AnthropicEventWriter):
         """Return one event in its frame."""
         return frame("chunk", {"bytes": base64.b64encode(encode({"type": name, **members})).decode()})
 
-    def failure(self, event: ProviderError) -> bytes:
+    def failure(self, event: n.ProviderError) -> bytes:
         """Return the exception."""
         _, kind = error_type(event)
         return frame(kind[0].lower() + kind[1:], {"message": event.message}, "exception")
@@ -49,7 +48,7 @@ INVOKE = replace(
     ANTHROPIC,
     name="invoke",
     options=replace(ANTHROPIC.options, names=ANTHROPIC.options.names - {"service_tier"}),
-    beta_makers=frozenset(ModelMaker),
+    beta_makers=frozenset(n.ModelMaker),
     usual_model=CONVERSE.usual_model,
     called=None,
     paths=CallPaths("/model/{model}/invoke", "/model/{model}/invoke-with-response-stream"),

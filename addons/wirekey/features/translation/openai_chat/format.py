@@ -7,19 +7,12 @@ import re
 import msgspec
 from msgspec import Raw
 
+from wirekey.features.translation import neutral as n
+from wirekey.features.translation import openai
 from wirekey.features.translation.format import CallPaths, StatePlaces, TranslatedFormat
 from wirekey.features.translation.format_rules import AcceptedOptions
 from wirekey.features.translation.members import encode
 from wirekey.features.translation.models import Traits
-from wirekey.features.translation.neutral import ModelMaker
-from wirekey.features.translation.openai import (
-    OPTIONS,
-    RATE_LIMITS,
-    REQUEST_ID,
-    TOOL_NAMES,
-    error,
-    error_headers,
-)
 from wirekey.features.translation.openai_chat.read_request import NAMES, read_request
 from wirekey.features.translation.openai_chat.read_response import ChatEventReader, read_response
 from wirekey.features.translation.openai_chat.write_request import write_request
@@ -44,9 +37,10 @@ def edit_message(message: dict[str, Raw], _: Traits) -> bool:
 CHAT = TranslatedFormat(
     name="openai.chat",
     member_names=NAMES,
-    traits=Traits(ModelMaker.OTHER, "effort"),
+    traits=Traits(n.ModelMaker.OTHER, "effort"),
     options=AcceptedOptions(
-        names=OPTIONS | {"stop", "n", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction"},
+        names=openai.OPTIONS
+        | {"stop", "n", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction"},
         most_temperature=None,
         most_stops=4,
         blank_stops=True,
@@ -56,7 +50,7 @@ CHAT = TranslatedFormat(
         alternative=None,
     ),
     call_ids=re.compile(r"[\x20-\x7e]{1,40}"),
-    tool_names=TOOL_NAMES,
+    tool_names=openai.TOOL_NAMES,
     own_states=None,
     binary_states=False,
     accepts_blank_text=True,
@@ -80,8 +74,8 @@ CHAT = TranslatedFormat(
     stream_type=lambda _: "text/event-stream",
     interleaves=True,
     cites=True,
-    error=error,
-    error_headers=error_headers,
-    request_id=REQUEST_ID,
-    rate_limits=RATE_LIMITS,
+    error=openai.error,
+    error_headers=openai.error_headers,
+    request_id=openai.REQUEST_ID,
+    rate_limits=openai.RATE_LIMITS,
 )

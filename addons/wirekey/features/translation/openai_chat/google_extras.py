@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.features.translation.neutral import Thinking
+from wirekey.features.translation import neutral as n
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SETTINGS = ("safety_settings", "cached_content")
 
 
-def google_extras(top: Members, effort: str | None, options: dict[str, Raw], losses: Losses) -> Thinking | None:
+def google_extras(top: Members, effort: str | None, options: dict[str, Raw], losses: Losses) -> n.Thinking | None:
     """Add the settings to the options, and return how much to reason, if a program says it in this way.
 
     `effort` is the request's own. Raises Refusal for a member of these objects that is not known.
@@ -40,7 +40,7 @@ def google_extras(top: Members, effort: str | None, options: dict[str, Raw], los
     return thinking
 
 
-def _google(google: Members, effort: str | None, options: dict[str, Raw], losses: Losses) -> Thinking | None:
+def _google(google: Members, effort: str | None, options: dict[str, Raw], losses: Losses) -> n.Thinking | None:
     for name in _SETTINGS:
         if (raw := google.raw(name)) is not None:
             options.setdefault(name, raw)
@@ -48,7 +48,7 @@ def _google(google: Members, effort: str | None, options: dict[str, Raw], losses
     if config := google.members("thinking_config"):
         budget, level = config.integer("thinking_budget"), config.text("thinking_level")
         show = bool(config.flag("include_thoughts"))
-        thinking = Thinking(level or effort, None if level or effort else budget, show)
+        thinking = n.Thinking(level or effort, None if level or effort else budget, show)
         config.refuse_unread(losses)
     google.refuse_unread(losses)
     return thinking

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Raw
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.identifiers import made_call_id
 from wirekey.features.translation.members import NOT_DECODED
-from wirekey.features.translation.neutral import Text, ToolCall, ToolResult, Turn
 
 if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.state import StateReader
 
 _NOTHING = Raw()
@@ -64,7 +63,7 @@ class _Tool(_Message, tag="tool", kw_only=True):
 _DECODER = msgspec.json.Decoder(_User | _Assistant | _Tool)
 
 
-def ordinary_turn(raw: Raw, index: int, states: StateReader) -> Turn | None:
+def ordinary_turn(raw: Raw, index: int, states: StateReader) -> n.Turn | None:
     """Return the turn of an ordinary message, or None for any other. `index` is its place among the messages."""
     try:
         message = _DECODER.decode(raw)
@@ -72,23 +71,23 @@ def ordinary_turn(raw: Raw, index: int, states: StateReader) -> Turn | None:
         return None
     content = message.content
     if type(content) is str:
-        texts: tuple[Text, ...] = (Text(content),)
+        texts: tuple[n.Text, ...] = (n.Text(content),)
     else:
-        texts = tuple(Text(part.text) for part in content) if content else ()
+        texts = tuple(n.Text(part.text) for part in content) if content else ()
     if type(message) is _User:
-        return Turn("user", texts)
+        return n.Turn("user", texts)
     if type(message) is _Tool:
         identifier, _ = states.read_id(message.tool_call_id)
-        text = texts if len(texts) == 1 else (Text("".join(one.text for one in texts)),)
-        return Turn("user", (ToolResult(identifier, text),))
+        text = texts if len(texts) == 1 else (n.Text("".join(one.text for one in texts)),)
+        return n.Turn("user", (n.ToolResult(identifier, text),))
     assert isinstance(message, _Assistant)
     if not message.tool_calls:
-        return Turn("assistant", texts)
-    thoughts: list[Block] = []
-    calls: list[Block] = []
+        return n.Turn("assistant", texts)
+    thoughts: list[n.Block] = []
+    calls: list[n.Block] = []
     for number, call in enumerate(message.tool_calls):
         identifier, blocks = states.read_id(call.id or made_call_id(index, number))
         for block in blocks:
             (calls if block.attached == "call" else thoughts).append(block)
-        calls.append(ToolCall(identifier, call.function.name, call.function.arguments or ""))
-    return Turn("assistant", (*thoughts, *texts, *calls))
+        calls.append(n.ToolCall(identifier, call.function.name, call.function.arguments or ""))
+    return n.Turn("assistant", (*thoughts, *texts, *calls))

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.identifiers import made_call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import block_of, checked_url, marked, parse_data_url, standard_base64
 from wirekey.features.translation.members import Members, raw_json
-from wirekey.features.translation.neutral import (
-    CacheMark,
-    Conversation,
-    Media,
-    ModelMaker,
-    OutputFormat,
-    Reasoning,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-    Turn,
-)
 from wirekey.features.translation.openai import OWN_TOOLS
 from wirekey.features.translation.openai_chat.google_extras import google_extras
 from wirekey.features.translation.openai_chat.ordinary import ordinary_turn
@@ -33,7 +19,6 @@ if TYPE_CHECKING:
 
     from wirekey.core.body import RequestBody
     from wirekey.features.translation.losses import Losses
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.state import StateReader
 
 NAMES = {
@@ -70,7 +55,7 @@ _REFUSED = {
 }
 
 
-def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> n.Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body, losses)
     top.ignore("model")
@@ -89,7 +74,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
     choice = _choice(top)
     options = _options(top)
     thinking = _thinking(top, options, losses)
-    conversation = Conversation(
+    conversation = n.Conversation(
         system=tuple(messages.system),
         turns=tuple(messages.turns),
         tools=_tools(top, losses),
@@ -125,14 +110,16 @@ def _options(top: Members) -> dict[str, Raw]:
     return found
 
 
-def _thinking(top: Members, options: dict[str, Raw], losses: Losses) -> Thinking | None:
+def _thinking(top: Members, options: dict[str, Raw], losses: Losses) -> n.Thinking | None:
     effort = top.text("reasoning_effort")
     if found := google_extras(top, effort, options, losses):
         return found
     if (claude := top.members("thinking")) is not None:
         kind = claude.needed_text("type")
-        return Thinking("none") if kind == "disabled" else Thinking(effort, claude.integer("budget_tokens"), show=True)
-    return Thinking(effort, show=effort != "none") if effort else None
+        return (
+            n.Thinking("none") if kind == "disabled" else n.Thinking(effort, claude.integer("budget_tokens"), show=True)
+        )
+    return n.Thinking(effort, show=effort != "none") if effort else None
 
 
 class _Messages:
@@ -141,8 +128,8 @@ class _Messages:
     def __init__(self, losses: Losses, states: StateReader) -> None:
         self.losses = losses
         self.states = states
-        self.system: list[Text] = []
-        self.turns: list[Turn] = []
+        self.system: list[n.Text] = []
+        self.turns: list[n.Turn] = []
         self.last_function_id = ""
 
     def read(self, message: Members, index: int) -> None:
@@ -154,35 +141,35 @@ class _Messages:
             case "system" | "developer":
                 if self.turns:
                     self.losses.adjust(NAMES["system_order"])
-                self.system += [part for part in self.parts(message) if isinstance(part, Text)]
+                self.system += [part for part in self.parts(message) if isinstance(part, n.Text)]
             case "user":
-                self.turns.append(Turn("user", tuple(self.parts(message))))
+                self.turns.append(n.Turn("user", tuple(self.parts(message))))
             case "assistant":
-                self.turns.append(Turn("assistant", tuple(self.assistant(message, index))))
+                self.turns.append(n.Turn("assistant", tuple(self.assistant(message, index))))
             case "tool" | "function":
-                self.turns.append(Turn("user", (self.result(message, role),)))
+                self.turns.append(n.Turn("user", (self.result(message, role),)))
             case _:
                 raise cannot_translate(message.at("role"), "it is no role of Chat Completions")
         message.drop_unread(self.losses)
 
-    def assistant(self, message: Members, index: int) -> list[Block]:
+    def assistant(self, message: Members, index: int) -> list[n.Block]:
         """Return the blocks of the assistant: text, then calls with the reasoning that travels behind their ids."""
         message.ignore("reasoning_content", "reasoning", "annotations", "refusal_details")
         if message.has("audio"):
             raise cannot_translate(message.at("audio"), "it is stored at OpenAI")
-        found: list[Block] = list(self.parts(message))
+        found: list[n.Block] = list(self.parts(message))
         if refusal := message.text("refusal"):
-            found.append(Text(refusal))
-        calls: list[Block] = []
+            found.append(n.Text(refusal))
+        calls: list[n.Block] = []
         for number, call in enumerate(message.objects("tool_calls")):
             calls += self.call(call, index, number)
         if (legacy := message.members("function_call")) is not None:
             self.last_function_id = made_call_id(index, 0)
-            calls.append(ToolCall(self.last_function_id, legacy.needed_text("name"), legacy.text("arguments") or ""))
-        thoughts = [block for block in calls if isinstance(block, Reasoning) and block.attached != "call"]
+            calls.append(n.ToolCall(self.last_function_id, legacy.needed_text("name"), legacy.text("arguments") or ""))
+        thoughts = [block for block in calls if isinstance(block, n.Reasoning) and block.attached != "call"]
         return [*thoughts, *found, *(block for block in calls if block not in thoughts)]
 
-    def call(self, call: Members, index: int, number: int) -> list[Block]:
+    def call(self, call: Members, index: int, number: int) -> list[n.Block]:
         """Return one call, after the reasoning that travels with it."""
         function, custom = call.members("function"), call.members("custom")
         given = call.text("id") or made_call_id(index, number)
@@ -190,16 +177,16 @@ class _Messages:
         extra = call.members("extra_content")
         google = extra.members("google") if extra else None
         if google and not blocks and (signature := google.text("thought_signature")):
-            blocks = self.states.read_signature(signature, Reasoning(issuer=ModelMaker.GEMINI, attached="call"))
+            blocks = self.states.read_signature(signature, n.Reasoning(issuer=n.ModelMaker.GEMINI, attached="call"))
         call.ignore("type", "index")
         if custom is not None:
             text = raw_json({"input": custom.text("input") or ""})
-            return [*blocks, ToolCall(identifier, custom.needed_text("name"), bytes(text).decode())]
+            return [*blocks, n.ToolCall(identifier, custom.needed_text("name"), bytes(text).decode())]
         if function is None:
             raise cannot_translate(call.at("function"), "it is missing")
-        return [*blocks, ToolCall(identifier, function.needed_text("name"), function.text("arguments") or "")]
+        return [*blocks, n.ToolCall(identifier, function.needed_text("name"), function.text("arguments") or "")]
 
-    def result(self, message: Members, role: str) -> ToolResult:
+    def result(self, message: Members, role: str) -> n.ToolResult:
         """Return the result of a call."""
         if role == "function":
             identifier = self.last_function_id
@@ -208,27 +195,27 @@ class _Messages:
             identifier, _ = self.states.read_id(message.needed_text("tool_call_id"))
             message.ignore("name")
         parts = self.parts(message)
-        text = "".join(part.text for part in parts if isinstance(part, Text))
-        media = [part for part in parts if isinstance(part, Media)]
-        return ToolResult(identifier, (Text(text), *media) if text or not media else tuple(media))
+        text = "".join(part.text for part in parts if isinstance(part, n.Text))
+        media = [part for part in parts if isinstance(part, n.Media)]
+        return n.ToolResult(identifier, (n.Text(text), *media) if text or not media else tuple(media))
 
-    def parts(self, message: Members) -> list[Block]:
+    def parts(self, message: Members) -> list[n.Block]:
         """Return the content of a message as blocks."""
         if (text := message.text_alone("content")) is not None:
-            return [Text(text)]
+            return [n.Text(text)]
         return [block for part in message.objects("content") for block in self.part(part)]
 
-    def part(self, part: Members) -> list[Block]:
+    def part(self, part: Members) -> list[n.Block]:
         """Return one part of a message as a block."""
-        cache = CacheMark() if part.has("prompt_cache_breakpoint") else None
+        cache = n.CacheMark() if part.has("prompt_cache_breakpoint") else None
         if part.text("type") == "thinking":  # of servers whose models reason in the content
             part.ignore("thinking", "signature", "closed")
             return []
         match part.needed_text("type"):
             case "text":
-                found: Block = Text(part.needed_text("text"), cache)
+                found: n.Block = n.Text(part.needed_text("text"), cache)
             case "refusal":
-                found = Text(part.needed_text("refusal"))
+                found = n.Text(part.needed_text("refusal"))
             case "image_url":
                 found = self.image(part)
             case "input_audio":
@@ -236,7 +223,7 @@ class _Messages:
                 if audio is None:
                     raise cannot_translate(part.at("input_audio"), "it is missing")
                 kind = "audio/mpeg" if audio.text("format") == "mp3" else "audio/wav"
-                found = Media("audio", kind, data=standard_base64(audio.needed_text("data"), audio.at("data")))
+                found = n.Media("audio", kind, data=standard_base64(audio.needed_text("data"), audio.at("data")))
             case "file":
                 found = self.file(part)
             case _:
@@ -244,7 +231,7 @@ class _Messages:
         part.drop_unread(self.losses)
         return [marked(found, cache)]
 
-    def image(self, part: Members) -> Block:
+    def image(self, part: Members) -> n.Block:
         """Return an image, from a data URL or an https URL."""
         image = part.members("image_url")
         if image is None:
@@ -253,10 +240,10 @@ class _Messages:
         detail = None if detail == "auto" else detail
         url = image.needed_text("url")
         if data := parse_data_url(url, image.at("url")):
-            return Media("image", data.media_type, data=data.data, detail=detail)
-        return Media("image", "", url=checked_url(url, image.at("url")), detail=detail)
+            return n.Media("image", data.media_type, data=data.data, detail=detail)
+        return n.Media("image", "", url=checked_url(url, image.at("url")), detail=detail)
 
-    def file(self, part: Members) -> Block:
+    def file(self, part: Members) -> n.Block:
         """Return a document, from a data URL."""
         file = part.members("file")
         if file is None or not file.has("file_data"):
@@ -269,7 +256,7 @@ class _Messages:
         return block_of(data.media_type, data.data, file.at("file_data"), name)
 
 
-def _tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
+def _tools(top: Members, losses: Losses) -> tuple[n.Tool, ...]:
     found = [_function(function, function, losses) for function in top.objects("functions")]
     for tool in top.objects("tools"):
         kind = tool.text("type") or "function"
@@ -281,17 +268,17 @@ def _tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
         elif kind == "custom" and (custom := tool.members("custom")) is not None:
             if custom.has("format"):
                 losses.adjust("tools.custom.format")
-            found.append(Tool(custom.needed_text("name"), custom.text("description"), FREE_TEXT, custom=True))
+            found.append(n.Tool(custom.needed_text("name"), custom.text("description"), FREE_TEXT, custom=True))
         else:
             OWN_TOOLS.refuse(losses, tool.at("type"), "tools", kind)
             tool.ignore_all()
     return tuple(found)
 
 
-def _function(function: Members, tool: Members, losses: Losses) -> Tool:
+def _function(function: Members, tool: Members, losses: Losses) -> n.Tool:
     tool.ignore("type")
-    cache = CacheMark() if tool.has("prompt_cache_breakpoint") else None
-    found = Tool(
+    cache = n.CacheMark() if tool.has("prompt_cache_breakpoint") else None
+    found = n.Tool(
         function.needed_text("name"),
         function.text("description"),
         function.raw("parameters"),
@@ -302,18 +289,18 @@ def _function(function: Members, tool: Members, losses: Losses) -> Tool:
     return found
 
 
-def _choice(top: Members) -> ToolChoice | None:
+def _choice(top: Members) -> n.ToolChoice | None:
     for member in ("tool_choice", "function_call"):
         if top.is_text(member):
             word = top.text(member)
             if word not in {"auto", "required", "none"}:
                 raise cannot_translate(member, "it must be auto, required or none, or an object")
-            return ToolChoice(word)  # type: ignore[arg-type]
+            return n.ToolChoice(word)  # type: ignore[arg-type]
         if (found := top.members(member)) is not None:
             if found.text("type") == "allowed_tools" and (allowed := found.members("allowed_tools")) is not None:
                 names = tuple(_named(tool) for tool in allowed.objects("tools"))
-                return ToolChoice("required" if allowed.text("mode") == "required" else "auto", names)
-            return ToolChoice("one", (_named(found),))
+                return n.ToolChoice("required" if allowed.text("mode") == "required" else "auto", names)
+            return n.ToolChoice("one", (_named(found),))
     return None
 
 
@@ -322,7 +309,7 @@ def _named(found: Members) -> str:
     return inner.needed_text("name")
 
 
-def _output(top: Members, losses: Losses) -> OutputFormat | None:
+def _output(top: Members, losses: Losses) -> n.OutputFormat | None:
     found = top.members("response_format")
     if found is None:
         return None
@@ -330,12 +317,12 @@ def _output(top: Members, losses: Losses) -> OutputFormat | None:
         case "text":
             return None
         case "json_object":
-            return OutputFormat("json")
+            return n.OutputFormat("json")
         case "json_schema":
             schema = found.members("json_schema")
             if schema is None:
                 raise cannot_translate(found.at("json_schema"), "it is missing")
-            return OutputFormat(
+            return n.OutputFormat(
                 "schema", schema.raw("schema"), schema.text("name"), schema.text("description"), schema.flag("strict")
             )
         case _:

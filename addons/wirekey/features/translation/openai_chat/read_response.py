@@ -6,90 +6,72 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.citations import openai_citations
 from wirekey.features.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.features.translation.framing import SseEvents, read_object
 from wirekey.features.translation.logprobs import read_openai
-from wirekey.features.translation.neutral import (
-    Answer,
-    Begin,
-    BlockBegin,
-    BlockEnd,
-    CitationDelta,
-    Delta,
-    End,
-    Event,
-    Finish,
-    Reasoning,
-    Stop,
-    Text,
-    TokenLogprob,
-    TokenUsage,
-    ToolCall,
-    UsageUpdate,
-    token_count,
-)
 from wirekey.features.translation.reply import finish_with_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FINISH = {
-    "stop": Finish.END,
-    "length": Finish.LIMIT,
-    "tool_calls": Finish.CALLS,
-    "function_call": Finish.CALLS,
-    "content_filter": Finish.FILTERED,
+    "stop": n.Finish.END,
+    "length": n.Finish.LIMIT,
+    "tool_calls": n.Finish.CALLS,
+    "function_call": n.Finish.CALLS,
+    "content_filter": n.Finish.FILTERED,
 }
 
 
-def read_usage(usage: object) -> TokenUsage:
+def read_usage(usage: object) -> n.TokenUsage:
     """Return the tokens of a `usage` member."""
-    return TokenUsage(
-        input=token_count(usage, "prompt_tokens"),
-        cached=token_count(usage, "prompt_tokens_details", "cached_tokens"),
-        written=token_count(usage, "prompt_tokens_details", "cache_write_tokens"),
-        output=token_count(usage, "completion_tokens"),
-        reasoning=token_count(usage, "completion_tokens_details", "reasoning_tokens"),
-        input_audio=token_count(usage, "prompt_tokens_details", "audio_tokens"),
-        output_audio=token_count(usage, "completion_tokens_details", "audio_tokens"),
+    return n.TokenUsage(
+        input=n.token_count(usage, "prompt_tokens"),
+        cached=n.token_count(usage, "prompt_tokens_details", "cached_tokens"),
+        written=n.token_count(usage, "prompt_tokens_details", "cache_write_tokens"),
+        output=n.token_count(usage, "completion_tokens"),
+        reasoning=n.token_count(usage, "completion_tokens_details", "reasoning_tokens"),
+        input_audio=n.token_count(usage, "prompt_tokens_details", "audio_tokens"),
+        output_audio=n.token_count(usage, "completion_tokens_details", "audio_tokens"),
     )
 
 
-def read_response(data: bytes) -> Answer:
+def read_response(data: bytes) -> n.Answer:
     """Return a whole response in the neutral form. Raises msgspec.DecodeError if it cannot be read."""
     body = msgspec.json.decode(data, type=dict[str, Any])
     choices = [_choice(choice) for choice in body.get("choices") or [] if isinstance(choice, dict)]
-    blocks, finish = choices[0] if choices else ((), Finish.OTHER)
-    return Answer(
+    blocks, finish = choices[0] if choices else ((), n.Finish.OTHER)
+    return n.Answer(
         body.get("id"), body.get("model"), blocks, finish, read_usage(body.get("usage")), others=tuple(choices[1:])
     )
 
 
-def _choice(choice: dict[str, Any]) -> tuple[tuple[Any, ...], Finish]:
+def _choice(choice: dict[str, Any]) -> tuple[tuple[Any, ...], n.Finish]:
     message = choice.get("message") or {}
     blocks: list[Any] = []
     said, text = _content(message.get("content"))
     thoughts = message.get("reasoning_content") or message.get("reasoning") or said
     if thoughts and isinstance(thoughts, str):
-        blocks.append(Reasoning(thoughts))
+        blocks.append(n.Reasoning(thoughts))
     refusal = message.get("refusal")
     if text:
         cited, tokens = openai_citations(message.get("annotations")), _logprobs(choice)
-        blocks.append(Text(text, annotations=cited, logprobs=tokens))
+        blocks.append(n.Text(text, annotations=cited, logprobs=tokens))
     if refusal:
-        blocks.append(Text(refusal))
+        blocks.append(n.Text(refusal))
     calls = message.get("tool_calls") or []
     if legacy := message.get("function_call"):
         calls = [{"id": "", "function": legacy}]
     for call in calls:
         function = call.get("function") or {}
-        blocks.append(ToolCall(call.get("id") or "", function.get("name") or "", function.get("arguments") or ""))
-    finish = _FINISH.get(choice.get("finish_reason") or "", Finish.OTHER)
-    return tuple(blocks), Finish.FILTERED if refusal else finish_with_calls(finish, blocks)
+        blocks.append(n.ToolCall(call.get("id") or "", function.get("name") or "", function.get("arguments") or ""))
+    finish = _FINISH.get(choice.get("finish_reason") or "", n.Finish.OTHER)
+    return tuple(blocks), n.Finish.FILTERED if refusal else finish_with_calls(finish, blocks)
 
 
-def _logprobs(choice: dict[str, Any]) -> tuple[TokenLogprob, ...]:
+def _logprobs(choice: dict[str, Any]) -> tuple[n.TokenLogprob, ...]:
     found = choice.get("logprobs")
     return read_openai(found.get("content")) if isinstance(found, dict) else ()
 
@@ -145,7 +127,7 @@ class ChatEventReader:
         self.stopped = False
         self.done = False
 
-    def text_of(self, data: bytes) -> Delta | None:
+    def text_of(self, data: bytes) -> n.Delta | None:
         """Return the event of bytes that are one whole chunk with text and nothing else."""
         index = self.open.get(("text", 0))
         if index is None or ("reasoning", 0) in self.open or (found := self.frames.only_event(data)) is None:
@@ -154,21 +136,21 @@ class ChatEventReader:
             text = _TEXT_CHUNK.decode(found).choices[0].delta.content
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
-        return Delta(index, text) if text else None
+        return n.Delta(index, text) if text else None
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[n.Event]:
         """Yield the events that the next bytes complete."""
         self.frames.feed(data)
         return self._read()
 
-    def end(self) -> Iterator[Event]:
+    def end(self) -> Iterator[n.Event]:
         """Yield the last events of a stream that ended cleanly."""
         self.frames.end()
         yield from self._read()
         if not self.done:
             yield from self._finish() if self.finish is not None else self._fail(TRUNCATED)
 
-    def _read(self) -> Iterator[Event]:
+    def _read(self) -> Iterator[n.Event]:
         for data in self.frames.take():
             if self.done:
                 break
@@ -179,29 +161,29 @@ class ChatEventReader:
         if self.frames.broken and not self.done:
             yield from self._fail(TOO_LONG)
 
-    def _fail(self, failure: Event) -> list[Event]:
+    def _fail(self, failure: n.Event) -> list[n.Event]:
         self.done = True
         return [failure]
 
-    def _chunk(self, chunk: dict[str, Any]) -> list[Event]:
+    def _chunk(self, chunk: dict[str, Any]) -> list[n.Event]:
         error = chunk if chunk.get("object") == "error" else chunk.get("error")
         if isinstance(error, dict):
             return self._fail(failure_of_event("openai.chat", error))
-        found: list[Event] = []
+        found: list[n.Event] = []
         if not self.begun and ("choices" in chunk or "usage" in chunk):
             self.begun = True
-            found.append(Begin(chunk.get("id"), chunk.get("model")))
+            found.append(n.Begin(chunk.get("id"), chunk.get("model")))
         for choice in chunk.get("choices") or []:
             if isinstance(choice, dict) and not choice.get("index"):
                 found += self._delta(choice.get("delta") or {}, _logprobs(choice))
                 self.finish = choice.get("finish_reason") or self.finish
         usage = read_usage(chunk.get("usage"))
-        if usage != TokenUsage():
-            found.append(UsageUpdate(usage))
+        if usage != n.TokenUsage():
+            found.append(n.UsageUpdate(usage))
         return found
 
-    def _delta(self, delta: dict[str, Any], logprobs: tuple[TokenLogprob, ...]) -> list[Event]:
-        found: list[Event] = []
+    def _delta(self, delta: dict[str, Any], logprobs: tuple[n.TokenLogprob, ...]) -> list[n.Event]:
+        found: list[n.Event] = []
         said, text = _content(delta.get("content"))
         thoughts = delta.get("reasoning_content") or delta.get("reasoning") or said
         if isinstance(thoughts, str) and thoughts:
@@ -213,7 +195,7 @@ class ChatEventReader:
             found += self._text("text", refusal, logprobs)
         if ("text", 0) in self.open:
             cited = openai_citations(delta.get("annotations"))
-            found += [CitationDelta(self.open["text", 0], one) for one in cited]
+            found += [n.CitationDelta(self.open["text", 0], one) for one in cited]
         calls = delta.get("tool_calls") or []
         if legacy := delta.get("function_call"):
             calls = [{"index": 0, "function": legacy}]
@@ -221,21 +203,21 @@ class ChatEventReader:
             found += self._call(call)
         return found
 
-    def _text(self, kind: Any, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> list[Event]:
-        found: list[Event] = []
+    def _text(self, kind: Any, text: str, logprobs: tuple[n.TokenLogprob, ...] = ()) -> list[n.Event]:
+        found: list[n.Event] = []
         other = ("text" if kind == "reasoning" else "reasoning", 0)
         if other in self.open:
-            found.append(BlockEnd(self.open.pop(other)))
+            found.append(n.BlockEnd(self.open.pop(other)))
         if (kind, 0) not in self.open:
             self.open[kind, 0] = self.next_index
             self.next_index += 1
-            found.append(BlockBegin(self.open[kind, 0], kind))
-        found.append(Delta(self.open[kind, 0], text, logprobs))
+            found.append(n.BlockBegin(self.open[kind, 0], kind))
+        found.append(n.Delta(self.open[kind, 0], text, logprobs))
         return found
 
-    def _call(self, call: dict[str, Any]) -> list[Event]:
-        found: list[Event] = [
-            BlockEnd(self.open.pop(key)) for key in (("reasoning", 0), ("text", 0)) if key in self.open
+    def _call(self, call: dict[str, Any]) -> list[n.Event]:
+        found: list[n.Event] = [
+            n.BlockEnd(self.open.pop(key)) for key in (("reasoning", 0), ("text", 0)) if key in self.open
         ]
         function = call.get("function") or {}
         key = ("call", call.get("index") or 0)
@@ -243,17 +225,17 @@ class ChatEventReader:
             self.calls = True
             self.open[key] = self.next_index
             self.next_index += 1
-            found.append(BlockBegin(self.open[key], "call", call.get("id") or "", function.get("name") or ""))
+            found.append(n.BlockBegin(self.open[key], "call", call.get("id") or "", function.get("name") or ""))
         if arguments := function.get("arguments"):
-            found.append(Delta(self.open[key], arguments))
+            found.append(n.Delta(self.open[key], arguments))
         return found
 
-    def _finish(self) -> list[Event]:
+    def _finish(self) -> list[n.Event]:
         self.done = True
-        found: list[Event] = [BlockEnd(index) for index in self.open.values()]
-        finish = _FINISH.get(self.finish or "", Finish.OTHER)
+        found: list[n.Event] = [n.BlockEnd(index) for index in self.open.values()]
+        finish = _FINISH.get(self.finish or "", n.Finish.OTHER)
         if self.refused:
-            finish = Finish.FILTERED
-        elif self.calls and finish in {Finish.END, Finish.OTHER}:
-            finish = Finish.CALLS
-        return [*found, Stop(finish, native=self.finish), End()]
+            finish = n.Finish.FILTERED
+        elif self.calls and finish in {n.Finish.END, n.Finish.OTHER}:
+            finish = n.Finish.CALLS
+        return [*found, n.Stop(finish, native=self.finish), n.End()]

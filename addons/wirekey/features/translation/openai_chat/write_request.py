@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.identifiers import call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.members import object_text, raw_list
-from wirekey.features.translation.neutral import Document, Media, ModelMaker, Reasoning, Text, ToolCall, ToolResult
 from wirekey.features.translation.options import fit_options
 from wirekey.features.translation.schemas import tool_schema
 from wirekey.features.translation.thinking import openai_effort
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.features.translation.context import Context
-    from wirekey.features.translation.neutral import Block, Conversation, OutputFormat, Tool, ToolChoice, Turn
 
 type Json = dict[str, object]
 
 _AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
 
-def write_request(conversation: Conversation, context: Context) -> Json:
+def write_request(conversation: n.Conversation, context: Context) -> Json:
     """Return the members of the body. Raises Refusal for what the upstream cannot be asked."""
     options = fit_options(conversation, context.fitting)
     body: Json = {"model": context.model, "messages": raw_list(_messages(conversation, context))}
@@ -51,27 +50,27 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     return body
 
 
-def _messages(conversation: Conversation, context: Context) -> Iterator[Json]:
+def _messages(conversation: n.Conversation, context: Context) -> Iterator[Json]:
     if system := [text for text in conversation.system if text.text]:
-        reasons = context.traits.issuer is ModelMaker.OPENAI and context.traits.thinking == "effort"
+        reasons = context.traits.issuer is n.ModelMaker.OPENAI and context.traits.thinking == "effort"
         yield {"role": "developer" if reasons else "system", "content": _joined(system, context)}
     for turn in conversation.turns:
         yield from _assistant(turn, context) if turn.role == "assistant" else _user(turn, context)
 
 
-def _joined(texts: list[Text], context: Context) -> object:
+def _joined(texts: list[n.Text], context: Context) -> object:
     if len(texts) == 1 and not texts[0].cache:
         return texts[0].text
     return [_part(text, context) for text in texts]
 
 
-def _assistant(turn: Turn, context: Context) -> list[Json]:
-    text = "".join(block.text for block in turn.blocks if isinstance(block, Text))
-    calls = [_call(block, context) for block in turn.blocks if isinstance(block, ToolCall)]
+def _assistant(turn: n.Turn, context: Context) -> list[Json]:
+    text = "".join(block.text for block in turn.blocks if isinstance(block, n.Text))
+    calls = [_call(block, context) for block in turn.blocks if isinstance(block, n.ToolCall)]
     for block in turn.blocks:
-        if isinstance(block, Text):
+        if isinstance(block, n.Text):
             context.drop_mark(block.cache)
-        elif not isinstance(block, ToolCall | Reasoning):
+        elif not isinstance(block, n.ToolCall | n.Reasoning):
             raise cannot_translate(context.name("messages"), "the assistant's media cannot be sent to this upstream")
     if not text and not calls:
         return []
@@ -81,7 +80,7 @@ def _assistant(turn: Turn, context: Context) -> list[Json]:
     return [found]
 
 
-def _call(call: ToolCall, context: Context) -> Json:
+def _call(call: n.ToolCall, context: Context) -> Json:
     arguments = object_text(call.arguments)
     context.drop_mark(call.cache)
     return {
@@ -94,12 +93,12 @@ def _call(call: ToolCall, context: Context) -> Json:
     }
 
 
-def _user(turn: Turn, context: Context) -> list[Json]:
+def _user(turn: n.Turn, context: Context) -> list[Json]:
     found: list[Json] = []
     parts: list[Json] = []
     from_results: list[Json] = []
     for block in turn.blocks:
-        if isinstance(block, ToolResult):
+        if isinstance(block, n.ToolResult):
             context.drop_marks_of(block)
             if block.failed:
                 context.drop("failed")
@@ -110,11 +109,11 @@ def _user(turn: Turn, context: Context) -> list[Json]:
                     "content": result_text(block),
                 }
             )
-            media = [part for part in block.content if not isinstance(part, Text)]
+            media = [part for part in block.content if not isinstance(part, n.Text)]
             if media:
                 context.adjust("messages")
             from_results += [_part(part, context) for part in media]
-        elif not (isinstance(block, Text) and not block.text):
+        elif not (isinstance(block, n.Text) and not block.text):
             parts.append(_part(block, context))
     parts = from_results + parts
     if parts:
@@ -123,39 +122,39 @@ def _user(turn: Turn, context: Context) -> list[Json]:
     return found
 
 
-def _part(block: Block, context: Context) -> Json:
+def _part(block: n.Block, context: Context) -> Json:
     found: Json
     match block:
-        case Text():
+        case n.Text():
             found = {"type": "text", "text": block.text}
             if block.cache and context.client.cache_breakpoints and context.cache_mark(block.cache):
                 found["prompt_cache_breakpoint"] = {"mode": "explicit"}
             elif block.cache:
                 context.drop("cache")
             return found
-        case Media(kind="image"):
+        case n.Media(kind="image"):
             url = block.url or f"data:{block.media_type};base64,{block.data}"
             found = {
                 "type": "image_url",
                 "image_url": {"url": url, **({"detail": block.detail} if block.detail else {})},
             }
-        case Media(kind="audio") if block.data and block.media_type in _AUDIO:
+        case n.Media(kind="audio") if block.data and block.media_type in _AUDIO:
             found = {"type": "input_audio", "input_audio": {"data": block.data, "format": _AUDIO[block.media_type]}}
-        case Document() if block.text is not None:
+        case n.Document() if block.text is not None:
             found = {"type": "text", "text": block.text}
-        case Document() if block.data is not None:
+        case n.Document() if block.data is not None:
             url = f"data:{block.media_type};base64,{block.data}"
             found = {"type": "file", "file": {"filename": block.name or "document", "file_data": url}}
         case _:
             raise cannot_translate(context.name("messages"), "Chat Completions has no part for this medium")
     if block.cache:
         context.drop("cache")
-    if isinstance(block, Document) and (block.citations is not None or block.context):
+    if isinstance(block, n.Document) and (block.citations is not None or block.context):
         context.drop("messages.content.citations")
     return found
 
 
-def _tool(tool: Tool, context: Context) -> Json:
+def _tool(tool: n.Tool, context: Context) -> Json:
     function: Json = {"name": context.tool_names.outgoing(tool.name)}
     if tool.description:
         function["description"] = tool.description
@@ -168,7 +167,7 @@ def _tool(tool: Tool, context: Context) -> Json:
     return {"type": "function", "function": function}
 
 
-def _choice(choice: ToolChoice, context: Context) -> object:
+def _choice(choice: n.ToolChoice, context: Context) -> object:
     names = [{"type": "function", "function": {"name": context.tool_names.outgoing(name)}} for name in choice.names]
     if choice.mode == "one":
         return names[0]
@@ -177,7 +176,7 @@ def _choice(choice: ToolChoice, context: Context) -> object:
     return choice.mode
 
 
-def _output(output: OutputFormat, context: Context) -> Json:
+def _output(output: n.OutputFormat, context: Context) -> Json:
     if output.kind == "json":
         return {"type": "json_object"}
     if output.kind == "enum":

@@ -4,51 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.citations import chat_annotation, chat_annotations
 from wirekey.features.translation.event_writer import EventWriter
 from wirekey.features.translation.framing import sse
 from wirekey.features.translation.held_bytes import HELD_BLOCK, held_bytes
 from wirekey.features.translation.logprobs import write_chat
 from wirekey.features.translation.members import encode
-from wirekey.features.translation.neutral import (
-    Answer,
-    Begin,
-    BlockBegin,
-    BlockEnd,
-    CitationDelta,
-    Delta,
-    Finish,
-    ProviderError,
-    Reasoning,
-    StateDelta,
-    Stop,
-    Text,
-    TokenLogprob,
-    TokenUsage,
-    ToolCall,
-)
 from wirekey.features.translation.openai import error
 from wirekey.features.translation.reply import joined_reasoning, joined_text, text_arguments
 from wirekey.features.translation.state import MAX_INFLATED_BYTES
 
 if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.reply import Reply
 
 type Json = dict[str, object]
 
 FINISH = {
-    Finish.END: "stop",
-    Finish.STOP_SEQUENCE: "stop",
-    Finish.CALLS: "tool_calls",
-    Finish.LIMIT: "length",
-    Finish.WINDOW: "length",
-    Finish.FILTERED: "content_filter",
-    Finish.OTHER: "stop",
+    n.Finish.END: "stop",
+    n.Finish.STOP_SEQUENCE: "stop",
+    n.Finish.CALLS: "tool_calls",
+    n.Finish.LIMIT: "length",
+    n.Finish.WINDOW: "length",
+    n.Finish.FILTERED: "content_filter",
+    n.Finish.OTHER: "stop",
 }
 
 
-def write_usage(usage: TokenUsage) -> Json:
+def write_usage(usage: n.TokenUsage) -> Json:
     """Return the `usage` member. Unknown parts are left out; unknown totals are 0."""
     found: Json = {
         "prompt_tokens": usage.input or 0,
@@ -67,7 +50,7 @@ def write_usage(usage: TokenUsage) -> Json:
     return found
 
 
-def write_response(answer: Answer, reply: Reply) -> Json:
+def write_response(answer: n.Answer, reply: Reply) -> Json:
     """Return the members of a whole response."""
     choices = [(answer.blocks, answer.finish), *answer.others]
     return {
@@ -80,7 +63,7 @@ def write_response(answer: Answer, reply: Reply) -> Json:
     }
 
 
-def _choice(index: int, blocks: tuple[Block, ...], finish: Finish, answer: Answer, reply: Reply) -> Json:
+def _choice(index: int, blocks: tuple[n.Block, ...], finish: n.Finish, answer: n.Answer, reply: Reply) -> Json:
     calls = _calls(blocks, reply)
     text = joined_text(blocks)
     message: Json = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
@@ -92,27 +75,27 @@ def _choice(index: int, blocks: tuple[Block, ...], finish: Finish, answer: Answe
         message["function_call"] = calls[0]["function"]
     elif calls:
         message["tool_calls"] = calls
-    tokens = tuple(token for block in blocks if isinstance(block, Text) for token in block.logprobs)
+    tokens = tuple(token for block in blocks if isinstance(block, n.Text) for token in block.logprobs)
     found: Json = {
         "index": index,
         "message": message,
         "logprobs": write_chat(tokens),
         "finish_reason": FINISH[finish],
     }
-    if calls and reply.conversation.legacy_functions and finish is Finish.CALLS:
+    if calls and reply.conversation.legacy_functions and finish is n.Finish.CALLS:
         found["finish_reason"] = "function_call"
-    if finish is Finish.OTHER and answer.native_finish:
+    if finish is n.Finish.OTHER and answer.native_finish:
         found["native_finish_reason"] = answer.native_finish
     return found
 
 
-def _calls(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
+def _calls(blocks: tuple[n.Block, ...], reply: Reply) -> list[Json]:
     found: list[Json] = []
-    states: list[Reasoning] = []
+    states: list[n.Reasoning] = []
     for block in blocks:
-        if isinstance(block, Reasoning) and block.state is not None:
+        if isinstance(block, n.Reasoning) and block.state is not None:
             states.append(block)
-        elif isinstance(block, ToolCall):
+        elif isinstance(block, n.ToolCall):
             found.append(
                 {
                     "id": _call_id(block.id, states, reply),
@@ -124,7 +107,7 @@ def _calls(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
     return found
 
 
-def _call_id(given: str, states: list[Reasoning], reply: Reply) -> str:
+def _call_id(given: str, states: list[n.Reasoning], reply: Reply) -> str:
     """Return the id of a call, with the state of the reasoning before it: the only place that clients send back."""
     found = given or f"call_{reply.make_id()}"
     return (reply.reported(reply.states.signed_id(found, states)) or found) if states else found
@@ -142,13 +125,13 @@ class ChatEventWriter(EventWriter):
         self.calls: dict[int, int] = {}
         self.call_count = 0
         self.empty: set[int] = set()
-        self.states: list[Reasoning] = []
+        self.states: list[n.Reasoning] = []
         self.held = 0
         """Bytes of these states."""
         self.start = self.length = 0
         """Characters before the open text, and in all texts: the places of citations."""
 
-    def begin(self, event: Begin) -> bytes:
+    def begin(self, event: n.Begin) -> bytes:
         """Return the first chunk, with the role."""
         self.head = {
             "id": self.reply.id("chatcmpl-", event.id),
@@ -165,7 +148,7 @@ class ChatEventWriter(EventWriter):
         delta: Json,
         finish: str | None = None,
         native: str | None = None,
-        logprobs: tuple[TokenLogprob, ...] = (),
+        logprobs: tuple[n.TokenLogprob, ...] = (),
     ) -> bytes:
         """Return one chunk with one choice. `native` is the provider's word for a finish that OpenAI does not know."""
         choice: Json = {"index": 0, "delta": delta, "logprobs": write_chat(logprobs), "finish_reason": finish}
@@ -174,7 +157,7 @@ class ChatEventWriter(EventWriter):
         more: Json = {"usage": None} if self.reply.conversation.include_usage else {}
         return sse({**self.head, "choices": [choice], **more})
 
-    def block_begin(self, event: BlockBegin) -> bytes:
+    def block_begin(self, event: n.BlockBegin) -> bytes:
         """Return the first chunk of a call; text and reasoning begin with their first delta."""
         self.kinds[event.index] = event.kind
         self.start = self.length
@@ -198,7 +181,7 @@ class ChatEventWriter(EventWriter):
             return self.chunk({"function_call": call["function"]})
         return self.chunk({"tool_calls": [{"index": self.calls[index], **call}]})
 
-    def delta(self, event: Delta) -> bytes:
+    def delta(self, event: n.Delta) -> bytes:
         """Return one chunk with text."""
         kind = self.kinds.get(event.index)
         if kind is None:
@@ -214,11 +197,11 @@ class ChatEventWriter(EventWriter):
             return self.chunk({"content": event.text}, logprobs=event.logprobs)
         return b"%b%b%b" % (self.before_text, encode(event.text), self.after_text)
 
-    def cited(self, event: CitationDelta) -> bytes:
+    def cited(self, event: n.CitationDelta) -> bytes:
         """Return a chunk with a source of the text."""
         return self.chunk({"annotations": [chat_annotation(event.citation, self.start, self.length)]})
 
-    def state(self, event: StateDelta) -> bytes:
+    def state(self, event: n.StateDelta) -> bytes:
         """Keep the state of reasoning until the next call, whose id carries it."""
         if event.reasoning.state is None:
             return b""
@@ -229,7 +212,7 @@ class ChatEventWriter(EventWriter):
             self.states.append(event.reasoning)
         return b""
 
-    def block_end(self, event: BlockEnd) -> bytes:
+    def block_end(self, event: n.BlockEnd) -> bytes:
         """Return the arguments of a call that has none."""
         found = b""
         if event.index in self.empty:
@@ -239,15 +222,15 @@ class ChatEventWriter(EventWriter):
         self.calls.pop(event.index, None)
         return found
 
-    def stop(self, event: Stop) -> bytes:
+    def stop(self, event: n.Stop) -> bytes:
         """Return the chunk with the reason of the end."""
         finish = FINISH[event.finish]
         if finish == "tool_calls" and self.reply.conversation.legacy_functions:
             finish = "function_call"
-        native = event.native if event.finish is Finish.OTHER else None
+        native = event.native if event.finish is n.Finish.OTHER else None
         return self.chunk({}, finish, native)
 
-    def failure(self, event: ProviderError) -> bytes:
+    def failure(self, event: n.ProviderError) -> bytes:
         """Return the error."""
         return sse(error(event)[1])
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
+from wirekey.features.translation import openai
 from wirekey.features.translation.format import CallPaths, StatePlaces, TokenCounting, TranslatedFormat
 from wirekey.features.translation.format_rules import AcceptedOptions
 from wirekey.features.translation.models import Traits
-from wirekey.features.translation.neutral import ModelMaker
-from wirekey.features.translation.openai import (
-    OPTIONS,
-    RATE_LIMITS,
-    REQUEST_ID,
-    TOOL_NAMES,
-    error,
-    error_headers,
-)
 from wirekey.features.translation.openai_chat.format import CHAT
 from wirekey.features.translation.openai_responses.read_request import NAMES, read_request
 from wirekey.features.translation.openai_responses.read_response import read_response
@@ -40,9 +33,9 @@ def edit_item(item: dict[str, Raw], _: Traits) -> bool:
 RESPONSES = TranslatedFormat(
     name="openai.responses",
     member_names=NAMES,
-    traits=Traits(ModelMaker.OPENAI, "effort"),
+    traits=Traits(n.ModelMaker.OPENAI, "effort"),
     options=AcceptedOptions(
-        names=OPTIONS | {"truncation", "context_management"},
+        names=openai.OPTIONS | {"truncation", "context_management"},
         most_temperature=None,
         most_stops=None,
         blank_stops=True,
@@ -52,8 +45,8 @@ RESPONSES = TranslatedFormat(
         alternative=(CHAT.name, CHAT.options.names),
     ),
     call_ids=re.compile(r"[\x20-\x7e]{1,64}"),
-    tool_names=TOOL_NAMES,
-    own_states=ModelMaker.OPENAI,
+    tool_names=openai.TOOL_NAMES,
+    own_states=n.ModelMaker.OPENAI,
     binary_states=False,
     accepts_blank_text=True,
     beta_makers=frozenset(),
@@ -95,8 +88,8 @@ RESPONSES = TranslatedFormat(
     stream_type=lambda _: "text/event-stream",
     interleaves=False,
     cites=True,
-    error=error,
-    error_headers=error_headers,
-    request_id=REQUEST_ID,
-    rate_limits=RATE_LIMITS,
+    error=openai.error,
+    error_headers=openai.error_headers,
+    request_id=openai.REQUEST_ID,
+    rate_limits=openai.RATE_LIMITS,
 )

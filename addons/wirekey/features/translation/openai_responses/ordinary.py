@@ -6,16 +6,13 @@ member by member. An item that has anything else is left to `read_request`, whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Raw
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.members import NOT_DECODED
-from wirekey.features.translation.neutral import Text, ToolCall, ToolResult
-
-if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block, Role
 
 _NOTHING = Raw()
 
@@ -43,7 +40,7 @@ class _Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _DECODER = msgspec.json.Decoder(_Item)
 
 
-def ordinary_item(raw: Raw) -> tuple[Role, tuple[Block, ...]] | None:
+def ordinary_item(raw: Raw) -> tuple[n.Role, tuple[n.Block, ...]] | None:
     """Return who says an ordinary item, and its blocks; None for any other item."""
     try:
         item = _DECODER.decode(raw)
@@ -55,14 +52,14 @@ def ordinary_item(raw: Raw) -> tuple[Role, tuple[Block, ...]] | None:
             return None
         content = item.content
         if type(content) is str:
-            return item.role, (Text(content),)
-        return item.role, tuple(Text(part.text) for part in content or ())  # type: ignore[union-attr]
+            return item.role, (n.Text(content),)
+        return item.role, tuple(n.Text(part.text) for part in content or ())  # type: ignore[union-attr]
     if call is None or item.content is not None:
         return None
     if item.type == "function_call":
         if item.name is None or output is not None:
             return None
-        return "assistant", (ToolCall(call, item.name, item.arguments or ""),)
+        return "assistant", (n.ToolCall(call, item.name, item.arguments or ""),)
     if item.type == "message" or output is None or item.name is not None or item.arguments is not None:
         return None
-    return "user", (ToolResult(call, (Text(output),)),)
+    return "user", (n.ToolResult(call, (n.Text(output),)),)

@@ -6,25 +6,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import block_of, checked_url, marked, parse_data_url, standard_base64
 from wirekey.features.translation.members import Members, raw_json
-from wirekey.features.translation.neutral import (
-    CacheMark,
-    Conversation,
-    Document,
-    Media,
-    ModelMaker,
-    OutputFormat,
-    Reasoning,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-    Turn,
-)
 from wirekey.features.translation.openai import OWN_TOOLS
 from wirekey.features.translation.openai_responses.ordinary import ordinary_item
 from wirekey.features.translation.schemas import FREE_TEXT
@@ -34,7 +19,6 @@ if TYPE_CHECKING:
 
     from wirekey.core.body import RequestBody
     from wirekey.features.translation.losses import Losses
-    from wirekey.features.translation.neutral import Block, Role
     from wirekey.features.translation.state import StateReader
 
 NAMES = {
@@ -76,7 +60,7 @@ _STORED = {
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> n.Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body, losses)
     top.ignore("model", "stream_options")
@@ -89,9 +73,9 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
         losses.refuse("background", "only OpenAI stores responses that run in the background")
     items = _Items(losses, states)
     if instructions := top.text("instructions"):
-        items.system.append(Text(instructions))
+        items.system.append(n.Text(instructions))
     if (only := top.text_alone("input")) is not None:
-        items.add("user", [Text(only)])
+        items.add("user", [n.Text(only)])
     else:
         for index, item in enumerate(top.elements("input")):
             if found := ordinary_item(item):
@@ -99,7 +83,7 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
             else:
                 items.read(top.element(item, "input", index))
     text = top.members("text")
-    conversation = Conversation(
+    conversation = n.Conversation(
         system=tuple(items.system),
         turns=items.turns,
         tools=tuple(found for tool in top.objects("tools") for found in _tool(tool, losses)),
@@ -129,14 +113,14 @@ def _options(top: Members, text: Members | None, losses: Losses) -> dict[str, Ra
     return found
 
 
-def _thinking(top: Members, losses: Losses) -> Thinking | None:
+def _thinking(top: Members, losses: Losses) -> n.Thinking | None:
     found = top.members("reasoning")
     if found is None:
         return None
     effort = found.text("effort")
     show = found.has("summary") or found.has("generate_summary")
     found.drop_unread(losses)
-    return Thinking(effort, show=show) if effort or show else None
+    return n.Thinking(effort, show=show) if effort or show else None
 
 
 class _Items:
@@ -145,14 +129,14 @@ class _Items:
     def __init__(self, losses: Losses, states: StateReader) -> None:
         self.losses = losses
         self.states = states
-        self.system: list[Text] = []
-        self.roles: list[Role] = []
-        self.blocks: list[list[Block]] = []
+        self.system: list[n.Text] = []
+        self.roles: list[n.Role] = []
+        self.blocks: list[list[n.Block]] = []
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
+    def turns(self) -> tuple[n.Turn, ...]:
         """The turns so far."""
-        return tuple(Turn(role, tuple(blocks)) for role, blocks in zip(self.roles, self.blocks, strict=True))
+        return tuple(n.Turn(role, tuple(blocks)) for role, blocks in zip(self.roles, self.blocks, strict=True))
 
     def read(self, item: Members) -> None:
         """Read one item. Raises Refusal if it cannot be translated."""
@@ -162,10 +146,10 @@ class _Items:
                 self.message(item)
             case "function_call":
                 arguments = item.text("arguments") or ""
-                self.add("assistant", [ToolCall(item.needed_text("call_id"), item.needed_text("name"), arguments)])
+                self.add("assistant", [n.ToolCall(item.needed_text("call_id"), item.needed_text("name"), arguments)])
             case "custom_tool_call":
                 text = bytes(raw_json({"input": item.text("input") or ""})).decode()
-                self.add("assistant", [ToolCall(item.needed_text("call_id"), item.needed_text("name"), text)])
+                self.add("assistant", [n.ToolCall(item.needed_text("call_id"), item.needed_text("name"), text)])
             case "function_call_output" | "custom_tool_call_output":
                 self.add("user", [self.result(item)])
             case "reasoning":
@@ -179,7 +163,7 @@ class _Items:
                 return
         item.drop_unread(self.losses)
 
-    def add(self, role: Role, blocks: Iterable[Block]) -> None:
+    def add(self, role: n.Role, blocks: Iterable[n.Block]) -> None:
         """Append blocks to the turn of a role, or begin one."""
         if self.roles and self.roles[-1] == role:
             self.blocks[-1] += blocks
@@ -190,30 +174,30 @@ class _Items:
     def message(self, item: Members) -> None:
         """Read a message."""
         role = item.needed_text("role")
-        blocks: list[Block]
+        blocks: list[n.Block]
         if (text := item.text_alone("content")) is not None:
-            blocks = [Text(text)]
+            blocks = [n.Text(text)]
         else:
             blocks = [self.part(part) for part in item.objects("content")]
         match role:
             case "system" | "developer":
                 if self.roles:
                     self.losses.adjust(NAMES["system_order"])
-                self.system += [block for block in blocks if isinstance(block, Text)]
+                self.system += [block for block in blocks if isinstance(block, n.Text)]
             case "user" | "assistant":
                 self.add("user" if role == "user" else "assistant", blocks)
             case _:
                 raise cannot_translate(item.at("role"), "it is no role of Responses")
 
-    def part(self, part: Members) -> Block:
+    def part(self, part: Members) -> n.Block:
         """Return one part of a message."""
-        cache = CacheMark() if part.has("prompt_cache_breakpoint") else None
+        cache = n.CacheMark() if part.has("prompt_cache_breakpoint") else None
         match part.needed_text("type"):
             case "input_text" | "output_text" | "text":
                 part.ignore("annotations", "logprobs")
-                found: Block = Text(part.needed_text("text"), cache)
+                found: n.Block = n.Text(part.needed_text("text"), cache)
             case "refusal":
-                found = Text(part.needed_text("refusal"))
+                found = n.Text(part.needed_text("refusal"))
             case "input_image":
                 found = self.image(part)
             case "input_file":
@@ -223,7 +207,7 @@ class _Items:
         part.drop_unread(self.losses)
         return marked(found, cache)
 
-    def image(self, part: Members) -> Media:
+    def image(self, part: Members) -> n.Media:
         """Return an image, from a data URL or an https URL."""
         detail = part.text("detail")
         detail = None if detail == "auto" else detail
@@ -231,10 +215,10 @@ class _Items:
         if url is None:
             raise cannot_translate(part.at("file_id"), "the image is stored at OpenAI; send its bytes")
         if data := parse_data_url(url, part.at("image_url")):
-            return Media("image", data.media_type, data=data.data, detail=detail)
-        return Media("image", "", url=checked_url(url, part.at("image_url")), detail=detail)
+            return n.Media("image", data.media_type, data=data.data, detail=detail)
+        return n.Media("image", "", url=checked_url(url, part.at("image_url")), detail=detail)
 
-    def file(self, part: Members) -> Media | Document:
+    def file(self, part: Members) -> n.Media | n.Document:
         """Return a document, from a data URL or an https URL."""
         name, place = part.text("filename"), part.at("file_data")
         if (data := part.text("file_data")) is not None:
@@ -243,40 +227,40 @@ class _Items:
                 return block_of("application/pdf", standard_base64(data, place), place, name)
             return block_of(found.media_type, found.data, place, name)
         if (url := part.text("file_url")) is not None:
-            return Document("application/pdf", url=checked_url(url, part.at("file_url")), name=name)
+            return n.Document("application/pdf", url=checked_url(url, part.at("file_url")), name=name)
         raise cannot_translate(part.at("file_id"), "the file is stored at OpenAI; send its bytes")
 
-    def result(self, item: Members) -> ToolResult:
+    def result(self, item: Members) -> n.ToolResult:
         """Return the result of a call."""
         if (text := item.text_alone("output")) is not None:
-            content: list[Block] = [Text(text)]
+            content: list[n.Block] = [n.Text(text)]
         else:
             content = [self.part(part) for part in item.objects("output")]
-        return ToolResult(item.needed_text("call_id"), tuple(content))  # type: ignore[arg-type]
+        return n.ToolResult(item.needed_text("call_id"), tuple(content))  # type: ignore[arg-type]
 
-    def reasoning(self, item: Members) -> list[Reasoning]:
+    def reasoning(self, item: Members) -> list[n.Reasoning]:
         """Return the reasoning of an item, with the state that it carries."""
         text = "\n\n".join(part.text("text") or "" for part in item.objects("summary"))
         item.ignore("content")
-        bare = Reasoning(text or None, issuer=ModelMaker.OPENAI, item=item.text("id"))
+        bare = n.Reasoning(text or None, issuer=n.ModelMaker.OPENAI, item=item.text("id"))
         return self.states.read(item.text("encrypted_content") or "", bare)
 
 
-def _tool(tool: Members, losses: Losses) -> list[Tool]:
+def _tool(tool: Members, losses: Losses) -> list[n.Tool]:
     match tool.needed_text("type"):
         case "function":
-            found = Tool(
+            found = n.Tool(
                 tool.needed_text("name"),
                 tool.text("description"),
                 tool.raw("parameters"),
                 # Without it OpenAI makes a schema strict if it can, which no other provider does.
                 tool.flag("strict"),
-                cache=CacheMark() if tool.has("prompt_cache_breakpoint") else None,
+                cache=n.CacheMark() if tool.has("prompt_cache_breakpoint") else None,
             )
         case "custom":
             if (form := tool.members("format")) and form.text("type") != "text":
                 losses.adjust("tools.format")
-            found = Tool(tool.needed_text("name"), tool.text("description"), FREE_TEXT, custom=True)
+            found = n.Tool(tool.needed_text("name"), tool.text("description"), FREE_TEXT, custom=True)
         case kind:
             OWN_TOOLS.refuse(losses, tool.at("type"), "tools", kind)
             tool.ignore_all()
@@ -285,28 +269,28 @@ def _tool(tool: Members, losses: Losses) -> list[Tool]:
     return [found]
 
 
-def _choice(top: Members, losses: Losses) -> ToolChoice | None:
+def _choice(top: Members, losses: Losses) -> n.ToolChoice | None:
     if top.is_text("tool_choice"):
         word = top.text("tool_choice")
         if word not in {"auto", "required", "none"}:
             raise cannot_translate("tool_choice", "it must be auto, required or none, or an object")
-        return ToolChoice(word)  # type: ignore[arg-type]
+        return n.ToolChoice(word)  # type: ignore[arg-type]
     found = top.members("tool_choice")
     if found is None:
         return None
     match found.needed_text("type"):
         case "function" | "custom":
-            return ToolChoice("one", (found.needed_text("name"),))
+            return n.ToolChoice("one", (found.needed_text("name"),))
         case "allowed_tools":
             names = tuple(tool.needed_text("name") for tool in found.objects("tools"))
-            return ToolChoice("required" if found.text("mode") == "required" else "auto", names)
+            return n.ToolChoice("required" if found.text("mode") == "required" else "auto", names)
         case kind:
             OWN_TOOLS.refuse(losses, "tool_choice.type", "tool_choice", kind, name="tool_choice.type")
             found.ignore_all()
             return None
 
 
-def _output(text: Members, losses: Losses) -> OutputFormat | None:
+def _output(text: Members, losses: Losses) -> n.OutputFormat | None:
     found = text.members("format")
     if found is None:
         return None
@@ -314,9 +298,9 @@ def _output(text: Members, losses: Losses) -> OutputFormat | None:
         case "text":
             return None
         case "json_object":
-            return OutputFormat("json")
+            return n.OutputFormat("json")
         case "json_schema":
-            return OutputFormat(
+            return n.OutputFormat(
                 "schema", found.raw("schema"), found.text("name"), found.text("description"), found.flag("strict")
             )
         case _:

@@ -12,22 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.citations import openai_citations
 from wirekey.features.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.features.translation.framing import SseEvents, read_object
 from wirekey.features.translation.logprobs import read_openai
-from wirekey.features.translation.neutral import (
-    Begin,
-    BlockBegin,
-    BlockEnd,
-    CitationDelta,
-    Delta,
-    End,
-    Event,
-    StateDelta,
-    Stop,
-    UsageUpdate,
-)
 from wirekey.features.translation.openai_responses.read_response import (
     finish_of,
     read_reasoning,
@@ -111,7 +100,7 @@ class ResponsesEventReader:
         self.refused = False
         self.done = False
 
-    def text_of(self, data: bytes) -> Delta | None:
+    def text_of(self, data: bytes) -> n.Delta | None:
         """Return the event of bytes that are one whole event with text and nothing else."""
         if (found := self.frames.only_event(data)) is None:
             return None
@@ -123,14 +112,14 @@ class ResponsesEventReader:
         if part is None or not event.delta:
             return None
         part.add(event.delta)
-        return Delta(part.index, event.delta)
+        return n.Delta(part.index, event.delta)
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[n.Event]:
         """Yield the events that the next bytes complete."""
         self.frames.feed(data)
         return self._read()
 
-    def end(self) -> Iterator[Event]:
+    def end(self) -> Iterator[n.Event]:
         """Yield the last events of a stream that ended cleanly."""
         self.frames.end()
         yield from self._read()
@@ -138,7 +127,7 @@ class ResponsesEventReader:
             self.done = True
             yield TRUNCATED
 
-    def _read(self) -> Iterator[Event]:
+    def _read(self) -> Iterator[n.Event]:
         for data in self.frames.take():
             if self.done:
                 break
@@ -147,12 +136,12 @@ class ResponsesEventReader:
             self.done = True
             yield TOO_LONG
 
-    def _event(self, event: dict[str, Any]) -> list[Event]:
+    def _event(self, event: dict[str, Any]) -> list[n.Event]:
         item, part = event.get("output_index") or 0, event.get("content_index") or 0
         match event.get("type"):
             case "response.created":
                 response = event.get("response") or {}
-                return [Begin(response.get("id"), response.get("model"))]
+                return [n.Begin(response.get("id"), response.get("model"))]
             case "response.output_item.added":
                 return self._added(item, event.get("item") or {})
             case "response.output_text.delta" | "response.refusal.delta":
@@ -182,29 +171,29 @@ class ResponsesEventReader:
                 return [failure_of_event("openai.responses", event.get("error") or event)]
         return []
 
-    def _added(self, item: int, added: dict[str, Any]) -> list[Event]:
+    def _added(self, item: int, added: dict[str, Any]) -> list[n.Event]:
         if item in self.done_items:
             return []
         if added.get("type") == "function_call":
             return self._begin((item, 0), "call", added.get("call_id") or "", added.get("name") or "")
         return self._begin((item, 0), "reasoning") if added.get("type") == "reasoning" else []
 
-    def _begin(self, key: Key, kind: Any, call: str | None = None, name: str | None = None) -> list[Event]:
+    def _begin(self, key: Key, kind: Any, call: str | None = None, name: str | None = None) -> list[n.Event]:
         if key in self.parts:
             return []
         self.calls = self.calls or kind == "call"
         self.parts[key] = _OpenPart(self.next_index)
         self.next_index += 1
-        return [BlockBegin(self.parts[key].index, kind, call, name)]
+        return [n.BlockBegin(self.parts[key].index, kind, call, name)]
 
-    def _delta(self, key: Key, event: dict[str, Any]) -> list[Event]:
+    def _delta(self, key: Key, event: dict[str, Any]) -> list[n.Event]:
         text = event.get("delta")
         if key not in self.parts or not isinstance(text, str) or not text:
             return []
         self.parts[key].add(text)
-        return [Delta(self.parts[key].index, text, read_openai(event.get("logprobs")))]
+        return [n.Delta(self.parts[key].index, text, read_openai(event.get("logprobs")))]
 
-    def _rest(self, key: Key, text: Any, logprobs: Any = None) -> list[Event]:
+    def _rest(self, key: Key, text: Any, logprobs: Any = None) -> list[n.Event]:
         """Return what is missing of an open part whose whole text is known."""
         part = self.parts[key]
         rest = part.rest_of(text) if isinstance(text, str) else ""
@@ -212,9 +201,9 @@ class ResponsesEventReader:
             return []
         tokens = read_openai(logprobs) if not part.length else ()
         part.add(rest)
-        return [Delta(part.index, rest, tokens)]
+        return [n.Delta(part.index, rest, tokens)]
 
-    def _text(self, key: Key, part: dict[str, Any]) -> list[Event]:
+    def _text(self, key: Key, part: dict[str, Any]) -> list[n.Event]:
         """Return what is missing of a text or of a refusal in words."""
         text = part.get("text") or part.get("refusal")
         if key in self.done_parts or not isinstance(text, str) or not text:
@@ -222,12 +211,12 @@ class ResponsesEventReader:
         self.refused = self.refused or "refusal" in part
         return [*self._begin(key, "text"), *self._rest(key, text, part.get("logprobs"))]
 
-    def _cited(self, key: Key, annotations: Any) -> list[Event]:
+    def _cited(self, key: Key, annotations: Any) -> list[n.Event]:
         part, cited = self.parts[key], openai_citations(annotations)
         part.citations += len(cited)
-        return [CitationDelta(part.index, one) for one in cited]
+        return [n.CitationDelta(part.index, one) for one in cited]
 
-    def _part_done(self, key: Key, part: dict[str, Any]) -> list[Event]:
+    def _part_done(self, key: Key, part: dict[str, Any]) -> list[n.Event]:
         found = self._text(key, part)
         if key in self.parts:
             annotations = part.get("annotations")
@@ -237,10 +226,10 @@ class ResponsesEventReader:
             self.done_parts.add(key)
         return found
 
-    def _item_done(self, item: int, done: dict[str, Any]) -> list[Event]:
+    def _item_done(self, item: int, done: dict[str, Any]) -> list[n.Event]:
         if item in self.done_items:
             return []
-        found: list[Event] = []
+        found: list[n.Event] = []
         match done.get("type"):
             case "message":
                 for number, part in enumerate(done.get("content") or []):
@@ -252,22 +241,22 @@ class ResponsesEventReader:
                 found = self._begin((item, 0), "reasoning")
                 found += self._rest((item, 0), summary_of(done))
                 if done.get("encrypted_content"):
-                    found.append(StateDelta(self.parts[item, 0].index, read_reasoning(done)))
+                    found.append(n.StateDelta(self.parts[item, 0].index, read_reasoning(done)))
         for key in [key for key in self.parts if key[0] == item]:
             found += self._end(key)
         self.done_parts = {key for key in self.done_parts if key[0] != item}
         self.done_items.add(item)
         return found
 
-    def _end(self, key: Key) -> list[Event]:
+    def _end(self, key: Key) -> list[n.Event]:
         part = self.parts.pop(key, None)
-        return [] if part is None else [BlockEnd(part.index)]
+        return [] if part is None else [n.BlockEnd(part.index)]
 
-    def _finish(self, response: dict[str, Any]) -> list[Event]:
+    def _finish(self, response: dict[str, Any]) -> list[n.Event]:
         found = [
             event for item, done in enumerate(response.get("output") or []) for event in self._item_done(item, done)
         ]
         self.done = True
-        found += [BlockEnd(part.index) for part in self.parts.values()]
-        stop = Stop(finish_of(response, calls=self.calls, refused=self.refused))
-        return [*found, UsageUpdate(read_usage(response.get("usage"))), stop, End()]
+        found += [n.BlockEnd(part.index) for part in self.parts.values()]
+        stop = n.Stop(finish_of(response, calls=self.calls, refused=self.refused))
+        return [*found, n.UsageUpdate(read_usage(response.get("usage"))), stop, n.End()]

@@ -5,19 +5,11 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.identifiers import call_id
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.media import base64_of_text
 from wirekey.features.translation.members import object_text, raw_list
-from wirekey.features.translation.neutral import (
-    Document,
-    Media,
-    ModelMaker,
-    Reasoning,
-    Text,
-    ToolCall,
-    ToolResult,
-)
 from wirekey.features.translation.options import fit_options
 from wirekey.features.translation.schemas import EMPTY_OBJECT, tool_schema
 from wirekey.features.translation.thinking import openai_effort
@@ -25,12 +17,11 @@ from wirekey.features.translation.turns import result_text
 
 if TYPE_CHECKING:
     from wirekey.features.translation.context import Context
-    from wirekey.features.translation.neutral import Block, Conversation, OutputFormat, Tool, ToolChoice, Turn
 
 type Json = dict[str, object]
 
 
-def write_request(conversation: Conversation, context: Context) -> Json:
+def write_request(conversation: n.Conversation, context: Context) -> Json:
     """Return the members of the body. Raises Refusal for what the upstream cannot be asked."""
     options = fit_options(conversation, context.fitting)
     body: Json = {"model": context.model}
@@ -69,7 +60,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     return body
 
 
-def _reasoning(conversation: Conversation, body: Json, context: Context) -> list[str]:
+def _reasoning(conversation: n.Conversation, body: Json, context: Context) -> list[str]:
     if context.traits.thinking != "effort":
         if conversation.thinking:
             context.drop("reasoning")
@@ -85,15 +76,15 @@ def _reasoning(conversation: Conversation, body: Json, context: Context) -> list
     return ["reasoning.encrypted_content"]
 
 
-def _assistant(turn: Turn, context: Context) -> list[Json]:
+def _assistant(turn: n.Turn, context: Context) -> list[Json]:
     found: list[Json] = []
     for block in turn.blocks:
         match block:
-            case Text():
+            case n.Text():
                 context.drop_mark(block.cache)
                 if block.text:
                     found.append({"role": "assistant", "content": [{"type": "output_text", "text": block.text}]})
-            case ToolCall():
+            case n.ToolCall():
                 arguments = object_text(block.arguments)
                 context.drop_mark(block.cache)
                 found.append(
@@ -104,12 +95,12 @@ def _assistant(turn: Turn, context: Context) -> list[Json]:
                         "arguments": block.arguments if arguments is None else arguments,
                     }
                 )
-            case Reasoning(issuer=ModelMaker.OPENAI, state=str()):
+            case n.Reasoning(issuer=n.ModelMaker.OPENAI, state=str()):
                 summary = [{"type": "summary_text", "text": block.text}] if block.text else []
                 item: Json = {"id": block.item} if block.item else {}
                 item |= {"type": "reasoning", "summary": summary, "encrypted_content": block.state}
                 found.append(item)
-            case Reasoning():
+            case n.Reasoning():
                 pass
             case _:
                 raise cannot_translate(
@@ -118,39 +109,39 @@ def _assistant(turn: Turn, context: Context) -> list[Json]:
     return found
 
 
-def _user(turn: Turn, context: Context) -> list[Json]:
+def _user(turn: n.Turn, context: Context) -> list[Json]:
     found: list[Json] = []
     parts: list[Json] = []
     for block in turn.blocks:
-        if isinstance(block, ToolResult):
+        if isinstance(block, n.ToolResult):
             context.drop_marks_of(block)
             if block.failed:
                 context.drop("failed")
-            media = any(not isinstance(part, Text) for part in block.content)
+            media = any(not isinstance(part, n.Text) for part in block.content)
             output: object = [_part(part, context) for part in block.content] if media else result_text(block)
             call = call_id(block.call, context.upstream)
             found.append({"type": "function_call_output", "call_id": call, "output": output})
-        elif not (isinstance(block, Text) and not block.text):
+        elif not (isinstance(block, n.Text) and not block.text):
             parts.append(_part(block, context))
     if parts:
         found.append({"role": "user", "content": parts})
     return found
 
 
-def _part(block: Block, context: Context) -> Json:
+def _part(block: n.Block, context: Context) -> Json:
     found: Json
     match block:
-        case Text():
+        case n.Text():
             found = {"type": "input_text", "text": block.text}
             if block.cache and context.client.cache_breakpoints and context.cache_mark(block.cache):
                 found["prompt_cache_breakpoint"] = {"mode": "explicit"}
             elif block.cache:
                 context.drop("cache")
             return found
-        case Media(kind="image"):
+        case n.Media(kind="image"):
             url = block.url or f"data:{block.media_type};base64,{block.data}"
             found = {"type": "input_image", "image_url": url, "detail": block.detail or "auto"}
-        case Document():
+        case n.Document():
             found = {"type": "input_file", "filename": block.name or "document"}
             if block.url is not None:
                 found["file_url"] = block.url
@@ -166,7 +157,7 @@ def _part(block: Block, context: Context) -> Json:
     return found
 
 
-def _tool(tool: Tool, context: Context) -> Json:
+def _tool(tool: n.Tool, context: Context) -> Json:
     found: Json = {"type": "function", "name": context.tool_names.outgoing(tool.name)}
     if tool.description:
         found["description"] = tool.description
@@ -177,14 +168,14 @@ def _tool(tool: Tool, context: Context) -> Json:
     return found
 
 
-def _choice(choice: ToolChoice, context: Context) -> object:
+def _choice(choice: n.ToolChoice, context: Context) -> object:
     names = [{"type": "function", "name": context.tool_names.outgoing(name)} for name in choice.names]
     if choice.mode == "one":
         return names[0]
     return {"type": "allowed_tools", "mode": choice.mode, "tools": names} if names else choice.mode
 
 
-def _output(output: OutputFormat, context: Context) -> Json:
+def _output(output: n.OutputFormat, context: Context) -> Json:
     if output.kind == "json":
         return {"type": "json_object"}
     if output.kind == "enum":

@@ -6,34 +6,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.citations import annotation
 from wirekey.features.translation.logprobs import write_openai
-from wirekey.features.translation.neutral import (
-    Answer,
-    Citation,
-    Finish,
-    Reasoning,
-    Text,
-    TokenLogprob,
-    TokenUsage,
-    ToolCall,
-)
 from wirekey.features.translation.reply import text_arguments
 
 if TYPE_CHECKING:
-    from wirekey.features.translation.neutral import Block
     from wirekey.features.translation.reply import Reply
 
 type Json = dict[str, object]
 
 _INCOMPLETE = {
-    Finish.LIMIT: "max_output_tokens",
-    Finish.WINDOW: "max_output_tokens",
-    Finish.FILTERED: "content_filter",
+    n.Finish.LIMIT: "max_output_tokens",
+    n.Finish.WINDOW: "max_output_tokens",
+    n.Finish.FILTERED: "content_filter",
 }
 
 
-def write_usage(usage: TokenUsage) -> Json:
+def write_usage(usage: n.TokenUsage) -> Json:
     """Return the `usage` member. Both details are always there, because the SDK's types demand them."""
     return {
         "input_tokens": usage.input or 0,
@@ -44,7 +34,7 @@ def write_usage(usage: TokenUsage) -> Json:
     }
 
 
-def write_response(answer: Answer, reply: Reply) -> Json:
+def write_response(answer: n.Answer, reply: Reply) -> Json:
     """Return the members of a whole response."""
     output = [item for block in answer.blocks for item in _items(block, reply)]
     head = response_head(reply.id("resp_", answer.id), reply.model(answer.model), reply)
@@ -81,7 +71,7 @@ def response_head(identifier: str, model: str, reply: Reply) -> Json:
     return found
 
 
-def finished(head: Json, output: list[Json], finish: Finish, usage: TokenUsage) -> Json:
+def finished(head: Json, output: list[Json], finish: n.Finish, usage: n.TokenUsage) -> Json:
     """Return the members of a response at its end."""
     reason = _INCOMPLETE.get(finish)
     return {
@@ -94,7 +84,7 @@ def finished(head: Json, output: list[Json], finish: Finish, usage: TokenUsage) 
 
 
 def message_item(
-    identifier: str, text: str, citations: tuple[Citation, ...] = (), logprobs: tuple[TokenLogprob, ...] = ()
+    identifier: str, text: str, citations: tuple[n.Citation, ...] = (), logprobs: tuple[n.TokenLogprob, ...] = ()
 ) -> Json:
     """Return a message with one part of text."""
     annotations = [annotation(one, 0, len(text)) for one in citations]
@@ -112,7 +102,7 @@ def reasoning_item(identifier: str, text: str | None, state: str | None) -> Json
     return found
 
 
-def call_item(identifier: str, call: ToolCall, reply: Reply) -> Json:
+def call_item(identifier: str, call: n.ToolCall, reply: Reply) -> Json:
     """Return a call of a tool: of a function, or of a tool that takes free text."""
     name = reply.tool_name(call.name)
     found: Json = {
@@ -126,7 +116,7 @@ def call_item(identifier: str, call: ToolCall, reply: Reply) -> Json:
     return {**found, "type": "function_call", "arguments": text_arguments(call)}
 
 
-def free_text(call: ToolCall) -> str:
+def free_text(call: n.ToolCall) -> str:
     """Return the text that a call of a free-text tool carries in its member `input`."""
     try:
         found = msgspec.json.decode(call.arguments or "{}")
@@ -136,14 +126,14 @@ def free_text(call: ToolCall) -> str:
     return text if isinstance(text, str) else call.arguments
 
 
-def _items(block: Block, reply: Reply) -> list[Json]:
+def _items(block: n.Block, reply: Reply) -> list[Json]:
     match block:
-        case Text():
+        case n.Text():
             return [message_item(f"msg_{reply.make_id()}", block.text, block.annotations, block.logprobs)]
-        case Reasoning():
+        case n.Reasoning():
             text = block.text if reply.shows_thoughts else None
             state = reply.carried_or_mark(block) if text else reply.carried(block)
             return [reasoning_item(f"rs_{reply.make_id()}", text, state)] if state else []
-        case ToolCall():
+        case n.ToolCall():
             return [call_item(f"fc_{reply.make_id()}", block, reply)]
     return []

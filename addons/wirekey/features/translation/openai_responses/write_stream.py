@@ -9,27 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.features.translation import neutral as n
 from wirekey.features.translation.citations import annotation
 from wirekey.features.translation.event_writer import EventWriter
 from wirekey.features.translation.failures import TOO_LONG
 from wirekey.features.translation.framing import sse
 from wirekey.features.translation.held_bytes import HELD_BLOCK, HELD_TOKEN, held_bytes
 from wirekey.features.translation.logprobs import write_event
-from wirekey.features.translation.neutral import (
-    Begin,
-    BlockBegin,
-    BlockEnd,
-    Citation,
-    CitationDelta,
-    Delta,
-    Event,
-    Finish,
-    ProviderError,
-    StateDelta,
-    Stop,
-    TokenLogprob,
-    ToolCall,
-)
 from wirekey.features.translation.openai import error
 from wirekey.features.translation.openai_responses.write_response import (
     call_item,
@@ -52,10 +38,10 @@ class _OpenItem:
     kind: str
     id: str
     pieces: list[str] = field(default_factory=list)
-    call: ToolCall | None = None
+    call: n.ToolCall | None = None
     state: str | None = None
-    citations: list[Citation] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
+    citations: list[n.Citation] = field(default_factory=list)
+    logprobs: list[n.TokenLogprob] = field(default_factory=list)
     length: int = 0
     held: int = 0
     announced: bool = False
@@ -84,7 +70,7 @@ class ResponsesEventWriter(EventWriter):
         self.sequence += 1
         return sse(value, name)
 
-    def write(self, event: Event) -> bytes:
+    def write(self, event: n.Event) -> bytes:
         """Return the bytes of one event, or nothing after an error."""
         return b"" if self.failed else super().write(event)
 
@@ -97,7 +83,7 @@ class ResponsesEventWriter(EventWriter):
         self.held += size
         return self.held <= self.reply.max_held
 
-    def begin(self, event: Begin) -> bytes:
+    def begin(self, event: n.Begin) -> bytes:
         """Return the first two events, with the response as far as it is known."""
         self.head = response_head(self.reply.id("resp_", event.id), self.reply.model(event.model), self.reply)
         created = self.event("response.created", {"response": self.head})
@@ -114,7 +100,7 @@ class ResponsesEventWriter(EventWriter):
         self.item.announced = True
         return self.event("response.output_item.added", {"output_index": len(self.output), "item": item})
 
-    def block_begin(self, event: BlockBegin) -> bytes:
+    def block_begin(self, event: n.BlockBegin) -> bytes:
         """Return the announcement of an item. Reasoning is announced with its first text or its state."""
         if not self.hold(HELD_BLOCK):
             return self.failure(TOO_LONG)
@@ -133,13 +119,13 @@ class ResponsesEventWriter(EventWriter):
             part: Json = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
             added = self.added(item)
             return added + self.event("response.content_part.added", {**self.place(), "content_index": 0, "part": part})
-        call = ToolCall(event.id or f"call_{self.reply.make_id()}", event.name or "", "")
+        call = n.ToolCall(event.id or f"call_{self.reply.make_id()}", event.name or "", "")
         self.item = _OpenItem("call", f"fc_{self.reply.make_id()}", call=call)
         item = {**call_item(self.item.id, call, self.reply), "status": "in_progress"}
         item["input" if "input" in item else "arguments"] = ""
         return self.added(item)
 
-    def delta(self, event: Delta) -> bytes:
+    def delta(self, event: n.Delta) -> bytes:
         """Return a piece of the open item."""
         item = self.item
         assert item
@@ -178,13 +164,13 @@ class ResponsesEventWriter(EventWriter):
         members: Json = {**self.place(), "summary_index": 0, "delta": text}
         return started + self.event("response.reasoning_summary_text.delta", members)
 
-    def state(self, event: StateDelta) -> bytes:
+    def state(self, event: n.StateDelta) -> bytes:
         """Keep the state of reasoning for the end of its item."""
         if self.item and self.item.kind == "reasoning":
             self.item.state = self.reply.carried(event.reasoning) or self.item.state
         return b""
 
-    def cited(self, event: CitationDelta) -> bytes:
+    def cited(self, event: n.CitationDelta) -> bytes:
         """Return the event of a source of the open text."""
         item = self.item
         if item is None or item.kind != "text":
@@ -196,7 +182,7 @@ class ResponsesEventWriter(EventWriter):
         shown = annotation(event.citation, 0, item.length)
         return self.event("response.output_text.annotation.added", {**place, "annotation": shown})
 
-    def block_end(self, event: BlockEnd) -> bytes:  # one item is open at a time
+    def block_end(self, event: n.BlockEnd) -> bytes:  # one item is open at a time
         """Return the end of the open item."""
         item = self.item
         if item is None:
@@ -226,7 +212,7 @@ class ResponsesEventWriter(EventWriter):
     def call_done(self, item: _OpenItem) -> tuple[Json, bytes]:
         """Return a finished call and its last events."""
         assert item.call
-        call = ToolCall(item.call.id, item.call.name, item.text)
+        call = n.ToolCall(item.call.id, item.call.name, item.text)
         done = call_item(item.id, call, self.reply)
         missing = b""
         if "arguments" in done:
@@ -253,7 +239,7 @@ class ResponsesEventWriter(EventWriter):
             found += self.event("response.reasoning_summary_part.done", {**members, "part": part})
         return done, found
 
-    def failure(self, event: ProviderError) -> bytes:
+    def failure(self, event: n.ProviderError) -> bytes:
         """Return the error, and the failed response."""
         self.failed = True
         found = error(event)[1]["error"]
@@ -267,6 +253,6 @@ class ResponsesEventWriter(EventWriter):
 
     def end(self) -> bytes:
         """Return the last event, with the whole response."""
-        stop = self.stop_event or Stop(Finish.OTHER)
+        stop = self.stop_event or n.Stop(n.Finish.OTHER)
         response = finished(self.head, self.output, stop.finish, self.usage)
         return self.event(f"response.{response['status']}", {"response": response})

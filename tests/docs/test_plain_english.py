@@ -39,7 +39,7 @@ BANNED = (
     Banned(r"\bno more\b(?! than|\s(?:data|events|bytes))", "no longer"),
     Banned(r"(?i:\bwho(?:so)?ever\b)", "a client that; the caller"),
     Banned(r"(?i:\bwhich rule spoke\b)", "which rule matched"),
-    Banned(r"\brests? a while\b|\bkeys? (?:that )?rests?\b|\bresting\b", "cools down"),
+    Banned(r"\brests\b|\brest a while\b|\b(?:keys?|accounts?) (?:that |all )?rest\b|\bresting\b", "cools down"),
     Banned(r"(?i:\bwhat becomes of\b)", "say what happens"),
     Banned(r"(?i:\bin earnest\b)", "in production"),
     Banned(r"\binto quotes\b", "in quotes"),

@@ -113,7 +113,7 @@ class TokenCache:
         return self._current
 
     def rejected(self, token: UsableToken) -> None:
-        """Note that Google responded 401 to this token. One other token is tried; then the login rests."""
+        """Note that Google responded 401 to this token. One other token is tried; then the login cools down."""
         if self._current is None or token.access_token != self._current.access_token or self._rejected:
             return  # another call has noted it already
         now = self._clock()

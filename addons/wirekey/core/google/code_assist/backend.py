@@ -1,4 +1,4 @@
-"""A backend of Code Assist while Wirekey runs: its accounts, their projects, and which of them rest."""
+"""A backend of Code Assist while Wirekey runs: its accounts, their projects, and which of them cool down."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_MODELS = 256
-"""Models whose rests are kept. Clients choose the names, so there must be a limit."""
+"""Models whose cool-downs are kept. Clients choose the names, so there must be a limit."""
 BETWEEN_LOOKUPS = 30.0
 """Seconds after a failed lookup of a project before the next one."""
 NO_SECRET = Secret("account")
@@ -189,7 +189,7 @@ class CodeAssist:
         return Refusal(503, "no_account", f"The backend {self.name} has no account to use. {reason}", Fault.OPERATOR)
 
     def all_limited(self, model: str) -> Refusal:
-        """Return the refusal of a call whose accounts all rest."""
+        """Return the refusal of a call whose accounts all cool down."""
         wait = self.pool(model).soonest_rest(time.monotonic()) or 0.0
         return Refusal(
             429,
@@ -298,7 +298,7 @@ class CodeAssist:
             self.accounts.mark_invalid(account_of(key), error.message)
 
     def carry_over(self, previous: CodeAssist) -> None:
-        """Copy the rests, the sessions and the projects of the same backend before a reload."""
+        """Copy the cool-downs, the sessions and the projects of the same backend before a reload."""
         self._pools, self._known, self._failed = previous._pools, previous._known, previous._failed
         for pool in self._pools.values():
             pool.selection, pool.sessions = self.settings.selection, self._sessions

@@ -1,4 +1,4 @@
-"""How long an account rests after Google has limited it. Pure; times are in seconds."""
+"""How long an account cools down after Google has limited it. Pure; times are in seconds."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _PER_MINUTE = re.compile(r"PerMinute|per minute", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """How long an account rests for the model that was asked.
+    """How long an account cools down for the requested model.
 
-    `grows`: no time was named, so the next rest in a row is twice as long, up to a day.
+    `grows`: no time was named, so the next cool-down in a row is twice as long, up to a day.
     """
 
     seconds: float
     grows: bool = False
 
     def after(self, earlier: int) -> float:
-        """Return the seconds of this rest after `earlier` others in a row."""
+        """Return the seconds of this cool-down after `earlier` others in a row."""
         return min(DAY, self.seconds * 2.0 ** min(earlier, 16)) if self.grows else min(DAY, self.seconds)
 
 
 def rest_after(error: GoogleError, retry_after: float | None, now: float) -> Rest | None:
-    """Return the rest after an error, or None if it does not limit the account.
+    """Return the cool-down after an error, or None if it does not limit the account.
 
     `retry_after`: the seconds of that header, or None. `now`: Unix time, for a reset that is named by its time.
     """

@@ -1,4 +1,4 @@
-"""The accounts of a backend as keys: which one to use next, and which ones rest for a model."""
+"""The accounts of a backend as keys: which one to use next, and which ones cool down for a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class AccountPool(KeyPool):
-    """The accounts for one model. An account that rests is never used, unlike a key that cools down.
+    """The accounts for one model. An account that cools down is never used, unlike other keys.
 
     Several pools share their sessions, so a session keeps its account when it changes its model.
     """
@@ -28,14 +28,14 @@ class AccountPool(KeyPool):
     """Whether other processes were asked which accounts are limited."""
 
     def use(self, labels: Sequence[str], secret: Secret) -> None:
-        """Set the accounts, in their order. Those that stay keep their rests."""
+        """Set the accounts, in their order. Accounts that stay keep their cool-downs."""
         if [key.label for key in self.keys] == list(labels):
             return
         known = {key.label: key for key in self.keys}
         self.keys = [known.get(label) or ProviderKey(label, secret) for label in labels]
 
     def session_key(self, session: str | None, now: float, tried: Collection[ProviderKey]) -> ProviderKey | None:
-        """Return the account that the session used before if it does not rest and is untried, or None."""
+        """Return the account that the session used before if it does not cool down and is untried, or None."""
         if session is None or self.selection != "session-affinity":
             return None
         kept = self.sessions.find(session, now)
@@ -43,11 +43,11 @@ class AccountPool(KeyPool):
         return None if own is None or own.cooling_until > now or is_among(own, tried) else own
 
     def soonest_available(self, tried: Collection[ProviderKey]) -> ProviderKey | None:
-        """Return None: an account that rests would only be limited again."""
+        """Return None: an account that cools down would only be limited again."""
         return None
 
     def rest(self, key: ProviderKey, rest: Rest, now: float) -> None:
-        """Set until when an account rests. Each rest in a row counts."""
+        """Set until when an account cools down. Each cool-down in a row counts."""
         key.cooling_until = now + rest.after(key.refusals)
         key.refusals += 1
 

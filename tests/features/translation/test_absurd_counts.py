@@ -10,7 +10,7 @@ from tests.features.translation.cases import dumped
 from tests.features.translation.streams import fold, upstream_bytes
 from tests.features.translation.test_responses import ANSWERS, STREAMS, reply_of
 from wirekey.core.operation import MOST_TOKENS
-from wirekey.features.translation.embeddings import Vectors
+from wirekey.features.translation.embeddings import VECTORS
 from wirekey.features.translation.neutral import TokenUsage
 from wirekey.features.translation.openai_responses.read_response import read_usage
 from wirekey.features.translation.responses import StreamTranslator, translate_response
@@ -115,9 +115,9 @@ def test_the_counts_of_the_responses_api(absurd):
 
 @pytest.mark.parametrize("absurd", ABSURD)
 def test_the_counts_of_embeddings(absurd):
-    for upstream in Vectors:
+    for upstream in VECTORS:
         request = test_embeddings.translated(
-            Vectors.OPENAI, upstream, {"model": "m", "input": "hello"}, model=test_embeddings.MODELS[upstream]
+            test_embeddings.OPENAI, upstream, {"model": "m", "input": "hello"}, model=test_embeddings.MODELS[upstream]
         )
         answer, _ = with_counts(test_embeddings.ANSWERS[upstream], ABSURD[absurd])
         headers = {"x-amzn-bedrock-input-token-count": str(ABSURD[absurd])}
@@ -128,10 +128,13 @@ def test_the_counts_of_embeddings(absurd):
 
 def test_a_count_of_many_digits_in_a_header():
     request = test_embeddings.translated(
-        Vectors.OPENAI, Vectors.COHERE, {"model": "m", "input": "hello"}, model=test_embeddings.MODELS[Vectors.COHERE]
+        test_embeddings.OPENAI,
+        test_embeddings.COHERE,
+        {"model": "m", "input": "hello"},
+        model=test_embeddings.MODELS[test_embeddings.COHERE],
     )
     headers = {"x-amzn-bedrock-input-token-count": "9" * 5000}
-    found = test_embeddings.answered(request, test_embeddings.ANSWERS[Vectors.COHERE], headers=headers)
+    found = test_embeddings.answered(request, test_embeddings.ANSWERS[test_embeddings.COHERE], headers=headers)
     assert json.loads(found.body)["usage"]["prompt_tokens"] == 0
 
 

@@ -8,29 +8,31 @@ import pytest
 
 from tests.features.translation.cases import STATES
 from wirekey.core.errors import Refusal
-from wirekey.features.translation.embeddings import Vectors, translate_embeddings
+from wirekey.features.translation.embeddings import VECTORS, translate_embeddings
 from wirekey.features.translation.reply import Reply
 from wirekey.features.translation.requests import Options
 
+OPENAI, GEMINI, TITAN, COHERE = VECTORS
 MODELS = {
-    Vectors.OPENAI: "text-embedding-3-small",
-    Vectors.GEMINI: "gemini-embedding-001",
-    Vectors.TITAN: "amazon.titan-embed-text-v2:0",
-    Vectors.COHERE: "cohere.embed-english-v3",
+    OPENAI: "text-embedding-3-small",
+    GEMINI: "gemini-embedding-001",
+    TITAN: "amazon.titan-embed-text-v2:0",
+    COHERE: "cohere.embed-english-v3",
 }
 ANSWERS = {
-    Vectors.OPENAI: {"data": [{"embedding": [1.0, -2.5]}], "usage": {"prompt_tokens": 3, "total_tokens": 3}},
-    Vectors.GEMINI: {"embeddings": [{"values": [1.0, -2.5]}]},
-    Vectors.TITAN: {"embedding": [1.0, -2.5], "inputTextTokenCount": 3},
-    Vectors.COHERE: {"embeddings": [[1.0, -2.5]], "id": "1", "response_type": "embeddings_floats"},
+    OPENAI: {"data": [{"embedding": [1.0, -2.5]}], "usage": {"prompt_tokens": 3, "total_tokens": 3}},
+    GEMINI: {"embeddings": [{"values": [1.0, -2.5]}]},
+    TITAN: {"embedding": [1.0, -2.5], "inputTextTokenCount": 3},
+    COHERE: {"embeddings": [[1.0, -2.5]], "id": "1", "response_type": "embeddings_floats"},
 }
 OPENAI_ASKED = {"model": "m", "input": "Hi"}
 GEMINI_ASKED = {"content": {"parts": [{"text": "H"}, {"text": "i"}]}}
 
 
 def translated(client, upstream, request, **options):
+    model = options.pop("model", MODELS[upstream])
     body = json.dumps(request).encode()
-    return translate_embeddings(client, upstream, options.pop("model", MODELS[upstream]), body, Options(**options))
+    return translate_embeddings(VECTORS[client], VECTORS[upstream], model, body, Options(**options))
 
 
 def answered(request, answer, status=200, headers=None):
@@ -43,57 +45,65 @@ def answered(request, answer, status=200, headers=None):
     ("upstream", "path", "body"),
     [
         (
-            Vectors.GEMINI,
+            GEMINI,
             "/v1beta/models/gemini-embedding-001:batchEmbedContents",
             {"requests": [{"model": "models/gemini-embedding-001", "content": {"parts": [{"text": "Hi"}]}}]},
         ),
-        (Vectors.TITAN, "/model/amazon.titan-embed-text-v2%3A0/invoke", {"inputText": "Hi"}),
-        (Vectors.COHERE, "/model/cohere.embed-english-v3/invoke", {"texts": ["Hi"], "input_type": "search_document"}),
+        (TITAN, "/model/amazon.titan-embed-text-v2%3A0/invoke", {"inputText": "Hi"}),
+        (
+            COHERE,
+            "/model/cohere.embed-english-v3/invoke",
+            {"texts": ["Hi"], "input_type": "search_document"},
+        ),
     ],
 )
 def test_a_request_of_openai_is_written_for_each_upstream(upstream, path, body):
-    found = translated(Vectors.OPENAI, upstream, OPENAI_ASKED)
+    found = translated(OPENAI, upstream, OPENAI_ASKED)
     assert (found.path, json.loads(found.body)) == (path, body)
     assert found.label == f"openai.embeddings>{upstream}"
 
 
-@pytest.mark.parametrize("upstream", [Vectors.OPENAI, Vectors.TITAN])
+@pytest.mark.parametrize("upstream", [OPENAI, TITAN])
 def test_the_parts_of_a_request_of_gemini_are_one_text(upstream):
-    found = json.loads(translated(Vectors.GEMINI, upstream, GEMINI_ASKED).body)
+    found = json.loads(translated(GEMINI, upstream, GEMINI_ASKED).body)
     assert found.get("input", found.get("inputText")) == "Hi"
 
 
 def test_what_has_no_place_is_dropped_by_name():
-    found = translated(Vectors.OPENAI, Vectors.GEMINI, {**OPENAI_ASKED, "user": "u"})
+    found = translated(OPENAI, GEMINI, {**OPENAI_ASKED, "user": "u"})
     assert found.context.losses.headers() == {"x-wirekey-dropped": "user"}
-    found = translated(Vectors.GEMINI, Vectors.OPENAI, {**GEMINI_ASKED, "taskType": "T", "title": "t"})
+    found = translated(GEMINI, OPENAI, {**GEMINI_ASKED, "taskType": "T", "title": "t"})
     assert found.context.losses.headers() == {"x-wirekey-dropped": "taskType, title"}
-    found = translated(Vectors.OPENAI, Vectors.COHERE, OPENAI_ASKED)
+    found = translated(OPENAI, COHERE, OPENAI_ASKED)
     assert found.context.losses.headers() == {"x-wirekey-adjusted": "input"}
 
 
 def test_the_size_of_a_vector_is_asked_for():
     sized = {**OPENAI_ASKED, "dimensions": 256}
-    gemini = json.loads(translated(Vectors.OPENAI, Vectors.GEMINI, sized).body)
+    gemini = json.loads(translated(OPENAI, GEMINI, sized).body)
     assert gemini["requests"][0]["outputDimensionality"] == 256
-    assert json.loads(translated(Vectors.OPENAI, Vectors.TITAN, sized).body)["dimensions"] == 256
-    newer = translated(Vectors.OPENAI, Vectors.COHERE, sized, model="cohere.embed-v4:0")
+    assert json.loads(translated(OPENAI, TITAN, sized).body)["dimensions"] == 256
+    newer = translated(OPENAI, COHERE, sized, model="cohere.embed-v4:0")
     assert json.loads(newer.body)["output_dimension"] == 256
 
 
 @pytest.mark.parametrize(
     ("client", "upstream", "request_"),
     [
-        (Vectors.OPENAI, Vectors.GEMINI, {"input": [1, 2]}),
-        (Vectors.OPENAI, Vectors.GEMINI, {"input": [[1, 2]]}),
-        (Vectors.OPENAI, Vectors.GEMINI, {}),
-        (Vectors.OPENAI, Vectors.TITAN, {"input": ["a", "b"]}),
-        (Vectors.OPENAI, Vectors.COHERE, {"input": ["a"] * 97}),
-        (Vectors.OPENAI, Vectors.COHERE, {"input": "a", "dimensions": 256}),
-        (Vectors.OPENAI, Vectors.GEMINI, {"input": "a", "surprise": 1}),
-        (Vectors.GEMINI, Vectors.OPENAI, {"requests": []}),
-        (Vectors.GEMINI, Vectors.OPENAI, {"content": {"parts": [{"inlineData": {}}]}}),
-        (Vectors.GEMINI, Vectors.OPENAI, {"requests": [{**GEMINI_ASKED, "outputDimensionality": 1}, GEMINI_ASKED]}),
+        (OPENAI, GEMINI, {"input": [1, 2]}),
+        (OPENAI, GEMINI, {"input": [[1, 2]]}),
+        (OPENAI, GEMINI, {}),
+        (OPENAI, TITAN, {"input": ["a", "b"]}),
+        (OPENAI, COHERE, {"input": ["a"] * 97}),
+        (OPENAI, COHERE, {"input": "a", "dimensions": 256}),
+        (OPENAI, GEMINI, {"input": "a", "surprise": 1}),
+        (GEMINI, OPENAI, {"requests": []}),
+        (GEMINI, OPENAI, {"content": {"parts": [{"inlineData": {}}]}}),
+        (
+            GEMINI,
+            OPENAI,
+            {"requests": [{**GEMINI_ASKED, "outputDimensionality": 1}, GEMINI_ASKED]},
+        ),
     ],
 )
 def test_a_request_that_would_get_other_vectors_is_refused(client, upstream, request_):
@@ -103,42 +113,42 @@ def test_a_request_that_would_get_other_vectors_is_refused(client, upstream, req
     assert "surprise" not in refused.value.message
 
 
-@pytest.mark.parametrize("upstream", [Vectors.GEMINI, Vectors.TITAN, Vectors.COHERE])
+@pytest.mark.parametrize("upstream", [GEMINI, TITAN, COHERE])
 def test_vectors_come_back_in_openais_format(upstream):
-    request = translated(Vectors.OPENAI, upstream, OPENAI_ASKED)
+    request = translated(OPENAI, upstream, OPENAI_ASKED)
     found = answered(request, ANSWERS[upstream], headers={"x-amzn-bedrock-input-token-count": "3"})
-    tokens = 0 if upstream is Vectors.GEMINI else 3
+    tokens = 0 if upstream == GEMINI else 3
     assert json.loads(found.body) == {
         "object": "list",
         "data": [{"object": "embedding", "index": 0, "embedding": [1.0, -2.5]}],
         "model": MODELS[upstream],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
-    assert ("usage" in request.context.losses.adjusted) == (upstream is Vectors.GEMINI)
+    assert ("usage" in request.context.losses.adjusted) == (upstream == GEMINI)
 
 
 def test_vectors_are_packed_if_the_client_wants_base64():
-    request = translated(Vectors.OPENAI, Vectors.GEMINI, {**OPENAI_ASKED, "encoding_format": "base64"})
-    found = json.loads(answered(request, ANSWERS[Vectors.GEMINI]).body)["data"][0]["embedding"]
+    request = translated(OPENAI, GEMINI, {**OPENAI_ASKED, "encoding_format": "base64"})
+    found = json.loads(answered(request, ANSWERS[GEMINI]).body)["data"][0]["embedding"]
     assert struct.unpack("<2f", base64.b64decode(found)) == (1.0, -2.5)
 
 
 def test_the_digits_of_a_number_stay():
-    request = translated(Vectors.OPENAI, Vectors.GEMINI, OPENAI_ASKED)
+    request = translated(OPENAI, GEMINI, OPENAI_ASKED)
     found = answered(request, b'{"embeddings": [{"values": [1.10, 0.12345678901234567890]}]}')
     assert b"[1.10, 0.12345678901234567890]" in found.body
 
 
 def test_gemini_gets_one_vector_or_a_list_as_it_asked():
-    one = translated(Vectors.GEMINI, Vectors.OPENAI, GEMINI_ASKED)
-    assert json.loads(answered(one, ANSWERS[Vectors.OPENAI]).body) == {"embedding": {"values": [1.0, -2.5]}}
-    many = translated(Vectors.GEMINI, Vectors.OPENAI, {"requests": [GEMINI_ASKED]})
-    assert json.loads(answered(many, ANSWERS[Vectors.OPENAI]).body) == {"embeddings": [{"values": [1.0, -2.5]}]}
+    one = translated(GEMINI, OPENAI, GEMINI_ASKED)
+    assert json.loads(answered(one, ANSWERS[OPENAI]).body) == {"embedding": {"values": [1.0, -2.5]}}
+    many = translated(GEMINI, OPENAI, {"requests": [GEMINI_ASKED]})
+    assert json.loads(answered(many, ANSWERS[OPENAI]).body) == {"embeddings": [{"values": [1.0, -2.5]}]}
 
 
-@pytest.mark.parametrize("upstream", [Vectors.GEMINI, Vectors.TITAN, Vectors.COHERE])
+@pytest.mark.parametrize("upstream", [GEMINI, TITAN, COHERE])
 def test_an_error_or_an_unreadable_response_is_an_error_of_openai(upstream):
-    request = translated(Vectors.OPENAI, upstream, {**OPENAI_ASKED, "encoding_format": "base64"})
+    request = translated(OPENAI, upstream, {**OPENAI_ASKED, "encoding_format": "base64"})
     assert answered(request, {"error": {"message": "no"}}, 404).status == 404
     for body in (b"", b"[]", b"{}", b'{"embeddings": [{"values": ["x"]}], "embedding": ["x"]}', b'{"embeddings": "x"}'):
         found = answered(request, body)

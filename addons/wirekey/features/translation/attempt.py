@@ -15,7 +15,7 @@ from wirekey.core.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.features.translation.attempt_response import TranslatedAttempt
 from wirekey.features.translation.betas import flags_of
 from wirekey.features.translation.config import TranslationOfRoute
-from wirekey.features.translation.embeddings import Vectors, translate_embeddings
+from wirekey.features.translation.embeddings import VECTORS, translate_embeddings
 from wirekey.features.translation.formats import FORMATS, format_of
 from wirekey.features.translation.own_format import has_signed_state, without_signed_state
 from wirekey.features.translation.requests import Options, translate_request
@@ -158,7 +158,7 @@ def translated_request(  # noqa: PLR0917  # what is asked, of whom, and how
 ) -> TranslatedRequest:
     """Return the request of an operation in the format of its upstream. Raises Refusal if it cannot be translated."""
     if operation in EMBEDDINGS:
-        return translate_embeddings(Vectors(EMBEDDINGS[operation]), Vectors(speaks), model, body, options)
+        return translate_embeddings(VECTORS[EMBEDDINGS[operation]], VECTORS[speaks], model, body, options)
     client, upstream = FORMATS[TRANSLATED[operation]], FORMATS[speaks]
     if operation in COUNTS:
         return translate_count(client, upstream, model, body, states, options)

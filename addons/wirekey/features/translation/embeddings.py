@@ -13,7 +13,6 @@ import base64
 import sys
 from array import array
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -33,7 +32,7 @@ from wirekey.features.translation.requests import Options, TranslatedRequest
 from wirekey.features.translation.responses import TranslatedResponse, error_response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wirekey.core.body import RequestBody
     from wirekey.features.translation.reply import Reply
@@ -41,24 +40,6 @@ if TYPE_CHECKING:
 type Json = dict[str, object]
 
 MOST_COHERE_TEXTS = 96
-
-
-class Vectors(StrEnum):
-    """A format of embeddings. The value is the name that headers and the audit use."""
-
-    OPENAI = "openai.embeddings"
-    GEMINI = "gemini.embeddings"
-    TITAN = "titan.embeddings"
-    COHERE = "cohere.embeddings"
-
-
-ERRORS = {
-    Vectors.OPENAI: "openai.chat",
-    Vectors.GEMINI: "gemini",
-    Vectors.TITAN: "converse",
-    Vectors.COHERE: "converse",
-}
-"""The format that errors, and the headers of a response, have as these formats do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +55,50 @@ class Texts:
     packed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AskedVectors:
+    """The form in which programs ask for vectors, and get them."""
+
+    texts: str
+    """The member of a request that has the texts."""
+    read_request: Callable[[RequestBody, Losses], Texts]
+    write_response: Callable[[list[object], int | None, Texts, Reply], Json]
+    """Returns the body for vectors and the tokens of the texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorFormat:
+    """A format of embeddings. No attribute has a default, so none can be forgotten."""
+
+    name: str
+    """The name that headers and the audit use."""
+    conversations: str
+    """The format whose errors and headers of a response it has."""
+    asked: AskedVectors | None
+    """None: programs of this format are not translated."""
+    write_request: Callable[[Texts, str, Losses, str], tuple[str, Json]]
+    """Returns the path and the members for texts and a model, with the client's name of the texts. Raises Refusal."""
+    read_vectors: Callable[[bytes, Mapping[str, str]], tuple[list[Raw], int | None]]
+    """Returns the vectors of a body, and the tokens as the body or the headers say them. Raises DecodeError."""
+
+
 def translate_embeddings(
-    client: Vectors, upstream: Vectors, model: str, body: RequestBody, options: Options
+    client: VectorFormat, upstream: VectorFormat, model: str, body: RequestBody, options: Options
 ) -> TranslatedRequest:
     """Return a request for vectors in the upstream's format. Raises Refusal if it cannot be translated."""
     losses = Losses(strict=options.strict, allowed=options.allowed, route=options.route)
-    asked = _read_openai(body, losses) if client is Vectors.OPENAI else _read_gemini(body, losses)
-    path, request = _written(upstream, asked, model, losses, "input" if client is Vectors.OPENAI else "content")
-    context = Context(FORMATS[ERRORS[client]], FORMATS[ERRORS[upstream]], model, losses)
+    assert client.asked
+    texts = client.asked.read_request(body, losses)
+    path, request = upstream.write_request(texts, model, losses, client.asked.texts)
     return TranslatedRequest(
         path,
         "",
         {"content-type": "application/json"},
         encode(request),
         n.Conversation(),
-        context,
-        label=f"{client}>{upstream}",
-        respond=partial(translate_vectors, client, upstream, replace(asked, texts=())),
+        Context(FORMATS[client.conversations], FORMATS[upstream.conversations], model, losses),
+        label=f"{client.name}>{upstream.name}",
+        respond=partial(translate_vectors, client.asked, upstream, replace(texts, texts=())),
     )
 
 
@@ -150,7 +158,7 @@ def _gemini_text(request: Members, losses: Losses) -> tuple[str, Raw | None]:
     return "".join(texts), request.raw("outputDimensionality")
 
 
-def _write_openai(asked: Texts, model: str) -> tuple[str, Json]:
+def _write_openai(asked: Texts, model: str, _: Losses, __: str) -> tuple[str, Json]:
     given: object = asked.texts[0] if len(asked.texts) == 1 else asked.texts
     found: Json = {"model": model, "input": given, "encoding_format": "float"}
     if asked.dimensions is not None:
@@ -158,13 +166,13 @@ def _write_openai(asked: Texts, model: str) -> tuple[str, Json]:
     return "/v1/embeddings", found
 
 
-def _write_gemini(asked: Texts, model: str) -> tuple[str, Json]:
+def _write_gemini(asked: Texts, model: str, _: Losses, __: str) -> tuple[str, Json]:
     size: Json = {} if asked.dimensions is None else {"outputDimensionality": asked.dimensions}
     requests = [{"model": f"models/{model}", "content": {"parts": [{"text": text}]}, **size} for text in asked.texts]
     return f"/v1beta/models/{quote(model, safe='')}:batchEmbedContents", {"requests": requests}
 
 
-def _write_titan(asked: Texts, model: str, name: str) -> tuple[str, Json]:
+def _write_titan(asked: Texts, model: str, _: Losses, name: str) -> tuple[str, Json]:
     if len(asked.texts) > 1:
         raise cannot_translate(name, "Titan makes one vector for each request")
     size: Json = {} if asked.dimensions is None else {"dimensions": asked.dimensions}
@@ -182,19 +190,6 @@ def _write_cohere(asked: Texts, model: str, losses: Losses, name: str) -> tuple[
         else:
             found |= {"output_dimension": asked.dimensions, "embedding_types": ["float"]}
     return f"/model/{quote(model, safe='')}/invoke", found
-
-
-def _written(upstream: Vectors, asked: Texts, model: str, losses: Losses, name: str) -> tuple[str, Json]:
-    """Return the path and the members of a request. `name` is the client's name of the texts."""
-    match upstream:
-        case Vectors.OPENAI:
-            return _write_openai(asked, model)
-        case Vectors.GEMINI:
-            return _write_gemini(asked, model)
-        case Vectors.TITAN:
-            return _write_titan(asked, model, name)
-        case Vectors.COHERE:
-            return _write_cohere(asked, model, losses, name)
 
 
 # Responses.
@@ -245,30 +240,34 @@ class _Cohere(msgspec.Struct):
 _cohere_decoder = msgspec.json.Decoder(_Cohere)
 
 
-def _read_vectors(upstream: Vectors, body: bytes, headers: Mapping[str, str]) -> tuple[list[Raw], int | None]:
-    match upstream:
-        case Vectors.OPENAI:
-            found = _open_ai_decoder.decode(body)
-            return [one.embedding for one in found.data], n.token_count(found.usage, "prompt_tokens")
-        case Vectors.GEMINI:
-            return [one.values for one in _gemini_decoder.decode(body).embeddings], None
-        case Vectors.TITAN:
-            titan = _titan_decoder.decode(body)
-            return [titan.embedding], n.token_count(titan.input_text_token_count)
-        case Vectors.COHERE:
-            given = _cohere_decoder.decode(body).embeddings
-            if memoryview(given)[0] == ord("{"):
-                vectors = _cohere_by_type_decoder.decode(given).float
-            else:
-                vectors = msgspec.json.decode(given, type=list[Raw])
-            count = headers.get("x-amzn-bedrock-input-token-count", "")
-            is_short = len(count) <= len(str(MOST_TOKENS)) and count.isascii() and count.isdigit()
-            return vectors, n.token_count(int(count)) if is_short else None
+def _openai_vectors(body: bytes, _: Mapping[str, str]) -> tuple[list[Raw], int | None]:
+    found = _open_ai_decoder.decode(body)
+    return [one.embedding for one in found.data], n.token_count(found.usage, "prompt_tokens")
+
+
+def _gemini_vectors(body: bytes, _: Mapping[str, str]) -> tuple[list[Raw], int | None]:
+    return [one.values for one in _gemini_decoder.decode(body).embeddings], None
+
+
+def _titan_vectors(body: bytes, _: Mapping[str, str]) -> tuple[list[Raw], int | None]:
+    found = _titan_decoder.decode(body)
+    return [found.embedding], n.token_count(found.input_text_token_count)
+
+
+def _cohere_vectors(body: bytes, headers: Mapping[str, str]) -> tuple[list[Raw], int | None]:
+    given = _cohere_decoder.decode(body).embeddings
+    if memoryview(given)[0] == ord("{"):
+        vectors = _cohere_by_type_decoder.decode(given).float
+    else:
+        vectors = msgspec.json.decode(given, type=list[Raw])
+    count = headers.get("x-amzn-bedrock-input-token-count", "")
+    is_short = len(count) <= len(str(MOST_TOKENS)) and count.isascii() and count.isdigit()
+    return vectors, n.token_count(int(count)) if is_short else None
 
 
 def translate_vectors(  # noqa: PLR0917  # the request comes first, then the response as it is known
-    client: Vectors,
-    upstream: Vectors,
+    client: AskedVectors,
+    upstream: VectorFormat,
     asked: Texts,
     status: int,
     body: bytes,
@@ -279,20 +278,25 @@ def translate_vectors(  # noqa: PLR0917  # the request comes first, then the res
     if status >= 400:
         return error_response(read_failure(reply.context.upstream.name, status, body, headers), reply)
     try:
-        vectors, tokens = _read_vectors(upstream, body, headers or {})
-        written = [base64_of(vector) for vector in vectors] if asked.packed else vectors
+        vectors, tokens = upstream.read_vectors(body, headers or {})
+        written: list[object] = [base64_of(vector) if asked.packed else vector for vector in vectors]
     except (msgspec.DecodeError, RecursionError, OverflowError):
         return error_response(UNREADABLE, reply)
-    if client is Vectors.GEMINI:
-        values = [{"values": vector} for vector in written]
-        found: Json = {"embedding": values[0]} if asked.single and values else {"embeddings": values}
-    else:
-        if tokens is None:
-            reply.context.losses.report("usage")
-        data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(written)]
-        usage = {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0}
-        found = {"object": "list", "data": data, "model": reply.context.model, "usage": usage}
+    found = client.write_response(written, tokens, asked, reply)
     return TranslatedResponse(200, {"content-type": "application/json"}, encode(found))
+
+
+def _write_openai_vectors(vectors: list[object], tokens: int | None, _: Texts, reply: Reply) -> Json:
+    if tokens is None:
+        reply.context.losses.report("usage")
+    data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(vectors)]
+    usage = {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0}
+    return {"object": "list", "data": data, "model": reply.context.model, "usage": usage}
+
+
+def _write_gemini_vectors(vectors: list[object], _: int | None, asked: Texts, __: Reply) -> Json:
+    values = [{"values": vector} for vector in vectors]
+    return {"embedding": values[0]} if asked.single and values else {"embeddings": values}
 
 
 def base64_of(vector: Raw) -> str:
@@ -301,3 +305,17 @@ def base64_of(vector: Raw) -> str:
     if sys.byteorder == "big":
         floats.byteswap()
     return base64.b64encode(floats).decode()
+
+
+_OPENAI = AskedVectors("input", _read_openai, _write_openai_vectors)
+_GEMINI = AskedVectors("content", _read_gemini, _write_gemini_vectors)
+VECTORS: Mapping[str, VectorFormat] = {
+    form.name: form
+    for form in (
+        VectorFormat("openai.embeddings", "openai.chat", _OPENAI, _write_openai, _openai_vectors),
+        VectorFormat("gemini.embeddings", "gemini", _GEMINI, _write_gemini, _gemini_vectors),
+        VectorFormat("titan.embeddings", "converse", None, _write_titan, _titan_vectors),
+        VectorFormat("cohere.embeddings", "converse", None, _write_cohere, _cohere_vectors),
+    )
+}
+"""The formats of embeddings, by name."""

@@ -10,9 +10,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.aws_signing import HOST, MODELS, REAL, signing_simulator, signing_wirekey
+from tests.support.aws_signing import HOST, MODELS, REAL, proxy, simulator
 from tests.support.conversation import HERE, install_node_packages, installed, run_behind_exec
 from wirekey.core.call import new_call_id
+
+__all__ = ["proxy", "simulator"]
 
 INVOKED = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 MESSAGES = [{"role": "user", "content": [{"text": "hello"}]}]
@@ -54,19 +56,6 @@ CURL = """
   exec "$CURL" "$@"
 """
 """One curl for all paths: each start would read the roots again."""
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory, simulator):
-    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator) as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from h2.events import DataReceived, StreamEnded
 
 from tests.benchmarks.large_bodies import body_with_document, measured, resident, spooled
 from tests.benchmarks.large_bodies import send as send_large
-from tests.support.aws_signing import HOST, MODELS, REAL, ask, signed, signing_simulator, signing_wirekey, written
+from tests.support.aws_signing import HOST, MODELS, REAL, ask, proxy, signed, signing_wirekey, simulator, written
 from tests.support.raw_client import RawClient
 from tests.support.raw_upstream import RawUpstream
 from tests.support.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
@@ -25,21 +25,10 @@ from wirekey.core.body import PIECE, SPOOL_ABOVE
 from wirekey.core.call import new_call_id
 from wirekey_simulator.certificate import prepare_certificate
 
+__all__ = ["proxy", "simulator"]
+
 MIB = 1024 * 1024
 LARGE = 24 * MIB
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory, simulator):
-    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator) as running:
-        yield running
 
 
 def body_of(size: int) -> bytes:

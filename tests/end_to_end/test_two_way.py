@@ -7,21 +7,16 @@ import time
 
 import pytest
 
-from tests.support.aws_signing import REAL, signing_simulator, signing_wirekey
+from tests.support.aws_signing import REAL, signing_wirekey, simulator
 from tests.support.raw_client import RawClient
 from tests.support.running import PATIENCE, wait_for, wirekey_behind
 from tests.support.signed_requests import HOST
 from tests.support.two_way_client import ENDING, MODEL, PATH, PREPARATION, TwoWayClient, asking, payload_of, recorded
 from tests.threats.conftest import beginning
 
+__all__ = ["simulator"]
+
 CANARY = "canary-of-a-conversation-5b21e9"
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from tests.support import signed_requests as requests
 from tests.support.raw_client import RawClient, RawResponse
 from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
@@ -50,6 +52,19 @@ def signing_wirekey(folder: Path, simulator: SimulatorThread, *, bedrock=None, *
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorThread]:
+    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory, simulator: SimulatorThread) -> Iterator[Wirekey]:
+    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator) as running:
+        yield running
 
 
 def signed(wirekey: Wirekey, path: str = PATH, *, at: float | None = None, **more) -> RequestHead:

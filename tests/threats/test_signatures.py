@@ -10,21 +10,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.support.aws_signing import (
-    BODY,
-    HOST,
-    PATH,
-    REAL,
-    ask,
-    signed,
-    signing_simulator,
-    signing_wirekey,
-    without,
-    written,
-)
+from tests.support.aws_signing import BODY, HOST, PATH, REAL, ask, proxy, signed, simulator, without, written
 from tests.support.raw_client import RawClient
 from tests.support.signed_requests import HEADERS, changed, header, presigned, with_header
 from tests.threats.conftest import beginning
+
+__all__ = ["proxy", "simulator"]
 
 INVALID, INCOMPLETE, UNKNOWN = (
     "InvalidSignatureException",
@@ -33,19 +24,6 @@ INVALID, INCOMPLETE, UNKNOWN = (
 )
 SKEWED = 330
 """Seconds that no clock may be off."""
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory, simulator):
-    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator) as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

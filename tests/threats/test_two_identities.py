@@ -6,21 +6,16 @@ import base64
 
 import pytest
 
-from tests.support.aws_signing import BODY, HOST, signed, signing_simulator, signing_wirekey, written
+from tests.support.aws_signing import BODY, HOST, signed, signing_wirekey, simulator, written
 from tests.support.raw_client import RawClient, post
 from tests.support.running import wait_for
 from tests.support.signed_requests import presigned
 from tests.threats.conftest import beginning
 
+__all__ = ["simulator"]
+
 OPENAI = "api.openai.com"
 CATALOGUE = "bedrock.us-east-1.amazonaws.com"
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.support.aws_signing import PATH as CONVERSE
-from tests.support.aws_signing import ask, signed, signing_simulator, signing_wirekey, written
+from tests.support.aws_signing import ask, proxy, signed, signing_wirekey, simulator, written
 from tests.support.event_stream import chunk_signature, date, frame
 from tests.support.raw_client import RawClient
 from tests.support.running import wait_for
@@ -19,20 +19,9 @@ from tests.threats.conftest import beginning
 from wirekey.core.signing.event_frames import FRAME_LIMIT
 from wirekey.core.signing.event_signatures import EVENTS_PAYLOAD
 
+__all__ = ["proxy", "simulator"]
+
 CANARY = "canary-of-an-event-7f3a1c"
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory, simulator):
-    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator) as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from wirekey.providers.openai import references as openai
 from wirekey.providers.registry import PROVIDERS
+from wirekey.providers.request_json import read_body
 
 PATHS = {
     "chat": ("openai", "/v1/chat/completions"),
@@ -180,3 +184,33 @@ def test_R42_what_is_nested_too_deep_to_be_read_counts_as_a_reference():
     for _ in range(12):
         content = {"type": "tool_result", "content": [content]}
     assert reads_elsewhere("anthropic", json.dumps(said(content)).encode())
+
+
+NAMES = [
+    "content",
+    "output",
+    "file",
+    "file_id",
+    "audio",
+    "image_url",
+    "url",
+    "role",
+    "type",
+    "text",
+    "input",
+    "messages",
+]
+VALUES = st.recursive(
+    st.sampled_from([None, "", "text", "https://example.org/a.png", "data:image/png;base64,AA", 0, [], {}]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["messages", "input", "content", "file"]), VALUES, max_size=2), st.booleans())
+def test_no_reference_of_a_chat_is_missed_by_the_quick_look_at_its_texts(request, escaped):
+    data = json.dumps(request)
+    if escaped:
+        data = data.replace('"file_id"', '"\\u0066ile_id"').replace('"url"', '"ur\\u006c"')
+    body = read_body(data.encode())
+    assert openai._messages_refer(body) == openai.content_refers(body)

@@ -367,6 +367,11 @@ def _is_split_easily(data: RequestBody) -> bool:
     return _most_members(outline(data), easy) <= easy
 
 
+def is_sparse(data: RequestBody) -> bool:
+    """Return whether the objects of a body seem to take at most twice its room when they are decoded."""
+    return len(data) < SAMPLED.start or _estimated_room(data, per_object=ROOM_OF_ITEM) <= 2 * len(data)
+
+
 def _estimated_room(data: RequestBody, *, per_object: int) -> float:
     """Estimate the bytes of memory for the members of a body, and for its objects; infinite if it is not sampled."""
     if not isinstance(data, bytes) or len(data) not in SAMPLED:

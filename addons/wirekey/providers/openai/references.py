@@ -5,7 +5,8 @@ https://platform.openai.com/docs/api-reference/responses/create. Servers that sp
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from wirekey.core.metering.long_strings import outline
 from wirekey.providers.brought_tools import could_mention
 from wirekey.providers.rare_members import IN_CHAT, may_have
 from wirekey.providers.references import is_address, is_filled, refers_to, type_of
+from wirekey.providers.request_json import is_sparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +43,23 @@ EMPTY = (b"", b"null", b'""', b"[]")
 _INNER = ("messages", "input", "content", "output", "file", "images", *ADDRESSES)
 
 
+_LISTS = ("messages", "input")
+_REFERRING = frozenset({*_INNER, "file_id", "audio"}) - {*_LISTS, "content"}
+"""Members that refer, or in which something may."""
+_ABSENT, _NULL = msgspec.Raw(), msgspec.Raw(b"null")
+_Text = msgspec.defstruct(
+    "_Text", [("content", msgspec.Raw, _NULL), *((name, msgspec.Raw, _ABSENT) for name in (*_LISTS, *_REFERRING))]
+)
+"""A message or a part of its content, of which only the content is set."""
+_texts: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_Text])  # type: ignore[valid-type]
+_others = attrgetter(*_LISTS, *_REFERRING)
+_NO_OTHERS = _others(_Text())
+_QUOTE, _BRACKET = b'"['
+_IN_PART = b'"n'
+_IN_MESSAGE = b'["n'
+"""How the content may begin: a list, a text or null."""
+
+
 class _Item(msgspec.Struct):
     type: str | None = None
     id: str | None = None
@@ -57,12 +76,12 @@ _items = msgspec.json.Decoder(list[_Item | str])
 
 def chat_reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> bool:
     """Return whether a chat refers to input that is not in it. `tools`: those that it offers."""
-    return is_filled(body, OF_CHAT) or runs_tools(tools) or content_refers(body)
+    return is_filled(body, OF_CHAT) or runs_tools(tools) or _messages_refer(body)
 
 
 def response_reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> bool:
     """Return whether a request to the Responses API refers to input that is not in it. `tools`: its tools."""
-    return is_filled(body, OF_RESPONSES) or runs_tools(tools) or content_refers(body) or has_stored_items(body)
+    return is_filled(body, OF_RESPONSES) or runs_tools(tools) or _messages_refer(body) or has_stored_items(body)
 
 
 def content_refers(body: JsonObject) -> bool:
@@ -70,6 +89,34 @@ def content_refers(body: JsonObject) -> bool:
     return may_have(body, IN_CHAT) and refers_to(
         body, _INNER, lambda found: _names_file(found) or _has_stored_audio(found)
     )
+
+
+def _messages_refer(body: JsonObject) -> bool:
+    """Return whether messages refer to something. `read_messages` has refused those with a name that appears twice."""
+    return not _has_only_text(body) and content_refers(body)
+
+
+def _has_only_text(body: JsonObject) -> bool:
+    """Return whether a request has nothing but text where a reference could be. It takes a fifth of a search."""
+    if not is_sparse(body.data) or not body.values.keys().isdisjoint({*_REFERRING, "content"}):
+        return False
+    try:
+        return all(_are_texts(body.values[key], _IN_MESSAGE) for key in _LISTS if key in body.values)
+    except DECODE_ERRORS:
+        return False  # not as it is documented
+
+
+def _are_texts(raw: msgspec.Raw, openings: bytes) -> bool:
+    """Return whether a value is text, or a list of objects with text. `openings`: how their content may begin."""
+    if memoryview(raw)[0] == _QUOTE:
+        return True
+    for item in _texts.decode(raw):
+        opening = memoryview(item.content)[0]
+        if _others(item) != _NO_OTHERS or opening not in openings:
+            return False
+        if opening == _BRACKET and not _are_texts(item.content, _IN_PART):
+            return False
+    return True
 
 
 def has_stored_items(body: JsonObject) -> bool:

@@ -11,11 +11,11 @@ from mitmproxy import http
 from tests.calls.test_attempt import Sent
 from tests.calls.test_large_translated_responses import CHAT, PATIENCE, ROUTE, response_of
 from wirekey.core.addons.metering import Metering
-from wirekey.core.calls import code_assist
 from wirekey.core.calls.attempt_rewrite import AT_ONCE
-from wirekey.core.calls.code_assist import TOO_LARGE, UNREADABLE, AccountCall, EnvelopeRemoval
 from wirekey.core.calls.wire_delegate import CallDelegate
 from wirekey.core.wire.delegate import ResponseRefused
+from wirekey.features.google_accounts import steps as code_assist
+from wirekey.features.google_accounts.steps import TOO_LARGE, UNREADABLE, AccountCall, EnvelopeRemoval
 from wirekey.features.translation import attempt_response
 
 LIMIT = 16 * AT_ONCE

@@ -297,7 +297,7 @@ def test_a_running_wirekey_follows_the_commands(wirekey, folder):
     """`wirekey accounts` changes files; nothing needs a restart."""
     from dataclasses import replace
 
-    from wirekey.core.google.account_files import AccountFiles
+    from wirekey.features.google_accounts.account_files import AccountFiles
 
     files = AccountFiles(folder)
     with httpx.Client(verify=False, follow_redirects=True, timeout=60) as browser:

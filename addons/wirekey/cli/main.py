@@ -20,7 +20,6 @@ COMMANDS = {
     "exec": "Run a program with its calls going through Wirekey.",
     "env": "Print the variables for programs that use Wirekey.",
     "agents": "Add, import, change and revoke agents.",
-    "accounts": "Log in to Google, and list, change and remove accounts.",
     "audit": "Show, export and verify recorded calls.",
     "prices": "Show prices of models, and models without one.",
     "policy": "Check and evaluate policies, and replay recorded calls.",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from wirekey.core.endpoints.routes import health_routes, wrong_method
 from wirekey.core.endpoints.server import Server, ServerLimits
 from wirekey.core.errors import user_message
-from wirekey.core.google.auth_endpoints import AuthEndpoints
 from wirekey.core.local_response import local_json
 from wirekey.core.routing.gateway_paths import PREFIXES
 from wirekey.feature_registry import parts
@@ -86,16 +85,15 @@ class Endpoints:
             self.servers["console"] = server
 
     def routes(self, listener: str) -> dict[str, LocalHandler]:
-        """Return path → handler of what the console and the gateway serve. Google logins need the listener's port."""
+        """Return path → handler of what the console and the gateway serve. Some handlers need its port."""
 
         def port() -> int | None:
             address = self.addresses.get(listener)
             return int(address.rpartition(":")[2]) if address else None
 
-        logins = AuthEndpoints(lambda: self.services.google_logins, port)
-        routes = {**health_routes(self.readiness.report), **logins.routes()}
+        routes = dict(health_routes(self.readiness.report))
         for part in parts(AddedEndpoints):
-            routes |= part.routes(self.services)
+            routes |= part.routes(self.services, port)
         return routes
 
     def _open_server(self, server: Server, name: str, config: Config) -> bool:

@@ -107,10 +107,11 @@ class RegularCheck:
 class AddedEndpoints:
     """The part of a feature with endpoints of Wirekey's own, on the gateway and the console.
 
-    `routes` returns path → handler. `listed` returns the paths that the startup banner names.
+    `routes` returns path → handler. It gets a function that returns the port of the listener once that is open.
+    `listed` returns the paths that the startup banner names.
     """
 
-    routes: Callable[[Services], Mapping[str, LocalHandler]]
+    routes: Callable[[Services, Callable[[], int | None]], Mapping[str, LocalHandler]]
     listed: Callable[[Services], Iterable[str]] = lambda _: ()
 
 

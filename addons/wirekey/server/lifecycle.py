@@ -20,7 +20,6 @@ from wirekey.core.call import end_call_ids_with
 from wirekey.core.calls import settings
 from wirekey.core.calls.kept_responses import KEEP_RESPONSES
 from wirekey.core.errors import user_message
-from wirekey.core.google.code_assist.opening import open_backends
 from wirekey.core.metering.own_prices import use_own_prices
 from wirekey.core.shared_state import SharedStateUnavailableError
 from wirekey.core.wire.install import install
@@ -28,7 +27,6 @@ from wirekey.server import listeners, memory, options, start_warnings
 from wirekey.server.config_checks import check_file_access
 from wirekey.server.draining import drain
 from wirekey.server.feature_parts import begin_in_event_loop, end_in_event_loop, with_backends
-from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.mitmweb_page import refuse_flows_of_files
 from wirekey.server.opened_services import open_services
 from wirekey.server.proxied_connections import read_headers_from
@@ -154,6 +152,7 @@ class Lifecycle:
         self.authority = authority.ensure(config.certs.folder, list(first.hosts), given=config.certs.key_file)
         options.enforce(str(config.certs.folder))  # after our CA exists: mitmproxy would create one of its own
         self.set_options(config, self.authority)
+        self.services.settings = first  # with the proxies on the way to the servers that are opened next
         opened = open_services(self.services, config, self.worker, self.proxy_for, undo)
         self.agents_follower, self.revocations, self.retention = (
             opened.agents_follower,
@@ -164,9 +163,6 @@ class Lifecycle:
         first = with_backends(first, config, self.services.opened)
         self.services.settings, self.lock = first, lock
         use_own_prices(first.prices)
-        logins = self.services.google_logins = google_logins(config, self.proxy_for)
-        open_backends(first.backends, logins, config, roots(config), self.proxy_for)
-        self.services.account_limits.watch(first.backends)
         if "bedrock" in config.providers.model_fields_set:
             self.services.signatures.load()
         start_warnings.warn_of_uncovered_hosts(self.authority, first.hosts)
@@ -233,7 +229,6 @@ class Lifecycle:
             # Not an error, as mitmproxy would then exit.
             logger.warning("%s. Wirekey starts nevertheless, and tries again.", error)
         await self.services.sharing.begin()
-        self.services.account_limits.begin()
         if self.revocations:
             await self.revocations.exchange_or_report()
         if self.agents_follower:

@@ -18,7 +18,6 @@ from mitmproxy import ctx
 
 from wirekey.core.egress.addresses import is_loopback
 from wirekey.core.endpoints.readiness import ReadinessReport
-from wirekey.core.google.code_assist.health import health_of, trouble
 from wirekey.core.policy.deciding_server import server_url
 from wirekey.core.tracebacks import safe_traceback
 
@@ -111,9 +110,9 @@ class Readiness:
         return self._lifecycle.worker.states if self._lifecycle.worker else []
 
     def backends(self) -> dict[str, str | None]:
-        """Return backend of Code Assist → why none of its accounts can be used, or None if one can."""
+        """Return backend → why none of its accounts can be used, or None if one can."""
         now, backends = time.monotonic(), self._services.settings.backends
-        return {name: trouble(health_of(backend, now)) for name, backend in backends.items()}
+        return {name: accounts.trouble(now) for name, accounts in backends.items()}
 
     def _listener_trouble(self) -> str | None:
         if self._lifecycle.lock is None or (self._services.drain.has_begun and not self._lifecycle.is_replaced):

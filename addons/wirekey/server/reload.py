@@ -12,7 +12,6 @@ from wirekey import config as configuration
 from wirekey.config.feature_settings import AddedSettings
 from wirekey.core.calls import settings
 from wirekey.core.errors import user_message
-from wirekey.core.google.code_assist.opening import open_backends
 from wirekey.core.metering.own_prices import use_own_prices
 from wirekey.feature_registry import parts
 from wirekey.server import listeners, memory
@@ -25,7 +24,6 @@ from wirekey.server.feature_parts import (
     prepare_services,
     with_backends,
 )
-from wirekey.server.google_logins import google_logins, roots
 from wirekey.server.installation import master_secrets
 from wirekey.server.moved_upstreams import destinations, moved_upstreams
 from wirekey.server.policy_engine import start_policy_engine
@@ -152,9 +150,7 @@ class Reloader:
             if config.effective_policy != previous.effective_policy:
                 policy = await start_policy_engine(config, lifecycle.proxy_for)
                 undo.callback(policy.close)
-            # After the slowest step, as the new settings take over which keys cool down.
             built, prepared = await asyncio.to_thread(self._build, config, services.settings)
-            logins = await asyncio.to_thread(google_logins, config, lifecycle.proxy_for, services.google_logins)
             await services.usage_limits.prepare_reload(config)
             if lifecycle.simulator:
                 built = settings.simulated(built, lifecycle.simulator.port, lifecycle.simulator_keys)
@@ -163,9 +159,6 @@ class Reloader:
         sent_to = destinations(services.settings)
         before, services.policy, services.settings = services.policy, policy, built
         use_own_prices(built.prices)
-        services.google_logins = logins
-        open_backends(built.backends, logins, config, roots(config), lifecycle.proxy_for)
-        services.account_limits.watch(built.backends)
         services.upstream_connections.drain()  # their addresses may no longer be allowed
         begin_services(services, prepared)
         begin_in_event_loop(services)
@@ -180,11 +173,15 @@ class Reloader:
     def _build(self, config: Config, previous: Settings) -> tuple[Settings, list[ReplacedService]]:
         start = self.lifecycle.started_with
         assert start
-        built = with_backends(settings.build(config, previous), config, self.services.opened)
         services = self.services
-        return built, prepare_services(
+        prepared = prepare_services(
             ServiceStart(config, start, services.agents, self.lifecycle.proxy_for, services.opened)
         )
+        opened = services.opened
+        for service in prepared:
+            opened = opened.plus(service)
+        # After the slow steps, as the new settings take over which keys cool down.
+        return with_backends(settings.build(config, previous), config, opened), prepared
 
     def _log_reload(self, config: Config, built: Settings, masters: tuple[MasterSecret, ...]) -> None:
         lifecycle = self.lifecycle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,7 +13,9 @@ from wirekey.core.body import Body
 from wirekey.core.call import Agent, Call, Outcome
 from wirekey.core.observing import conventions
 from wirekey.core.operation import Facts, Kind, Operation, Usage
+from wirekey.core.routing.account_health import AccountHealth, AccountState
 from wirekey.features.metrics.call_metrics import MAX_AGENTS, MAX_FAILURES, MAX_LOSSES, MAX_MODELS, CallMetrics
+from wirekey.features.metrics.condition import account_counts
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 LIST = Operation("files.list", Body.NONE, Kind.STORAGE)
@@ -302,3 +305,13 @@ def test_losses_have_a_bounded_number_of_series(watched):
         watched.of("wirekey_translation_losses_total")[labels(**{"from": "_OTHER"}, kind="dropped", field="_OTHER")]
         == MAX_LOSSES
     )
+
+
+def test_every_state_of_accounts_is_counted_also_if_no_account_is_in_it():
+    health = [AccountHealth("gemini-oauth-auto/a", AccountState.USABLE)]
+    assert account_counts({"gemini-oauth-auto": SimpleNamespace(health=lambda _: health)}, 0.0) == {
+        ("gemini-oauth-auto", "usable"): 1,
+        ("gemini-oauth-auto", "limited"): 0,
+        ("gemini-oauth-auto", "needs_login"): 0,
+        ("gemini-oauth-auto", "invalid"): 0,
+    }

@@ -196,10 +196,8 @@ def backend_lists(settings: Settings) -> dict[str, tuple[ListedModel, ...]]:
     routes = settings.routes
     served = {routes.default_backend, *(route.provider for route in routes.routes if route.pattern == "*")}
     return {
-        name: tuple(
-            ListedModel(model, "gemini", in_every_format=routes.translates) for model in backend.settings.models
-        )
-        for name, backend in settings.backends.items()
+        name: tuple(ListedModel(model, "gemini", in_every_format=routes.translates) for model in accounts.models)
+        for name, accounts in settings.backends.items()
         if name in served or not settings.pools["gemini"].keys
     }
 

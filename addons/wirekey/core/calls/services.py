@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 
 from wirekey.core.body_reading.reader import BodyReader
 from wirekey.core.call_events import CallEvents
-from wirekey.core.calls.account_limits import AccountLimits
 from wirekey.core.calls.attempt_state import AttemptSteps
 from wirekey.core.calls.calls import Calls
 from wirekey.core.calls.client_connections import ClientConnections
@@ -20,7 +19,6 @@ from wirekey.core.calls.signatures import Signatures
 from wirekey.core.calls.state_sharing import StateSharing
 from wirekey.core.calls.usage_limits import UsageLimits
 from wirekey.core.credentials.uploads import Uploads
-from wirekey.core.google.logins import GoogleLogins
 from wirekey.core.identity.guess_limit import GuessLimit
 from wirekey.core.identity.proof import proven_agent
 from wirekey.core.observing.open_sessions import OpenSessions
@@ -69,7 +67,6 @@ class Services:
         self.events.observers.append(self.open_sessions)
         self.shared_state: SharedState = MemoryState()
         self.sharing = StateSharing(self)
-        self.account_limits = AccountLimits(self)
         self.usage_limits = UsageLimits()
         self.attempt_steps = tuple(parts(AttemptSteps))
         self.upstream_connections = ConnectionPool()
@@ -77,7 +74,6 @@ class Services:
         self.held_bytes = HeldBytes()
         self.body_reader = BodyReader()
         self.uploads = Uploads()
-        self.google_logins = GoogleLogins()
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
         """For each client connection, a reference to the token that it presented at CONNECT."""

@@ -13,7 +13,6 @@ from wirekey.core.calls.feature_values import values_of_features
 from wirekey.core.credentials.aws_source import aws_credentials
 from wirekey.core.credentials.pool import KeyPool, ProviderKey
 from wirekey.core.egress.names import pattern_of
-from wirekey.core.google.code_assist.configured import backends_from
 from wirekey.core.json_size import VALUES_LIMIT
 from wirekey.core.metering.own_prices import OwnPrices, read_own_prices
 from wirekey.core.model_name import BACKENDS
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from wirekey.config.operator_functions import ModelChooser
     from wirekey.core.credentials.aws import AwsCredentialCache
     from wirekey.core.egress.upstream_proxy import UpstreamProxy
-    from wirekey.core.google.code_assist.backend import CodeAssist
+    from wirekey.core.routing.candidate import Accounts
     from wirekey.feature import FeatureValues
 
 
@@ -59,8 +58,6 @@ class Settings:
     pools: Mapping[str, KeyPool]
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     """Provider name → the address to connect to instead of the provider's own host."""
-    backends: Mapping[str, CodeAssist] = field(default_factory=dict)
-    """The enabled backends of Code Assist, by name."""
     aws: AwsCredentialCache | None = None
     """The AWS credentials that sign calls to Bedrock, or None if Bedrock uses an API key."""
     key_sources: Mapping[str, str] = field(default_factory=dict)
@@ -120,6 +117,11 @@ class Settings:
         named = {(upstream.host, upstream.port) for upstream in found if upstream}
         return frozenset(named | {(host, 443) for host, name in self.hosts.items() if PROVIDERS[name].family})
 
+    @property
+    def backends(self) -> dict[str, Accounts]:
+        """The accounts of the enabled backends that have any, by the backend's name."""
+        return {name: each.accounts for name, each in self.routes.defaults.items() if each.accounts}
+
     def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
         """Return the proxy through which a host is reached, or None."""
         proxy = self.proxies.get(host, self.proxy) if self.proxies else self.proxy
@@ -162,7 +164,6 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
     Raises ConfigError if a secret cannot be read.
     """
     pools = provider_pools(config, previous.pools if previous else {})
-    backends = backends_from(config, previous.backends if previous else {})
     upstreams, key_sources = {}, {}
     use_configured_providers(config)
     for name, _, provider in config.providers.entries():
@@ -175,7 +176,6 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         pools=pools,
         upstreams=upstreams,
         key_sources=key_sources,
-        backends=backends,
         aws=aws_credentials(config, previous.aws if previous else None),
         limits=WireLimits(
             connect=config.timeouts.connect,
@@ -210,7 +210,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         gateway_names=frozenset(config.gateway.names) | {config.listen.gateway.host if config.listen.gateway else ""},
         include_stream_usage=config.metering.include_stream_usage,
         translated_answer=config.limits.translated_answer,
-        routes=routes_from(config, pools, previous.routes if previous else None, backends),
+        routes=routes_from(config, pools, previous.routes if previous else None),
         failover=failover_of(config),
         clamped_models=models_pattern(config.clamp_temperature),
         default_backend=None if config.default_backend in BACKENDS else config.default_backend,
@@ -265,7 +265,6 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         pools=pools,
         upstreams=upstreams,
         routes=replace(settings.routes, defaults=defaults, routes=routes),
-        backends={},
         aws=None,
         key_sources={},
         proxy=None,

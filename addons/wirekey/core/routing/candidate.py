@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from wirekey.feature import NO_VALUES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wirekey.config.operator_functions import CredentialMaker
     from wirekey.core.credentials.aws import AwsCredentialCache
     from wirekey.core.credentials.pool import KeyPool
     from wirekey.core.errors import Refusal
     from wirekey.core.model_name import ModelName
+    from wirekey.core.routing.account_health import AccountHealth
     from wirekey.feature import FeatureValues
 
 Auth = Literal[
@@ -82,6 +85,10 @@ class Accounts(Protocol):
     """The accounts of a backend. Each is a key of a pool. One that cools down is never used."""
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the backend lists."""
+
+    @property
     def fallback(self) -> str | None:
         """The model for calls whose accounts are all limited, or None."""
 
@@ -96,6 +103,12 @@ class Accounts(Protocol):
 
     def all_limited(self, model: str) -> Refusal:
         """Return the refusal of a call whose accounts all cool down."""
+
+    def health(self, now: float) -> Sequence[AccountHealth]:
+        """Return the health of each account. `now`: a time of the monotonic clock."""
+
+    def trouble(self, now: float) -> str | None:
+        """Return why no account can be used, in words without names; None if one can."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

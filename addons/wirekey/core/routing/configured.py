@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.config import ConfigError, function_problems
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from wirekey.config import Config, UpstreamURL
     from wirekey.config.operator_functions import ModelChooser
     from wirekey.config.routes import RouteConfig, SelectionName
-    from wirekey.core.google.code_assist.backend import CodeAssist
     from wirekey.core.secret import Secret
 
 
@@ -41,28 +39,11 @@ def provider_pools(config: Config, previous: Mapping[str, KeyPool]) -> dict[str,
     return pools
 
 
-def routes_from(
-    config: Config,
-    pools: Mapping[str, KeyPool],
-    previous: Routes | None = None,
-    backends: Mapping[str, CodeAssist] = MappingProxyType({}),
-) -> Routes:
-    """Make the routes. `backends`: those that are enabled. Raises ConfigError if a key or an extension is missing."""
+def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes | None = None) -> Routes:
+    """Make the routes, without those to backends. Raises ConfigError if a key or an extension is missing."""
     if problems := function_problems(config):
         raise ConfigError(problems)
     defaults = {name: _default(config, name, pools[name]) for name in config.providers.names}
-    defaults |= {
-        name: Candidate(
-            "gemini",
-            "account",
-            backend.upstream,
-            backend=name,
-            accounts=backend,
-            operations=backend.operations,
-            is_billed=backend.settings.is_billed,
-        )
-        for name, backend in backends.items()
-    }
     before = {route.label: route for route in previous.routes} if previous else {}
     routes = [_route(config, index, settings, pools, before) for index, settings in enumerate(config.routes)]
     for route in routes:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from wirekey.core.audit.store import MAX_QUEUE
 from wirekey.core.command_name import COMMAND
 from wirekey.core.egress.addresses import is_loopback
-from wirekey.core.google.code_assist.health import AccountState, health_of, trouble
 from wirekey.core.identity.agents_file import AgentsFileError
 from wirekey.core.observing.open_sessions import joined
 from wirekey.core.policy.deciding_server import server_url
+from wirekey.core.routing.account_health import AccountState
 from wirekey.feature_registry import parts
 from wirekey.features.console.config import page_access
 from wirekey.providers.registry import DEFAULT_PROVIDER, PROVIDERS
@@ -111,7 +111,7 @@ class Status:
                 "setting": f"backends.{name}",
                 "keys": [
                     self._key(each.label, each.limited_for, 0) | {"trouble": TROUBLES.get(each.state)}
-                    for each in health_of(backend, now)
+                    for each in backend.health(now)
                 ],
             }
 
@@ -190,9 +190,9 @@ class Status:
             elif cooling:
                 yield note("warn", f"{len(cooling)} of {len(pool.keys)} keys of {name} are cooling down.", "See Keys.")
         for name, backend in settings.backends.items():
-            accounts = health_of(backend, now)
+            accounts = backend.health(now)
             limited = sum(each.state is AccountState.LIMITED for each in accounts)
-            if reason := trouble(accounts):
+            if reason := backend.trouble(now):
                 yield note("bad", f"{name}: {reason}.", f"Run {COMMAND} accounts list." if accounts else "")
             elif limited:
                 yield note("warn", f"Google limits {limited} of {len(accounts)} accounts of {name}.", "See Keys.")

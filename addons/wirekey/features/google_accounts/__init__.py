@@ -1,13 +1,17 @@
-"""Google logins and accounts, and Code Assist, which they pay for."""
+"""Google logins and accounts, and Code Assist, which they pay for.
+
+`opened_logins` opens the logins that the configuration enables: accounts that log in here (`stored_accounts`), and
+files of other programs (`login_file`). `auth_endpoints` and `command` log people in. `code_assist` has the backends,
+`steps` their part in each call. `service` follows the configuration.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.feature import Feature
+from wirekey.feature import AddedCommand, Feature
 
 if TYPE_CHECKING:
-    from wirekey.core.calls.services import Services
     from wirekey.providers.protocol import Provider
 
 
@@ -19,31 +23,35 @@ def providers() -> dict[str, Provider]:
 
 
 def parts() -> tuple[object, ...]:
-    """Return what this feature adds to the core."""
+    """Return what Google accounts add to the core."""
     from wirekey.config.code_assist import CodeAssistSetting
     from wirekey.config.feature_settings import AddedSettings
     from wirekey.config.terms import TermsOfUse
-    from wirekey.core.calls.code_assist import CodeAssistSteps
-    from wirekey.core.google.code_assist.configured import terms
-    from wirekey.server.feature_parts import EventLoopPart, RegularCheck
+    from wirekey.features.google_accounts import service
+    from wirekey.features.google_accounts.account_limits import AccountLimits
+    from wirekey.features.google_accounts.code_assist.configured import terms
+    from wirekey.features.google_accounts.steps import CodeAssistSteps
+    from wirekey.server.feature_parts import (
+        AddedBackends,
+        AddedEndpoints,
+        EventLoopPart,
+        OpenedService,
+        RegularCheck,
+        ReloadedService,
+    )
 
     return (
         AddedSettings({"providers": CodeAssistSetting}),
-        CodeAssistSteps(),
         TermsOfUse(terms),
-        RegularCheck(check),
-        EventLoopPart(check, end),
+        OpenedService(lambda _, services: AccountLimits(services)),
+        ReloadedService(service.GoogleAccounts.prepare),
+        AddedBackends(service.candidates),
+        EventLoopPart(service.begin, service.end),
+        RegularCheck(service.check),
+        AddedEndpoints(service.routes),
+        CodeAssistSteps(),
     )
 
 
-def check(services: Services) -> None:
-    """Read changed login files, and replace tokens that end soon. Calls that come first would find no account."""
-    services.google_logins.check()
-
-
-async def end(services: Services) -> None:
-    """Write what is not written yet of the accounts."""
-    await services.google_logins.end()
-
-
-FEATURE = Feature("google_accounts", parts, providers=providers)
+HELP = "Log in to Google, and list, change and remove accounts."
+FEATURE = Feature("google_accounts", parts, (AddedCommand("accounts", HELP, f"{__name__}.command"),), providers)

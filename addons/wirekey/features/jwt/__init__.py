@@ -21,7 +21,7 @@ def parts() -> tuple[object, ...]:
         RegularCheck(keep_fresh),
         TokenKind(looks_like_jwt, identify),
         CredentialKind(JWT, restored_token),
-        AddedEndpoints(routes, paths_in_use),
+        AddedEndpoints(lambda services, _: routes(services), paths_in_use),
     )
 
 

@@ -14,10 +14,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from wirekey import __version__
 from wirekey.core.addons.base import Addon
-from wirekey.core.google.code_assist.health import counts
 from wirekey.core.observing.log_handler import lost_lines
 from wirekey.features.metrics.call_metrics import CallMetrics, streams
-from wirekey.features.metrics.condition import Condition, ConditionCollector, key_counts
+from wirekey.features.metrics.condition import Condition, ConditionCollector, account_counts, key_counts
 from wirekey.features.metrics.config import Readers, readers
 from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
 from wirekey.features.metrics.session_metrics import SessionMetrics
@@ -92,7 +91,7 @@ class Metrics(Addon):
             available={name: reason is None for name, reason in report.dependencies.items()},
             rejected_changes=frozenset(report.rejected_changes),
             keys=key_counts(services.settings.all_pools(), time.monotonic()),
-            accounts=counts(services.settings.backends.values(), time.monotonic()),
+            accounts=account_counts(services.settings.backends, time.monotonic()),
             open_calls=len(opened),
             open_streams=sum(call.operation is not None and streams(call, call.operation) for call in opened),
             open_sessions=services.open_sessions.counts(),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from wirekey.core.routing.account_health import AccountState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from wirekey.core.credentials.pool import KeyPool
+    from wirekey.core.routing.candidate import Accounts
 
 CHANGES = ("policy", "configuration")
 """Files that are loaded again when they change."""
@@ -137,3 +141,12 @@ def key_counts(pools: Mapping[str, KeyPool], now: float) -> dict[str, tuple[int,
         cooling = sum(key.cooling_until > now for key in pool.keys)
         counts[name] = (len(pool.keys) - cooling, cooling)
     return counts
+
+
+def account_counts(backends: Mapping[str, Accounts], now: float) -> dict[tuple[str, str], int]:
+    """Return how many accounts of each backend are in each state, by (backend, state)."""
+    found = {}
+    for name, accounts in backends.items():
+        states = Counter(each.state for each in accounts.health(now))
+        found.update({(name, state.value): states[state] for state in AccountState})
+    return found

@@ -81,7 +81,7 @@ plain_pattern(p) if {
 	not regex.match(`[*+?][*+?]|[|^$(][*+?]`, trim_prefix(p, "(?i)"))
 }
 
-# What an address range of version 4 holds; version 6 has other spellings of these addresses.
+# The forms of an address range of version 4. Version 6 has other spellings of these addresses.
 cidr4_contains(range, x) := net.cidr_contains(range, trim_prefix(lower(x), "::ffff:"))
 
 cidr6_contains(range, x) := net.cidr_contains(range, x) if not startswith(lower(x), "::ffff:")

@@ -1,4 +1,4 @@
-"""The pages, docstrings and messages are in plain English: none has a phrase of the table below.
+"""The pages, docstrings, comments and messages are in plain English: none has a phrase of the table below.
 
 The pages include the generated ones, so the help of the commands and the descriptions of the settings are checked too.
 Not checked are fenced blocks and code spans of the pages.
@@ -67,13 +67,18 @@ IN_DOCSTRINGS = (
     Banned(r"(?:Tell|Tells|Say|Says|Let|Lets|Take|Takes|Put|Puts)\b", "Report …; Return …; Allow …; Set …"),
 )
 """Banned at the beginning of docstrings only."""
+COMMENT = re.compile(r"(?:^\s*|  )# (?!noqa)(.+)$")
 CONTENT = frozenset({"What the simulator knows."})
 """Texts that the simulator sends as a model's content. They are not sentences of Wirekey."""
 
 
 def sentences_of(path: Path) -> Iterator[tuple[str, str, bool]]:
-    """Yield (FILE:LINE, text, whether it is a docstring) of each docstring and each string with three words or more."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    """Yield (FILE:LINE, text, whether it is a docstring) of each docstring, comment and longer string."""
+    source = path.read_text(encoding="utf-8")
+    for number, line in enumerate(source.splitlines(), 1):
+        if comment := COMMENT.search(line):
+            yield f"{path.relative_to(CHECKOUT)}:{number}", comment[1], False
+    tree = ast.parse(source)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\w \w+ \w", node.value):
@@ -105,7 +110,7 @@ def sentences() -> list[tuple[str, str, bool]]:
 
 
 @pytest.mark.parametrize("banned", BANNED, ids=lambda banned: banned.better)
-def test_no_docstring_or_message_has_a_banned_phrase(banned):
+def test_no_docstring_comment_or_message_has_a_banned_phrase(banned):
     found = [(place, match[0], text) for place, text, _ in sentences() if (match := re.search(banned.pattern, text))]
     assert not found, f"write {banned.better!r} instead:\n{show(found)}"
 

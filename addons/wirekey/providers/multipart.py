@@ -107,7 +107,7 @@ def _field_name(written: bytes) -> str:
 
 
 def _wanted_name(name: str, wanted: tuple[str, ...]) -> str | None:
-    """Return the wanted field that a name is or looks like; None if it is another field."""
+    """Return the wanted field that a name is or looks like; None if it is a different field."""
     if name in wanted:
         return name
     for spelled in (name, unquote(name)):

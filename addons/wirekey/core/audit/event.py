@@ -38,7 +38,7 @@ FIELDS = tuple(field for field in CALL_FIELDS if field.event)
 """The fields of the event, in their order."""
 NAMES = tuple(field.name for field in FIELDS)
 
-# A row is written in two steps. What a policy sees never changes after the intent; the outcome sets the other fields.
+# A row is written in two steps. The fields that a policy sees are set by the intent, the others by the outcome.
 REQUEST_NAMES = tuple(field.name for field in FIELDS if field.input)
 OUTCOME_NAMES = tuple(field.name for field in FIELDS if not field.input)
 ATTEMPT_NAMES = tuple(field.name for field in ATTEMPT_FIELDS)

@@ -210,7 +210,7 @@ class Server(HTTPServer):
             received = connection.recv(HEADER_BYTES, socket.MSG_PEEK)
             header = parse_proxy_header(received)
             if header is None and received:
-                # What was received stays there, so its arrival must not be awaited again at once.
+                # The received bytes stay there, so their arrival must not be awaited again at once.
                 self._loop.remove_reader(connection)
                 self._loop.call_later(HEADER_PAUSE, self._await_header, connection)
                 return

@@ -84,7 +84,7 @@ def varied_length(text: str) -> int:
     predictable = sum(
         abs(step) <= 1 and step in (before, 0) for before, step in zip([None, *steps], steps, strict=False)
     )
-    # A text made of few different characters, or of one part again and again, has no more entropy than that part.
+    # A text made of few different characters, or of one part again and again, has only the entropy of that part.
     period = next((size for size in range(1, len(text) // 2 + 1) if repeats(text, size)), len(text))
     return min(len(text) - predictable, period)
 

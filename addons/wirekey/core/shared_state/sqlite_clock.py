@@ -36,7 +36,7 @@ def machine_clock(database: sqlite3.Connection) -> Callable[[], float]:
         found: tuple[float] | None = database.execute("SELECT offset FROM clock WHERE boot = ?", (boot,)).fetchone()
         if found is None:
             found = (time.time() - since_boot(),)
-            # The processes of the former start have ended. Their times may be those of a wrong clock.
+            # The processes of the previous start have ended. Their times may be those of a wrong clock.
             for table in ("clock", "buckets", "reservations"):
                 database.execute(f"DELETE FROM {table}")  # noqa: S608  # fixed names
             database.execute("INSERT INTO clock VALUES (?, ?)", (boot, *found))

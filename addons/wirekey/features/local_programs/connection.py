@@ -94,7 +94,7 @@ class Connection:
         self._next_id = 0
         self._asked: dict[int, str] = {}
 
-    # What we send.
+    # Sent to the program.
 
     def initialize(self) -> bytes:
         """Return the first request. A `Ready` answers it."""
@@ -122,7 +122,7 @@ class Connection:
         self._asked[number] = method
         return _line({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
 
-    # What the program sends.
+    # Received from the program.
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events of the next bytes, however they were cut."""

@@ -47,7 +47,7 @@ return {found[3], 0}
 
 # Keys: guard, changed, ledgers that joined, budgets. Arguments: the epoch; the ledger; for each budget the total that
 # was seen last, the part of the ledger, and for how many milliseconds it lasts. Returns 0 if the epoch differs.
-# What is known above the base is added to the total: also that of a process which comes late.
+# The part that is known above the base is added to the total: also that of a process which comes late.
 CONTRIBUTE = (
     GUARD
     + """

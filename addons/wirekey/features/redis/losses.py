@@ -56,7 +56,7 @@ class RedisLosses:
         self._read_to = 0
         self.seen: dict[str, SeenTotal] = {}
 
-    # What was seen.
+    # The totals that were seen.
 
     @property
     def guard(self) -> list[Any]:
@@ -167,7 +167,7 @@ class RedisLosses:
         for key in {**self.seen, **known.parts}:
             seen = self.seen.get(key)
             part, ttl = known.parts.get(key, (0, 0.0))
-            # What was seen in this epoch is part of its totals.
+            # The spending seen in this epoch is part of its totals.
             amount = seen.amount if seen and seen.epoch != epoch else 0
             lasts = max(ttl, seen.expires - now if seen else 0.0)
             if (amount or part) and lasts > 0:

@@ -210,7 +210,7 @@ class Transport:
             self._is_away = True
             self._release(lambda command: self._breaker.is_open or not command.is_patient)
 
-    # What calls and connections find out.
+    # Findings of calls and connections.
 
     def _fail(self, error: Exception) -> None:
         reason = REASONS.get(type(error), type(error).__name__)

@@ -31,7 +31,7 @@ class SingleLogin:
         return self._source
 
     def note_use(self, account_id: str) -> None:
-        """Do nothing: the login is another program's."""
+        """Do nothing: the login belongs to a different program."""
 
     def keep_project(self, account_id: str, project_id: str) -> None:
         """Do nothing: the backend itself remembers it."""

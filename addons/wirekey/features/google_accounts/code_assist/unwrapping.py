@@ -131,7 +131,7 @@ class StreamUnwrapper:
             self._searched = 0
             written.append(self._write(event))
         if len(self._held) > EVENT_LIMIT:
-            # Nothing of what follows could be told apart any more. The client sees a truncated stream.
+            # The events that follow could no longer be distinguished. The client sees a truncated stream.
             self._is_broken = True
             self._held.clear()
         return [b"".join(written)] if any(written) else []

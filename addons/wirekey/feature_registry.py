@@ -33,7 +33,13 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "opa_server": ("policy.opa_url",),
         "jwt": ("identity.jwt",),
         "vertex": ("providers.vertex",),
-        "google_accounts": ("providers.code_assist",),
+        "google_accounts": (
+            "providers.code_assist",
+            "backends.gemini-oauth-plan",
+            "backends.gemini-oauth-free",
+            "backends.gemini-oauth-auto",
+            "backends.gemini-cli-cloud-project",
+        ),
         "custom_providers": ("providers.custom",),
         "local_programs": ("backends.gemini-cli-acp",),
     }

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from wirekey.config.audit import AuditConfig
-from wirekey.config.backends import BackendsConfig
 from wirekey.config.certs import CertsConfig, CertsSetting
 from wirekey.config.console import ConsoleConfig
 from wirekey.config.egress import EgressConfig, UpstreamConnectionsConfig
@@ -52,6 +51,10 @@ class MeteringConfig(ConfigGroup):
         description="Ask OpenAI for the token counts of every stream. A client that did not ask for them does not "
         "see them.",
     )
+
+
+class BackendsConfig(ConfigGroup):
+    """The setting `backends`. Features add the backends, by their names."""
 
 
 class Config(ConfigGroup):

@@ -14,6 +14,7 @@ from wirekey.features.google_accounts.account_files import AccountError, Account
 from wirekey.features.google_accounts.account_json import AccountFormatError, decode_account
 from wirekey.features.google_accounts.code_assist.configured import code_assist_client
 from wirekey.features.google_accounts.code_assist.projects import ProjectError
+from wirekey.features.google_accounts.config import GoogleBackends
 from wirekey.features.google_accounts.login_attempts import LoginAttempts
 from wirekey.features.google_accounts.login_file import LoginFileError, LoginFileTokens, find_login_file
 from wirekey.features.google_accounts.logins import GoogleLogins
@@ -24,10 +25,10 @@ from wirekey.server.upstream_roots import FILE as ROOTS_FILE
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.config.backends import LoginFileBackendConfig
     from wirekey.core.credentials.google.tokens import UsableToken
     from wirekey.core.egress.upstream_proxy import ProxyFor
     from wirekey.features.google_accounts.account_tokens import ProjectLookup
+    from wirekey.features.google_accounts.config import LoginFileBackendConfig
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def google_logins(config: Config, proxy_for: ProxyFor, previous: GoogleLogins | 
     The parts of `previous` that are configured in the same way stay in use. Raises ConfigError if a secret cannot be
     read, and NoTokenError if there are no default credentials for `gemini-cli-cloud-project`.
     """
-    backends, was = config.backends, previous or GoogleLogins()
+    backends, was = config.backends.part(GoogleBackends), previous or GoogleLogins()
     logins = GoogleLogins(lookup=project_lookup(config, proxy_for))
     if config.google.oauth_client or backends.gemini_oauth_auto.enabled:
         logins.settings = google_settings(config, proxy_for)
@@ -100,7 +101,9 @@ def roots(config: Config) -> Path | None:
 
 def account_files(config: Config) -> AccountFiles:
     """Return the folder of accounts."""
-    return AccountFiles(config.backends.gemini_oauth_auto.storage or config.state / "google-accounts")
+    return AccountFiles(
+        config.backends.part(GoogleBackends).gemini_oauth_auto.storage or config.state / "google-accounts"
+    )
 
 
 def credential_search(

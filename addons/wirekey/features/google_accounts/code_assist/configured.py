@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey import __version__
-from wirekey.config.backends import AccountsBackendConfig, LimitedBackendConfig, LoginFileBackendConfig
 from wirekey.config.google import CODE_ASSIST_URL
 from wirekey.core.routing.candidate import Upstream
 from wirekey.features.google_accounts.code_assist.backend import BackendSettings, CodeAssist
 from wirekey.features.google_accounts.code_assist.lookup import ProjectClient
+from wirekey.features.google_accounts.config import (
+    AccountsBackendConfig,
+    GoogleBackends,
+    LimitedBackendConfig,
+    LoginFileBackendConfig,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from wirekey.config import Config
-    from wirekey.config.backends import CodeAssistBackendConfig
     from wirekey.core.egress.upstream_proxy import ProxyFor
+    from wirekey.features.google_accounts.config import CodeAssistBackendConfig
 
 NO_FALLBACK_VARIABLE = "DISABLE_GEMINI_OAUTH_FALLBACK"
 TRUE = ("true", "1")
@@ -31,7 +36,7 @@ WHOSE = {
 
 def backends_from(config: Config) -> dict[str, CodeAssist]:
     """Return the enabled backends."""
-    enabled = config.backends.enabled()
+    enabled = config.backends.part(GoogleBackends).enabled()
     return {name: CodeAssist(backend_settings(config, name, settings)) for name, settings in enabled.items()}
 
 
@@ -77,7 +82,7 @@ def backend_settings(config: Config, name: str, settings: CodeAssistBackendConfi
 
 def terms(config: Config) -> Iterator[str]:
     """Yield a line for each enabled backend: whose account it uses, whose terms apply, and who answers for it."""
-    for name in config.backends.enabled():
+    for name in config.backends.part(GoogleBackends).enabled():
         yield (
             f"The backend {name} uses {WHOSE[name]}. Google's terms apply to it, and you answer for the use. Google "
             "has suspended accounts for uses that its terms do not allow."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.features.google_accounts.code_assist.configured import code_assist_client
 from wirekey.features.google_accounts.code_assist.several_logins import SeveralLogins
 from wirekey.features.google_accounts.code_assist.single_login import SingleLogin
+from wirekey.features.google_accounts.config import GoogleBackends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ def open_backends(
 def accounts_of(name: str, logins: GoogleLogins, config: Config) -> BackendAccounts | None:
     """Return the accounts of a backend, or None if its login was not opened."""
     if name == "gemini-oauth-auto":
-        chosen = config.backends.gemini_oauth_auto.accounts
+        chosen = config.backends.part(GoogleBackends).gemini_oauth_auto.accounts
         return SeveralLogins(logins.accounts, None if chosen == "all" else chosen) if logins.accounts else None
     single = {
         "gemini-oauth-plan": logins.plan,

@@ -101,8 +101,8 @@ class CloudProjectBackendConfig(CodeAssistBackendConfig):
     )
 
 
-class BackendsConfig(ConfigGroup):
-    """The setting `backends`. The names have hyphens in the file."""
+class GoogleBackends(ConfigGroup):
+    """The part of the setting `backends` that Google accounts add. The names have hyphens in the file."""
 
     gemini_oauth_plan: LoginFileBackendConfig = Field(
         default=LoginFileBackendConfig(), alias="gemini-oauth-plan", description="A person's subscription."

@@ -7,7 +7,6 @@ of a response as they pass.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -41,37 +40,39 @@ class Kind(StrEnum):
     OTHER = "other"  # a path of the provider that is not documented; its body is not read
 
 
-FORMATS = MappingProxyType(
-    {
-        "openai.chat": ("chat.completions",),
-        "openai.responses": ("responses", "responses.compact", "responses.input_tokens"),
-        "gemini": ("generateContent", "streamGenerateContent", "countTokens"),
-        "anthropic": ("messages", "messages.count_tokens"),
-        "converse": ("converse", "converse-stream", "count-tokens"),
-        "invoke": ("invoke", "invoke-with-response-stream"),
-    }
-)
-"""Format → the operations that are called in it."""
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A wire format, and the operations that are called in it. No attribute has a default."""
 
-FORMAT_OF = MappingProxyType({operation: name for name, operations in FORMATS.items() for operation in operations})
+    name: str
+    conversations: tuple[str, ...]
+    """Those that continue a conversation."""
+    counts: tuple[str, ...]
+    """Those that count the tokens of a conversation."""
+    others: tuple[str, ...]
 
-CONVERSATIONS = MappingProxyType(
-    {
-        operation: name
-        for operation, name in FORMAT_OF.items()
-        if not re.search("count|compact|input_tokens", operation, re.IGNORECASE)
-    }
+
+_ALL = (
+    Format("openai.chat", ("chat.completions",), counts=(), others=()),
+    Format("openai.responses", ("responses",), counts=("responses.input_tokens",), others=("responses.compact",)),
+    Format("gemini", ("generateContent", "streamGenerateContent"), counts=("countTokens",), others=()),
+    Format("anthropic", ("messages",), counts=("messages.count_tokens",), others=()),
+    Format("converse", ("converse", "converse-stream"), counts=("count-tokens",), others=()),
+    Format("invoke", ("invoke", "invoke-with-response-stream"), counts=(), others=()),
 )
+FORMATS = MappingProxyType({form.name: form for form in _ALL})
+"""The formats, by name."""
+
+CONVERSATIONS = MappingProxyType({operation: form.name for form in _ALL for operation in form.conversations})
 """Operation → its format, for operations that continue a conversation."""
 
-COUNTS = MappingProxyType(
-    {
-        operation: name
-        for operation, name in FORMAT_OF.items()
-        if re.search("count|input_tokens", operation, re.IGNORECASE)
-    }
-)
+COUNTS = MappingProxyType({operation: form.name for form in _ALL for operation in form.counts})
 """Operation → its format, for operations that count the tokens of a conversation."""
+
+FORMAT_OF = MappingProxyType(
+    {**CONVERSATIONS, **COUNTS, **{operation: form.name for form in _ALL for operation in form.others}}
+)
+"""Operation → its format."""
 
 OTHER_COUNTS = frozenset({"computeTokens", "rawPredict.count_tokens", "codeAssist.countTokens"})
 """Operations that count tokens, and cannot be translated."""

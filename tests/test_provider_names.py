@@ -68,3 +68,30 @@ def test_only_the_listed_files_name_a_provider():
 
 def test_each_exception_is_still_one():
     assert EXCEPTIONS.keys() - naming() == set()
+
+
+OF_MISTRAL = {
+    "wirekey/providers/mistral",
+    "wirekey/providers/registry.py",
+    "wirekey_simulator/mistral.py",
+    "wirekey_simulator/registry.py",
+}
+"""All of the newest provider: its folder, its line, and the same in the simulator."""
+OF_OTHERS = {
+    "wirekey/config/custom_providers.py": "an example of a price list",
+    "wirekey/features/rollup/shortening.py": "makers of models on Bedrock",
+    "wirekey/providers/bedrock": "makers of models on Bedrock",
+    "wirekey/providers/model_hosts.py": "hosts of models",
+    "wirekey/providers/output_limits.py": "models with their limits",
+    "wirekey/providers/tools.py": "makers of models on Bedrock",
+    "wirekey_simulator/bedrock_models.py": "makers of models on Bedrock",
+}
+
+
+def test_a_provider_is_its_folder_and_a_line_in_each_registry():
+    """If this fails because a file outside needs the name, make what the file does an attribute of providers."""
+    addons = PACKAGE.parent
+    places = (file.relative_to(addons) for file in addons.rglob("*.py"))
+    found = {str(place) for place in places if "mistral" in (addons / place).read_text().lower()}
+    known = OF_MISTRAL | OF_OTHERS.keys()
+    assert {next((name for name in known if place.startswith(f"{name}/")), place) for place in found} == known

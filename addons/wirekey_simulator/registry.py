@@ -69,6 +69,7 @@ APIS = (
         sdk_requests=(("anthropic-version", requests("/v1/")),),
     ),
     SimulatedApi("openai", ("api.openai.com",), requests=(requests("/v1/"),)),
+    SimulatedApi("mistral", ("api.mistral.ai",), requests=(requests("/v1/"),)),
 )
 """In the order in which their requests are tried. Of those with the same requests, the one whose key is sent is found,
 or else the first."""

@@ -22,6 +22,8 @@ SDKS = [
     ("python", "gemini", "gemini"),
     ("python", "gemini-async", "gemini"),
     ("python", "bedrock", "bedrock"),
+    ("python", "mistral", "mistral"),
+    ("python", "mistral-async", "mistral"),
 ]
 """Language, client, provider."""
 LIBRARIES = [

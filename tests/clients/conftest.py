@@ -13,6 +13,7 @@ PREFIXED = {
     "OPENAI_API_BASE": "/api/v1/openai/v1",
     "ANTHROPIC_BASE_URL": "/api/v1/anthropic",
     "GOOGLE_GEMINI_BASE_URL": "/api/v1/gemini",
+    "MISTRAL_API_BASE": "/api/v1/mistral/v1",
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "",
 }
 """The gateway's paths that `exec --gateway` does not set; Bedrock's has its prefix there, so here it is the root."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.clients.calls import SDKS, named
-from tests.support.running import wait_for
+from tests.support.running import PROVIDER_KEYS, wait_for
 
 CLIENTS = named(SDKS)
 STATUSES = {
@@ -13,6 +13,7 @@ STATUSES = {
     "anthropic": (400, 401, 403, 404, 413, 429, 500, 529),
     "gemini": (400, 403, 404, 429, 500, 503),
     "bedrock": (400, 403, 404, 429, 500, 503),
+    "mistral": (400, 401, 404, 422, 429, 500, 503),
 }
 
 
@@ -32,7 +33,7 @@ def test_a_providers_error_is_raised_as_if_it_had_been_called_direct(stage, lang
 
 @pytest.mark.parametrize(("language", "client", "provider"), CLIENTS)
 def test_a_wrong_key_is_raised_as_if_the_program_had_held_it(stage, language, client, provider, monkeypatch):
-    monkeypatch.setattr(stage.simulator.simulator, "keys", {provider: ["another-key"]})
+    monkeypatch.setattr(stage.simulator.simulator, "keys", {name: ["another-key"] for name in PROVIDER_KEYS})
     raised = []
     for way in ("direct", "through"):
         stage.simulator.simulator.reset()

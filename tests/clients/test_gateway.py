@@ -34,8 +34,9 @@ OF_PROVIDER = {
     "anthropic": ["count", "models", "files"],
     "gemini": ["embed", "count", "models", "files"],
     "bedrock": ["invoke", "invoke_stream", "embed"],
+    "mistral": ["embed", "fim", "models"],
 }
-WHOLE = {"openai", "anthropic", "gemini", "bedrock", "bedrock-http1"}
+WHOLE = {"openai", "anthropic", "gemini", "bedrock", "bedrock-http1", "mistral"}
 """Clients that are asked for all that the SDK does; the others are variants."""
 EMBEDDING = {
     "langchain-openai", "langchain-gemini", "litellm-openai", "litellm-gemini", "vercel-openai", "vercel-gemini"

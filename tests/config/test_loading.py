@@ -192,9 +192,10 @@ def test_the_hosts_are_the_providers_own_with_bedrock_in_each_region(tmp_path):
         "api.anthropic.com": "anthropic",
         "bedrock-runtime.eu-west-1.amazonaws.com": "bedrock",
         "bedrock-runtime.us-gov-west-1.amazonaws.com": "bedrock",
+        "api.mistral.ai": "mistral",
     }
     assert usual_hosts(config).items() < provider_hosts(config).items()
-    assert len(provider_hosts(config)) == 3 + 2 * 12
+    assert len(provider_hosts(config)) == 4 + 2 * 12
 
 
 def test_the_configuration_shows_neither_keys_nor_the_environment(tmp_path):

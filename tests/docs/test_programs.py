@@ -72,7 +72,17 @@ def azure_client(client) -> str:
     return str(client.base_url)
 
 
-CALLS = {"openai.OpenAI": openai_call, "openai.AzureOpenAI": azure_client, "google.genai": gemini_call}
+def mistral_call(client) -> str:
+    said = client.chat.complete(model="mistral-small-latest", messages=[{"role": "user", "content": "Hello?"}])
+    return said.choices[0].message.content
+
+
+CALLS = {
+    "openai.OpenAI": openai_call,
+    "openai.AzureOpenAI": azure_client,
+    "google.genai": gemini_call,
+    "mistralai.client.Mistral": mistral_call,
+}
 """What a program imports first → what is tried with its client."""
 
 

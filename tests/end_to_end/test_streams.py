@@ -235,7 +235,7 @@ def test_an_error_inside_a_stream_raises_the_same_as_direct(name, stage, through
         try:
             found.extend(str(event) for event in SDK_STREAMS[name](way, monkeypatch))
         except Exception as error:
-            found.append(repr(error))
+            found.append(f"{type(error).__name__}: {error}")
         return found
 
     with monkeypatch.context() as direct:

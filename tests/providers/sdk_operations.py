@@ -73,6 +73,24 @@ def stainless_calls(function: ast.FunctionDef) -> Iterator[SdkOperation]:
         yield SdkOperation(method, plain(path), body)
 
 
+def of_mistral() -> set[SdkOperation]:
+    """Return the operations of Mistral's SDK, whose requests are all made by `_build_request`."""
+    found: set[SdkOperation] = set()
+    for file in sorted((folder_of("mistralai.client")).glob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if (
+                isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Attribute)
+                and call.func.attr == "_build_request"
+            ):
+                given = {keyword.arg: keyword.value for keyword in call.keywords}
+                written = ast.unparse(given["get_serialized_body"]) if "get_serialized_body" in given else ""
+                body = ("form" if "multipart" in written else "json") if written else "none"
+                method, path = next(texts_in(given["method"])), next(texts_in(given["path"])).partition("#")[0]
+                found.add(SdkOperation(method, plain(path), body))
+    return found
+
+
 def of_gemini() -> set[SdkOperation]:
     """Return the operations of the Google Gen AI SDK at the Gemini API, below /v1beta."""
     found: set[SdkOperation] = set()

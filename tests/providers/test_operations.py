@@ -5,13 +5,14 @@ import re
 from collections import defaultdict
 
 import pytest
-from tests.providers.sdk_operations import of_botocore, of_gemini, of_stainless
+from tests.providers.sdk_operations import of_botocore, of_gemini, of_mistral, of_stainless
 
 from wirekey.core.body import Body
 from wirekey.core.operation import Kind
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import services as bedrock
 from wirekey.providers.gemini import requests as gemini
+from wirekey.providers.mistral import requests as mistral
 from wirekey.providers.openai import requests as openai
 from wirekey.providers.paths import PathTable, read_rows
 from wirekey.providers.registry import PROVIDERS
@@ -21,9 +22,10 @@ TABLES = {
     "gemini": gemini.ROUTES,
     "anthropic": anthropic.ROUTES,
     "bedrock": bedrock.ROUTES,
+    "mistral": mistral.ROUTES,
 }
 AWS = ("bedrock-runtime", "bedrock", "bedrock-agent-runtime")
-LEAST = {"openai": 350, "anthropic": 250, "gemini": 55, "bedrock": 150}
+LEAST = {"openai": 350, "anthropic": 250, "gemini": 55, "bedrock": 150, "mistral": 250}
 
 each_provider = pytest.mark.parametrize("provider", TABLES)
 
@@ -35,6 +37,7 @@ def called_by_sdks():
         "openai": {each._replace(path=f"/v1{each.path}") for each in of_stainless("openai")},
         "anthropic": of_stainless("anthropic"),
         "gemini": of_gemini(),
+        "mistral": of_mistral(),
         "bedrock": {operation for service in AWS for operation in of_botocore(service).values()},
     }
 
@@ -125,6 +128,12 @@ KINDS = [
     ("anthropic", "POST /v1/organizations/invites", "organizations.invites.create", "administration"),
     ("anthropic", "POST /v1/skills", "skills.create", "storage"),
     ("anthropic", "POST /v1/sessions/s1/events", "sessions.events.create", "storage"),
+    ("mistral", "POST /v1/fim/completions", "fim.completions", "inference"),
+    ("mistral", "POST /v1/conversations", "conversations.start", "storage"),
+    ("mistral", "POST /v1/conversations/c1", "conversations.append", "storage"),
+    ("mistral", "POST /v1/client/sessions", "client.sessions.create", "administration"),
+    ("mistral", "GET /v1/files/f1/url", "files.url.get", "administration"),
+    ("mistral", "DELETE /v1/models/ft:open-mistral-7b:x", "models.delete", "storage"),
     ("bedrock", "POST /guardrail/g/version/1/apply", "apply-guardrail", "inference"),
     ("bedrock", "POST /async-invoke", "start-async-invoke", "storage"),
     ("bedrock", "GET /custom-models", "list-custom-models", "storage"),
@@ -156,6 +165,7 @@ OTHER = [
     ("anthropic", "POST /v1/complete", Body.OPAQUE),
     ("gemini", "GET /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateMusic", Body.NONE),
     ("gemini", "POST /v1beta/something:new", Body.OPAQUE),
+    ("mistral", "POST /v1/something/new", Body.OPAQUE),
     ("bedrock", "POST /foundation-models", Body.OPAQUE),
     ("bedrock", "GET /foundation-models/a/b", Body.NONE),
 ]
@@ -173,6 +183,7 @@ NEVER_OTHER = [
     ("openai", "POST /v1/chat/completions/"),
     ("openai", "POST /v1/vector_stores/../chat/completions"),
     ("openai", "POST /v1/new;x"),
+    ("mistral", "POST /v1/FIM/completions"),
     ("openai", "POST /v1/new%2Fx"),
     ("openai", "POST /v1//new"),
     ("openai", "POST /"),

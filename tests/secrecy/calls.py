@@ -14,6 +14,7 @@ OPENAI = "api.openai.com"
 GEMINI = "generativelanguage.googleapis.com"
 ANTHROPIC = "api.anthropic.com"
 BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
+MISTRAL = "api.mistral.ai"
 VERTEX = "europe-west4-aiplatform.googleapis.com"
 AT_VERTEX = "projects/my-project/locations/europe-west4"
 AZURE = "corp.openai.azure.com"
@@ -30,6 +31,7 @@ SLOTS = (
     "X-OpenAI-Key",
     "X-Gemini-Key",
     "X-Anthropic-Key",
+    "X-Mistral-Key",
     "X-AWS-Bearer-Token",
     "X-AWS-Access-Key",
     "X-AWS-Secret-Key",
@@ -468,6 +470,43 @@ def vertex_calls(c: Canaries) -> list[Call]:
     ]
 
 
+def mistral_calls(c: Canaries) -> list[Call]:
+    def say(what: str) -> str:
+        return c(f"content of mistral {what}")
+
+    function = {"name": "weather", "description": say("tool"), "parameters": {"type": "object", "title": say("schema")}}
+    chat = {
+        "model": "magistral-medium-latest",
+        "messages": [
+            {"role": "system", "content": say("system")},
+            {"role": "user", "content": say("prompt")},
+            {
+                "role": "assistant",
+                "content": [{"type": "thinking", "thinking": [{"type": "text", "text": say("past thought")}]}],
+                "tool_calls": [{"id": "a1b2c3d4e", "function": {"name": "weather", "arguments": say("past argument")}}],
+            },
+            {"role": "tool", "tool_call_id": "a1b2c3d4e", "content": say("tool result")},
+            {"role": "assistant", "content": say("prefix"), "prefix": True},
+        ],
+        "tools": [{"type": "function", "function": function}],
+        "metadata": {"owner": say("metadata")},
+        "stop": [say("stop")],
+    }
+    completion = {"model": "codestral-latest", "prompt": say("beginning"), "suffix": say("end")}
+    moved = {"messages": [{"role": "developer", "content": say("moved prompt")}, {"role": "user", "content": "hi"}]}
+    return [
+        post(MISTRAL, "/v1/chat/completions", chat),
+        post(MISTRAL, "/v1/chat/completions", chat | {"stream": True}),
+        post(MISTRAL, "/v1/fim/completions", completion),
+        post(MISTRAL, "/v1/fim/completions", completion | {"stream": True}),
+        post(MISTRAL, "/v1/embeddings", {"model": "mistral-embed", "input": [say("text"), "two"]}),
+        Call(MISTRAL, "GET", "/v1/models"),
+        # Moved, and translated.
+        post(OPENAI, "/v1/chat/completions", {**moved, "model": "mistral:mistral-large-latest", "stream": True}),
+        post(OPENAI, "/v1/responses", {"input": say("input"), "model": "mistral:mistral-large-latest"}),
+    ]
+
+
 def custom_calls(c: Canaries) -> list[Call]:
     def say(what: str) -> str:
         return c(f"content of azure {what}")
@@ -493,7 +532,7 @@ def custom_calls(c: Canaries) -> list[Call]:
 
 
 def all_calls(canaries: Canaries) -> list[Call]:
-    every = (openai_calls, gemini_calls, anthropic_calls, bedrock_calls, vertex_calls, custom_calls)
+    every = (openai_calls, gemini_calls, anthropic_calls, bedrock_calls, vertex_calls, mistral_calls, custom_calls)
     made = [of(canaries) for of in every]
     return [call for calls in made for call in calls]
 
@@ -521,6 +560,7 @@ def broken_calls(canaries: Canaries) -> list[Call]:
                 (GEMINI, model),
                 (ANTHROPIC, "/v1/messages"),
                 (BEDROCK, f"{CLAUDE}/converse"),
+                (MISTRAL, chat),
             )
             for body in (
                 '{"model":"m","messages":[@'.replace("@", say("JSON")),

@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.canaries import Canaries
 from tests.support.ports import free_port
-from tests.support.running import SimulatorThread, Wirekey, behind, wait_for
+from tests.support.running import PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from wirekey.server.runtime import RunningProxy
-from wirekey_simulator import delivery, dispatch, text
+from wirekey_simulator import delivery, dispatch, mistral, text
 from wirekey_simulator.google_tokens import GoogleTokens
 from wirekey_simulator.openai import chat
 from wirekey_simulator.plain_http import serving
@@ -35,10 +35,7 @@ def canaries() -> Canaries:
 
 @pytest.fixture(scope="package")
 def provider_keys(canaries):
-    return {
-        name: [canaries(f"key of {name} {number}", "sk-") for number in (1, 2)]
-        for name in ("openai", "gemini", "anthropic", "bedrock")
-    }
+    return {name: [canaries(f"key of {name} {number}", "sk-") for number in (1, 2)] for name in PROVIDER_KEYS}
 
 
 @pytest.fixture(scope="package")
@@ -60,6 +57,8 @@ def simulator(tmp_path_factory, canaries, provider_keys, tokens):
         patch.setattr(dispatch, "SENTENCES", dict.fromkeys(dispatch.SENTENCES, said))
         in_stream = canaries("content of answers: error in a stream")
         patch.setattr(chat, "STREAM_ERROR", b'data: {"error":{"message":"%s"}}\n\n' % in_stream.encode())
+        error = b'data: {"object":"error","message":"%s"}\n\n' % in_stream.encode()
+        patch.setattr(mistral, "STREAM_ERROR", error)
         rubbish = canaries("content of answers: no HTTP").encode()
         patch.setattr(delivery, "RUBBISH", rubbish + b"\r\n\r\n" + rubbish)
         more = {"vertex": tokens.issued, "azure": [canaries("key of azure 1")]}

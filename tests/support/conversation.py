@@ -140,6 +140,8 @@ def direct_environment(simulator: SimulatorThread) -> dict[str, str]:
         "ANTHROPIC_BASE_URL": url,
         "GEMINI_API_KEY": PROVIDER_KEYS["gemini"],
         "GOOGLE_GEMINI_BASE_URL": url,
+        "MISTRAL_API_KEY": PROVIDER_KEYS["mistral"],
+        "MISTRAL_API_BASE": f"{url}/v1",
         "AWS_BEARER_TOKEN_BEDROCK": PROVIDER_KEYS["bedrock"],
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,
         "AWS_REGION": "us-east-1",

@@ -26,6 +26,7 @@ PROVIDER_KEYS = {
     "gemini": "AIza-real-gemini-key-77ab02",
     "anthropic": "sk-ant-real-anthropic-key-90aa1d",
     "bedrock": "bedrock-real-bearer-key-5512cd",
+    "mistral": "mistral-real-key-c3b8e1",
 }
 EVERYTHING = Path(__file__).parents[1] / "policies" / "everything"
 """A policy that allows every call."""

@@ -10,9 +10,11 @@ import anthropic
 import boto3
 import botocore.config
 import httpx
+import httpx2
 import openai
 from google import genai
 from google.genai import types
+from mistralai.client import Mistral
 
 PROMPT = "Say something about canaries."
 CLAUDE = "anthropic.claude-3-5-sonnet-20241022-v2:0"
@@ -55,6 +57,14 @@ def gemini_client(way: Way) -> genai.Client:
         http_options=types.HttpOptions(
             base_url=way.url, client_args={"verify": context}, async_client_args={"ssl": context}
         ),
+    )
+
+
+def mistral_client(way: Way, **options) -> Mistral:
+    return Mistral(
+        api_key=way.keys["mistral"],
+        server_url=way.url,
+        client=httpx2.Client(verify=ssl.create_default_context(cafile=way.ca), **options),
     )
 
 
@@ -124,6 +134,35 @@ def anthropic_stream(way, _):
         return list(stream.text_stream)
 
 
+def mistral_chat(way, _):
+    response = mistral_client(way).chat.complete(
+        model="mistral-large-latest", messages=[{"role": "user", "content": PROMPT}], random_seed=3, safe_prompt=True
+    )
+    return [response.choices[0].message.content, response.usage.prompt_tokens, response.choices[0].finish_reason]
+
+
+def mistral_chat_stream(way, _):
+    stream = mistral_client(way).chat.stream(
+        model="magistral-medium-latest", messages=[{"role": "user", "content": PROMPT}]
+    )
+    return [event.data.model_dump(exclude={"id", "created"}, exclude_unset=True) for event in stream]
+
+
+def mistral_fim(way, _):
+    response = mistral_client(way).fim.complete(model="codestral-latest", prompt="def add(a, b): return", suffix="\n")
+    return [response.choices[0].message.content, response.usage.completion_tokens]
+
+
+def mistral_fim_stream(way, _):
+    stream = mistral_client(way).fim.stream(model="codestral-latest", prompt="def add(a, b): return", suffix="\n")
+    return [event.data.choices[0].delta.content for event in stream]
+
+
+def mistral_embeddings(way, _):
+    response = mistral_client(way).embeddings.create(model="mistral-embed", inputs=[PROMPT, "two"])
+    return [len(response.data), response.data[0].embedding[:3], response.usage.prompt_tokens]
+
+
 def bedrock_converse(way, monkeypatch):
     response = bedrock_client(way, monkeypatch).converse(
         modelId=CLAUDE, messages=[{"role": "user", "content": [{"text": PROMPT}]}]
@@ -164,5 +203,10 @@ CALLS = {
     "bedrock-converse-stream": (bedrock_converse_stream, "bedrock", "converse-stream", True),
     "bedrock-invoke": (bedrock_invoke, "bedrock", "invoke", False),
     "bedrock-invoke-stream": (bedrock_invoke_stream, "bedrock", "invoke-with-response-stream", True),
+    "mistral-chat": (mistral_chat, "mistral", "chat.completions", False),
+    "mistral-chat-stream": (mistral_chat_stream, "mistral", "chat.completions", True),
+    "mistral-fim": (mistral_fim, "mistral", "fim.completions", False),
+    "mistral-fim-stream": (mistral_fim_stream, "mistral", "fim.completions", True),
+    "mistral-embeddings": (mistral_embeddings, "mistral", "embeddings", False),
 }
 """Name → the call, its provider, its operation, whether it streams."""

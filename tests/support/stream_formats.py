@@ -11,13 +11,22 @@ from pathlib import Path
 import httpx
 
 from tests.support.running import PATIENCE, PROVIDER_KEYS
-from tests.support.sdk_calls import CLAUDE, PROMPT, anthropic_client, bedrock_client, gemini_client, openai_client
+from tests.support.sdk_calls import (
+    CLAUDE,
+    PROMPT,
+    anthropic_client,
+    bedrock_client,
+    gemini_client,
+    mistral_client,
+    openai_client,
+)
 
 HOSTS = {
     "openai": "api.openai.com",
     "gemini": "generativelanguage.googleapis.com",
     "anthropic": "api.anthropic.com",
     "bedrock": "bedrock-runtime.us-east-1.amazonaws.com",
+    "mistral": "api.mistral.ai",
 }
 PLACEHOLDER = "no-key-at-all"
 PLACEHOLDERS = dict.fromkeys(PROVIDER_KEYS, PLACEHOLDER)
@@ -116,6 +125,22 @@ FORMATS = {
         f"/model/{CLAUDE}/invoke-with-response-stream",
         {"anthropic_version": "bedrock-2023-05-31", **MESSAGE},
         frame,
+        "completed",
+    ),
+    "mistral-chat": Format(
+        "mistral",
+        "chat.completions",
+        "/v1/chat/completions",
+        {**CHAT, "model": "magistral-medium-latest"},
+        sse_event,
+        "completed",
+    ),
+    "mistral-fim": Format(
+        "mistral",
+        "fim.completions",
+        "/v1/fim/completions",
+        {"model": "codestral-latest", "prompt": "def add(a, b):", "suffix": "return", "stream": True},
+        sse_event,
         "completed",
     ),
 }
@@ -243,6 +268,10 @@ def anthropic_events(way, _):
     return anthropic_client(way).messages.create(model="claude-sonnet-4-5", stream=True, **MESSAGE)
 
 
+def mistral_chunks(way, _):
+    return mistral_client(way).chat.stream(model=CHAT["model"], messages=CHAT["messages"])
+
+
 def bedrock_events(way, monkeypatch):
     messages = FORMATS["bedrock-converse"].body["messages"]
     return bedrock_client(way, monkeypatch).converse_stream(modelId=CLAUDE, messages=messages)["stream"]
@@ -261,4 +290,5 @@ SDK_STREAMS = {
     "anthropic": anthropic_events,
     "bedrock-converse": bedrock_events,
     "bedrock-invoke": bedrock_chunks,
+    "mistral": mistral_chunks,
 }

@@ -11,6 +11,7 @@ from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import find_short
 from wirekey.providers.gemini import Gemini
+from wirekey.providers.mistral import Mistral
 from wirekey.providers.openai import OpenAi
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ PROVIDERS: dict[str, Provider] = {
     "gemini": Gemini(),
     "anthropic": Anthropic(),
     "bedrock": Bedrock(),
+    "mistral": Mistral(),
 }
 CORE_PROVIDERS = tuple(PROVIDERS)
 for feature in features():

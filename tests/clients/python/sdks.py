@@ -11,6 +11,7 @@ import json
 import os
 
 OPENAI, GEMINI, ANTHROPIC = "gpt-4o-mini", "gemini-2.5-flash", "claude-sonnet-4-5"
+MISTRAL = "mistral-large-latest"
 BEDROCK = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 PATIENCE = 120.0
@@ -227,6 +228,60 @@ class AsyncGemini(Gemini):
             return [file.mime_type, int(file.size_bytes), record.display_name]
 
 
+class Mistral:
+    def client(self, options):
+        from mistralai.client import Mistral
+        from mistralai.client.utils import BackoffStrategy, RetryConfig
+
+        backoff = BackoffStrategy(100, 1000, 1.0, options["retries"] * 1000)
+        retry = RetryConfig("backoff", backoff, True) if options["retries"] else None
+        base = os.environ.get("MISTRAL_API_BASE")  # which the SDK does not read itself
+        more = {"retry_config": retry} if retry else {}
+        server = base.removesuffix("/v1") if base else None
+        return Mistral(server_url=server, timeout_ms=int(PATIENCE * 1000), **more)
+
+    def ask(self, options):
+        asked = {"model": options.get("model", MISTRAL), "messages": [{"role": "user", "content": options["text"]}]}
+        if options.get("tools"):
+            asked["tools"] = [{"type": "function", "function": {**WEATHER, "parameters": PARAMETERS}}]
+        return asked | {"random_seed": 3}
+
+    def chat(self, options):
+        answer = self.client(options).chat.complete(**self.ask(options))
+        return [answer.choices, answer.usage]
+
+    def stream(self, options):
+        for event in self.client(options).chat.stream(**self.ask(options)):
+            yield [event.data.choices, event.data.usage]
+
+    def unknown(self, options):
+        self.client(options).batch.jobs.list()
+
+    def embed(self, options):
+        answer = self.client(options).embeddings.create(model="mistral-embed", inputs=[options["text"], "two"])
+        return [answer.data, answer.usage]
+
+    def fim(self, options):
+        answer = self.client(options).fim.complete(model="codestral-latest", prompt=options["text"], suffix="end")
+        return [answer.choices, answer.usage]
+
+    def models(self, options):
+        return [model.id for model in self.client(options).models.list().data]
+
+
+class AsyncMistral(Mistral):
+    async def chat(self, options):
+        answer = await self.client(options).chat.complete_async(**self.ask(options))
+        return [answer.choices, answer.usage]
+
+    async def stream(self, options):
+        async for event in await self.client(options).chat.stream_async(**self.ask(options)):
+            yield [event.data.choices, event.data.usage]
+
+    async def unknown(self, options):
+        await self.client(options).batch.jobs.list_async()
+
+
 class Bedrock:
     def ask(self, options):
         messages = [{"role": "user", "content": [{"text": options["text"]}]}]
@@ -284,4 +339,6 @@ CLIENTS = {
     "gemini": Gemini(),
     "gemini-async": AsyncGemini(),
     "bedrock": Bedrock(),
+    "mistral": Mistral(),
+    "mistral-async": AsyncMistral(),
 }

@@ -3,4 +3,4 @@ package wirekey.authz
 
 allow := true
 
-deny contains "The tests deny this operation." if input.operation in {"other", "batches.list", "list-async-invokes"}
+deny contains "The tests deny this operation." if input.operation in {"other", "batches.list", "batch.jobs.list", "list-async-invokes"}

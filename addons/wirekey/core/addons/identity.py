@@ -100,7 +100,9 @@ class Identity(Addon):
             return await self.hold(token)
         checks = self.checks_of(flow)
         asks = checks is not None
-        imported = find_imported(self.services, flow.client_conn, [(name, token)], counts=not asks)
+        imported = find_imported(
+            self.services.agents, self.services.guesses, flow.client_conn, [(name, token)], counts=not asks
+        )
         keys = checks.keys((), [(name, token)]) if checks and not imported.claims else []
         found = await checks.check(flow.client_conn, keys) if checks and keys else imported
         if found.claims:
@@ -157,8 +159,10 @@ class Identity(Addon):
         asks_all = asks and bool(call.provider or not values)
         imported, quoted = NO_IMPORTED, NO_IMPORTED.values
         if self.services.agents.has_imported:
-            imported = find_imported(self.services, flow.client_conn, presented, counts=not asks_all)
-            quoted = quoted_token(self.services, flow.client_conn, request)
+            imported = find_imported(
+                self.services.agents, self.services.guesses, flow.client_conn, presented, counts=not asks_all
+            )
+            quoted = quoted_token(self.services.agents, self.services.tunnel_agents.get(flow.client_conn), request)
         keys = []
         if checks and not imported.claims:
             keys = checks.keys(values if call.provider else (), named)

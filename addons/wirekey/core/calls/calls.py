@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
 from mitmproxy import http
@@ -35,9 +35,16 @@ from wirekey.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from wirekey.core.audit.store import AuditStore
+    from wirekey.core.call import Agent
+    from wirekey.core.call_events import CallEvents
+    from wirekey.core.calls.conversations import Conversations
+    from wirekey.core.calls.held_bytes import HeldBytes
     from wirekey.core.calls.response_tap import ResponseTap
-    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.settings import Settings
+    from wirekey.core.calls.usage_limits import UsageLimits
     from wirekey.core.endpoints.local_request import LocalRequest
+    from wirekey.core.identity.proof import Proof
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +60,27 @@ def ignore_flow(_: http.HTTPFlow, __: Call) -> None:
     """Do nothing with a flow whose call is recorded."""
 
 
+class CallServices(Protocol):
+    """The services of the process that calls use."""
+
+    settings: Settings
+    store: AuditStore
+    events: CallEvents
+    held_bytes: HeldBytes
+    usage_limits: UsageLimits
+    conversations: Conversations
+
+    def agent_of(self, proof: Proof, now: float) -> Agent | None:
+        """Return the agent that a proof identifies; None if any part of it is not valid at `now` (Unix seconds)."""
+
+
 class Calls:
     """The calls of one process, by flow id. Addons reach it as `self.calls`.
 
     A call is here from its request head until its end is recorded; the audit store has it then.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: CallServices) -> None:
         self.services = services
         self.states: dict[str, CallState] = {}
         self.refusals = Refusals(lambda call: services.store.record_final(call))  # noqa: PLW0108  # the store is opened later

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-from wirekey.feature_registry import parts
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -16,18 +14,6 @@ if TYPE_CHECKING:
     from wirekey.core.calls.services import Services
     from wirekey.core.identity.proof import KeptCredential
     from wirekey.core.secret import Secret
-    from wirekey.feature import FeatureValues
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialKind:
-    """The part of a feature that shares what it keeps of its credentials with other processes.
-
-    `restore` returns the kept credential of its `values`, with the services of features; None if it is unknown here.
-    """
-
-    name: str
-    restore: Callable[[Any, FeatureValues], KeptCredential | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +57,3 @@ class AddedKeyIdentification:
     """The part of a feature that checks keys. Only one may be installed."""
 
     make: Callable[[Services], KeyIdentification]
-
-
-def credential_kinds() -> dict[str, CredentialKind]:
-    """Return the kinds of credentials that features add, by name."""
-    return {kind.name: kind for kind in parts(CredentialKind)}

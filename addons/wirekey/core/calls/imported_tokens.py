@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.connection import Client
 
-    from wirekey.core.calls.services import Services
+    from wirekey.core.identity.agents import AgentStore
+    from wirekey.core.identity.guess_limit import GuessLimit
     from wirekey.core.identity.proof import TokenReference
 
 WORD = re.compile(rb"[!#-+./0-:<>-~-]{%d,}" % SHORTEST)
@@ -51,14 +52,18 @@ NO_IMPORTED = ImportedTokens()
 
 
 def find_imported(
-    services: Services, connection: Client, presented: Iterable[tuple[str | None, str]], *, counts: bool = True
+    agents: AgentStore,
+    guesses: GuessLimit[Client],
+    connection: Client,
+    presented: Iterable[tuple[str | None, str]],
+    *,
+    counts: bool = True,
 ) -> ImportedTokens:
     """Return the imported tokens among the values that a request presents, each with the agent name beside it or None.
 
     Wrong values count as guesses while there is a token that could be guessed. `counts` False: they do not, since the
     operator's function is asked about them next.
     """
-    agents, guesses = services.agents, services.guesses
     if not agents.has_imported:
         return NO_IMPORTED
     address, now, wait = neighbourhood(connection.peername[0]), time.monotonic(), 0
@@ -84,14 +89,13 @@ def find_imported(
     return ImportedTokens(tuple(claims), frozenset(values), wait)
 
 
-def quoted_token(services: Services, connection: Client, request: http.Request) -> frozenset[str]:
-    """Return the imported token of a tunnel if a request in it quotes the token. Only the token's digest is kept."""
-    held = services.tunnel_agents.get(connection)
-    if not isinstance(held, bytes) or not services.agents.is_imported(held):
+def quoted_token(agents: AgentStore, held: TokenReference | None, request: http.Request) -> frozenset[str]:
+    """Return the imported token of a tunnel if a request in it quotes the token. `held`: its digest, as it is kept."""
+    if not isinstance(held, bytes) or not agents.is_imported(held):
         return frozenset()
     words = {word for text in quotable(request) for word in WORD.findall(text)}
     texts = (word.decode("ascii") for word in words)
-    return frozenset(text for text in texts if held in services.agents.imported_digests(text))
+    return frozenset(text for text in texts if held in agents.imported_digests(text))
 
 
 def quotable(request: http.Request) -> Iterator[bytes]:

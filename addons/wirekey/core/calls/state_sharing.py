@@ -10,11 +10,11 @@ import asyncio
 import hashlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from wirekey.core.calls.credential_kinds import credential_kinds
 from wirekey.core.calls.signatures import refusal_of
 from wirekey.core.credentials.pool import MAX_COOL_DOWN
 from wirekey.core.credentials.uploads import MAX_UPLOAD_AGE
@@ -24,14 +24,18 @@ from wirekey.core.metering.json_response import DECODE_ERRORS
 from wirekey.core.shared_state import SharedStateUnavailableError
 from wirekey.core.signing.refusal import invalid
 from wirekey.core.signing.replay import GRACE, REPLAYED
+from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
-    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.settings import Settings
     from wirekey.core.credentials.pool import KeyPool, ProviderKey
-    from wirekey.core.identity.proof import TokenReference
+    from wirekey.core.credentials.uploads import Uploads
+    from wirekey.core.identity.proof import KeptCredential, TokenReference
+    from wirekey.core.shared_state import SharedState
     from wirekey.core.signing.verify import VerifiedSignature
+    from wirekey.feature import FeatureValues
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,26 @@ AWAY = Refusal(
 _cool_down = msgspec.json.Decoder(tuple[str, float, int])
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialKind:
+    """The part of a feature that shares what it keeps of its credentials with other processes.
+
+    `restore` returns the kept credential of its `values`, with the services of features; None if it is unknown here.
+    """
+
+    name: str
+    restore: Callable[[Any, FeatureValues], KeptCredential | None]
+
+
+class SharingServices(Protocol):
+    """The services of the process with the facts that are shared."""
+
+    settings: Settings
+    shared_state: SharedState
+    uploads: Uploads
+    opened: FeatureValues
+
+
 class StateSharing:
     """Reports to other processes what this one learns, and asks them.
 
@@ -56,10 +80,10 @@ class StateSharing:
     decides alone.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: SharingServices) -> None:
         self.services = services
         self.refuses = False
-        self.kinds = credential_kinds()
+        self.kinds = {kind.name: kind for kind in parts(CredentialKind)}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

@@ -23,8 +23,9 @@ def parts() -> tuple[object, ...]:
     from wirekey.config.operator_functions import OperatorFunctions
     from wirekey.core.addons.gateway import AddedPreflights
     from wirekey.core.addons.order import AddedAddon
-    from wirekey.core.calls.credential_kinds import AddedKeyIdentification, CredentialKind
+    from wirekey.core.calls.credential_kinds import AddedKeyIdentification
     from wirekey.core.calls.feature_values import RenewedValue
+    from wirekey.core.calls.state_sharing import CredentialKind
     from wirekey.features.extensions.checked_keys import CHECKED_KEY, restored_key
     from wirekey.features.extensions.config import CheckSetting, ExtensionsSetting
     from wirekey.features.extensions.functions import (

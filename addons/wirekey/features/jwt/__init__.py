@@ -8,7 +8,8 @@ from wirekey.feature import Feature
 def parts() -> tuple[object, ...]:
     """Return what JWTs add to the core."""
     from wirekey.config.feature_settings import AddedSettings
-    from wirekey.core.calls.credential_kinds import CredentialKind, TokenKind
+    from wirekey.core.calls.credential_kinds import TokenKind
+    from wirekey.core.calls.state_sharing import CredentialKind
     from wirekey.core.identity.tokens import looks_like_jwt
     from wirekey.features.jwt.config import JWTSetting
     from wirekey.features.jwt.service import TokenService, identify, keep_fresh, paths_in_use, restored_token, routes

@@ -121,14 +121,14 @@ class CarriedConversations(Conversations):
 
     def request_parts(self, flow: http.HTTPFlow, state: CallState, data: bytes) -> Iterator[bytes | StartHook]:
         """Yield the verified events of a part of a request, and what to wait for. Raises RequestRefused."""
-        return events_to_send(self.services.calls, flow, state, data)
+        return events_to_send(self.services, flow, state, data)
 
     def reader(self, flow: http.HTTPFlow, state: CallState, content_type: str) -> ResponseReader | None:
         """Return the reader of a response, which reports the turns of its model."""
         if not content_type.lower().startswith(EVENT_STREAM):
             return None
         reader = TwoWayStream()
-        reader.report = turns_of(self.services.calls, flow, state).observe
+        reader.report = turns_of(self.services, flow, state).observe
         return reader
 
     def due(self, state: CallState) -> Refusal | None:

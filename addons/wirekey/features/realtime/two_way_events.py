@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.core.calls.calls import Calls
+    from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
 
 UNRESERVED_BYTES = 64 * 1024
@@ -26,7 +27,7 @@ UNRESERVED_BYTES = 64 * 1024
 
 
 def events_to_send(
-    calls: Calls, flow: http.HTTPFlow, state: CallState, data: bytes
+    services: Services, flow: http.HTTPFlow, state: CallState, data: bytes
 ) -> Iterator[bytes | DecideMessageHook]:
     """Yield the events that end in a part of the request, signed for the provider; b"" stands for the end.
 
@@ -41,13 +42,13 @@ def events_to_send(
             resigner.end()
             return
         state.call.request_bytes = (state.call.request_bytes or 0) + len(data)
-        turns = turns_of(calls, flow, state)
+        turns = turns_of(services, flow, state)
         for event in resigner.feed(data, time.time()):
             if pending := turns.decide(resigner.payload):
                 yield DecideMessageHook(pending)
                 turns.carry_out(pending)
             yield event
-        hold_unfinished(calls, flow, state, resigner)
+        hold_unfinished(services.calls, flow, state, resigner)
     except SignatureRefused as refused:
         raise RequestRefused(Refusal(403, "signature_refused", refused.message, error_type=refused.code)) from None
     except Refusal as refusal:

@@ -23,7 +23,7 @@ from wirekey.features.realtime.session import RealtimeSession
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.core.calls.calls import Calls
+    from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
     from wirekey.core.operation import ResponseReader
     from wirekey.features.realtime.messages import ServerMessage
@@ -94,15 +94,15 @@ class TwoWayTurns:
             session.conclude(response, Outcome.CLIENT_CANCELLED if is_whole else outcome)
 
 
-def turns_of(calls: Calls, flow: http.HTTPFlow, state: CallState) -> TwoWayTurns:
+def turns_of(services: Services, flow: http.HTTPFlow, state: CallState) -> TwoWayTurns:
     """Return the turns of a stream in two directions, made when they are first needed."""
     turns = state.features.find(TwoWayTurns)
     if turns is None:
-        headers = by_name(calls.request(flow).headers.fields)
+        headers = by_name(services.calls.request(flow).headers.fields)
         assert state.call.provider
         assert state.call.operation
         protocol = protocol_of(state.call.provider, state.call.operation.name)
-        turns = TwoWayTurns(RealtimeSession(calls.services, state, protocol, headers))
+        turns = TwoWayTurns(RealtimeSession(services, state, protocol, headers))
         state.features.put(turns)
         state.has_turns = True
     return turns

@@ -4,7 +4,7 @@ import pytest
 from mitmproxy.test import tflow
 
 from wirekey.core.addons.audit import Audit
-from wirekey.core.audit.store import AuditUnavailable
+from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.call import Outcome
 from wirekey.core.calls.services import Services
 from wirekey.core.calls.wire_delegate import CallDelegate

@@ -8,7 +8,7 @@ from mitmproxy.test import taddons, tutils
 from tests.support.addon_flows import CHAT, recognised, request_flow, services_for
 from wirekey.core.addons.credentials import Credentials
 from wirekey.core.addons.retry import Retry
-from wirekey.core.audit.store import AuditUnavailable
+from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.call import Agent, FailureKind
 from wirekey.core.credentials.pool import KeyPool, ProviderKey
 from wirekey.core.model_name import ModelName

@@ -9,8 +9,9 @@ import pytest
 from tests.support.recorded_calls import call_of
 
 from wirekey.core.audit import store
+from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.audit.sqlite import SqliteAudit
-from wirekey.core.audit.store import AuditStore, AuditUnavailable
+from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import Call
 
 

@@ -17,11 +17,12 @@ from tests.support.recorded_calls import call_of, finish
 from tests.support.running import PATIENCE
 
 from wirekey.core.audit import schema, store
+from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.audit.event import ATTEMPT_NAMES, event_of
 from wirekey.core.audit.reading import attempts_of
 from wirekey.core.audit.schema import AuditFileError
 from wirekey.core.audit.sqlite import SqliteAudit
-from wirekey.core.audit.store import AuditStore, AuditUnavailable
+from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import AttemptRecord, Call, Outcome
 
 

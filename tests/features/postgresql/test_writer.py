@@ -12,9 +12,10 @@ from tests.support.audit_databases import WriterOfTest
 from tests.support.postgres_server import database, fragile_postgres, own_postgres, postgres
 from tests.support.recorded_calls import call_of, finish
 from wirekey.core.audit import store as store_module
+from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.audit.event import NAMES, event_of, outcome_values
 from wirekey.core.audit.rows import Rows
-from wirekey.core.audit.store import AuditStore, AuditUnavailable
+from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import AttemptRecord, Outcome
 from wirekey.core.secret import Secret
 from wirekey.features.postgresql import schema as postgres_schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.core.addons.base import AdmittingAddon
-from wirekey.core.audit.store import AuditUnavailable
+from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.call import Outcome
 from wirekey.core.calls.agent_check import check_agent
 from wirekey.core.calls.tunnels import TUNNEL, Tunnel

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from wirekey.core.addons.base import Addon
 from wirekey.core.addons.credentials import record_response
 from wirekey.core.addons.policy import may_fall_back
+from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.audit.event import attempt_record
-from wirekey.core.audit.store import AuditUnavailable
 from wirekey.core.calls.attempt import prepare_attempt, use_attempt
 from wirekey.core.errors import Refusal
 from wirekey.core.routing.plan import Failure

@@ -23,6 +23,10 @@ class AuditDatabaseError(UserError):
     """The audit log cannot be used. The message names it and the fix, without a password."""
 
 
+class AuditUnavailable(Exception):  # noqa: N818  # a state of the audit log, not an error of the caller
+    """A call could not be recorded. The message may be shown to clients and has no final period."""
+
+
 class AuditDatabase(Protocol):
     """A file or a database of an audit log. Nothing is opened yet."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.core.audit.audit_log import INTERRUPTED, AuditDatabaseError
+from wirekey.core.audit.audit_log import INTERRUPTED, AuditDatabaseError, AuditUnavailable
+from wirekey.core.audit.batches import Batch, Handover, join, resolve
 from wirekey.core.audit.event import attempt_values, next_attempt_values, outcome_values, request_values, safe
 from wirekey.core.audit.rows import Rows
 
@@ -44,21 +44,6 @@ SECONDS_BETWEEN_COMPLAINTS = 10.0
 TOO_MANY = "too many calls wait to be recorded"
 
 
-class AuditUnavailable(Exception):  # noqa: N818  # a state of the store, not an error of the caller
-    """A call could not be recorded. The message may be shown to clients and has no final period."""
-
-
-@dataclass(slots=True)
-class Batch(Rows):
-    """The rows of one turn of the loop, and the futures of the calls that wait for them."""
-
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
-    """One for each intent."""
-    waiting_next: list[asyncio.Future[None]] = field(default_factory=list)
-    """One for each of `next_attempts`."""
-    deadline: asyncio.TimerHandle | None = None
-
-
 class AuditStore:
     """The writer of one audit log. `record_…` are called from one event loop.
 
@@ -85,7 +70,7 @@ class AuditStore:
         self.took: Callable[[float], None] = lambda _: None
         """Called with the seconds that each recorded intent took."""
         self._gathering = Batch()
-        self._handover: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._handover = Handover()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._soon = False
         self._later: asyncio.TimerHandle | None = None
@@ -256,7 +241,7 @@ class AuditStore:
         if not batch:
             return
         self._gathering = Batch()
-        if batch.waiting or batch.waiting_next:
+        if batch.is_awaited:
             assert self._loop
             batch.deadline = self._loop.call_later(self.bound, self._expire, batch)
         self._handover.put(batch)
@@ -264,19 +249,7 @@ class AuditStore:
     def _expire(self, batch: Batch) -> None:
         what = "file" if self.database.is_file else "database"
         reason = self._failure or f"the audit {what} was not written within {self.bound:g} s"
-        self._resolve([batch], reason)
-
-    def _resolve(self, batches: list[Batch], refusal: str | None) -> None:
-        for batch in batches:
-            if batch.deadline:
-                batch.deadline.cancel()
-            for recorded in (*batch.waiting, *batch.waiting_next):
-                if recorded.done():
-                    continue
-                if refusal is None:
-                    recorded.set_result(None)
-                else:
-                    recorded.set_exception(AuditUnavailable(refusal))
+        batch.resolve(reason)
 
     def _lose(self, count: int) -> None:
         self.lost += count
@@ -292,17 +265,12 @@ class AuditStore:
         try:
             closing, refusal = False, None
             while not closing or (unwritten and not refusal):
-                batches, closing = ([], True) if closing else self._take(self._pause_before(unwritten, refusal))
+                pause = self._pause_before(unwritten, refusal)
+                batches, closing = ([], True) if closing else self._handover.take(pause)
                 if not (batches or closing or unwritten):
                     self._file.idle()
                     continue
-                for batch in batches:
-                    unwritten.intents += still_wanted(batch.intents, batch.waiting)
-                    unwritten.next_attempts += still_wanted(batch.next_attempts, batch.waiting_next)
-                    unwritten.outcomes += batch.outcomes
-                    unwritten.finals += batch.finals
-                    unwritten.attempts += batch.attempts
-                unwritten.trial = any(batch.trial for batch in batches)
+                join(batches, unwritten)
                 refusal = self._write(unwritten)
                 self._note(refusal)
                 self._done += sum(len(batch.intents) + len(batch.next_attempts) for batch in batches)
@@ -326,18 +294,6 @@ class AuditStore:
     def _patience(self) -> float | None:
         """Return the seconds after which the database has work of its own; None: never."""
         return SOON if self._file.is_busy else self._file.idle_seconds
-
-    def _take(self, patience: float | None) -> tuple[list[Batch], bool]:
-        """Wait for a batch and return all that are there; True with the last one."""
-        batches: list[Batch] = []
-        try:
-            batch = self._handover.get(timeout=patience)
-            while batch is not None:
-                batches.append(batch)
-                batch = self._handover.get_nowait()
-        except queue.Empty:
-            return batches, False
-        return batches, True
 
     def _write(self, rows: Rows) -> str | None:
         """Write and count the rows. Return the reason of a failure.
@@ -365,14 +321,9 @@ class AuditStore:
             logger.warning("%s can be written again.", self.database.place)
 
     def _report(self, batches: list[Batch], refusal: str | None) -> None:
-        answered = [batch for batch in batches if batch.waiting or batch.waiting_next]
-        if answered and self._loop:
+        awaited = [batch for batch in batches if batch.is_awaited]
+        if awaited and self._loop:
             try:
-                self._loop.call_soon_threadsafe(self._resolve, answered, refusal)
+                self._loop.call_soon_threadsafe(resolve, awaited, refusal)
             except RuntimeError:
                 logger.debug("the loop ended before its calls were notified")
-
-
-def still_wanted[Item](items: list[Item], waiting: list[asyncio.Future[None]]) -> list[Item]:
-    """Return the entries whose calls still wait. The others are not sent, so they are not recorded."""
-    return [item for item, recorded in zip(items, waiting, strict=True) if not recorded.done()]

@@ -27,9 +27,8 @@ from wirekey.core.audit.rows import Rows
 from wirekey.features.postgresql.claim import claim
 from wirekey.features.postgresql.connection import explanation, may_pass, open_connection, place_of, reason_of
 from wirekey.features.postgresql.rollup import roll_up_all
-from wirekey.features.postgresql.rows import LostChainError, interrupted_rows, send
+from wirekey.features.postgresql.rows import MOVED, LostChainError, interrupted_rows, send
 from wirekey.features.postgresql.schema import LOCK, make_partitions, migrate
-from wirekey.features.postgresql.statements import MOVED
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

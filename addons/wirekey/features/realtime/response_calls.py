@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.core.audit.store import AuditUnavailable
+from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.body import Body
 from wirekey.core.calls.agent_check import refusal_if_revoked
 from wirekey.core.errors import Fault, Refusal

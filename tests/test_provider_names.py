@@ -29,6 +29,7 @@ EXCEPTIONS = {
     "features/rollup/shortening.py": "makers of models on Bedrock",
     "features/rollup/summary.py": OF_FORMATS,
     "features/translation": OF_FORMATS,
+    "features/vertex": "the formats and the makers of its models, which have the names of providers",
     "core/metering/price_table.py": "the names of the price lists",
     "core/model_name.py": "the backends of Google's accounts have Gemini's format",
     "core/operation.py": OF_FORMATS,

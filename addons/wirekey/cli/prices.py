@@ -41,7 +41,7 @@ def command() -> None:
 @with_config
 @click.argument("model")
 @click.option("--provider", default=None, help="Only at this provider. Default: at all that have a price.")
-@click.option("--region", default="", help="Region of Bedrock, or location of Vertex AI.")
+@click.option("--region", default="", help="Region of Bedrock, or location of Google Cloud.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(config: Config, model: str, provider: str | None, region: str, *, as_json: bool) -> None:
     """Show which prices count for MODEL now, and where they come from. The exit code is 1 if it has none.

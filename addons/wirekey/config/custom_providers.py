@@ -14,10 +14,11 @@ from wirekey.config.providers import ProviderSettings
 from wirekey.config.routes import SelectionName
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import PYTHON_NAME, ConfiguredUpstream, Flag, Reference, Text, ValueFormat, is_python
-from wirekey.core.egress.hosts import CODE_ASSIST_HOSTS, VERTEX_GLOBAL, region_of
+from wirekey.core.egress.hosts import GOOGLE_TOKEN_HOST
 from wirekey.core.egress.names import is_canonical
 from wirekey.providers.custom import FORMS, CustomTraits, custom_provider
 from wirekey.providers.hosts import FIXED_HOSTS
+from wirekey.providers.model_hosts import setting_of_host
 from wirekey.providers.registry import OWN_PROVIDERS
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -49,7 +50,7 @@ def custom_host(value: str) -> str:
     """Check the host of a custom provider. Raises ValueError."""
     if not is_canonical(value):
         raise ValueError("must be a host name in lower case, such as openrouter.ai, without https:// and port")
-    if value in (*FIXED_HOSTS, *CODE_ASSIST_HOSTS) or region_of(value) or value.endswith(VERTEX_GLOBAL):
+    if value in (*FIXED_HOSTS, GOOGLE_TOKEN_HOST) or setting_of_host(value):
         raise ValueError("is the host of a provider that Wirekey knows. Use the settings of that provider")
     return value
 

@@ -82,7 +82,7 @@ class PriceConfig(TokenPrices):
     )
     region: Patterns | None = Field(
         default=None,
-        description="Only in these regions of Bedrock, or locations of Vertex AI. null: everywhere.",
+        description="Only in these regions of Bedrock, or locations of Google Cloud. null: everywhere.",
         examples=["eu-*"],
     )
     begins: Day | None = Field(

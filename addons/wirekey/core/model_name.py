@@ -127,8 +127,8 @@ class ModelNameError(ValueError):
 class ModelName:
     """`name` is what the provider is asked for. Parameters are in the order in which they were written.
 
-    `vendor` is `google` where the name has it after `gemini:`, `vertex:` or a backend, whose models need none. Other
-    vendors belong to the name, as routers of models want them.
+    `vendor` is `google` where the name has it after a provider or a backend whose models need none, such as `gemini:`.
+    Other vendors belong to the name, as routers of models want them.
     """
 
     name: str

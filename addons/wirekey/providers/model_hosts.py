@@ -54,17 +54,20 @@ OF_OTHERS = {
     "ark.cn-beijing.volces.com": "Volcano Engine",
     "ollama.com": "Ollama",
     "*.cursor.sh": "Cursor",
+    "aiplatform.googleapis.com": "Google Cloud",
+    "*-aiplatform.googleapis.com": "Google Cloud",
+    "*.rep.googleapis.com": "Google Cloud",
 }
 """Hosts of other companies, by name with `*` for any characters → the service there."""
 SERVED_BY = {host: f"providers.{name}" for name, provider in PROVIDERS.items() for host in provider.hosts.if_configured}
 """The hosts whose calls Wirekey can decide and record → the setting for that."""
 _OWN = {provider.hosts.own for provider in PROVIDERS.values()}
-MODEL_HOSTS = {
+MODEL_HOSTS = {host: service for host, service in OF_OTHERS.items() if host not in _OWN} | {
     host: service
     for provider in PROVIDERS.values()
     for hosts in (provider.hosts.elsewhere, provider.hosts.if_configured)
     for host, service in hosts.items()
-} | {host: service for host, service in OF_OTHERS.items() if host not in _OWN}
+}
 """The hosts, by name with `*` for any characters → the service there."""
 
 
@@ -84,12 +87,16 @@ def reason_to_refuse_tunnel(host: str) -> str | None:
     service = model_service(host)
     if service is None:
         return None
-    setting = SERVED_BY.get(_known(host) or "", "providers.bedrock.regions" if region_of(host) else None)
-    if setting:
+    if setting := setting_of_host(host):
         fix = f"Set {setting}, so that Wirekey serves this host, or allow the tunnel in egress.allow."
     else:
         fix = "To allow it, list the host in egress.allow."
     return f"{host} serves models ({service}), and Wirekey does not see the calls in a tunnel. {fix}"
+
+
+def setting_of_host(host: str) -> str | None:
+    """Return the setting with which Wirekey decides and records the calls at a host, or None."""
+    return SERVED_BY.get(_known(host) or "", "providers.bedrock.regions" if region_of(host) else None)
 
 
 def _known(host: str) -> str | None:

@@ -5,13 +5,14 @@ A feature carries them. Without it, their operations are refused.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.core.body import WEBSOCKETS, Body
 from wirekey.core.errors import Fault, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mitmproxy import http
     from mitmproxy.connection import Server
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from wirekey.core.call import Outcome
     from wirekey.core.calls.attempt_state import AttemptState
     from wirekey.core.calls.state import CallState
-    from wirekey.core.operation import Operation, ResponseReader
+    from wirekey.core.operation import Facts, Operation, ResponseReader
     from wirekey.core.wire.stream import WireStream
     from wirekey.core.wire.takeover import StreamTakeover
 
@@ -48,6 +49,17 @@ NOT_SIGNED = Refusal(
     "work. Its operator sets providers.bedrock.aws in wirekey.yaml.",
     Fault.OPERATOR,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LiveApi:
+    """The part of a feature whose provider has Gemini's Live API at the operation `realtime`.
+
+    `facts_of_setup` returns the facts of a `setup` that was read as Gemini's. It may raise Refusal(400).
+    """
+
+    provider: str
+    facts_of_setup: Callable[[Facts], Facts]
 
 
 class Conversations:

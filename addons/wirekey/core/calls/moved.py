@@ -1,4 +1,4 @@
-"""Requests that keep their format at a provider that wants them changed, such as Vertex AI, with paths of its own."""
+"""Requests that keep their format at a provider that wants them changed, with paths of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The host names of Bedrock, built from botocore's table of AWS partitions, and those of Google Cloud.
+"""The host names of Bedrock, built from botocore's table of AWS partitions, and those of Code Assist.
 
 Bedrock consists of three services, each with up to four names in a region: the default one, FIPS, dual-stack (IPv6),
 and both. A host belongs to Bedrock only if it is exactly one of these names.
@@ -26,10 +26,6 @@ CODE_ASSIST_HOST = "cloudcode-pa.googleapis.com"
 GOOGLE_TOKEN_HOST = "oauth2.googleapis.com"  # noqa: S105  # not a secret
 """The host at which Google's programs renew their logins."""
 CODE_ASSIST_HOSTS = (CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST)
-
-VERTEX_GLOBAL = "aiplatform.googleapis.com"
-VERTEX_AREAS = ("us", "eu")
-VERTEX_LOCATION = re.compile(r"[a-z]{2,16}-[a-z]{2,16}[0-9]{1,2}")
 
 REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,10}){1,2}-[1-9][0-9]?")
 
@@ -115,22 +111,3 @@ def region_of(host: str) -> BedrockHost | None:
     """Return service and region of a Bedrock host in any region, or None for every other name."""
     region = host.split(".", 2)[1] if host.count(".") > 1 else ""
     return bedrock_hosts(region).get(host) if partition_of(region) else None
-
-
-def vertex_host(location: str) -> str | None:
-    """Return the host of a location of Vertex AI, or None if the name is not a location's.
-
-    https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
-    """
-    if location == "global":
-        return VERTEX_GLOBAL
-    if location in VERTEX_AREAS:
-        return f"aiplatform.{location}.rep.googleapis.com"
-    return f"{location}-{VERTEX_GLOBAL}" if VERTEX_LOCATION.fullmatch(location) else None
-
-
-def vertex_location(host: str) -> str | None:
-    """Return the location of a host of Vertex AI, or None for every other name."""
-    area = host.removeprefix("aiplatform.").removesuffix(".rep.googleapis.com")
-    region = host.removesuffix(f"-{VERTEX_GLOBAL}")
-    return next((name for name in ("global", area, region) if vertex_host(name) == host), None)

@@ -43,7 +43,7 @@ CLAUDE_PRICING = "Claude Docs, Pricing, 2026-11-24"
 CLAUDE_TIERS = "Claude Docs, Service tiers, 2026-11-24"
 GEMINI_TIERS = "Gemini API, Optimization and inference tiers, 2026-11-24"
 GEMINI_PRICING = "Gemini API, Pricing, 2026-11-24"
-VERTEX_PRICING = "Vertex AI, Pricing, 2026-11-24"
+CLOUD_PRICING = "Google Cloud, Pricing of generative AI, 2026-11-24"
 CLAUDE_AT_GOOGLE = "Google Cloud, Claude Fable 5.2, 2026-11-24"
 BEDROCK_PRICING = "Amazon Bedrock, Pricing and service tiers, 2026-11-24"
 
@@ -95,7 +95,7 @@ FEES = (
     Fee("openai", "image_generation", 0.25, 4, OPENAI_PRICING),
     Fee("anthropic", "web_search", 0.010, 50, CLAUDE_PRICING),
     Fee("google", "web_search", 0.035, 50, GEMINI_PRICING),
-    Fee("google", "enterprise_web_search", 0.045, 50, VERTEX_PRICING, is_reported=False),
+    Fee("google", "enterprise_web_search", 0.045, 50, CLOUD_PRICING, is_reported=False),
     Fee("google", "google_maps", 0.025, 1, GEMINI_PRICING, is_reported=False),
 )
 

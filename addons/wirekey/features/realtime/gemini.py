@@ -27,8 +27,9 @@ from wirekey.providers.request_edits import uncapped
 from wirekey.providers.request_json import malformed, one_of, read_body, refuse_lookalikes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wirekey.core.errors import Refusal
-    from wirekey.providers.request_json import JsonObject
 
 INPUT = frozenset({"realtimeInput", "realtime_input"})
 COMPLETE = ("turnComplete", "turn_complete")
@@ -83,7 +84,10 @@ _message = msgspec.json.Decoder(_Message)
 
 
 class GeminiLive:
-    """The messages of the Live API."""
+    """The messages of the Live API. `facts_of_setup` changes what is read of a `setup`."""
+
+    def __init__(self, facts_of_setup: Callable[[Facts], Facts] | None = None) -> None:
+        self._facts_of_setup = facts_of_setup
 
     def read_client(self, payload: bytes) -> ClientMessage:
         """Return what a client's message asks for. Raises Refusal(400)."""
@@ -92,7 +96,8 @@ class GeminiLive:
         if len(MESSAGE_KEYS & message.values.keys()) > 1:
             raise malformed(ONE_MEMBER)
         if SETUP in message.values:
-            return ClientMessage(Asks.SETTINGS, self.read_setup(message))
+            facts = read_setup(message)
+            return ClientMessage(Asks.SETTINGS, self._facts_of_setup(facts) if self._facts_of_setup else facts)
         if not INPUT.isdisjoint(message.values):
             return ClientMessage(Asks.NOTHING, tokens=sound_tokens(len(payload)) if is_sound(payload) else None)
         refers = could_mention(outline(payload), *FILE_NAMES)
@@ -104,10 +109,6 @@ class GeminiLive:
             return ClientMessage(Asks.NOTHING, Facts(reads_elsewhere=refers))
         turns = 1 if content.starts("turns", b"{") else content.length("turns")
         return ClientMessage(Asks.RESPONSE, Facts(stream=True, message_count=turns, reads_elsewhere=refers))
-
-    def read_setup(self, message: JsonObject) -> Facts:
-        """Return the facts of a `setup`. Raises Refusal(400) if it names no model."""
-        return read_setup(message)
 
     def read_server(self, payload: bytes) -> tuple[ServerMessage, ...]:
         """Return what a message of the provider reports. Never raises."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wirekey.core.calls.conversations import LiveApi
+from wirekey.feature_registry import parts
 from wirekey.features.realtime.bedrock_events import TwoWayEvents
 from wirekey.features.realtime.gemini import GeminiLive
 from wirekey.features.realtime.openai import OpenAiRealtime
 from wirekey.features.realtime.openai_responses import OpenAiResponsesMessages
-from wirekey.features.realtime.vertex import VertexLive
 from wirekey.providers.registry import family_of
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ PROTOCOLS: Mapping[tuple[str, str], RealtimeProtocol] = MappingProxyType(
         ("openai", "responses.connect"): OpenAiResponsesMessages(),
         ("gemini", "realtime"): GeminiLive(),
         ("gemini", "realtime.constrained"): GeminiLive(),
-        ("vertex", "realtime"): VertexLive(),
         ("bedrock", "invoke-with-bidirectional-stream"): TwoWayEvents(),
+        **{(part.provider, "realtime"): GeminiLive(part.facts_of_setup) for part in parts(LiveApi)},
     }
 )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def providers() -> dict[str, Provider]:
     """Return the provider that this feature adds."""
-    from wirekey.providers.vertex import Vertex
+    from wirekey.features.vertex.provider import Vertex
 
     return {"vertex": Vertex()}
 
@@ -20,11 +20,18 @@ def providers() -> dict[str, Provider]:
 def parts() -> tuple[object, ...]:
     """Return what this feature adds to the core."""
     from wirekey.config.feature_settings import AddedSettings
-    from wirekey.config.vertex import VertexSetting
+    from wirekey.core.calls.conversations import LiveApi
     from wirekey.core.calls.feature_values import RenewedValue
+    from wirekey.features.vertex.config import VertexSetting
     from wirekey.features.vertex.credentials import VertexSteps, vertex_access
+    from wirekey.features.vertex.live import with_bare_model
 
-    return (AddedSettings({"providers": VertexSetting}), RenewedValue(vertex_access), VertexSteps())
+    return (
+        AddedSettings({"providers": VertexSetting}),
+        RenewedValue(vertex_access),
+        VertexSteps(),
+        LiveApi("vertex", with_bare_model),
+    )
 
 
 FEATURE = Feature("vertex", parts, providers=providers)

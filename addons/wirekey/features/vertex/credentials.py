@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from wirekey.config import configured_proxy, environment_proxy
-from wirekey.config.vertex import VertexSetting
 from wirekey.core.calls.attempt_state import AttemptSteps
 from wirekey.core.credentials.google.default_credentials import (
     FILE_VARIABLE,
@@ -20,10 +19,11 @@ from wirekey.core.credentials.google.default_credentials import (
 from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
 from wirekey.core.credentials.pool import ProviderKey
 from wirekey.core.errors import Fault, Refusal
+from wirekey.features.vertex import live
+from wirekey.features.vertex.config import VertexSetting
+from wirekey.features.vertex.moving import in_project
+from wirekey.features.vertex.requests import place_of
 from wirekey.providers.registry import PROVIDERS
-from wirekey.providers.vertex import live
-from wirekey.providers.vertex.moving import in_project
-from wirekey.providers.vertex.requests import place_of
 
 if TYPE_CHECKING:
     from wirekey.config import Config

@@ -33,7 +33,7 @@ OPENAI_NAMES = ("chat.completions", "embeddings", "images.generations")
 _OPENAI = OpenAiResponses()
 _ABSENT = msgspec.Raw(b"null")
 TRAFFIC = "on_demand_"
-"""The beginning of a type of traffic at Vertex AI, before the tier of service."""
+"""The beginning of a type of traffic in Google Cloud, before the tier of service."""
 
 
 class _Candidate(msgspec.Struct, rename="camel"):

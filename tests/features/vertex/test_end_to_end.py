@@ -17,7 +17,7 @@ from google import genai
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
 
-from tests.end_to_end.vertex_simulator import simulator, tokens
+from tests.features.vertex.vertex_simulator import simulator, tokens
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from tests.support.sessions import PNG
 from wirekey.core.call import new_call_id

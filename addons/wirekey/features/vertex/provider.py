@@ -9,14 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.core.body import Body
-from wirekey.core.egress.hosts import VERTEX_GLOBAL, vertex_host, vertex_location
-from wirekey.providers.companions import NO_COMPANIONS
-from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHosts
-from wirekey.providers.gemini.models import GeminiModels
-from wirekey.providers.protocol import Provider
-from wirekey.providers.vertex import live
-from wirekey.providers.vertex.errors import VertexErrors
-from wirekey.providers.vertex.moving import (
+from wirekey.features.vertex import live
+from wirekey.features.vertex.errors import VertexErrors
+from wirekey.features.vertex.moving import (
     FORMATS,
     answers,
     format_of_model,
@@ -24,9 +19,13 @@ from wirekey.providers.vertex.moving import (
     moved,
     with_publisher,
 )
-from wirekey.providers.vertex.places import OWN_PROJECT
-from wirekey.providers.vertex.requests import CLAUDE, VertexRequests, place_of
-from wirekey.providers.vertex.responses import VertexResponses
+from wirekey.features.vertex.places import GLOBAL, LOCATION_NAMES, OWN_PROJECT, host_in, location_of
+from wirekey.features.vertex.requests import CLAUDE, VertexRequests, place_of
+from wirekey.features.vertex.responses import VertexResponses
+from wirekey.providers.companions import NO_COMPANIONS
+from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHosts
+from wirekey.providers.gemini.models import GeminiModels
+from wirekey.providers.protocol import Provider
 
 if TYPE_CHECKING:
     from wirekey.core.body import RequestBody
@@ -46,9 +45,7 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
                 "*-aiplatform.mtls.googleapis.com": "Vertex AI, with a client certificate",
             }
         ),
-        if_configured=MappingProxyType(
-            dict.fromkeys((VERTEX_GLOBAL, f"*-{VERTEX_GLOBAL}", "*.rep.googleapis.com"), "Vertex AI")
-        ),
+        if_configured=MappingProxyType(dict.fromkeys((GLOBAL, f"*-{GLOBAL}", "*.rep.googleapis.com"), "Vertex AI")),
     )
     key_setting = "GOOGLE_APPLICATION_CREDENTIALS"
     headers = NO_HEADERS
@@ -57,7 +54,7 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     key_headers = ("authorization",)
     uses_google_credentials = True
     has_locations = models_have_vendor = rewrites_requests = True
-    location_names = "global, us, eu, or a region of Google Cloud, such as europe-west4"
+    location_names = LOCATION_NAMES
     speaks = ("gemini", "anthropic", "openai.chat")
     gateway_paths = (live.GATEWAY_PATH,)
     cached_apart = CLAUDE
@@ -69,21 +66,21 @@ class Vertex(VertexRequests, VertexResponses, VertexErrors, GeminiModels, Provid
     def host_of(self, path: str) -> str | None:
         """Return the host of the location that a path names, or None if it names none."""
         place = place_of(path)
-        return vertex_host(place.location) if place else None
+        return host_in(place.location) if place else None
 
     def host_of_message(self, operation: Operation, message: RequestBody) -> str | None:
         """Return the host of the location that the first message of a connection names. Raises Refusal(400)."""
         if operation.body is not Body.MESSAGE:
             return None
-        return vertex_host(live.place_of_setup(message).location) or ""
+        return host_in(live.place_of_setup(message).location) or ""
 
     def host_in(self, location: str) -> str:
         """Return the host of a location; "" if there is no such location."""
-        return vertex_host(location) or ""
+        return host_in(location) or ""
 
     def location_of(self, host: str) -> str | None:
         """Return the location that a host serves, or None."""
-        return vertex_location(host)
+        return location_of(host)
 
     def in_location(self, target: bytes, location: str) -> bytes:
         """Return a target at another location."""

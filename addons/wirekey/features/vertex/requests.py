@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from wirekey.core.body import Body
 from wirekey.core.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, MESSAGE_PARAMETERS
 from wirekey.core.operation import Facts, Kind, Operation
+from wirekey.features.vertex import live
+from wirekey.features.vertex.places import LOCATION, MODEL, PROJECT, Place
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.gemini.head import check_head
 from wirekey.providers.gemini.requests import DOUBLE_SLASH, METHOD_OVERRIDES, RPC, GeminiRequests, check_query
@@ -21,8 +23,6 @@ from wirekey.providers.openai.requests import OpenAiRequests, set_usage_option
 from wirekey.providers.paths import PathTable, Row
 from wirekey.providers.request_edits import RequestEditor, misnamed
 from wirekey.providers.request_json import malformed
-from wirekey.providers.vertex import live
-from wirekey.providers.vertex.places import LOCATION, MODEL, PROJECT, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.features.vertex.places import OWN_PROJECT
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.openai.google_extras import move_google_extras
-from wirekey.providers.vertex.places import OWN_PROJECT
 
 if TYPE_CHECKING:
     from wirekey.core.body import RequestBody

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from wirekey.core.egress.hosts import vertex_host
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Facts, Kind
+from wirekey.features.vertex.places import host_in
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
@@ -76,7 +76,7 @@ HOSTS = (
 
 @pytest.mark.parametrize(("location", "host"), HOSTS)
 def test_the_host_of_a_location(location, host):
-    assert vertex_host(location) == host
+    assert host_in(location) == host
 
 
 def test_the_host_of_a_path_is_that_of_its_location():

@@ -10,7 +10,7 @@ from wirekey.config.group import ConfigGroup
 from wirekey.config.providers import ProviderSettings
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import AbsolutePath, ConfiguredUpstream, Text, ValueFormat
-from wirekey.core.egress.hosts import vertex_host
+from wirekey.features.vertex.places import LOCATION_NAMES, host_in
 
 if TYPE_CHECKING:
     from wirekey.config.secrets import SecretRef
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def location_name(value: str) -> str:
     """Check the name of a location. Raises ValueError."""
-    if vertex_host(value) is None:
-        raise ValueError("must be global, us, eu, or a region of Google Cloud, such as europe-west4")
+    if host_in(value) is None:
+        raise ValueError(f"must be {LOCATION_NAMES}")
     return value
 
 
@@ -83,7 +83,7 @@ class VertexConfig(ProviderSettings):
     @property
     def added_hosts(self) -> tuple[str, ...]:
         """The hosts of the locations."""
-        return tuple(host for location in self.locations if (host := vertex_host(location)))
+        return tuple(host for location in self.locations if (host := host_in(location)))
 
     @model_validator(mode="after")
     def check_credentials_used(self) -> Self:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.vertex.requests import CLAUDE, OPENAI
 from wirekey.providers.anthropic.errors import AnthropicErrors
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.openai.errors import OpenAiErrors
-from wirekey.providers.vertex.requests import CLAUDE, OPENAI
 
 if TYPE_CHECKING:
     from wirekey.core.errors import Refusal

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.features.vertex.requests import CLAUDE, COUNT, OPENAI, as_message
 from wirekey.providers.anthropic.responses import AnthropicResponses
 from wirekey.providers.gemini.responses import GeminiResponses
 from wirekey.providers.openai.responses import OpenAiResponses
-from wirekey.providers.vertex.requests import CLAUDE, COUNT, OPENAI, as_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ import pytest
 from google import genai
 
 from tests.end_to_end.test_translation import CLIENTS, Anthropic, Chat, Converse, Gemini
-from tests.end_to_end.vertex_simulator import simulator, tokens
+from tests.features.vertex.vertex_simulator import simulator, tokens
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.support.sessions import SESSIONS, expected_turns, hold
 from tests.threats.conftest import beginning

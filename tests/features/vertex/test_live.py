@@ -13,7 +13,7 @@ from google.oauth2.credentials import Credentials
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.end_to_end.test_vertex import LOCATION, configuration, nothing_yet, served, simulator, tokens
+from tests.features.vertex.test_end_to_end import LOCATION, configuration, nothing_yet, served, simulator, tokens
 from tests.support.running import PATIENCE
 from wirekey.core.call import new_call_id
 

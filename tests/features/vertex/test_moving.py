@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from wirekey.core.egress.hosts import vertex_host, vertex_location
 from wirekey.core.errors import Refusal
+from wirekey.features.vertex.places import host_in, location_of
 from wirekey.providers.registry import PROVIDERS
 
 VERTEX = PROVIDERS["vertex"]
@@ -126,7 +126,7 @@ def test_a_name_that_cannot_stand_in_a_path_is_refused(model):
 @pytest.mark.parametrize(
     ("host", "location"),
     [
-        *((vertex_host(name), name) for name in ("global", "us", "eu", "europe-west4")),
+        *((host_in(name), name) for name in ("global", "us", "eu", "europe-west4")),
         ("api.openai.com", None),
         ("x-aiplatform.googleapis.com", None),
         ("us", None),
@@ -134,5 +134,5 @@ def test_a_name_that_cannot_stand_in_a_path_is_refused(model):
     ],
 )
 def test_the_location_of_a_host(host, location):
-    assert vertex_location(host) == location
+    assert location_of(host) == location
     assert VERTEX.location_of(host) == location

@@ -14,10 +14,10 @@ import msgspec
 
 from wirekey.core.body import Body
 from wirekey.core.operation import Facts, Kind, Operation
+from wirekey.features.vertex.places import LOCATION, MODEL, OWN_PROJECT, PROJECT, Place
 from wirekey.providers.gemini.setup import GeminiLiveRequests, setup_of
 from wirekey.providers.json_edits import EditableBody
 from wirekey.providers.request_json import malformed, read_body
-from wirekey.providers.vertex.places import LOCATION, MODEL, OWN_PROJECT, PROJECT, Place
 
 if TYPE_CHECKING:
     from wirekey.core.body import RequestBody

@@ -96,7 +96,7 @@ NOT_CORE=(--ignore tests/policy/test_differential.py --ignore tests/providers/te
 
 # Tests marked `alone` load the machine themselves, or measure what a process needs. They stand in these folders only,
 # because collecting all tests a second time takes long.
-ALONE=(tests/endurance tests/features/workers)
+ALONE=(tests/endurance tests/features/postgresql tests/features/workers)
 
 test_all() {
     local failed=0

@@ -12,6 +12,7 @@ import botocore.exceptions
 import openai
 import pytest
 from google.genai import errors
+from mistralai.client.errors import SDKError
 
 from tests.deliveries.paths import PATHS, Deployment, RowAgent, each_delivery, failed_rows, name_parameter
 from tests.support.raw_client import REQUEST_DELIVERIES, RawClient, post
@@ -186,6 +187,7 @@ RAISED = {
     "gemini": errors.ServerError,
     "anthropic": anthropic.InternalServerError,
     "bedrock": botocore.exceptions.ClientError,
+    "mistral": SDKError,
 }
 
 

@@ -69,6 +69,7 @@ def folder(tmp_path_factory):
         "gemini": {"keys": ["env:REAL_GEMINI", "file:key.txt"], "upstream_url": simulator.url},
         "anthropic": {"keys": ["env:REAL_ANTHROPIC", "env:CORP_KEY"], "upstream_url": simulator.url},
         "bedrock": {"aws": {"bearer": "env:REAL_BEDROCK"}, "upstream_url": simulator.url},
+        "mistral": {"keys": ["env:REAL_MISTRAL"], "upstream_url": simulator.url},
     }
     with wirekey_behind(made, simulator, providers=providers) as proxy:
         yield proxy.folder

@@ -17,6 +17,7 @@ from tests.support.addon_flows import (
 )
 from wirekey.core.body import Body
 from wirekey.core.call import Agent
+from wirekey.core.calls.service_parts import add_services_of_features
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Kind, Operation
 from wirekey.core.routing.candidate import Candidate
@@ -36,7 +37,9 @@ REQUEST = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello."}
 
 @pytest.fixture
 def quotas():
-    return Quotas(services_for())
+    services = services_for()
+    add_services_of_features(services)
+    return Quotas(services)
 
 
 async def called(addon, *limits, operation=CHAT, provider="openai", subject="alice", refused=None, **body):

@@ -15,7 +15,7 @@ EXCEPTIONS = {
     "core/addons/models.py": "the backends of Google's accounts have Gemini's models",
     "core/calls/attempt.py": "an attempt without a key of its own is signed with AWS credentials",
     "core/calls/settings.py": "the backends of Google's accounts have Gemini's format",
-    "core/calls/signatures.py": "the name of AWS's service in a signature",
+    "core/calls/upstream_signatures.py": "the name of AWS's service in a signature",
     "core/egress/hosts.py": "the name of AWS's service in a host",
     "feature_registry.py": "the names of features",
     "features/demo/command.py": "the programs of the demo",

@@ -42,6 +42,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "custom_providers": ("providers.custom",),
         "local_programs": ("backends.gemini-cli-acp",),
+        "aws_signatures": (),
     }
 )
 """Each feature, in the order in which the core asks them, with its settings in `wirekey.yaml`.

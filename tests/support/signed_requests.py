@@ -10,10 +10,8 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from wirekey.core.secret import Secret
-from wirekey.core.signing.request import Endpoint, RequestHead, SigV4Credentials, parameter_name
+from wirekey.core.signing.request import Endpoint, RequestHead, parameter_name
 from wirekey.core.signing.sign import SIGNATURE_HEADERS
-from wirekey.core.signing.verify import Verifier
 
 ACCESS_KEY, SECRET = "WKEYABCDEFGHIJKLMNOP", "secret/of+the/agent/0123456789012345678"
 HOST = "bedrock-runtime.us-east-1.amazonaws.com"
@@ -83,11 +81,6 @@ def presigned(path=PATH, at=NOW, expires=600, **more):
             super().__init__(*arguments, expires=expires)
 
     return signed(path, None, {}, "GET", at, auth=Query, **more)
-
-
-def verify(head, body=BODY, now=NOW, endpoint=ENDPOINT, token=None):
-    known = {ACCESS_KEY: SigV4Credentials(ACCESS_KEY, Secret(SECRET), Secret(token) if token else None)}
-    return Verifier(known.get).verify(head, sha256(body), endpoint, now)
 
 
 def with_header(head, name, *values):

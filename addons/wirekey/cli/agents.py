@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wirekey.cli.agent_commands import AddedAgent, AgentCommands
 from wirekey.cli.agents_import import export_command, import_command
 from wirekey.cli.moments import span
-from wirekey.cli.new_credentials import print_client, print_key_pair, print_token
-from wirekey.cli.options import with_config
+from wirekey.cli.new_credentials import print_client, print_token
+from wirekey.cli.options import as_json_option, with_config
 from wirekey.cli.table import table
 from wirekey.core.command_name import COMMAND
-from wirekey.core.errors import UserError
+from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -22,14 +23,10 @@ if TYPE_CHECKING:
     from wirekey.core.identity.agents_format import AgentRecord, TokenRecord
     from wirekey.core.identity.clients import ClientRecord
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 oauth_client_option = click.option(
     "--oauth-client",
     is_flag=True,
     help="Create OAuth 2.0 client credentials instead of a token. Programs exchange them for short-lived tokens.",
-)
-aws_option = click.option(
-    "--aws", is_flag=True, help="Also create an AWS key pair. AWS SDKs sign with it, and Wirekey re-signs for Bedrock."
 )
 
 
@@ -56,7 +53,6 @@ command.add_command(export_command)
     "Default: web:read and web:write.",
 )
 @oauth_client_option
-@aws_option
 @as_json_option
 def add(
     config: Config,
@@ -66,8 +62,8 @@ def add(
     permissions: tuple[str, ...],
     *,
     oauth_client: bool,
-    aws: bool,
     as_json: bool,
+    **of_features: Any,
 ) -> None:
     """Add agent NAME and print its token. The token is never shown again."""
     agents, added = agent_store(config), f"Added the agent {name}."
@@ -77,8 +73,8 @@ def add(
     else:
         token = agents.add(name, role=role, type=kind, permissions=permissions or None)
         print_token(config, name, token, added, as_json=as_json)
-    if aws:
-        print_key_pair(config, name, agents.pair(name), "", as_json=as_json)
+    for part in parts(AgentCommands):
+        part.added(AddedAgent(config, agents, name, as_json), of_features)
 
 
 @command.command("set")
@@ -124,33 +120,6 @@ def change(
         click.echo(json.dumps(agent_facts(agents.agent(name)), indent=2))
     else:
         click.echo(f"Changed {name}. A running proxy applies it within 2 seconds.")
-
-
-@command.command("aws-key")
-@with_config
-@click.argument("name")
-@click.option("--rotate", "rotated", is_flag=True, help="Replace its key pair with a new one.")
-@click.option("--overlap", default="0", callback=span, help="How long the old pair still works: 90, 15m, 2h, 7d.")
-@as_json_option
-def aws_key(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bool) -> None:
-    """Create an AWS key pair for agent NAME and print it. AWS SDKs sign with it as with any other."""
-    agents = agent_store(config)
-    if rotated:
-        previous = f"The old one still works for {overlap:g} s." if overlap else "The old one has stopped working."
-        print_key_pair(
-            config,
-            name,
-            agents.rotate_pair(name, overlap),
-            f"{name} has a new AWS key pair. {previous}",
-            as_json=as_json,
-        )
-    elif agents.agent(name).aws:
-        raise UserError(
-            f"{name} already has an AWS key pair, which was shown once. To create a new one: "
-            f"{COMMAND} agents aws-key {name} --rotate"
-        )
-    else:
-        print_key_pair(config, name, agents.pair(name), f"{name} has an AWS key pair.", as_json=as_json)
 
 
 @command.command("rotate")
@@ -315,3 +284,9 @@ def day(moment: datetime) -> str:
 def minute(moment: datetime) -> str:
     """Return a time as local date, hour and minute."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+for of_feature in parts(AgentCommands):
+    for each in of_feature.commands():
+        command.add_command(each)
+    add.params[-1:-1] = of_feature.options()  # in front of --json

@@ -16,7 +16,7 @@ from wirekey.cli.audit_prune import prune
 from wirekey.cli.audit_stats import by_name, stats_json, stats_table
 from wirekey.cli.audit_verify import verify
 from wirekey.cli.moments import moment
-from wirekey.cli.options import with_config
+from wirekey.cli.options import as_json_option, with_config
 from wirekey.cli.table import UNKNOWN, line, money, table, whole, word
 from wirekey.core.call import Outcome
 
@@ -55,9 +55,6 @@ def with_filters[R](function: Callable[..., R]) -> Callable[..., R]:
     ):
         function = option(function)
     return function
-
-
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("audit")

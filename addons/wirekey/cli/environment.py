@@ -55,14 +55,15 @@ def client_environment(
     token: str,
     certs: Path,
     region: str,
-    pair: KeyPair,
+    pair: KeyPair | None,
     inherited: Mapping[str, str],
     node_hook: Path | None = None,
 ) -> dict[str, str]:
     """Return the variables to set for a program that uses the proxy at `host` and `port`.
 
     There are two files with roots: Node adds our root to its own, and other runtimes replace theirs with the bundle.
-    AWS SDKs sign with `pair`, which Wirekey issued to the agent and AWS does not know.
+    AWS SDKs sign with `pair`, which Wirekey issued to the agent and AWS does not know. Without one, they sign with a
+    placeholder, and the proxy identifies the agent by its token.
     """
     address = f"[{host}]" if ":" in host else host
     proxy = f"http://{quote(agent, safe='')}:{token}@{address}:{port}"
@@ -88,7 +89,7 @@ def client_environment(
 
 
 def gateway_environment(
-    address: str, *, token: str, region: str, pair: KeyPair, inherited: Mapping[str, str]
+    address: str, *, token: str, region: str, pair: KeyPair | None, inherited: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the variables that make SDKs call the gateway at `address`, HOST:PORT, without those of the proxy.
 
@@ -97,6 +98,8 @@ def gateway_environment(
     variables = {name: f"http://{address}{path}" for name, path in BASE_URLS.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
     variables[CODEX_KEY] = PLACEHOLDER
+    if pair is None:  # then AWS SDKs must not sign
+        variables |= {each.key_setting: token for each in PROVIDERS.values() if each.uses_aws}
     if not inherited.get(OPENCODE_CONFIG):
         variables[OPENCODE_CONFIG] = opencode_config(address)
     variables["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] = str(trusted_copy(GEMINI_CLI_SETTINGS, inherited))
@@ -153,12 +156,12 @@ def listed_once(lists: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def signing_variables(pair: KeyPair, region: str, inherited: Mapping[str, str]) -> dict[str, str]:
+def signing_variables(pair: KeyPair | None, region: str, inherited: Mapping[str, str]) -> dict[str, str]:
     """Return the variables with which AWS SDKs sign. An `inherited` region takes precedence over `region`."""
     chosen = inherited.get("AWS_REGION") or region
     return {
-        "AWS_ACCESS_KEY_ID": pair.access_key,
-        "AWS_SECRET_ACCESS_KEY": pair.secret.reveal(),
+        "AWS_ACCESS_KEY_ID": pair.access_key if pair else PLACEHOLDER,
+        "AWS_SECRET_ACCESS_KEY": pair.secret.reveal() if pair else PLACEHOLDER,
         "AWS_REGION": chosen,
         "AWS_DEFAULT_REGION": chosen,
     }

@@ -12,7 +12,6 @@ from wirekey.core.command_name import COMMAND
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.core.identity.aws_pairs import KeyPair
     from wirekey.core.identity.clients import ClientCredentials
 
 
@@ -35,23 +34,6 @@ def print_token(config: Config, name: str, token: str, news: str, *, as_json: bo
         f"  export SSL_CERT_FILE={config.certs.folder.absolute() / 'bundle.pem'}\n\n"
         "or use it in place of the provider's key (OPENAI_API_KEY and the like). On this machine, this is enough:\n\n"
         f"  {COMMAND} exec --agent {name} -- PROGRAM"
-    )
-
-
-def print_key_pair(config: Config, name: str, pair: KeyPair, news: str, *, as_json: bool) -> None:
-    """Print a new AWS key pair and how to use it. `news` is a sentence to begin with."""
-    region, secret = config.providers.bedrock.regions[0], pair.secret.reveal()
-    if as_json:
-        facts = {"agent": name, "access_key_id": pair.access_key, "secret_access_key": secret, "region": region}
-        click.echo(json.dumps(facts))
-        return
-    click.echo(
-        f"{news} This is its AWS key pair. The secret is not shown again:\n\n".lstrip()
-        + f"  export AWS_ACCESS_KEY_ID={pair.access_key}\n"
-        f"  export AWS_SECRET_ACCESS_KEY={secret}\n"
-        f"  export AWS_REGION={region}\n\n"
-        "AWS SDKs and the AWS CLI sign with it as with any other. AWS does not know it: Wirekey verifies their "
-        "signature\nand signs again with the organisation's credentials."
     )
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
 def config_option[F: Callable[..., Any]](function: F) -> F:
     """Add `--config F`, which reaches the command as `config_file: Path | None`."""
     return click.option(

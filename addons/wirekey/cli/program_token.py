@@ -9,10 +9,12 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.cli.agent_commands import ProgramPairs
 from wirekey.cli.environment import NODE_HOOK, client_environment, gateway_environment, without_hosts
 from wirekey.cli.passthrough import without_passed_through
 from wirekey.core.command_name import COMMAND
 from wirekey.core.errors import UserError
+from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The agent that a program calls as, with its token and AWS key pair."""
+    """The agent that a program calls as, with its token, and its AWS key pair if a feature issues one."""
 
     agent: str
     token: str = field(repr=False)
-    pair: KeyPair
+    pair: KeyPair | None
 
     def variables(self, config: Config, host: str, port: int) -> dict[str, str]:
         """Return the variables that make the program use the proxy at `host` and `port`."""
@@ -95,7 +97,8 @@ def new_program(
         token = agents.issue_token(name, label=label, lifetime=lifetime, strict=strict, renewable=renewable)
     except UnknownAgentError as error:
         raise UserError(f"{error} To add it: {COMMAND} agents add {shlex.quote(name)}") from None
-    return Program(name, token, agents.pair(name))
+    pairs = next(parts(ProgramPairs), None)
+    return Program(name, token, pairs.of(agents, name) if pairs else None)
 
 
 def own_name() -> str:

@@ -164,7 +164,8 @@ class Lifecycle:
         self.services.settings, self.lock = first, lock
         use_own_prices(first.prices)
         if "bedrock" in config.providers.model_fields_set:
-            self.services.signatures.load()
+            self.services.upstream_signatures.load()
+            self.services.agent_signatures.load()
         start_warnings.warn_of_uncovered_hosts(self.authority, first.hosts)
         self.fixed_options = options.fixed_at_start()
 

@@ -123,8 +123,7 @@ class Audit(AdmittingAddon):
             state.reserved.release()
         if state:
             self.services.usage_limits.settle(state)
-        if state and state.verified and self.services.signatures.settle(state.verified, state.call.status):
-            self.services.sharing.release_signature(state.verified)
+            self.services.agent_signatures.settle(state)
         return state.call if state and not state.is_withdrawn else None
 
 

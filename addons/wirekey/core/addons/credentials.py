@@ -50,7 +50,7 @@ class Credentials(AdmittingAddon):
     def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Prepare the first attempt. Raises Refusal if there is no credential for it."""
         state = self.calls.state(flow)
-        if state.signed is not None:
+        if state.unverified:
             raise UNVERIFIED
         assert state.plan
         first = state.plan.start(time.monotonic())

@@ -18,8 +18,8 @@ from OpenSSL import SSL
 from wirekey.core.addons.base import Addon
 from wirekey.core.ca.certificates import LOOPBACK
 from wirekey.core.ca.gateway_certificate import IssuedCertificate
+from wirekey.core.calls.agent_signatures import signed_head
 from wirekey.core.calls.redaction import redact_head, redacted_headers, removed_values
-from wirekey.core.calls.signatures import signed_head
 from wirekey.core.credentials.client_supplied_aws import client_aws_credentials
 from wirekey.core.egress.addresses import is_address, is_own_name
 from wirekey.core.egress.hosts import region_of

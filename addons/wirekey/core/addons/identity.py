@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 
 from wirekey.core.addons.base import Addon
 from wirekey.core.calls.agent_check import IDENTITY_ENDED
+from wirekey.core.calls.agent_signatures import signed_head
 from wirekey.core.calls.client_options import option_headers
 from wirekey.core.calls.credential_kinds import AddedKeyIdentification, TokenKind
 from wirekey.core.calls.credential_removal import key_headers, strip
 from wirekey.core.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
-from wirekey.core.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
 from wirekey.core.credentials.client_supplied import client_credential_fields, client_supplied_credential
 from wirekey.core.credentials.uploads import upload_ids
 from wirekey.core.egress.web_pages import OF_A_PAGE, is_from_a_page
@@ -22,7 +22,6 @@ from wirekey.core.header_fields import by_name
 from wirekey.core.identity.client_tokens import is_wirekey_token, presented_values, proxy_credentials
 from wirekey.core.identity.proof import Proof
 from wirekey.core.identity.refusals import (
-    FOREIGN_PAIR,
     NO_AGENT,
     TWO_AGENTS,
     TWO_UPLOADS,
@@ -31,7 +30,6 @@ from wirekey.core.identity.refusals import (
     UPLOAD_OF_ANOTHER,
 )
 from wirekey.core.identity.tokens import token_digest
-from wirekey.core.signing.event_signatures import signs_events
 from wirekey.core.tracebacks import forget_frames
 from wirekey.feature_registry import parts
 from wirekey.providers.registry import PROVIDERS
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.connection import Client
 
-    from wirekey.core.body import RequestBody
     from wirekey.core.calls.credential_kinds import KeyIdentification, PresentedKey
     from wirekey.core.calls.imported_tokens import ImportedTokens
     from wirekey.core.calls.services import Services
@@ -148,8 +145,6 @@ class Identity(Addon):
         state.host = request.host
         head = state.arrived or signed_head(request)
         state.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
-        # Then the signature does not cover the body, and is verified now.
-        bodiless = head is not None and (has_no_body(request) or signs_events(head))
         fields, query = request.headers.fields, request.path.partition("?")[2]
         values, named = presented_values(key_headers(request), query), self.proxy_claims(request)
         presented = [*((None, value) for value in values), *named]
@@ -175,9 +170,7 @@ class Identity(Addon):
         strip(request, secrets)
         if secrets:
             call.path = request.path.partition("?")[0]
-        identify = partial(
-            self.identify_presented, flow, state, tokens, head, fields=fields, query=query, bodiless=bodiless
-        )
+        identify = partial(self.identify_presented, flow, state, tokens, head, fields=fields, query=query)
         return self.identify_by_check(flow, keys, imported, identify) if keys else identify(imported)
 
     async def identify_by_check(
@@ -207,7 +200,6 @@ class Identity(Addon):
         *,
         fields: tuple[tuple[bytes, bytes], ...],
         query: str,
-        bodiless: bool,
     ) -> Awaitable[None] | None:
         """Keep the provider's key that the client sent, and find the agent of the request. Raises Refusal.
 
@@ -230,15 +222,15 @@ class Identity(Addon):
         if self.services.settings.takes_client_keys:
             state.client_credential_fields = client_credential_fields(fields)
         if tokens and any(kind.fits(token) for kind in self.token_kinds for _, token in tokens):
-            return self.identify_by_kind(flow, state, tokens, imported, head, bodiless=bodiless)
+            return self.identify_by_kind(flow, state, tokens, imported, head)
         held = [(name, token_digest(token)) for name, token in tokens]
         self.identify(flow, state, [*held, *imported.claims])
         if call.provider and PROVIDERS[call.provider].has_upload_ids and self.services.sharing.is_needed:
             ids = upload_ids(request.path)
             if self.services.sharing.must_ask_for_upload(ids):
-                return self.check_after_asking(flow, state, imported, head, ids, bodiless=bodiless)
-        self.check_identity(flow, state, imported, head, bodiless=bodiless)
-        return self.admit_signature(state) if bodiless else None
+                return self.check_after_asking(flow, state, imported, head, ids)
+        self.check_identity(flow, state, imported, head)
+        return self.services.agent_signatures.admit(state) if head else None
 
     async def check_after_asking(
         self,
@@ -247,20 +239,12 @@ class Identity(Addon):
         imported: ImportedTokens,
         head: RequestHead | None,
         ids: tuple[str, ...],
-        *,
-        bodiless: bool,
     ) -> None:
         """Ask other processes for the agent of an upload, and check the identity. Raises Refusal."""
         await self.services.sharing.learn_uploads(ids)
-        self.check_identity(flow, state, imported, head, bodiless=bodiless)
-        if bodiless and (waiting := self.admit_signature(state)):
+        self.check_identity(flow, state, imported, head)
+        if head and (waiting := self.services.agent_signatures.admit(state)):
             await waiting
-
-    def admit_signature(self, state: CallState) -> Awaitable[None] | None:
-        """Note the use of a verified signature with the other processes, if there are any."""
-        if state.verified is None or not self.services.sharing.is_needed:
-            return None
-        return self.services.sharing.admit_signature(state.verified, state.call.client or "")
 
     async def identify_by_kind(
         self,
@@ -269,8 +253,6 @@ class Identity(Addon):
         tokens: list[tuple[str | None, str]],
         imported: ImportedTokens,
         head: RequestHead | None,
-        *,
-        bodiless: bool,
     ) -> None:
         """Find the agent of a request with a token of a feature's kind, which may have to wait. Raises Refusal."""
         held = [(name, await self.hold(token)) for name, token in tokens]
@@ -278,8 +260,8 @@ class Identity(Addon):
         call = state.call
         if call.provider and PROVIDERS[call.provider].has_upload_ids and self.services.sharing.is_needed:
             await self.services.sharing.learn_uploads(upload_ids(flow.request.path))
-        self.check_identity(flow, state, imported, head, bodiless=bodiless)
-        if bodiless and (waiting := self.admit_signature(state)):
+        self.check_identity(flow, state, imported, head)
+        if head and (waiting := self.services.agent_signatures.admit(state)):
             await waiting
 
     def check_identity(
@@ -288,16 +270,14 @@ class Identity(Addon):
         state: CallState,
         imported: ImportedTokens,
         head: RequestHead | None,
-        *,
-        bodiless: bool,
     ) -> None:
         """Raise Refusal unless a request has the identity that it needs. Its tokens were looked up before."""
         call, request = state.call, flow.request
         if call.provider and PROVIDERS[call.provider].has_upload_ids and (ids := upload_ids(request.path)):
             self.find_upload(state, ids)
         if head is not None:
-            self.keep_signature(state, head, bodiless=bodiless)
-        nobody = call.agent is None and state.signed is None
+            self.services.agent_signatures.keep(state, request, head)
+        nobody = call.agent is None and not state.unverified
         if nobody and imported.wait:
             raise slow_down(imported.wait)
         if nobody and call.provider and self.services.settings.identity_required:
@@ -340,59 +320,15 @@ class Identity(Addon):
         """
         state = self.calls.state(flow)
         waiting = None
-        if state.signed is not None:
-            self.verify(state, state.body)
-            waiting = self.admit_signature(state)
+        if state.unverified:
+            self.services.agent_signatures.verify(state)
+            waiting = self.services.agent_signatures.admit(state)
         if state.proof:
             agent = self.services.agent_of(state.proof, time.time())
             if agent is None:
                 raise IDENTITY_ENDED
             state.call.agent = agent
         return waiting
-
-    def keep_signature(self, state: CallState, head: RequestHead, *, bodiless: bool) -> None:
-        """Keep the signature of an agent's pair until the body arrives. Any other signature is removed later.
-
-        A signature that claims to be of an agent's pair is never ignored: it must agree with every other identity of
-        the request. Raises Refusal, which says what is wrong with the signature if the request has no other identity.
-        """
-        provider = state.call.provider
-        if provider is None or not PROVIDERS[provider].uses_aws:
-            self.compare_pairs(state, head)
-            return
-        if state.call.agent is None:
-            if not is_ours(head):
-                raise FOREIGN_PAIR
-        elif not claimed_pairs(head) or not is_ours(head):
-            return
-        state.signed = head
-        if bodiless:
-            self.verify(state, None if signs_events(head) else b"")
-
-    def compare_pairs(self, state: CallState, head: RequestHead) -> None:
-        """Raise Refusal if a signature for another provider than Bedrock names a different agent than the tokens."""
-        agent = state.call.agent
-        for access_key in claimed_pairs(head):
-            owner = self.services.agents.find_pair(access_key)
-            if owner is None:
-                raise FOREIGN_PAIR
-            if agent is not None and owner[0].id != agent.id:
-                raise TWO_AGENTS
-
-    def verify(self, state: CallState, body: RequestBody | None) -> None:
-        """Verify the signature of an agent's pair, and make that agent the agent of the call. Raises Refusal.
-
-        `body`: None if it is a stream of events that are verified as they arrive.
-        """
-        assert state.signed
-        call = state.call
-        agent, state.verified = self.services.signatures.verify(state.signed, body, state.host, call)
-        if call.agent is not None and call.agent.id != agent.id:
-            raise TWO_AGENTS
-        proof = state.proof
-        accepted_at = proof.accepted_at or time.time()
-        state.proof = Proof(proof.tokens, state.verified.access_key, accepted_at)
-        call.agent, state.signed = agent, None
 
     def find_upload(self, state: CallState, ids: tuple[str, ...]) -> None:
         """Find the agent of a later request of an upload, which may be identified by its upload_id alone.

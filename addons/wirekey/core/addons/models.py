@@ -14,7 +14,7 @@ from mitmproxy import ctx, http
 
 from wirekey.core.addons.base import AdmittingAddon
 from wirekey.core.calls.redaction import redact_head
-from wirekey.core.calls.signatures import endpoint_of
+from wirekey.core.calls.upstream_signatures import endpoint_of
 from wirekey.core.credentials.aws import CredentialsUnavailable
 from wirekey.core.credentials.pool import retry_after_seconds
 from wirekey.core.daemon_thread import in_daemon_thread
@@ -184,7 +184,7 @@ class Models(AdmittingAddon):
         fields = [(name.encode(), value.encode()) for name, value in headers.items()]
         head = RequestHead("GET", target.encode(), fields)
         endpoint = endpoint_of(host_of(provider, self.services.settings))
-        signed = self.services.signatures.signer.sign(head, NOTHING, pair, endpoint, time.time())
+        signed = self.services.upstream_signatures.signer.sign(head, NOTHING, pair, endpoint, time.time())
         return {name.decode(): value.decode() for name, value in signed}
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from wirekey.core.body import RequestBody
     from wirekey.core.call import Call
+    from wirekey.core.calls.state import CallState
     from wirekey.core.operation import Operation
     from wirekey.providers.protocol import Provider
 
@@ -77,10 +78,8 @@ class Recognition(Addon):
                 f"{request.method} on this path is not an operation of {call.provider}. Write the path as its "
                 "documentation does.",
             )
-        if PROVIDERS[call.provider].uses_aws and operation.kind is not Kind.COMPANION:
-            check_service(self.calls.state(flow).host, operation)
-        if operation.body is not Body.EVENTS:
-            self.check_signed_body(flow)
+        if PROVIDERS[call.provider].uses_aws:
+            self.check_for_aws(self.calls.state(flow), operation)
         if operation.body in OPEN_FOR_LONG:
             operation = self.services.conversations.open(flow, self.calls.state(flow), operation, parameters)
         call.operation = operation
@@ -92,10 +91,11 @@ class Recognition(Addon):
             flow.request.stream = operation.body in STREAMED_BODIES
             self.admit(flow, call)
 
-    def check_signed_body(self, flow: http.HTTPFlow) -> None:
-        """Raise Refusal(403) if the client's signature covers events in place of the body."""
-        verified = self.calls.state(flow).verified
-        if verified is not None and verified.signs_events:
+    def check_for_aws(self, state: CallState, operation: Operation) -> None:
+        """Raise Refusal unless the host has the operation, and the client's signature covers the body that it has."""
+        if operation.kind is not Kind.COMPANION:
+            check_service(state.host, operation)
+        if operation.body is not Body.EVENTS and self.services.agent_signatures.signs_events(state):
             raise EVENTS_ELSEWHERE
 
     def check_body_head(self, flow: http.HTTPFlow) -> None:

@@ -15,7 +15,7 @@ from wirekey.core.calls.attempt_rewrite import AT_ONCE, body_rewrite, record_rew
 from wirekey.core.calls.attempt_state import AttemptState
 from wirekey.core.calls.conversations import NOT_SIGNED, is_two_way
 from wirekey.core.calls.moved import is_moved, own_target, provider_host
-from wirekey.core.calls.signatures import make_digest
+from wirekey.core.calls.upstream_signatures import make_digest
 from wirekey.core.calls.wire_head import wire_head
 from wirekey.core.credentials.aws import CredentialsUnavailable
 from wirekey.core.credentials.client_supplied import client_supplied_credential, missing_credential

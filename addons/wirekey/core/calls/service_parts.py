@@ -10,6 +10,7 @@ from wirekey.feature_registry import parts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wirekey.core.calls.agent_signatures import AgentSignatures
     from wirekey.core.calls.attempt_rewrite import FindStep
     from wirekey.core.calls.conversations import Conversations
     from wirekey.core.calls.services import Services
@@ -41,6 +42,13 @@ class AddedConversations:
     make: Callable[[Services], Conversations]
 
 
+@dataclass(frozen=True, slots=True)
+class AddedAgentSignatures:
+    """The part of a feature that verifies the signatures of agents. `make` is called once for each process."""
+
+    make: Callable[[Services], AgentSignatures]
+
+
 def add_services_of_features(services: Services) -> None:
     """Add what the installed features make of the services of a process."""
     services.rewrites = tuple(part.make(services) for part in parts(AttemptRewrite))
@@ -48,3 +56,5 @@ def add_services_of_features(services: Services) -> None:
         services.usage_limits = limits.make(services)
     for conversations in parts(AddedConversations):
         services.conversations = conversations.make(services)
+    for signatures in parts(AddedAgentSignatures):
+        services.agent_signatures = signatures.make(services)

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from wirekey.core.body_reading.reader import BodyReader
 from wirekey.core.call_events import CallEvents
+from wirekey.core.calls.agent_signatures import AgentSignatures
 from wirekey.core.calls.attempt_state import AttemptSteps
 from wirekey.core.calls.calls import Calls
 from wirekey.core.calls.client_connections import ClientConnections
@@ -15,8 +16,8 @@ from wirekey.core.calls.conversations import Conversations
 from wirekey.core.calls.drain import Drain
 from wirekey.core.calls.held_bytes import HeldBytes
 from wirekey.core.calls.settings import Settings
-from wirekey.core.calls.signatures import Signatures
 from wirekey.core.calls.state_sharing import StateSharing
+from wirekey.core.calls.upstream_signatures import UpstreamSignatures
 from wirekey.core.calls.usage_limits import UsageLimits
 from wirekey.core.credentials.uploads import Uploads
 from wirekey.core.identity.guess_limit import GuessLimit
@@ -74,7 +75,8 @@ class Services:
         self.held_bytes = HeldBytes()
         self.body_reader = BodyReader()
         self.uploads = Uploads()
-        self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
+        self.agent_signatures = AgentSignatures()
+        self.upstream_signatures = UpstreamSignatures()
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
         """For each client connection, a reference to the token that it presented at CONNECT."""
         self.guesses: GuessLimit[Client] = GuessLimit()

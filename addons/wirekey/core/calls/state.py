@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from wirekey.core.identity.proof import TokenReference
     from wirekey.core.routing.plan import RetryPlan
     from wirekey.core.signing.request import RequestHead
-    from wirekey.core.signing.verify import VerifiedSignature
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -59,9 +58,8 @@ class CallState:
     """The body that was decided on, before any route changes it. Kept while another attempt may follow."""
     host: str = ""
     """The provider's own host name, even if another host is dialled."""
-    signed: RequestHead | None = field(default=None, repr=False)
-    """The head that an agent's AWS key pair signed, until the signature is verified with the body."""
-    verified: VerifiedSignature | None = None
+    unverified: bool = False
+    """Whether an agent's AWS key pair signed the head, and the signature is not verified yet."""
     has_turns: bool = False
     """Whether the call has turns, each of which is recorded as a call with its own usage."""
     signs_payload: bool = False

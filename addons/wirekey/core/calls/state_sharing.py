@@ -1,4 +1,4 @@
-"""The facts that processes share: cool-downs of keys, used signatures, the owners of uploads, and keys of sessions.
+"""The facts that processes share: cool-downs of keys, the owners of uploads, and keys of sessions.
 
 Each process knows these itself. So a single process never asks the shared state, and several ask only for what they do
 not know. Nothing here delays a response: what a call leaves behind is written in the background.
@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from wirekey.core.calls.signatures import refusal_of
 from wirekey.core.credentials.pool import MAX_COOL_DOWN
 from wirekey.core.credentials.uploads import MAX_UPLOAD_AGE
 from wirekey.core.credentials.uploads import digest as upload_digest
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.metering.json_response import DECODE_ERRORS
 from wirekey.core.shared_state import SharedStateUnavailableError
-from wirekey.core.signing.refusal import invalid
-from wirekey.core.signing.replay import GRACE, REPLAYED
 from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from wirekey.core.credentials.uploads import Uploads
     from wirekey.core.identity.proof import KeptCredential, TokenReference
     from wirekey.core.shared_state import SharedState
-    from wirekey.core.signing.verify import VerifiedSignature
     from wirekey.feature import FeatureValues
 
 logger = logging.getLogger(__name__)
@@ -141,37 +137,6 @@ class StateSharing:
                     key.cooling_until = time.monotonic() + left if left > 0 else 0.0
                     key.refusals = refusals
 
-    # Signatures.
-
-    async def admit_signature(self, verified: VerifiedSignature, sender: str) -> None:
-        """Note the use of a signature, which this process has admitted. Raises Refusal if it was used before."""
-        state, now = self.services.shared_state, time.time()
-        key, ttl = signature_key(verified), max(1.0, verified.good_until - now)
-        try:
-            found = await state.add(key, use_of(now, sender), ttl)
-            if found is None:
-                return
-            first, released, previous = msgspec.json.decode(found, type=tuple[float, bool, str])
-            if released and await state.replace(key, found, use_of(first, sender), ttl):
-                return
-        except SharedStateUnavailableError:
-            self.refuse_if_away()
-            return
-        if verified.numbered or previous != sender or now > first + GRACE:
-            raise refusal_of(invalid(REPLAYED))
-
-    def release_signature(self, verified: VerifiedSignature) -> None:
-        """Allow one more use of a signature."""
-        if self.is_needed:
-            self.write(self._release_signature(verified))
-
-    async def _release_signature(self, verified: VerifiedSignature) -> None:
-        state, key = self.services.shared_state, signature_key(verified)
-        if found := await state.get(key):
-            first, _, sender = msgspec.json.decode(found, type=tuple[float, bool, str])
-            ttl = max(1.0, verified.good_until - time.time())
-            await state.replace(key, found, use_of(first, sender, released=True), ttl)
-
     # Uploads.
 
     def remember_upload(self, upload_id: str, agent: str | None, token: TokenReference | None) -> None:
@@ -254,16 +219,6 @@ async def in_background(coroutine: Coroutine[Any, Any, object]) -> None:
         await coroutine
     except SharedStateUnavailableError as error:
         logger.debug("%s", error)
-
-
-def use_of(first: float, sender: str, *, released: bool = False) -> bytes:
-    """Return what is stored of the use of a signature."""
-    return msgspec.json.encode([first, released, sender])
-
-
-def signature_key(verified: VerifiedSignature) -> str:
-    """Return the key of a signature."""
-    return f"signature:{hashlib.sha256(f'{verified.access_key} {verified.signature}'.encode()).hexdigest()}"
 
 
 def upload_key(upload_id: str) -> str:

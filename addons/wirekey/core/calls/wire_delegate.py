@@ -119,7 +119,7 @@ class CallDelegate:
         if state.call.provider is None or not PROVIDERS[state.call.provider].uses_aws:
             return False
         supplied = state.client_credential.pair if state.client_credential else None
-        return state.signed is not None or supplied is not None or self.services.settings.aws is not None
+        return state.unverified or supplied is not None or self.services.settings.aws is not None
 
     @guard(on_error=refuse_internal_error)
     def store_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:

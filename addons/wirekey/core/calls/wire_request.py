@@ -56,7 +56,7 @@ def wire_request(
     headers.fields = with_credential(headers.fields, attempt, wire.data.path)
     if attempt.aws:
         body = None if two_way else attempt.body
-        signed = services.signatures.sign(
+        signed = services.upstream_signatures.sign(
             wire, body, attempt.aws, attempt.signing_host, payload_header=state.signs_payload
         )
         state.attempt = structs.replace(attempt, signature=signed[-1][1].rpartition(b"Signature=")[2])

@@ -21,13 +21,6 @@ TWO_AGENTS = Refusal(
     "agents_disagree",
     "The call names two different agents. Its proxy URL, API keys and AWS signature must all belong to one agent.",
 )
-FOREIGN_PAIR = Refusal(
-    403,
-    "unknown_pair",
-    "No agent has the AWS access key that signed the request. Sign with the agent's own pair (wirekey agents "
-    "aws-key NAME), or use an agent token in the proxy URL.",
-    error_type="UnrecognizedClientException",
-)
 TWO_UPLOADS = Refusal(400, "malformed", "The request names more than one upload_id.")
 UNKNOWN_UPLOAD = Refusal(
     403,

@@ -114,9 +114,10 @@ class CarriedConversations(Conversations):
     def sign_events(self, state: CallState, attempt: AttemptState) -> None:
         """Sign the events of a call from now on, in the chain of the head that is sent."""
         assert attempt.aws
+        received = self.services.agent_signatures.received_events(state)
         signature = attempt.signature.decode()
         state.features.put(
-            self.services.signatures.resigner(state.verified, attempt.aws, attempt.signing_host, signature)
+            self.services.upstream_signatures.resigner(received, attempt.aws, attempt.signing_host, signature)
         )
 
     def request_parts(self, flow: http.HTTPFlow, state: CallState, data: bytes) -> Iterator[bytes | StartHook]:

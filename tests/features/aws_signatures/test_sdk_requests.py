@@ -14,13 +14,14 @@ from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.signed_requests import ACCESS_KEY, SECRET, sha256, signed, verify
+from tests.features.aws_signatures.verifying import verify
+from tests.support.signed_requests import ACCESS_KEY, SECRET, sha256, signed
 from wirekey.core.secret import Secret
 from wirekey.core.signing.refusal import SignatureRefused
-from wirekey.core.signing.replay import ReplayWindow
 from wirekey.core.signing.request import Endpoint, RequestHead, SigV4Credentials
 from wirekey.core.signing.signature_parsing import has_signature
-from wirekey.core.signing.verify import Verifier
+from wirekey.features.aws_signatures.replay import ReplayWindow
+from wirekey.features.aws_signatures.verify import Verifier
 
 MODELS = [
     "anthropic.claude-3-5-sonnet-20241022-v2:0",

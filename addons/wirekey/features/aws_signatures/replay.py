@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from wirekey.core.signing.refusal import invalid
 
 if TYPE_CHECKING:
-    from wirekey.core.signing.verify import VerifiedSignature
+    from wirekey.features.aws_signatures.verify import VerifiedSignature
 
 CAPACITY = 16_384
 """Signatures to remember for one access key: 54 calls a second, each good for five minutes."""

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.signed_requests import HEADERS, NOW, presigned, signed, verify
+from tests.features.aws_signatures.verifying import verify
+from tests.support.signed_requests import HEADERS, NOW, presigned, signed
 from wirekey.core.signing.refusal import SignatureRefused
-from wirekey.core.signing.replay import FORGOTTEN, REPLAYED, ReplayWindow
+from wirekey.features.aws_signatures.replay import FORGOTTEN, REPLAYED, ReplayWindow
 
 SDK = verify(signed())
 PLAIN = verify(signed(headers={"Content-Type": HEADERS["Content-Type"]}))

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl
 import pytest
 from botocore.auth import SigV4Auth
 
+from tests.features.aws_signatures.verifying import verify
 from tests.support.signed_requests import (
     ACCESS_KEY,
     BODY,
@@ -18,7 +19,6 @@ from tests.support.signed_requests import (
     presigned,
     sha256,
     signed,
-    verify,
     with_header,
 )
 from wirekey.core.signing.refusal import MISMATCH, SignatureRefused

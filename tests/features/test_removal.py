@@ -12,13 +12,41 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import aws_signing
 from tests.support.running import PATIENCE, Wirekey, bare_environment
+from wirekey.cli.credential_variables import PLACEHOLDER
 from wirekey.config.feature_settings import TOP, AddedSettings
+from wirekey.core.call import new_call_id
 from wirekey.feature_registry import FEATURES, features
 
 PACKAGES = Path(__file__).parents[2] / "addons"
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 REQUEST = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}]}
+CALLS = {
+    "openai": ("api.openai.com", "/v1/chat/completions", "authorization", REQUEST, "choices"),
+    "gemini": (
+        "generativelanguage.googleapis.com",
+        "/v1beta/models/gemini-2.5-flash:generateContent",
+        "x-goog-api-key",
+        {"contents": [{"role": "user", "parts": [{"text": "Hello?"}]}]},
+        "candidates",
+    ),
+    "anthropic": (
+        "api.anthropic.com",
+        "/v1/messages",
+        "x-api-key",
+        REQUEST | {"model": "claude-sonnet-4-5", "max_tokens": 100},
+        "content",
+    ),
+    "bedrock": (
+        "bedrock-runtime.us-east-1.amazonaws.com",
+        "/model/us.amazon.nova-pro-v1%3A0/converse",
+        "authorization",
+        {"messages": [{"role": "user", "content": [{"text": "Hello?"}]}]},
+        "output",
+    ),
+}
+"""For each provider: its host, a path, the header of its key, a body, and a member of the response."""
 
 
 def copy_without(folder: Path, *names: str) -> Path:
@@ -39,24 +67,42 @@ def removed(request, tmp_path_factory):
     return request.param, copy_without(tmp_path_factory.mktemp("copy"), *request.param)
 
 
-def test_calls_are_sent_and_recorded_without_a_feature(removed, tmp_path):
-    _, packages = removed
+@pytest.fixture(scope="module")
+def serving(removed, tmp_path_factory):
+    """`wirekey serve` with the simulator and without the features, and the token of an agent."""
     settings = {"listen": LISTEN, "identity": {"required": True}}
-    wirekey = Wirekey(tmp_path / "wirekey", settings, "--simulator", environ={"PYTHONPATH": str(packages)})
+    folder = tmp_path_factory.mktemp("wirekey")
+    wirekey = Wirekey(folder, settings, "--simulator", environ={"PYTHONPATH": str(removed[1])})
     try:
-        headers = {"authorization": f"Bearer {wirekey.add_agent()}"}
-        trusted = ssl.create_default_context(cafile=wirekey.certs / "bundle.pem")
-        with httpx.Client(verify=trusted, trust_env=False, timeout=PATIENCE) as client:
-            url = f"https://{wirekey.running.gateway}/v1/chat/completions"
-            response = client.post(url, json=REQUEST, headers=headers)
-            assert client.get(f"http://{wirekey.running.console}/ready").status_code == 200
-        assert response.status_code == 200, response.text
-        assert response.json()["choices"]
-        assert wirekey.finished_event()["outcome"] == "completed"
+        yield wirekey, wirekey.add_agent()
     finally:
         status = wirekey.stop()
     assert status == 0
     assert "Traceback" not in wirekey.output.read_text()
+
+
+@pytest.mark.parametrize("mode", ["HTTPS_PROXY", "base_url"])
+def test_calls_to_each_provider_are_sent_and_recorded(serving, mode):
+    wirekey, token = serving
+    trusted = ssl.create_default_context(cafile=wirekey.certs / "bundle.pem")
+    proxy = wirekey.proxy_url("alice", token) if mode == "HTTPS_PROXY" else None
+    with httpx.Client(verify=trusted, trust_env=False, timeout=PATIENCE, proxy=proxy) as client:
+        for provider, (host, path, key_header, body, member) in CALLS.items():
+            address = host if proxy else wirekey.running.gateway
+            key = PLACEHOLDER if proxy else token
+            headers = {key_header: f"Bearer {key}" if key_header == "authorization" else key}
+            headers |= {"anthropic-version": "2023-06-01"} if provider == "anthropic" else {}
+            began = new_call_id()
+            response = client.post(f"https://{address}{path}", json=body, headers=headers)
+            assert response.status_code == 200, (provider, response.text)
+            assert response.json()[member]
+            event = wirekey.finished_event(began)
+            assert (event["provider"], event["outcome"], event["agent_id"]) == (provider, "completed", "alice")
+
+
+def test_the_process_is_ready(serving):
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+        assert client.get(f"http://{serving[0].running.console}/ready").status_code == 200
 
 
 def test_metrics_are_served_without_the_live_page(tmp_path):
@@ -220,3 +266,49 @@ def test_without_realtime_a_websocket_is_refused_with_the_reason(tmp_path):
         assert event["policy_reason"].startswith("websocket_refused")
     finally:
         wirekey.stop()
+
+
+def test_without_aws_signatures_a_request_that_an_agent_signed_is_refused_as_bedrock_would(tmp_path):
+    packages = copy_without(tmp_path, "aws_signatures")
+    wirekey = Wirekey(tmp_path / "wirekey", {"listen": LISTEN}, "--simulator", environ={"PYTHONPATH": str(packages)})
+    try:
+        token = wirekey.add_agent()
+        wirekey.pair = wirekey.agents.pair("alice")
+        ours = aws_signing.signed(wirekey)
+        foreign = aws_signing.signed(wirekey, pair=("AKIAOFSOMEBODY", "secret"))
+        for request in (ours, foreign):
+            refused = aws_signing.ask(wirekey, aws_signing.written(request))
+            assert refused.status == 403
+            assert refused.headers["x-amzn-errortype"] == "UnrecognizedClientException"
+            assert "the feature aws_signatures is missing" in refused.json()["message"]
+        trusted = ssl.create_default_context(cafile=wirekey.certs / "bundle.pem")
+        proxy = wirekey.proxy_url("alice", token)
+        with httpx.Client(verify=trusted, trust_env=False, timeout=PATIENCE, proxy=proxy) as client:
+            found = [
+                client.post(
+                    f"https://{aws_signing.HOST}{request.target.decode()}",
+                    content=aws_signing.BODY,
+                    headers=[pair for pair in request.headers if pair[0].lower() != b"host"],
+                ).status_code
+                for request in (ours, foreign)
+            ]
+        assert found == [403, 200]  # the token identifies the agent, and another pair proves nothing
+    finally:
+        wirekey.stop()
+
+
+def test_without_aws_signatures_no_pair_is_handed_out(tmp_path):
+    environment = bare_environment() | {"PYTHONPATH": str(copy_without(tmp_path, "aws_signatures"))}
+    (tmp_path / "wirekey.yaml").write_text(json.dumps({"state": "state"}))
+
+    def run(*words):
+        command = [sys.executable, "-m", "wirekey", *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert run("agents", "add", "alice").returncode == 0
+    for words in (("agents", "aws-key", "alice"), ("agents", "add", "bob", "--aws")):
+        assert run(*words).returncode == 2
+    for options in ((), ("--gateway",)):
+        printed = json.loads(run("env", "--agent", "alice", "--json", *options).stdout)
+        assert printed["AWS_ACCESS_KEY_ID"] == printed["AWS_SECRET_ACCESS_KEY"] == PLACEHOLDER
+    assert printed["AWS_BEARER_TOKEN_BEDROCK"].startswith("wk_")

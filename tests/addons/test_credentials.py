@@ -85,7 +85,7 @@ async def test_a_call_without_a_credential_is_refused(candidate, refused):
 
 async def test_a_signature_that_was_never_verified_is_refused():
     addon, flow = call_of(MADE[0][0])
-    addon.calls.state(flow).signed = object()
+    addon.calls.state(flow).unverified = True
     await passed(addon, flow)
     assert refusal_of(addon.services, flow) == (403, "signature_unverified")
 

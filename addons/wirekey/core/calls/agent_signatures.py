@@ -46,7 +46,7 @@ class AgentSignatures:
         """Import what signatures need, so that the first call need not wait for it."""
 
     def keep(self, state: CallState, request: http.Request, head: RequestHead) -> None:
-        """Keep the signature of an agent's pair as `unverified` until the body arrives, or verify it if there is none.
+        """Keep the signature of an agent's pair as `unverified` until the body arrives. Without a body, verify it.
 
         Any other signature is removed later. The tokens of the request were looked up before. Raises Refusal if the
         signature names a different agent, or is all that could identify one and does not.

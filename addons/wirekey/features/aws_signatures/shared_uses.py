@@ -1,4 +1,4 @@
-"""The used signatures that several processes share, so that none can be used again in another one."""
+"""The used signatures that several processes share, so that each is used once in all of them."""
 
 from __future__ import annotations
 

@@ -128,6 +128,18 @@ async def test_a_login_that_google_has_ended_says_what_to_do_and_a_new_file_mend
     assert (await tokens.token()).access_token == Secret(later["access_token"])
 
 
+async def test_a_login_whose_new_tokens_are_rejected_too_says_what_to_do(google, settings, path, write):
+    write(login(google))
+    tokens = LoginFileTokens(path, settings)
+    tokens.load()
+    for _ in range(2):
+        tokens.rejected(await tokens.token())
+    with pytest.raises(NoTokenError, match="Log in again with the program that made ") as error:
+        await tokens.token()
+    assert error.value.reason == "needs_login"
+    assert str(path) in str(error.value)
+
+
 async def test_without_an_oauth_client_the_other_programs_own_refresh_is_run(google, settings, path, write):
     from dataclasses import replace
 

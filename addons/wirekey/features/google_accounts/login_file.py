@@ -13,7 +13,6 @@ from wirekey.core.credentials.google.tokens import NoTokenError, UsableToken
 from wirekey.core.errors import UserError
 from wirekey.core.identity.private_file import file_version
 from wirekey.features.google_accounts.account_json import AccountFormatError, decode_account
-from wirekey.features.google_accounts.account_tokens import login_again
 from wirekey.features.google_accounts.oauth import UNAVAILABLE, OAuthError
 from wirekey.features.google_accounts.token_server import refresh
 
@@ -84,7 +83,8 @@ class LoginFileTokens:
     ) -> None:
         self.path = path
         self._settings, self._command, self._clock = settings, refresh_command, clock
-        self._cache = TokenCache(ACCOUNT_ID, self._renew, buffer=BUFFER, clock=clock, login=login_again(ACCOUNT_ID))
+        again = f"Log in again with the program that made {path}."
+        self._cache = TokenCache(ACCOUNT_ID, self._renew, buffer=BUFFER, clock=clock, login=again)
         self._version: FileVersion = None
         self._in_file: GoogleAccount | None = None
         self._account: GoogleAccount | None = None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wirekey.core.errors import Refusal
 from wirekey.providers.openai import references as openai
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_json import read_body
@@ -213,4 +214,12 @@ def test_no_reference_of_a_chat_is_missed_by_the_quick_look_at_its_texts(request
     if escaped:
         data = data.replace('"file_id"', '"\\u0066ile_id"').replace('"url"', '"ur\\u006c"')
     body = read_body(data.encode())
-    assert openai._messages_refer(body) == openai.content_refers(body)
+    assert openai._messages_refer(body, "messages") == openai.content_refers(body)
+
+
+@pytest.mark.parametrize("key", ["messages", "input"])
+def test_a_part_whose_content_is_written_twice_is_refused_if_one_of_them_refers(key):
+    part = b'{"type":"text","content":[{"file_id":"file-1"}],"content":"Hello."}'
+    body = read_body(b'{"%b":[{"role":"user","content":[%b]}]}' % (key.encode(), part))
+    with pytest.raises(Refusal, match="appears twice"):
+        openai._messages_refer(body, key)

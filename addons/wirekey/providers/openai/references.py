@@ -42,22 +42,16 @@ EMPTY = (b"", b"null", b'""', b"[]")
 
 _INNER = ("messages", "input", "content", "output", "file", "images", *ADDRESSES)
 
-
-_LISTS = ("messages", "input")
-_REFERRING = frozenset({*_INNER, "file_id", "audio"}) - {*_LISTS, "content"}
+_NOT_TEXT = frozenset({*_INNER, "file_id", "audio"})
 """Members that refer, or in which something may."""
 _ABSENT, _NULL = msgspec.Raw(), msgspec.Raw(b"null")
 _Text = msgspec.defstruct(
-    "_Text", [("content", msgspec.Raw, _NULL), *((name, msgspec.Raw, _ABSENT) for name in (*_LISTS, *_REFERRING))]
+    "_Text", [("content", msgspec.Raw, _NULL), *((name, msgspec.Raw, _ABSENT) for name in _NOT_TEXT - {"content"})]
 )
-"""A message or a part of its content, of which only the content is set."""
+"""A message of which only the content is set, or a part of its content of which nothing is."""
 _texts: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_Text])  # type: ignore[valid-type]
-_others = attrgetter(*_LISTS, *_REFERRING)
+_others = attrgetter(*_NOT_TEXT - {"content"})
 _NO_OTHERS = _others(_Text())
-_QUOTE, _BRACKET = b'"['
-_IN_PART = b'"n'
-_IN_MESSAGE = b'["n'
-"""How the content may begin: a list, a text or null."""
 
 
 class _Item(msgspec.Struct):
@@ -76,12 +70,14 @@ _items = msgspec.json.Decoder(list[_Item | str])
 
 def chat_reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> bool:
     """Return whether a chat refers to input that is not in it. `tools`: those that it offers."""
-    return is_filled(body, OF_CHAT) or runs_tools(tools) or _messages_refer(body)
+    return is_filled(body, OF_CHAT) or runs_tools(tools) or _messages_refer(body, "messages")
 
 
 def response_reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> bool:
     """Return whether a request to the Responses API refers to input that is not in it. `tools`: its tools."""
-    return is_filled(body, OF_RESPONSES) or runs_tools(tools) or _messages_refer(body) or has_stored_items(body)
+    if is_filled(body, OF_RESPONSES) or runs_tools(tools) or _messages_refer(body, "input"):
+        return True
+    return has_stored_items(body)
 
 
 def content_refers(body: JsonObject) -> bool:
@@ -91,32 +87,34 @@ def content_refers(body: JsonObject) -> bool:
     )
 
 
-def _messages_refer(body: JsonObject) -> bool:
-    """Return whether messages refer to something. `read_messages` has refused those with a name that appears twice."""
-    return not _has_only_text(body) and content_refers(body)
+def _messages_refer(body: JsonObject, key: str) -> bool:
+    """Return whether the messages under a key refer to something. `read_messages` has checked their names."""
+    return not _has_only_text(body, key) and content_refers(body)
 
 
-def _has_only_text(body: JsonObject) -> bool:
+def _has_only_text(body: JsonObject, key: str) -> bool:
     """Return whether a request has nothing but text where a reference could be. It takes a fifth of a search."""
-    if not is_sparse(body.data) or not body.values.keys().isdisjoint({*_REFERRING, "content"}):
+    if not is_sparse(body.data) or not body.values.keys().isdisjoint(_NOT_TEXT - {key}):
         return False
+    if key not in body.values or body.starts(key, b'"'):
+        return True
     try:
-        return all(_are_texts(body.values[key], _IN_MESSAGE) for key in _LISTS if key in body.values)
+        return all(map(_is_text, _texts.decode(body.values[key])))
     except DECODE_ERRORS:
         return False  # not as it is documented
 
 
-def _are_texts(raw: msgspec.Raw, openings: bytes) -> bool:
-    """Return whether a value is text, or a list of objects with text. `openings`: how their content may begin."""
-    if memoryview(raw)[0] == _QUOTE:
-        return True
-    for item in _texts.decode(raw):
-        opening = memoryview(item.content)[0]
-        if _others(item) != _NO_OTHERS or opening not in openings:
-            return False
-        if opening == _BRACKET and not _are_texts(item.content, _IN_PART):
-            return False
-    return True
+def _is_text(message: Any) -> bool:
+    """Return whether the content of a message is a text, absent, or a list of parts in which nothing can refer.
+
+    A part with a content of its own could have it twice, of which only one is read here.
+    """
+    if _others(message) != _NO_OTHERS:
+        return False
+    opening = bytes(memoryview(message.content)[:1])
+    if opening != b"[":
+        return opening in (b'"', b"n")
+    return all(part.content is _NULL and _others(part) == _NO_OTHERS for part in _texts.decode(message.content))
 
 
 def has_stored_items(body: JsonObject) -> bool:

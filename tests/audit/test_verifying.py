@@ -197,8 +197,8 @@ async def test_an_end_that_was_cut_off_with_its_checkpoints_is_found_with_a_file
     changed(path, ("DELETE FROM checkpoints WHERE seq > 0",))
     assert verified(path).problems == []
     found = verified(path, *checkpoints.read(outside))
-    assert [one.kind for one in found.problems] == ["cut_off"]
-    assert "it had 10 links" in found.problems[0].text
+    assert [one.kind for one in found.problems] == ["removed", "cut_off"]
+    assert "it had 10 links" in found.problems[1].text
 
 
 def forge(path, call_id):

@@ -76,8 +76,8 @@ class ChainSource(Protocol):
     def head(self) -> LastLink:
         """Return the last link that the database names."""
 
-    def checkpoints(self) -> list[str]:
-        """Return the checkpoints in the database, as they are stored."""
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """Return the checkpoints in the database: the number of the link under which each is stored, and its JSON."""
 
     def linked(self, after: int) -> Iterable[LinkedEvent]:
         """Yield the links with a number above `after`, in order."""

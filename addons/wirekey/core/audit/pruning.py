@@ -117,7 +117,8 @@ def mark_beginning(database: sqlite3.Connection, first_id: str, key: CheckpointK
         )
         signed = key.signed(begin)
         database.execute(schema.CHECKPOINT, [signed.seq, signed.document()])
-        if also_to:
-            checkpoints.append(also_to, signed)
+    # Only what the database has: a checkpoint that is kept elsewhere and not in the database counts as removed.
+    if also_to:
+        checkpoints.append(also_to, signed)
     checkpoints.log(signed)
     return int(seq)

@@ -106,8 +106,8 @@ class SqliteReader:
         chain, seq, last = self.execute(schema.READ_HEAD).fetchone() or ("", 0, bytes(32))
         return [StoredChain(self, 0, chain, LastLink(seq, last), self._checkpoints)]
 
-    def _checkpoints(self, _: str) -> list[str]:
-        return [document for (document,) in self.execute("SELECT document FROM checkpoints ORDER BY rowid")]
+    def _checkpoints(self, _: str) -> list[tuple[int, str]]:
+        return self.execute("SELECT seq, document FROM checkpoints ORDER BY rowid").fetchall()
 
     def without_writer(self) -> list[str]:
         """Return no call, as all calls belong to the one chain."""

@@ -32,7 +32,7 @@ class StoredChain:
         writer: int,
         chain: str,
         head: LastLink,
-        checkpoints: Callable[[str], list[str]],
+        checkpoints: Callable[[str], list[tuple[int, str]]],
     ) -> None:
         self._database, self._head, self._checkpoints = database, head, checkpoints
         self._where, self._writer = f"WHERE {database.writer} = ?", writer
@@ -42,8 +42,8 @@ class StoredChain:
         """Return the last link that the database names."""
         return self._head
 
-    def checkpoints(self) -> list[str]:
-        """Return the checkpoints in the database, as they are stored."""
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """Return the checkpoints in the database: the number of the link under which each is stored, and its JSON."""
         return self._checkpoints(self.chain)
 
     def linked(self, after: int) -> Iterable[LinkedEvent]:

@@ -171,13 +171,11 @@ def verify(
 
     `findings` gets the result. `files`: checkpoints from outside of the database.
     """
-    points: list[Checkpoint] = []
-    for document in source.checkpoints():
-        try:
-            points.append(decode(document))
-        except ValueError:
-            findings.add("checkpoint", "A checkpoint in the database cannot be read: it was changed or inserted.")
-    points += [point for point in files if point.chain == source.chain and point not in points]
+    points = stored_points(findings, source)
+    for point in files:
+        if point.chain == source.chain and point not in points:
+            points.append(point)
+            findings.add("removed", f"The checkpoint of {point.time} was removed from the database.", seq=point.seq)
     start, first_id, before = start_of([point for point in points if problem_of(point, keys) is None], since)
     count_from = first_id if since is None else max(first_id, first_id_at(datetime.fromisoformat(since).timestamp()))
     verifier = ChainVerifier(
@@ -196,6 +194,24 @@ def verify(
             findings.add("inserted", "The event has no link: it was inserted.", call_id)
     if before is not None and since is None and first_id and source.count("", first_id) > before:
         findings.add("inserted", f"There are more than the {before} events from before the chain.")
+
+
+def stored_points(findings: Findings, source: ChainSource) -> list[Checkpoint]:
+    """Return the checkpoints of this chain in the database. Each chain begins with one."""
+    points: list[Checkpoint] = []
+    for seq, document in source.checkpoints():
+        try:
+            point = decode(document)
+        except ValueError:
+            findings.add("checkpoint", "A checkpoint in the database cannot be read: it was changed or inserted.")
+            continue
+        if (point.chain, point.seq) == (source.chain, seq):
+            points.append(point)
+        else:
+            findings.add("checkpoint", f"The checkpoint of {point.time} belongs to another chain or link.", seq=seq)
+    if not any(point.reason in ("begin", "prune") for point in points):
+        findings.add("checkpoint", "The checkpoint of the beginning of the chain was removed.")
+    return points
 
 
 def start_of(points: Iterable[Checkpoint], since: str | None) -> tuple[LastLink, str, int | None]:

@@ -77,9 +77,9 @@ class PostgresReader:
             for writer, chain, seq, last in rows
         ]
 
-    def _checkpoints(self, chain: str) -> list[str]:
-        rows = self.execute("SELECT document FROM checkpoints WHERE chain = ? ORDER BY number", [chain])
-        return [document for (document,) in rows]
+    def _checkpoints(self, chain: str) -> list[tuple[int, str]]:
+        rows = self.execute("SELECT seq, document FROM checkpoints WHERE chain = ? ORDER BY number", [chain])
+        return rows.fetchall()
 
     def without_writer(self) -> list[str]:
         """Return the first calls that no writer can have recorded."""

@@ -83,6 +83,14 @@ def test_checkpoints_from_before_the_master_secret_are_verified(tmp_path, monkey
     assert "No problems" in run()
 
 
+@pytest.mark.usefixtures("ids")
+def test_the_public_key_is_printed(tmp_path):
+    key = CheckpointKey(AgentStore(tmp_path / "state" / "agents.json").derived_key(KEY_USE))
+    printed = CliRunner().invoke(group, ["audit", "key"]).stdout
+    assert printed == key.public.public_bytes_raw().hex() + "\n"
+    assert "No problems" in run("--key", printed.strip())
+
+
 def test_a_changed_event_is_named(tmp_path, ids):
     edit(tmp_path, "UPDATE calls SET cost_usd = 0 WHERE id = ?", ids[1])
     assert f"edited: {ids[1]}: " in run(code=1)

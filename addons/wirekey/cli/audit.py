@@ -14,7 +14,7 @@ import click
 
 from wirekey.cli.audit_prune import prune
 from wirekey.cli.audit_stats import by_name, stats_json, stats_table
-from wirekey.cli.audit_verify import verify
+from wirekey.cli.audit_verify import key, verify
 from wirekey.cli.moments import moment
 from wirekey.cli.options import as_json_option, with_config
 from wirekey.cli.table import UNKNOWN, line, money, table, whole, word
@@ -64,6 +64,7 @@ def command() -> None:
 
 command.add_command(prune)
 command.add_command(verify)
+command.add_command(key)
 
 
 @command.command("list")

@@ -1,4 +1,4 @@
-"""wirekey audit verify: check that nothing of the audit log was changed, removed or inserted."""
+"""wirekey audit verify and audit key: check that nothing of the audit log was changed, removed or inserted."""
 
 from __future__ import annotations
 
@@ -58,6 +58,14 @@ def verify(
     for point in foreign(outside, {source.chain for source in sources}):
         findings.add("replaced", f"The chain {point.chain} of the checkpoint of {point.time} is not in the database.")
     report(findings, as_json=as_json)
+
+
+@click.command("key")
+@with_config
+def key(config: Config) -> None:
+    """Print the public key that verifies checkpoints, and those of previous secrets. The first one signs now."""
+    for one in public_keys(config, ()).values():
+        click.echo(one.public_bytes_raw().hex())
 
 
 def report(found: Findings, *, as_json: bool) -> None:

@@ -10,7 +10,6 @@ SET = [
     ("WIREKEY_LISTEN__GATEWAY", "0.0.0.0:8000", lambda config: config.listen.gateway, HostPort("0.0.0.0", 8000)),
     ("WIREKEY_LISTEN__CONSOLE", "null", lambda config: config.listen.console, None),
     ("WIREKEY_IDENTITY__REQUIRED", "false", lambda config: config.identity.required, False),
-    ("WIREKEY_IDENTITY__JWT__LIFETIME", "60", lambda config: config.identity.jwt.lifetime, 60),
     ("WIREKEY_LIMITS__BODY_BYTES", "1MiB", lambda config: config.limits.body_bytes, 1024 * 1024),
     ("WIREKEY_LIMITS__HEADERS", "7", lambda config: config.limits.headers, 7),
     ("WIREKEY_TIMEOUTS__FIRST_BYTE", "1.5", lambda config: config.timeouts.first_byte, 1.5),

@@ -24,9 +24,9 @@ routes:
   - {match: "gpt-4*", model: gpt-4o-mini}
   - {match: "corp-*", upstream_url: https://llm.corp.example, auth: bearer, keys: [file:/run/secrets/corp],
      timeouts: {first_byte: 600}}
-  - {match: "special-*", upstream_url: https://x.example, auth: "python:my_auth:provider", include_stream_usage: false}
-identity: {required: false, jwt: {issuer: me, jwks_url: https://id.example/jwks?x=1}}
-policy: {path: policies/, opa_url: http://127.0.0.1:8181}
+  - {match: "special-*", upstream_url: https://x.example, auth: client, include_stream_usage: false}
+identity: {required: false}
+policy: {path: policies/}
 audit: {store: env:AUDIT_DATABASE, durability: fsync}
 metering: {include_stream_usage: false}
 timeouts: {connect: 1, first_byte: 2.5, idle: 3}

@@ -1,6 +1,6 @@
 """Agents are added, found, rotated and revoked. A running proxy reloads them. A bad file is never overwritten.
 
-The tests with `agents` run twice: with a file of one machine, and with the database of several and its local copy.
+The tests with `agents` or `opened` run twice: here with a file, and in tests/features/postgresql with a database.
 """
 
 import json
@@ -10,7 +10,6 @@ import os
 import stat
 
 import pytest
-from tests.support.postgres_server import postgres
 
 from wirekey.core.call import Agent
 from wirekey.core.identity import private_file
@@ -18,10 +17,6 @@ from wirekey.core.identity.agents import AgentStore
 from wirekey.core.identity.agents_file import AgentsFileError
 from wirekey.core.identity.agents_format import AgentError
 from wirekey.core.identity.tokens import TOKEN, token_digest, token_id
-from wirekey.core.secret import Secret
-from wirekey.features.postgresql.agents import AgentsDatabase
-
-__all__ = ["postgres"]
 
 
 class Clock:
@@ -42,20 +37,10 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(scope="module")
-def agents_url(postgres):
-    return Secret(postgres.new_database())
-
-
-@pytest.fixture(params=["file", "postgresql"])
-def opened(request, path, clock):
+@pytest.fixture
+def opened(path, clock):
     """Return a function that opens the same agents, as another process of this machine does."""
-    if request.param == "file":
-        return lambda: AgentStore(path, clock)
-    database = AgentsDatabase(request.getfixturevalue("agents_url"))
-    with database.connected() as connection:
-        connection.execute("TRUNCATE wirekey.agents")
-    return lambda: AgentStore(path, clock, shared=database)
+    return lambda: AgentStore(path, clock)
 
 
 @pytest.fixture

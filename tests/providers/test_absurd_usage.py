@@ -1,15 +1,12 @@
-"""Absurd counts of a provider are unknown, in every format. Those that are believed fit into every database."""
+"""Absurd counts of a provider are unknown, in every format."""
 
 import pytest
 
-from wirekey.core.metering.cost import cost_usd
-from wirekey.core.operation import MOST_TOKENS, Usage
-from wirekey.features.quotas.estimate import nanodollars
+from wirekey.core.operation import MOST_TOKENS
 from wirekey.providers.anthropic.responses import AnthropicJson
 from wirekey.providers.bedrock.responses import BedrockJson
 from wirekey.providers.gemini.responses import GeminiJsonReader
 from wirekey.providers.openai.responses import OpenAiJson
-from wirekey.providers.registry import PROVIDERS
 
 ABSURD = ["-5", "1.5", "1e300", "NaN", "true", '"12"', "[12]", "{}", str(MOST_TOKENS + 1), str(2**53), str(10**30)]
 READERS = {
@@ -37,11 +34,3 @@ def test_an_absurd_count_is_unknown(name):
     }
     assert known == {}
     assert usage_of(name, MOST_TOKENS).output_tokens == MOST_TOKENS
-
-
-@pytest.mark.parametrize("model", ["gpt-4", "o1-pro", "gpt-4.5-preview"])
-def test_the_largest_cost_of_a_response_fits_a_thousand_times_into_a_column_of_a_database(model):
-    usage = Usage(input_tokens=MOST_TOKENS, output_tokens=MOST_TOKENS)
-    cost = cost_usd(PROVIDERS["openai"], model, usage)
-    assert cost
-    assert 1000 * nanodollars(cost) < 2**63

@@ -4,7 +4,6 @@ import pytest
 
 from tests.support.configuration import loaded
 from wirekey.core.credentials.pool import KeyPool
-from wirekey.core.errors import Refusal
 from wirekey.core.routing.configured import provider_pools, routes_from
 from wirekey.providers.registry import PROVIDERS
 
@@ -128,15 +127,6 @@ TABLE = [
             ("routes[0]", "gemini:gemini-2.5-flash", "gemini", None, "provider", "gemini/1"),
         ],
     ),
-    (
-        "routes: [{match: '*', fallback: ['gemini:gemini-2.5-flash']}]",
-        MESSAGES,
-        "claude",
-        [
-            ("routes[0]", None, "anthropic", None, "provider", None),
-            ("routes[0]", "gemini:gemini-2.5-flash", "gemini", None, "provider", "gemini/1"),
-        ],
-    ),
     ("model_override: x", CHAT, "gpt-4o", [(None, "x", "openai", None, "provider", "openai/1")]),
     ("model_override: x", CHAT, None, [(None, "x", "openai", None, "provider", "openai/1")]),
     (
@@ -250,38 +240,6 @@ def test_the_model_decides_the_format_at_vertex(tmp_path, call, asked, speaks):
     )
     (found,) = candidates(routes_from(config, provider_pools(config, {})), call, asked)
     assert (found.provider, found.speaks, found.location) == ("vertex", speaks, "us-east5")
-
-
-@pytest.mark.parametrize(("provider", "call"), [("anthropic", CHAT), ("openai", GENERATE), ("gemini", MESSAGES)])
-def test_a_route_to_a_provider_of_another_format_is_refused_without_translation(tmp_path, provider, call):
-    found = routes(tmp_path, f"translation: {{enabled: false}}\nroutes: [{{match: m, provider: {provider}}}]")
-    with pytest.raises(Refusal, match=r"routes\[0\] sends this model to") as refused:
-        candidates(found, call, "m")
-    assert (refused.value.status, refused.value.code) == (400, "format_not_offered")
-
-
-@pytest.mark.parametrize(
-    ("provider", "call", "format"),
-    [
-        ("anthropic", CHAT, "anthropic"),
-        ("gemini", CHAT, None),
-        ("openai", GENERATE, "openai.responses"),
-        ("gemini", MESSAGES, "gemini"),
-        ("bedrock", MESSAGES, "converse"),
-        ("anthropic", MESSAGES, None),
-    ],
-)
-def test_a_route_to_a_provider_of_another_format_translates_to_its_format(tmp_path, provider, call, format):  # noqa: A002
-    (found,) = candidates(routes(tmp_path, f"routes: [{{match: m, provider: {provider}}}]"), call, "m")
-    assert (found.provider, found.speaks) == (provider, format)
-
-
-def test_an_upstream_of_ones_own_gets_the_format_that_it_speaks(tmp_path):
-    text = "routes: [{match: m, upstream_url: 'https://a.example', auth: none, speaks: openai.chat}]"
-    (own,) = candidates(routes(tmp_path, text), CHAT, "m")
-    (translated,) = candidates(routes(tmp_path, text), MESSAGES, "m")
-    assert (own.provider, own.speaks) == ("openai", None)
-    assert (translated.provider, translated.speaks) == ("openai", "openai.chat")
 
 
 def test_a_model_name_of_a_client_is_matched_completely(tmp_path):

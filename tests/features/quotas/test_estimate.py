@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wirekey.core.body import Body
 from wirekey.core.metering.cost import cost_usd, current_prices
 from wirekey.core.metering.price import Price, Prices
-from wirekey.core.operation import Facts, Kind, Operation, Usage
+from wirekey.core.operation import MOST_TOKENS, Facts, Kind, Operation, Usage
 from wirekey.features.quotas.estimate import NOTHING, EstimatedRequest, Use, largest_use, nanodollars, real_use
 from wirekey.providers.context_windows import LARGEST
 from wirekey.providers.output_limits import UNKNOWN, output_limit
@@ -170,3 +170,11 @@ def test_no_response_within_its_limits_costs_more_than_is_reserved(model, size, 
     assert cost is not None
     assert reserved.cost is not None
     assert nanodollars(cost) <= reserved.cost + 1
+
+
+@pytest.mark.parametrize("model", ["gpt-4", "o1-pro", "gpt-4.5-preview"])
+def test_the_largest_cost_of_a_response_fits_a_thousand_times_into_a_column_of_a_database(model):
+    usage = Usage(input_tokens=MOST_TOKENS, output_tokens=MOST_TOKENS)
+    cost = cost_usd(PROVIDERS["openai"], model, usage)
+    assert cost
+    assert 1000 * nanodollars(cost) < 2**63

@@ -2,17 +2,21 @@
 
 import hashlib
 import hmac
+import secrets
 from dataclasses import replace
 
 import pytest
 
 from tests.features.translation.cases import STATES
+from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.installation_keys import REASONING_STATE, MasterSecret
 from wirekey.features.translation.neutral import ModelMaker, Reasoning
 from wirekey.features.translation.state import StateReader
 
 CLAUDE = Reasoning("hm", "state", ModelMaker.CLAUDE)
 OPENAI = Reasoning("hm", "state", ModelMaker.OPENAI, item="rs_1")
 BARE = Reasoning()
+OLD, NEW = (MasterSecret.parse(secrets.token_hex(32)) for _ in range(2))
 
 
 @pytest.mark.parametrize("reasoning", [CLAUDE, OPENAI])
@@ -23,6 +27,17 @@ def test_a_signed_state_gives_its_blocks_again(reasoning):
 def test_a_former_key_still_verifies():
     assert StateReader(b"new", (STATES.key,)).read(STATES.signed_text([CLAUDE]), BARE) == [CLAUDE]
     assert StateReader(b"new").read(STATES.signed_text([CLAUDE]), BARE) == []
+
+
+@pytest.mark.parametrize(
+    ("masters", "blocks"),
+    [((OLD,), [CLAUDE]), ((NEW, OLD), [CLAUDE]), ((NEW,), [])],
+    ids=["the same secret", "a previous secret", "another secret"],
+)
+def test_a_replica_reads_the_state_of_another_only_with_its_secret(tmp_path, masters, blocks):
+    state = StateReader(OLD.key_for(REASONING_STATE), names_key=True).signed_text([CLAUDE])
+    key, *earlier = AgentStore(tmp_path / "agents.json", masters=masters).derived_keys(REASONING_STATE)
+    assert StateReader(key, tuple(earlier), names_key=True).read(state, BARE) == blocks
 
 
 def test_state_of_openai_is_read_with_the_key_that_it_was_made_with_and_no_other():

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.core.model_name import BACKENDS, ModelName, ModelNameError, is_plain
-from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS
+from wirekey.core.model_name import ModelName, ModelNameError, is_plain
+from wirekey.providers.registry import BACKENDS, OWN_PROVIDERS, PROVIDERS
 
 
 @pytest.mark.parametrize(

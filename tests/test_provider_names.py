@@ -31,7 +31,6 @@ EXCEPTIONS = {
     "features/translation": OF_FORMATS,
     "features/vertex": "the formats and the makers of its models, which have the names of providers",
     "core/metering/price_table.py": "the names of the price lists",
-    "core/model_name.py": "the backends of Google's accounts have Gemini's format",
     "core/operation.py": OF_FORMATS,
     "core/policy/samples.py": "sample calls",
     "core/routing/routes.py": OF_FORMATS,

@@ -78,6 +78,23 @@ def parts[P](kind: type[P]) -> Iterator[P]:
                 yield part
 
 
+def installed_settings(group: str) -> tuple[str, ...]:
+    """Return the names of the settings that the installed features have in a group, in order."""
+    prefix = f"{group}."
+    known = (setting for name, settings in FEATURES.items() if is_installed(name) for setting in settings)
+    return tuple(setting.removeprefix(prefix) for setting in known if setting.startswith(prefix))
+
+
 def missing_feature_of(setting: str) -> str | None:
     """Return the feature that a setting needs and that is not installed; None for any other setting."""
     return next((name for name, settings in FEATURES.items() if setting in settings and not is_installed(name)), None)
+
+
+def missing_feature_of_destination(name: str) -> str | None:
+    """Return the feature that adds a provider or backend of this name and that is not installed, or None."""
+    return missing_feature_of(f"providers.{name}") or missing_feature_of(f"backends.{name}")
+
+
+def needs(feature: str) -> str:
+    """Return the words that refuse what a missing feature has. They follow its name."""
+    return f"needs the feature {feature}, which is missing in this installation"

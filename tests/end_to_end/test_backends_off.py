@@ -12,7 +12,7 @@ from tests.support.conversation import installed
 from tests.support.own_simulator import simulator
 from tests.support.running import wirekey_behind
 from tests.threats.conftest import beginning
-from wirekey.core.model_name import BACKENDS
+from wirekey.providers.registry import BACKENDS
 
 __all__ = ["simulator"]
 

@@ -13,7 +13,7 @@ from tests.end_to_end.test_translation import CLIENTS, Anthropic, Chat, Converse
 from tests.support.own_simulator import simulator
 from tests.support.running import wirekey_behind
 from tests.threats.conftest import beginning
-from wirekey.core.model_name import BACKENDS
+from wirekey.providers.registry import BACKENDS
 from wirekey_simulator.text import TEXT
 
 __all__ = ["simulator"]

@@ -48,6 +48,14 @@ CALLS = {
 }
 """For each provider: its host, a path, the header of its key, a body, and a member of the response."""
 
+DESTINATIONS = {
+    setting
+    for settings in FEATURES.values()
+    for setting in settings
+    if setting.startswith(("providers.", "backends.")) and setting != "providers.custom"
+}
+"""The settings of a provider or a backend that a model or a route can name."""
+
 
 def copy_without(folder: Path, *names: str) -> Path:
     """Copy the packages without these features. Return the folder to import from."""
@@ -168,6 +176,24 @@ def test_a_function_of_the_operator_is_refused_without_the_feature_that_runs_it(
     done = check(tmp_path, copy_without(tmp_path, "extensions"), settings)
     assert done.returncode == 1
     assert "needs the feature extensions" in done.stdout + done.stderr
+
+
+def test_a_missing_provider_or_backend_is_refused_wherever_it_is_named(removed, tmp_path):
+    names, packages = removed
+    for name in names:
+        for destination in {setting.partition(".")[2] for setting in FEATURES[name] if setting in DESTINATIONS}:
+            model = f"{destination}:gemini-2.5-pro"
+            routes = [
+                {"match": "a", "provider": destination, "location": "europe-west4"},
+                {"match": "b", "model": model},
+                {"match": "c", "fallback": [model]},
+            ]
+            settings = {"default_backend": destination, "routes": routes, "model_override": model}
+            done = check(tmp_path, packages, settings)
+            assert done.returncode == 1
+            assert (done.stdout + done.stderr).count(f"needs the feature {name}, which is missing") == 5
+            done = check(tmp_path, packages, {"routes": [{"match": "*", "called_provider": destination}]})
+            assert f"needs the feature {name}, which is missing" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("store", ["postgresql://db/wirekey", "env:AUDIT_DATABASE"])

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from wirekey.config.group import settings_of
 from wirekey.config.secrets import looks_like_key
-from wirekey.feature_registry import missing_feature_of
+from wirekey.feature_registry import missing_feature_of, needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,10 +94,7 @@ def unknown(name: str, above: list[int | str], root: type[BaseModel]) -> str:
     settings = list(all_settings(root))
     group = ".".join(part for part in above if isinstance(part, str))
     if feature := missing_feature_of(f"{group}.{name}".lstrip(".")):
-        return (
-            f"needs the feature {feature}, which is missing in this installation. Install Wirekey with it, or remove "
-            "the setting"
-        )
+        return f"{needs(feature)}. Install Wirekey with it, or remove the setting"
     siblings = [inner for outer, inner in settings if outer == group]
     spelled = name.lower() if any("-" in sibling for sibling in siblings) else name.lower().replace("-", "_")
     if close := difflib.get_close_matches(spelled, siblings, n=1):

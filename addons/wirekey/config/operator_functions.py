@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wirekey.config.problems import ConfigError
 from wirekey.config.values import is_python
-from wirekey.feature_registry import parts
+from wirekey.feature_registry import needs, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -67,7 +67,7 @@ def function_problems(config: Config) -> list[Problem]:
     if (functions := next(parts(OperatorFunctions), None)) is not None:
         return list(functions.problems(config))
     sources = config._sources  # noqa: SLF001  # of the same package
-    message = "needs the feature extensions, which is missing in this installation. Use another value"
+    message = f"{needs('extensions')}. Use another value"
     return [sources.problem(key, message) for key, _ in named_functions(config)]
 
 

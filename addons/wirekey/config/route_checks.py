@@ -5,9 +5,10 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wirekey.core.model_name import BACKENDS, ModelName
+from wirekey.core.model_name import ModelName
 from wirekey.core.operation import FORMATS
-from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS, accepts_format
+from wirekey.feature_registry import missing_feature_of_destination, needs
+from wirekey.providers.registry import BACKENDS, OWN_PROVIDERS, PROVIDERS, accepts_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,12 @@ def _unknown_formats(config: Config, sources: ConfigSources) -> Iterator[Problem
                 yield sources.problem(f"routes[{index}].format", message)
         for pattern in route.called_provider:
             if not any(fnmatchcase(name, pattern) for name in config.providers.names):
-                message = f"matches no provider. The providers are: {', '.join(config.providers.names)}"
+                feature = missing_feature_of_destination(pattern)
+                message = (
+                    needs(feature)
+                    if feature
+                    else f"matches no provider. The providers are: {', '.join(config.providers.names)}"
+                )
                 yield sources.problem(f"routes[{index}].called_provider", message)
 
 

@@ -25,14 +25,24 @@ from wirekey.config.values import (
     is_python,
 )
 from wirekey.core.header_names import NAME
-from wirekey.core.model_name import BACKENDS, ModelName, ModelNameError
+from wirekey.core.model_name import ModelName, ModelNameError
 from wirekey.core.operation import FORMATS
+from wirekey.feature_registry import missing_feature_of_destination, needs
 from wirekey.providers.credential_headers import is_credential_header
-from wirekey.providers.registry import OWN_PROVIDERS, PROVIDERS
+from wirekey.providers.registry import BACKENDS, OWN_PROVIDERS, PROVIDERS
+
+
+def destination_name(value: str) -> str:
+    """Refuse the name of a provider or backend whose feature is missing. Raises ValueError."""
+    if feature := missing_feature_of_destination(value):
+        raise ValueError(f"{needs(feature)}. Install Wirekey with it, or name another provider")
+    return value
+
 
 ProviderName = Annotated[
     str,
     Field(min_length=1),
+    AfterValidator(destination_name),
     ValueFormat(" \\| ".join((*OWN_PROVIDERS, "name of a backend or a custom provider"))),
 ]
 SelectionName = Literal["round-robin", "first-available", "random", "session-affinity"]
@@ -44,6 +54,9 @@ def model_string(value: str) -> str:
         named = ModelName.parse(value)
     except ModelNameError as error:
         raise ValueError(str(error)) from None
+    prefix = value.partition(":")[0]
+    if feature := missing_feature_of_destination(prefix):
+        raise ValueError(f"names {prefix}, which {needs(feature)}")
     if named.backend and named.backend not in BACKENDS:
         raise ValueError(f"names the backend {named.backend}, which does not exist. It is one of {', '.join(BACKENDS)}")
     return value

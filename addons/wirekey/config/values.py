@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainVali
 from wirekey.config.addresses import HostPort, UpstreamURL, check_https_url, host_glob, server_url
 from wirekey.config.secrets import SecretRef
 from wirekey.core.egress.hosts import all_regions, partition_of
-from wirekey.feature_registry import is_installed
+from wirekey.feature_registry import is_installed, needs
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 PYTHON_NAME = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -159,7 +159,7 @@ def database_problem(url: str) -> str | None:
     """Return why the URL of a database of several machines cannot be used in this installation, or None if it can."""
     if not url.startswith(DATABASES) or is_installed("postgresql"):
         return None
-    return "needs the feature postgresql, which is missing in this installation. Use sqlite:///PATH"
+    return f"{needs('postgresql')}. Use sqlite:///PATH"
 
 
 def database_url(url: str) -> str:

@@ -18,15 +18,6 @@ type Value = int | float | str
 MODEL_LENGTH = 256
 """Characters of the longest name that is accepted."""
 
-BACKENDS = (
-    "gemini-oauth-plan",
-    "gemini-oauth-free",
-    "gemini-oauth-auto",
-    "gemini-cli-cloud-project",
-    "gemini-cli-acp",
-)
-"""Further ways to reach Gemini's models, without an API key. Each is off until its setting enables it."""
-
 PREFIX = r"[a-z][a-z0-9]{0,31}(?:-[a-z0-9]{1,31}){0,7}"
 """Pattern of what may be the name of a provider or a backend. `is_prefix` returns whether it is one."""
 
@@ -135,7 +126,7 @@ class ModelName:
     provider: str | None = None
     parameters: tuple[tuple[str, Value], ...] = ()
     backend: str | None = None
-    """One of `BACKENDS`, or a name that looks like one."""
+    """The name of a backend, or a name that looks like one."""
     vendor: str | None = None
 
     @classmethod
@@ -170,11 +161,6 @@ class ModelName:
     def __str__(self) -> str:
         written = "&".join(f"{name}={value}" for name, value in self.parameters)
         return f"{self.prefix}{self.name}" + (f"?{written}" if written else "")
-
-
-def provider_of_backend(name: str) -> str:
-    """Return the provider whose format a backend has; a provider's own name stays."""
-    return "gemini" if name in BACKENDS else name
 
 
 def is_plain(text: str) -> bool:

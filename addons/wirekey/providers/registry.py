@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.metering.price import price_lists_in_use
 from wirekey.core.model_name import register_prefixes
-from wirekey.feature_registry import features
+from wirekey.feature_registry import features, installed_settings
 from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import find_short
@@ -31,6 +31,8 @@ for feature in features():
     PROVIDERS.update(feature.providers())
 OWN_PROVIDERS = tuple(PROVIDERS)
 """The providers that Wirekey knows without configuration."""
+BACKENDS = installed_settings("backends")
+"""Further ways to reach Gemini's models, without an API key. Each is off until its setting enables it."""
 
 price_lists_in_use.update(provider.price_list for provider in PROVIDERS.values())
 register_prefixes(
@@ -54,6 +56,11 @@ def register(providers: Iterable[Provider]) -> None:
 def family_of(provider: str) -> str:
     """Return the name of the provider whose format and paths a provider has: its own, or its family if it is custom."""
     return PROVIDERS[provider].family or provider
+
+
+def provider_of_backend(name: str) -> str:
+    """Return the provider whose format a backend has; a provider's own name stays."""
+    return "gemini" if name in BACKENDS else name
 
 
 def answered_as(called: str, provider: str) -> str:

@@ -13,14 +13,14 @@ from wirekey.core.calls.conversations import UPGRADE_REFUSED
 from wirekey.core.egress.hosts import region_of
 from wirekey.core.errors import Refusal
 from wirekey.core.metering.modifiers import tier_of
-from wirekey.core.model_name import ModelName, ModelNameError, is_plain, provider_of_backend
+from wirekey.core.model_name import ModelName, ModelNameError, is_plain
 from wirekey.core.operation import TRANSLATED, Facts, Kind
 from wirekey.core.routing.routes import not_enabled
 from wirekey.core.routing.translating import missing_note
 from wirekey.core.signing.event_signatures import EVENTS_PAYLOAD
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.price_facts import header_modifiers, with_modifiers
-from wirekey.providers.registry import PROVIDERS, answered_as, family_of, owner_of_model
+from wirekey.providers.registry import PROVIDERS, answered_as, family_of, owner_of_model, provider_of_backend
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 

@@ -15,7 +15,6 @@ from wirekey.core.credentials.pool import KeyPool, ProviderKey
 from wirekey.core.egress.names import pattern_of
 from wirekey.core.json_size import VALUES_LIMIT
 from wirekey.core.metering.own_prices import OwnPrices, read_own_prices
-from wirekey.core.model_name import BACKENDS
 from wirekey.core.routing.candidate import Candidate, Failover, Upstream
 from wirekey.core.routing.configured import (
     failover_of,
@@ -30,7 +29,7 @@ from wirekey.core.secret import Secret
 from wirekey.core.wire.delegate import WireLimits
 from wirekey.feature import NO_VALUES
 from wirekey.providers.model_hosts import reason_to_refuse_tunnel
-from wirekey.providers.registry import PROVIDERS, family_of
+from wirekey.providers.registry import BACKENDS, PROVIDERS, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

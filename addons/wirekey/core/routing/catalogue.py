@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.core.call import Call
-from wirekey.core.model_name import ModelName, is_plain, provider_of_backend
+from wirekey.core.model_name import ModelName, is_plain
 from wirekey.core.operation import Facts, Kind
 from wirekey.providers.model_list import MOST_MODELS, ListedModel
-from wirekey.providers.registry import PROVIDERS, owner_of_model
+from wirekey.providers.registry import PROVIDERS, owner_of_model, provider_of_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

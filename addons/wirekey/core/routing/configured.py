@@ -12,12 +12,12 @@ from wirekey.config.values import is_python
 from wirekey.core.credentials.aws_source import route_credentials
 from wirekey.core.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.core.metering.cost import use_price_lists
-from wirekey.core.model_name import BACKENDS, ModelName
+from wirekey.core.model_name import ModelName
 from wirekey.core.routing.candidate import Candidate, Failover, Limits, Upstream
 from wirekey.core.routing.conditions import Conditions
 from wirekey.core.routing.routes import Route, Routes
 from wirekey.core.routing.translating import translates
-from wirekey.providers.registry import PROVIDERS, register
+from wirekey.providers.registry import BACKENDS, PROVIDERS, register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,12 +12,21 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.core.errors import Fault, Refusal
-from wirekey.core.model_name import BACKENDS, ModelName, provider_of_backend
+from wirekey.core.model_name import ModelName
 from wirekey.core.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, HTTP_INSTEAD, TRANSLATED, Kind
 from wirekey.core.routing.candidate import NO_LIMITS
 from wirekey.core.routing.translating import missing_note
 from wirekey.feature import NO_VALUES
-from wirekey.providers.registry import DEFAULT_PROVIDER, OWN_PROVIDERS, PROVIDERS, answered_as, owner_of_model
+from wirekey.feature_registry import missing_feature_of_destination, needs
+from wirekey.providers.registry import (
+    BACKENDS,
+    DEFAULT_PROVIDER,
+    OWN_PROVIDERS,
+    PROVIDERS,
+    answered_as,
+    owner_of_model,
+    provider_of_backend,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,8 +113,10 @@ def not_enabled(name: str) -> Refusal:
     elif name in PROVIDERS:
         setting = f"providers.{name}" if name in OWN_PROVIDERS else "providers.custom"
         fix = f"The operator enables it with {setting} in wirekey.yaml."
+    elif feature := missing_feature_of_destination(name):
+        fix = f"It {needs(feature)}."
     else:
-        fix = f"Wirekey has no such backend. The backends are: {', '.join(BACKENDS)}."
+        fix = f"Wirekey has no such backend. The backends are: {', '.join(BACKENDS) or 'none'}."
     what = "provider" if name in PROVIDERS else "backend"
     message = f"The {what} {name} is not enabled. {fix}"
     return Refusal(403, "backend_not_enabled", message, Fault.OPERATOR)

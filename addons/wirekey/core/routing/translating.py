@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.feature_registry import is_installed, parts
+from wirekey.feature_registry import is_installed, needs, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
 
 FEATURE = "translation"
-NOTE = (
-    f" Wirekey would translate the call, but that needs the feature {FEATURE}, which is missing in this installation."
-)
+NOTE = f" Wirekey would translate the call, but that {needs(FEATURE)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.core.model_name import BACKENDS, provider_of_backend
 from wirekey.core.routing.candidate import Candidate
 from wirekey.core.routing.configured import conditions_of, model_of, upstream_of
 from wirekey.core.routing.routes import Route, Routes
@@ -13,7 +12,7 @@ from wirekey.features.translation.config import is_enabled
 from wirekey.features.translation.formats import FORMATS
 from wirekey.features.translation.models import traits_of
 from wirekey.features.translation.options import NOTHING_LOST, Lost, lost_options
-from wirekey.providers.registry import PROVIDERS
+from wirekey.providers.registry import BACKENDS, PROVIDERS, provider_of_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -51,6 +51,20 @@ def test_a_name_of_a_credential_is_known(name):
 @pytest.mark.parametrize(
     "name",
     [
+        "AWS_PROFILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "MISTRAL_SA_TOKEN_PATH",
+        "mistral_sa_token_path",
+    ],
+)
+def test_a_variable_that_leads_to_a_credential_is_one_whatever_its_value_is(name):
+    assert is_credential(name, "dev")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
         "SSH_AUTH_SOCK",
         "SSH_AGENT_PID",
         "GPG_KEY",
@@ -76,4 +90,3 @@ def test_a_name_that_only_looks_like_one_is_not(name):
 def test_a_value_that_is_short_or_a_number_is_no_credential(value):
     assert is_credential("MAX_TOKENS", VALUE)
     assert not is_credential("MAX_TOKENS", value)
-    assert is_credential("AWS_PROFILE", "dev"), "it leads to a credential, whatever its value is"

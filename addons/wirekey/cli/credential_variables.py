@@ -6,24 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.providers.registry import PROVIDERS
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 PLACEHOLDER = "wirekey-holds-the-key"
 """The value of key variables for SDKs that require one. Wirekey removes it from requests."""
 
-POINTERS = frozenset(
-    {
-        "AWS_PROFILE",
-        "AWS_DEFAULT_PROFILE",
-        "AWS_ROLE_ARN",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "GOOGLE_APPLICATION_CREDENTIALS",
-    }
-)
+POINTERS = frozenset(name for provider in PROVIDERS.values() for name in provider.variables.pointers)
 """Names of variables that tell an SDK where to find a credential. Their values are not secrets."""
 LAST_WORD = re.compile(
     r"(?:\A|_)(?:\w*API_?KEYS?|KEYS?|TOKENS?|SECRETS?|CREDENTIALS?)"

@@ -54,11 +54,13 @@ class ProviderVariables:
     """Those from which programs read a key. They are set to the token of the agent."""
     own: tuple[str, ...]
     """Those from which programs read a key or a login of their own, which `key_source: passthrough` leaves there."""
+    pointers: tuple[str, ...]
+    """Those that tell an SDK where to find a credential. Their values are not secrets."""
     base_urls: Mapping[str, str]
     """Those with a base URL → the path of the gateway in it."""
     settings: tuple[str, ...] = ()
     """Those with settings of one program, among them a base URL of the provider."""
 
 
-NO_VARIABLES = ProviderVariables(usual=(), keys=(), own=(), base_urls=MappingProxyType({}))
+NO_VARIABLES = ProviderVariables(usual=(), keys=(), own=(), pointers=(), base_urls=MappingProxyType({}))
 """The variables of a provider that programs do not find by variables."""

@@ -62,6 +62,7 @@ class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, Anthropi
             "CLAUDE_API_KEY",
             "CLAUDE_CODE_OAUTH_TOKEN",
         ),
+        pointers=(),
         base_urls=MappingProxyType({"ANTHROPIC_BASE_URL": ""}),
     )
     key_headers: tuple[str, ...] = ("x-api-key", "authorization")

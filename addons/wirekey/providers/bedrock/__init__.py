@@ -32,6 +32,15 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
         usual=("AWS_BEARER_TOKEN_BEDROCK",),
         keys=(),
         own=("AWS_BEARER_TOKEN_BEDROCK",),  # an AWS signature cannot be passed through
+        pointers=(
+            "AWS_PROFILE",
+            "AWS_DEFAULT_PROFILE",
+            "AWS_ROLE_ARN",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        ),
         base_urls=MappingProxyType(
             {  # only Bedrock needs a prefix; the paths of the other providers are at the root
                 "ANTHROPIC_BEDROCK_BASE_URL": "/api/v1/bedrock",  # Claude Code does not read those of AWS

@@ -60,6 +60,7 @@ class Gemini(GeminiLiveRequests, GeminiResponses, GeminiErrors, GeminiModels, Pr
             "GOOGLE_APPLICATION_CREDENTIALS_JSON",
             "CLOUDSDK_AUTH_ACCESS_TOKEN",
         ),
+        pointers=("GOOGLE_APPLICATION_CREDENTIALS",),
         base_urls=MappingProxyType(
             {
                 "GOOGLE_GEMINI_BASE_URL": "",

@@ -43,6 +43,7 @@ class Mistral(MistralRequests, MistralResponses, MistralErrors, MistralModels, P
         usual=("MISTRAL_API_KEY",),
         keys=("MISTRAL_API_KEY",),
         own=("MISTRAL_API_KEY", "CODESTRAL_API_KEY"),
+        pointers=("MISTRAL_SA_TOKEN_PATH",),
         base_urls=MappingProxyType({"MISTRAL_API_BASE": "/api/v1/mistral/v1"}),
     )
     key_headers: tuple[str, ...] = ("authorization",)

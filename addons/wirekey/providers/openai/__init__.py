@@ -45,6 +45,7 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
             "OPENAI_WEBHOOK_SECRET",
             "CODEX_API_KEY",
         ),
+        pointers=(),
         base_urls=MappingProxyType(
             {
                 "OPENAI_BASE_URL": "/v1",

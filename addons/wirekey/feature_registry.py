@@ -32,6 +32,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "extensions": ("extensions", "identity.check"),
         "opa_server": ("policy.opa_url",),
         "jwt": ("identity.jwt",),
+        "label_headers": ("identity.labels.known_headers", "identity.labels.headers"),
         "vertex": ("providers.vertex",),
         "google_accounts": (
             "providers.code_assist",

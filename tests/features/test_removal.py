@@ -125,11 +125,16 @@ def test_metrics_are_served_without_the_live_page(tmp_path):
 
 
 def using(setting: str) -> dict:
-    """A configuration with a setting: of a group, or of a route."""
+    """A configuration with a setting: of a group, which may be in another, or of a route."""
     group, _, name = setting.rpartition(".")
     if not group:
         return {name: {}}
-    return {group: [{"match": "*", name: True}] if group == "routes" else {name: True}}
+    if group == "routes":
+        return {group: [{"match": "*", name: True}]}
+    settings: dict = {name: True}
+    for part in reversed(group.split(".")):
+        settings = {part: settings}
+    return settings
 
 
 def check(folder: Path, packages: Path, settings: dict, **environ: str) -> subprocess.CompletedProcess:

@@ -370,6 +370,46 @@ def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(agent
     assert agents.find(token) == Agent("local")
 
 
+def test_labels_of_an_agent_are_set_changed_and_removed_by_name(agents, opened):
+    token = agents.add("alice", labels={"team": "search", "project": "p1"})
+    assert agents.find(token).labels == (("project", "p1"), ("team", "search"))
+    agents.change("alice", labels={"team": "ads", "project": "", "cost_center": "cc-7"})
+    assert opened().find(token).labels == (("cost_center", "cc-7"), ("team", "ads"))
+    agents.change("alice", role="engineer")
+    assert agents.find(token).labels == (("cost_center", "cc-7"), ("team", "ads"))
+    agents.change("alice", labels={"team": "", "cost_center": ""})
+    assert agents.find(token).labels == ()
+    assert '"labels"' not in agents.path.read_text()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"Team": "search"},
+        {"team": "two words"},
+        {"team": "x" * 65},
+        {"t" * 65: "x"},
+        {"team": "caf\u00e9"},
+        {"team": "-x"},
+        {"team": "wk_abcdefgh12"},
+        {f"l{number}": "x" for number in range(17)},
+    ],
+)
+def test_invalid_labels_of_an_agent_are_refused(agents, labels):
+    agents.add("alice")
+    with pytest.raises(AgentError, match="label"):
+        agents.change("alice", labels=labels)
+    with pytest.raises(AgentError, match="label"):
+        agents.add("bob", labels=labels)
+
+
+def test_a_file_with_an_invalid_label_is_not_used(agents, opened):
+    agents.add("alice", labels={"team": "search"})
+    agents.path.write_text(agents.path.read_text().replace('"search"', '"two words"'))
+    with pytest.raises(AgentsFileError):
+        AgentStore(agents.path)
+
+
 def test_a_pair_is_found_by_its_access_key_until_rotated_or_revoked(agents, opened):
     agents.add("alice", role="engineer")
     first = agents.pair("alice")

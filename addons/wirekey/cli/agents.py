@@ -12,7 +12,7 @@ from wirekey.cli.agent_commands import AddedAgent, AgentCommands
 from wirekey.cli.agents_import import export_command, import_command
 from wirekey.cli.moments import span
 from wirekey.cli.new_credentials import print_client, print_token
-from wirekey.cli.options import as_json_option, with_config
+from wirekey.cli.options import as_json_option, labels_of, with_config
 from wirekey.cli.table import table
 from wirekey.core.command_name import COMMAND
 from wirekey.feature_registry import parts
@@ -52,6 +52,7 @@ command.add_command(export_command)
     help="A permission: web:read, web:write, or a word that your policies use. Repeatable. "
     "Default: web:read and web:write.",
 )
+@click.option("--label", "labels", multiple=True, callback=labels_of, metavar="NAME=VALUE", help="A label. Repeatable.")
 @oauth_client_option
 @as_json_option
 def add(
@@ -61,6 +62,7 @@ def add(
     kind: str | None,
     permissions: tuple[str, ...],
     *,
+    labels: dict[str, str],
     oauth_client: bool,
     as_json: bool,
     **of_features: Any,
@@ -68,10 +70,10 @@ def add(
     """Add agent NAME and print its token. The token is never shown again."""
     agents, added = agent_store(config), f"Added the agent {name}."
     if oauth_client:
-        credentials = agents.add_client(name, role=role, type=kind, permissions=permissions or None)
+        credentials = agents.add_client(name, role, kind, permissions or None, labels)
         print_client(config, name, credentials, added, as_json=as_json)
     else:
-        token = agents.add(name, role=role, type=kind, permissions=permissions or None)
+        token = agents.add(name, role, kind, permissions or None, labels)
         print_token(config, name, token, added, as_json=as_json)
     for part in parts(AgentCommands):
         part.added(AddedAgent(config, agents, name, as_json), of_features)
@@ -90,6 +92,14 @@ def add(
     help="A permission, in place of the present ones. Repeatable. An empty text restores the default ones.",
 )
 @click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    callback=labels_of,
+    metavar="NAME=VALUE",
+    help="A label, such as team=search, in addition to the present ones. Repeatable. NAME= removes it.",
+)
+@click.option(
     "--suspended/--no-suspended",
     default=None,
     help="Refuse all its credentials until --no-suspended. Its running calls end.",
@@ -102,12 +112,15 @@ def change(
     kind: str | None,
     permissions: tuple[str, ...],
     *,
+    labels: dict[str, str],
     suspended: bool | None,
     as_json: bool,
 ) -> None:
     """Change agent NAME. Its credentials stay valid, and JWTs that it has follow the change."""
-    if role is None and kind is None and not permissions and suspended is None:
-        raise click.UsageError("Nothing to change. Use --role, --type, --permission, --suspended or --no-suspended.")
+    if role is None and kind is None and not permissions and not labels and suspended is None:
+        raise click.UsageError(
+            "Nothing to change. Use --role, --type, --permission, --label, --suspended or --no-suspended."
+        )
     agents = agent_store(config)
     agents.change(
         name,
@@ -115,6 +128,7 @@ def change(
         type=kind,
         permissions=tuple(filter(None, permissions)) if permissions else None,
         suspended=suspended,
+        labels=labels,
     )
     if as_json:
         click.echo(json.dumps(agent_facts(agents.agent(name)), indent=2))
@@ -194,6 +208,7 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
         ("role", agent.role or "-"),
         ("type", agent.type or "-"),
         ("may", " ".join(permissions_of(agent)) or "-"),
+        ("labels", " ".join(f"{name}={value}" for name, value in sorted(agent_labels(agent).items())) or "-"),
         ("created", minute(agent.created)),
         ("state", state),
     ):
@@ -227,6 +242,13 @@ def permissions_of(agent: AgentRecord) -> tuple[str, ...]:
     return DEFAULT if agent.permissions is None else agent.permissions
 
 
+def agent_labels(agent: AgentRecord) -> dict[str, str]:
+    """Return the labels of an agent by name."""
+    from msgspec import UNSET
+
+    return {} if agent.labels is UNSET else agent.labels
+
+
 def agent_facts(agent: AgentRecord) -> dict[str, Any]:
     """Return what `--json` shows of an agent: everything except the hashes."""
     return {
@@ -234,6 +256,7 @@ def agent_facts(agent: AgentRecord) -> dict[str, Any]:
         "role": agent.role,
         "type": agent.type,
         "permissions": permissions_of(agent),
+        "labels": agent_labels(agent),
         "created": stamp(agent.created),
         "revoked_at": stamp(agent.revoked_at),
         "suspended": agent.suspended is True,

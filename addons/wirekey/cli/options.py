@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def labels_of(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """Return labels given as NAME=VALUE, by name. An empty value is kept. Raises click.BadParameter."""
+    found = dict(text.partition("=")[::2] for text in given if "=" in text)
+    if len(found) != len(given):
+        raise click.BadParameter("Each label is NAME=VALUE, such as team=search, and no name occurs twice.")
+    return found
+
+
 def config_option[F: Callable[..., Any]](function: F) -> F:
     """Add `--config F`, which reaches the command as `config_file: Path | None`."""
     return click.option(

@@ -24,6 +24,8 @@ TOP = ""
 """The place of the settings that are in no group."""
 ROUTES = "routes"
 """The place of the settings of each route."""
+IDENTITY_LABELS = "identity.labels"
+"""The place of the settings of labels. It is the only place within another group."""
 
 
 def no_names(_: Any) -> tuple[str, ...]:
@@ -35,9 +37,9 @@ def no_names(_: Any) -> tuple[str, ...]:
 class AddedSettings:
     """The part of a feature with its settings: place → a group whose settings are added to the group there.
 
-    A place is TOP or the name of a group or a list of groups at the top, such as ROUTES. `fixed_at_start`: settings at
-    the top that take effect only at a restart. `provider_names` returns the names of the providers that data makes
-    which is not checked yet.
+    A place is TOP, the name of a group or a list of groups at the top, such as ROUTES, or IDENTITY_LABELS.
+    `fixed_at_start`: settings at the top that take effect only at a restart. `provider_names` returns the names of the
+    providers that data makes which is not checked yet.
     """
 
     groups: Mapping[str, type[ConfigGroup]]
@@ -53,20 +55,22 @@ def added_at(place: str) -> list[type[ConfigGroup]]:
 @cache
 def whole_config() -> type[Config]:
     """Return the class of the whole configuration: that of the core, with the settings of the installed features."""
-    places = dict.fromkeys(place for part in parts(AddedSettings) for place in part.groups if place != TOP)
-    fields = {place: whole_field(place) for place in places}
+    named = [place for part in parts(AddedSettings) for place in part.groups if place != TOP]
+    places = dict.fromkeys(place.partition(".")[0] for place in named)
+    fields = {place: whole_field(Config, place) for place in places}
     whole = extended(Config, added_at(TOP), **fields)
     assert issubclass(whole, Config)
     return whole
 
 
-def whole_field(place: str) -> tuple[Any, Any]:
-    """Return a field of the configuration, as (annotation, field), with the settings that are added to its group."""
-    field = Config.model_fields[place]
+def whole_field(group: type[ConfigGroup], place: str) -> tuple[Any, Any]:
+    """Return a field of a group, as (annotation, field), with the settings that are added at its place."""
+    field = group.model_fields[place.rpartition(".")[2]]
     is_list = typing.get_origin(field.annotation) is tuple
     inner = typing.get_args(field.annotation)
-    group: Any = inner[0] if inner else field.annotation
-    whole: Any = extended(group, added_at(place))
+    of_field: Any = inner[0] if inner else field.annotation
+    within = {"labels": whole_field(of_field, IDENTITY_LABELS)} if IDENTITY_LABELS.startswith(f"{place}.") else {}
+    whole: Any = extended(of_field, added_at(place), **within)
     changed = copy(field)
     if isinstance(field.default, BaseModel):
         changed.default = whole()

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from wirekey.core.labels import NOTHING, combined
+
 if TYPE_CHECKING:
+    from wirekey.core.labels import FoundLabels, LabelPairs, Labels
     from wirekey.core.operation import Facts, Operation, Usage
 
 
@@ -94,6 +97,8 @@ class Agent:
     permissions: tuple[str, ...] = ("web:read", "web:write")
     strict: bool = False
     """Whether `egress.other_hosts` is `deny` for this agent, whatever the configuration says."""
+    labels: LabelPairs = ()
+    """Its verified labels, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,8 @@ class Call:
     client: str | None = None
     """The peer address of the client, without port."""
     agent: Agent | None = None
+    header_labels: FoundLabels = NOTHING
+    """The labels that the client sent in headers."""
     provider: str | None = None
     backend: str | None = None
     """The provider or backend in front of the model's name, if it differs from `provider`."""
@@ -190,6 +197,11 @@ class Call:
     intent_recorded: bool = False
     trace_parent: str | None = field(default=None, repr=False)
     """The client's `traceparent` header, unchanged, if traces are exported."""
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of the call: those of its agent are verified, those of headers are not."""
+        return combined(self.agent.labels if self.agent else (), self.header_labels)
 
 
 def elapsed_ms(call: Call) -> float:

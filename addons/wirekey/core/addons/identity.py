@@ -14,6 +14,7 @@ from wirekey.core.calls.client_options import option_headers
 from wirekey.core.calls.credential_kinds import AddedKeyIdentification, TokenKind
 from wirekey.core.calls.credential_removal import key_headers, strip
 from wirekey.core.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
+from wirekey.core.calls.label_sources import HeaderLabels
 from wirekey.core.credentials.client_supplied import client_credential_fields, client_supplied_credential
 from wirekey.core.credentials.uploads import upload_ids
 from wirekey.core.egress.web_pages import OF_A_PAGE, is_from_a_page
@@ -59,6 +60,7 @@ class Identity(Addon):
         super().__init__(services)
         self.token_kinds = tuple(parts(TokenKind))
         self.key_checks = next((part.make(services) for part in parts(AddedKeyIdentification)), None)
+        self.header_labels = next((part.read for part in parts(HeaderLabels)), None)
         self.tunnel_keys: WeakKeyDictionary[Client, PresentedKey] = WeakKeyDictionary()
         """For each client connection, the key of its CONNECT, if `key_checks` has accepted it."""
 
@@ -170,6 +172,8 @@ class Identity(Addon):
         strip(request, secrets)
         if secrets:
             call.path = request.path.partition("?")[0]
+        if self.header_labels:
+            call.header_labels = self.header_labels(self.services.settings, request.headers.fields, fields)
         identify = partial(self.identify_presented, flow, state, tokens, head, fields=fields, query=query)
         return self.identify_by_check(flow, keys, imported, identify) if keys else identify(imported)
 

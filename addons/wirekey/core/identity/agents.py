@@ -211,7 +211,8 @@ class AgentStore(StoredAgents):
             if not record.is_active:
                 continue
             permitted = permissions.DEFAULT if record.permissions is None else record.permissions
-            agent = Agent(record.id, record.role, record.type, permitted)
+            labels = () if record.labels is UNSET else tuple(sorted(record.labels.items()))
+            agent = Agent(record.id, record.role, record.type, permitted, labels=labels)
             self._by_name[record.id] = agent
             for token in record.tokens:
                 bearer = replace(agent, strict=True) if token.strict is True else agent

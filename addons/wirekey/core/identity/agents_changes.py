@@ -16,12 +16,14 @@ from wirekey.core.identity.agents_format import (
     AgentRecords,
     Suspension,
     TokenRecord,
+    changed_labels,
     check_name,
     checked_attributes,
     last_suspension,
 )
 from wirekey.core.identity.clients import ClientCredentials, ClientRecord
 from wirekey.core.identity.tokens import TOKEN, token_digest, token_id
+from wirekey.core.labels import NO_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +41,7 @@ def add(
     role: str | None,
     type_: str | None,
     permitted: tuple[str, ...] | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> AgentRecords:
     """Add an agent with a token or client credentials, or reactivate a revoked one. Raises AgentError."""
     check_name(name)
@@ -47,6 +50,7 @@ def add(
         if other.id == name and other.revoked_at is None:
             raise AgentError(f"The agent {name} already exists. For a new token: {COMMAND} agents rotate {name}.")
     agent = AgentRecord(id=name, role=role, type=type_, created=now, permissions=permitted)
+    agent = replace(agent, labels=changed_labels(agent, labels))
     if isinstance(token, ClientCredentials):
         return records.with_agent(replace(agent, clients=(clients.new_record(token, now),)))
     return records.with_agent(replace(agent, tokens=(new_record(token, "main", now, None),)))
@@ -61,8 +65,12 @@ def change(
     type_: str | None = None,
     permitted: tuple[str, ...] | None = None,
     suspended: bool | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> AgentRecords:
-    """Change attributes of an agent. None keeps a value, an empty one resets it. Raises AgentError."""
+    """Change attributes of an agent. None keeps a value, an empty one resets it. Raises AgentError.
+
+    `labels`: those to set, or to remove if the value is empty.
+    """
     agent = active(records, name)
     checked = checked_attributes(role or None, type_ or None, permitted or None)
     if suspended is not None and suspended != (agent.suspended is True):
@@ -73,6 +81,7 @@ def change(
             role=agent.role if role is None else role or None,
             type=agent.type if type_ is None else type_ or None,
             permissions=agent.permissions if permitted is None else checked,
+            labels=changed_labels(agent, labels),
         )
     )
 

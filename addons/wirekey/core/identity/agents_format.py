@@ -5,23 +5,33 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
-from wirekey.core import permissions
+from wirekey.core import labels, permissions
 from wirekey.core.command_name import COMMAND
 from wirekey.core.errors import UserError
 from wirekey.core.identity import aws_pairs, clients
 from wirekey.core.identity.clients import ClientRecord  # noqa: TC001  # msgspec reads it at runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 LABEL = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
 
 Time = Annotated[datetime, Meta(tz=True)]
+StoredLabels = Annotated[
+    dict[
+        Annotated[str, Meta(pattern=rf"^{labels.NAME_PATTERN}\Z")],
+        Annotated[str, Meta(pattern=rf"^{labels.VALUE_PATTERN}\Z")],
+    ],
+    Meta(max_length=labels.MOST),
+]
 
 
 class AgentRecordsError(Exception):
@@ -72,6 +82,8 @@ class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Whether its credentials do not work until this is reset. Unset: no."""
     suspension_changed: Time | UnsetType = UNSET
     """When `suspended` was set or reset last. Unset: never."""
+    labels: StoredLabels | UnsetType = UNSET
+    """Its labels by name. Unset: none."""
 
     @property
     def is_active(self) -> bool:
@@ -179,6 +191,16 @@ def checked_attributes(
             )
     try:
         return None if permitted is None else permissions.normalized(permitted)
+    except ValueError as error:
+        raise AgentError(str(error)) from error
+
+
+def changed_labels(agent: AgentRecord, changes: Mapping[str, str]) -> dict[str, str] | UnsetType:
+    """Return the labels of an agent with these changes; an empty value removes a label. Raises AgentError."""
+    kept = {} if agent.labels is UNSET else agent.labels
+    found = {name: value for name, value in {**kept, **changes}.items() if value}
+    try:
+        return dict(labels.checked_pairs(found)) or UNSET
     except ValueError as error:
         raise AgentError(str(error)) from error
 

@@ -24,6 +24,7 @@ from wirekey.core.identity.clients import ClientCredentials, new_credentials
 from wirekey.core.identity.installation_keys import IMPORTED, MasterSecret
 from wirekey.core.identity.master_file import MasterSecretError, load_master
 from wirekey.core.identity.tokens import new_token
+from wirekey.core.labels import NO_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -135,11 +136,14 @@ class StoredAgents:
         role: str | None = None,
         type: str | None = None,  # noqa: A002  # the event's word
         permissions: tuple[str, ...] | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> str:
         """Add an agent and return its token. `permissions`: None means the default ones."""
         token = new_token()
         self._change(
-            lambda old, now: agents_changes.add(old, name, token, now, role=role, type_=type, permitted=permissions)
+            lambda old, now: agents_changes.add(
+                old, name, token, now, role=role, type_=type, permitted=permissions, labels=labels
+            )
         )
         return token
 
@@ -149,11 +153,14 @@ class StoredAgents:
         role: str | None = None,
         type: str | None = None,  # noqa: A002  # the event's word
         permissions: tuple[str, ...] | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> ClientCredentials:
         """Add an agent without a token, and return OAuth client credentials with which it gets JWTs."""
         new = new_credentials()
         self._change(
-            lambda old, now: agents_changes.add(old, name, new, now, role=role, type_=type, permitted=permissions)
+            lambda old, now: agents_changes.add(
+                old, name, new, now, role=role, type_=type, permitted=permissions, labels=labels
+            )
         )
         return new
 
@@ -169,11 +176,12 @@ class StoredAgents:
         type: str | None = None,  # noqa: A002  # the event's word
         permissions: tuple[str, ...] | None = None,
         suspended: bool | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> None:
         """Change attributes of an agent. Its credentials stay. None keeps a value, an empty one resets it."""
         self._change(
             lambda old, now: agents_changes.change(
-                old, name, now, role=role, type_=type, permitted=permissions, suspended=suspended
+                old, name, now, role=role, type_=type, permitted=permissions, suspended=suspended, labels=labels
             )
         )
 

@@ -92,6 +92,7 @@ def as_call(entry: ListedModel, listing: Call) -> Call:
         started_at=listing.started_at,
         client=listing.client,
         agent=listing.agent,
+        header_labels=listing.header_labels,
         provider=entry.provider,
         method="POST",
         path=PROVIDERS[entry.provider].inference_path(entry),

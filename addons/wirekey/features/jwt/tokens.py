@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wirekey.core.call import Agent
@@ -145,7 +145,7 @@ class JwtTokens:
         agent, granted = client.agent, token.agent.permissions
         if agent.permissions == granted:
             return agent
-        return Agent(agent.id, agent.role, agent.type, tuple(name for name in agent.permissions if name in granted))
+        return replace(agent, permissions=tuple(name for name in agent.permissions if name in granted))
 
     async def identify(self, token: str, now: float | None = None) -> VerifiedToken:
         """Verify a token, or find it among the verified ones. Raises RefusedTokenError.

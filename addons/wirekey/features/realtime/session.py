@@ -197,6 +197,7 @@ class RealtimeSession:
         call = Call(
             client=parent.client,
             agent=parent.agent,
+            header_labels=parent.header_labels,
             provider=parent.provider,
             method=parent.method,
             path=parent.path,

@@ -133,7 +133,7 @@ class Rollup(Addon):
             self.services.events.observers.append(self)
         copy = AnswerCopy(self.take)
         state.response_copies += (copy,)
-        behalf = OnBehalf(call.agent, state.proof, call.client)
+        behalf = OnBehalf(call.agent, state.proof, call.client, call.header_labels)
         self.under_way[call.id] = UnstoredConversation(flow.id, form, body, copy, behalf, replaced)
         self.sweep_later()
 

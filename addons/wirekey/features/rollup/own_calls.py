@@ -24,6 +24,7 @@ from wirekey.core.call import Outcome
 from wirekey.core.calls.wire_delegate import CallDelegate
 from wirekey.core.egress.http_client import HttpConnection, HttpError, HttpRequest, HttpServer, checked, resolve
 from wirekey.core.errors import Refusal
+from wirekey.core.labels import NOTHING
 from wirekey.core.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from wirekey.core.calls.attempt_state import AttemptState
     from wirekey.core.calls.services import Services
     from wirekey.core.identity.proof import Proof
+    from wirekey.core.labels import FoundLabels
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of a response."""
@@ -53,11 +55,12 @@ class OwnRequest:
 
 @dataclass(frozen=True, slots=True)
 class OnBehalf:
-    """The agent that a call is made for: as it was found in a call of its own, with its proof, and its address."""
+    """The agent that a call is made for: as it was found in a call of its own, with its proof, address and labels."""
 
     agent: Agent | None
     proof: Proof
     client: str | None
+    header_labels: FoundLabels = NOTHING
 
 
 class OwnCalls:
@@ -126,6 +129,7 @@ class OwnCalls:
         state = self.calls.find_or_open(flow)
         call = state.call
         call.agent, call.client, call.purpose = behalf.agent, behalf.client, request.purpose
+        call.header_labels = behalf.header_labels
         call.request_bytes = len(request.body)
         state.proof, state.host, state.body = behalf.proof, request.host, request.body
         return flow

@@ -198,6 +198,13 @@ def test_messages_full_of_code_are_split_at_once():
     assert read_messages(read_body(data), "messages").count == 20
 
 
+def test_an_array_of_few_items_for_its_length_is_not_cut(monkeypatch):
+    tool = {"type": "function", "function": {"name": "read", "description": "Reads a file, or a part of it." * 40}}
+    parsed = read_body(json.dumps({"tools": [tool] * 20}).encode())
+    monkeypatch.setattr(request_json, "pieces", pytest.fail)
+    assert parsed.length("tools") == len(list(parsed.children("tools"))) == 20
+
+
 @pytest.mark.parametrize("count", [1_001, 60_000])
 def test_a_body_is_refused_for_its_members_whatever_was_estimated(count):
     """The estimate is low if a body has few members for its length, and is not used if it has many."""

@@ -42,8 +42,8 @@ MEMBERS_LIMIT = 1_000
 MEMBERS_SPLIT = 10_000
 """Strings of a body that may be split into members before they are counted: it takes a millisecond."""
 ITEMS_LIMIT = 100_000
-ROOM_OF_MEMBER, ROOM_OF_ITEM = 80, 200
-"""Bytes of memory for a member of an object and for an object, at most."""
+ROOM_OF_MEMBER, ROOM_OF_ITEM, ROOM_OF_RAW = 80, 200, 72
+"""Bytes of memory for a member of an object, for an object, and for an item that is not decoded, at most."""
 MOST_TIMES = 3
 """How many times the room of their bytes all messages at once may take."""
 LONG_PIECE = 4 * SHORT
@@ -71,6 +71,8 @@ _KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])")
 _EMPTY = re.compile(rb"\{[ \t\r\n}]")
 """The start of each object without members, and of some that have."""
+_OPENING = re.compile(rb'\{[ \t\r\n}"]')
+"""The start of each object. Code in a text is full of other braces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class JsonObject:
     def items(self, key: str) -> Iterator[msgspec.Raw]:
         """Yield the items of an array, undecoded, with few of them in memory; none if it is absent or null."""
         raw = self.values.get(key)
-        if raw is None or len(raw) <= SHORT or not self.starts(key, b"["):
+        if raw is None or not self.starts(key, b"[") or not _is_dense_list(raw):
             yield from self.array(key) or ()
             return
         count = 0
@@ -133,7 +135,7 @@ class JsonObject:
     def length(self, key: str) -> int | None:
         """Return the number of items of an array; None if it is absent or null."""
         raw = self.values.get(key)
-        if raw is None or len(raw) <= SHORT:
+        if raw is None or not _is_dense_list(raw):
             items = self.array(key)
             return None if items is None else len(items)
         return sum(1 for _ in self.items(key))
@@ -184,6 +186,8 @@ class Messages:
 
     count: int
     roles: frozenset[str]
+    split: tuple[dict[str, msgspec.Raw], ...] | None = None
+    """The members of each message, no name twice; None if that would take much memory."""
 
 
 def malformed(what: str) -> Refusal:
@@ -321,7 +325,7 @@ def _read_messages(raw: msgspec.Raw | bytes, place: str, *, is_piece: bool = Fal
     _check_roles(place, set().union(*messages))
     spellings = {bytes(message["role"]) for message in messages if "role" in message}
     found = (_decode(spelling, _text, f"{place}.role", "a string") for spelling in spellings)
-    return Messages(len(messages), frozenset(role or "" for role in found))
+    return Messages(len(messages), frozenset(role or "" for role in found), None if is_piece else tuple(messages))
 
 
 def _read_each(raw: msgspec.Raw | bytes, place: str) -> Messages:
@@ -356,6 +360,11 @@ def _is_dense(data: RequestBody, raw: msgspec.Raw) -> bool:
     return ROOM_OF_ITEM * objects + ROOM_OF_MEMBER * min(members, data.count(b":")) > most
 
 
+def _is_dense_list(raw: msgspec.Raw) -> bool:
+    """Return whether the items of an array could take more than some times its room, even undecoded."""
+    return len(raw) > SHORT and ROOM_OF_RAW * bytes(raw).count(b",") > MOST_TIMES * len(raw)
+
+
 def _is_split_easily(data: RequestBody) -> bool:
     """Return whether an object can be split before its members are counted. It may have many, but not for its length.
 
@@ -367,17 +376,14 @@ def _is_split_easily(data: RequestBody) -> bool:
     return _most_members(outline(data), easy) <= easy
 
 
-def is_sparse(data: RequestBody) -> bool:
-    """Return whether the objects of a body seem to take at most twice its room when they are decoded."""
-    return len(data) < SAMPLED.start or _estimated_room(data, per_object=ROOM_OF_ITEM) <= 2 * len(data)
-
-
 def _estimated_room(data: RequestBody, *, per_object: int) -> float:
     """Estimate the bytes of memory for the members of a body, and for its objects; infinite if it is not sampled."""
     if not isinstance(data, bytes) or len(data) not in SAMPLED:
         return math.inf
     sample = sample_of(data)
-    room = ROOM_OF_MEMBER * (sample.count(b'"') // 2) + per_object * sample.count(b"{")
+    room = ROOM_OF_MEMBER * _most_members(sample, 0)
+    if per_object:
+        room += per_object * len(_OPENING.findall(sample))
     return room * len(data) / len(sample)
 
 

@@ -5,7 +5,7 @@ https://platform.openai.com/docs/api-reference/responses/create. Servers that sp
 
 from __future__ import annotations
 
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,12 +15,13 @@ from wirekey.core.metering.long_strings import outline
 from wirekey.providers.brought_tools import could_mention
 from wirekey.providers.rare_members import IN_CHAT, may_have
 from wirekey.providers.references import is_address, is_filled, refers_to, type_of
-from wirekey.providers.request_json import is_sparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wirekey.providers.request_json import JsonObject
+    from msgspec import Raw
+
+    from wirekey.providers.request_json import JsonObject, Messages
 
 OF_RESPONSES = ("previous_response_id", "conversation", "prompt")
 OF_CHAT = ("web_search_options", "search_parameters")
@@ -44,13 +45,16 @@ _INNER = ("messages", "input", "content", "output", "file", "images", *ADDRESSES
 
 _NOT_TEXT = frozenset({*_INNER, "file_id", "audio"})
 """Members that refer, or in which something may."""
+_INNER_OF_MESSAGE = _NOT_TEXT - {"content"}
 _ABSENT, _NULL = msgspec.Raw(), msgspec.Raw(b"null")
+_LIST, _TEXT_OR_NULL = ord("["), b'"n'
+_content = methodcaller("get", "content")
 _Text = msgspec.defstruct(
-    "_Text", [("content", msgspec.Raw, _NULL), *((name, msgspec.Raw, _ABSENT) for name in _NOT_TEXT - {"content"})]
+    "_Text", [("content", msgspec.Raw, _NULL), *((name, msgspec.Raw, _ABSENT) for name in _INNER_OF_MESSAGE)]
 )
-"""A message of which only the content is set, or a part of its content of which nothing is."""
+"""A part of the content of a message. Nothing in it refers if no member is set."""
 _texts: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_Text])  # type: ignore[valid-type]
-_others = attrgetter(*_NOT_TEXT - {"content"})
+_others = attrgetter(*_INNER_OF_MESSAGE)
 _NO_OTHERS = _others(_Text())
 
 
@@ -68,14 +72,17 @@ class _Item(msgspec.Struct):
 _items = msgspec.json.Decoder(list[_Item | str])
 
 
-def chat_reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> bool:
+def chat_reads_elsewhere(body: JsonObject, messages: Messages | None, tools: Iterable[JsonObject]) -> bool:
     """Return whether a chat refers to input that is not in it. `tools`: those that it offers."""
-    return is_filled(body, OF_CHAT) or runs_tools(tools) or _messages_refer(body, "messages")
+    return is_filled(body, OF_CHAT) or runs_tools(tools) or _messages_refer(body, "messages", messages)
 
 
-def response_reads_elsewhere(body: JsonObject, tools: Iterable[JsonObject]) -> bool:
-    """Return whether a request to the Responses API refers to input that is not in it. `tools`: its tools."""
-    if is_filled(body, OF_RESPONSES) or runs_tools(tools) or _messages_refer(body, "input"):
+def response_reads_elsewhere(body: JsonObject, items: Messages | None, tools: Iterable[JsonObject]) -> bool:
+    """Return whether a request to the Responses API refers to input that is not in it.
+
+    `items`: what is under `input`, unless it is a text. `tools`: those that it offers.
+    """
+    if is_filled(body, OF_RESPONSES) or runs_tools(tools) or _messages_refer(body, "input", items):
         return True
     return has_stored_items(body)
 
@@ -87,34 +94,34 @@ def content_refers(body: JsonObject) -> bool:
     )
 
 
-def _messages_refer(body: JsonObject, key: str) -> bool:
-    """Return whether the messages under a key refer to something. `read_messages` has checked their names."""
-    return not _has_only_text(body, key) and content_refers(body)
+def _messages_refer(body: JsonObject, key: str, messages: Messages | None) -> bool:
+    """Return whether the messages under a key refer to something."""
+    return not _has_only_text(body, key, messages) and content_refers(body)
 
 
-def _has_only_text(body: JsonObject, key: str) -> bool:
+def _has_only_text(body: JsonObject, key: str, messages: Messages | None) -> bool:
     """Return whether a request has nothing but text where a reference could be. It takes a fifth of a search."""
-    if not is_sparse(body.data) or not body.values.keys().isdisjoint(_NOT_TEXT - {key}):
+    if not body.values.keys().isdisjoint(_NOT_TEXT - {key}):
         return False
-    if key not in body.values or body.starts(key, b'"'):
+    if messages is None:
         return True
+    if messages.split is None or not set().union(*messages.split).isdisjoint(_INNER_OF_MESSAGE):
+        return False
     try:
-        return all(map(_is_text, _texts.decode(body.values[key])))
+        return all(map(_is_text, filter(None, map(_content, messages.split))))
     except DECODE_ERRORS:
         return False  # not as it is documented
 
 
-def _is_text(message: Any) -> bool:
-    """Return whether the content of a message is a text, absent, or a list of parts in which nothing can refer.
+def _is_text(content: Raw) -> bool:
+    """Return whether the content of a message is a text, null, or a list of parts in which nothing can refer.
 
     A part with a content of its own could have it twice, of which only one is read here.
     """
-    if _others(message) != _NO_OTHERS:
-        return False
-    opening = bytes(memoryview(message.content)[:1])
-    if opening != b"[":
-        return opening in (b'"', b"n")
-    return all(part.content is _NULL and _others(part) == _NO_OTHERS for part in _texts.decode(message.content))
+    opening = memoryview(content)[0]
+    if opening != _LIST:
+        return opening in _TEXT_OR_NULL
+    return all(part.content is _NULL and _others(part) == _NO_OTHERS for part in _texts.decode(content))
 
 
 def has_stored_items(body: JsonObject) -> bool:

@@ -282,7 +282,7 @@ def read_chat(body: JsonObject) -> Facts:
         other_models=read_other_models(body, offered, model),
         choices=body.integer("n"),
         asks_usage=asks_usage(body),
-        reads_elsewhere=chat_reads_elsewhere(body, offered),
+        reads_elsewhere=chat_reads_elsewhere(body, messages, offered),
         modifiers=read_modifiers(body, "service_tier"),
         paid_tools=(("search_model", 1),) if body.filled("web_search_options") or SEARCHES in (model or "") else (),
     )
@@ -305,7 +305,7 @@ def read_responses(body: JsonObject) -> Facts:
         max_tokens=body.integer("max_output_tokens"),
         tools=tools.names,
         other_models=read_other_models(body, offered, model),
-        reads_elsewhere=response_reads_elsewhere(body, offered),
+        reads_elsewhere=response_reads_elsewhere(body, items, offered),
         modifiers=read_modifiers(body, "service_tier"),
         paid_tools=paid_tools(offered, body.integer("max_tool_calls")),
     )

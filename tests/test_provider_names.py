@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "core/calls/upstream_signatures.py": "the name of AWS's service in a signature",
     "core/egress/hosts.py": "the name of AWS's service in a host",
     "feature_registry.py": "the names of features",
+    "features/custom_providers": "the formats that they speak, and the names of their providers",
     "features/demo/command.py": "the programs of the demo",
     "features/demo/program.py": "the programs of the demo",
     "features/doctor/clients.py": "the programs that doctor runs",
@@ -78,7 +79,7 @@ OF_MISTRAL = {
 }
 """All of the newest provider: its folder, its line, and the same in the simulator."""
 OF_OTHERS = {
-    "wirekey/config/custom_providers.py": "an example of a price list",
+    "wirekey/features/custom_providers/config.py": "an example of a price list",
     "wirekey/features/rollup/shortening.py": "makers of models on Bedrock",
     "wirekey/providers/bedrock": "makers of models on Bedrock",
     "wirekey/providers/model_hosts.py": "hosts of models",

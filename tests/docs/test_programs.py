@@ -69,7 +69,7 @@ def gemini_call(client) -> str:
 
 
 def azure_client(client) -> str:
-    """Its calls need a resource. tests/end_to_end/test_custom_providers.py makes them."""
+    """Its calls need a resource. tests/features/custom_providers/test_end_to_end.py makes them."""
     return str(client.base_url)
 
 

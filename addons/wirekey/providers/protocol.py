@@ -21,7 +21,7 @@ class Provider(Protocol):
     """One wire protocol."""
 
     name: str
-    """Its name in the registry, or the name of a custom provider."""
+    """Its name in the registry: Wirekey's own, or the one that the configuration gives it."""
     model_list_targets: tuple[str, ...]
     """The paths, with their query, under which the provider lists its models."""
     key_setting: str
@@ -42,7 +42,7 @@ class Provider(Protocol):
     # Attributes that most providers share.
 
     family: str = ""
-    """The provider whose format and paths a custom provider has; "" for the others."""
+    """The provider whose format and paths it has, if the configuration makes it; "" for the others."""
     path_prefix: str = ""
     """The path before those that Wirekey knows, which only the upstream's own requests have: `/openai` at Azure."""
     uses_aws: bool = False
@@ -93,6 +93,11 @@ class Provider(Protocol):
     """Whether its streams in OpenAI's format have token counts in events with choices, if they were asked for."""
     model_names_region: bool = False
     """Whether the requested model's name says the region, on which the price depends."""
+
+    @property
+    def setting(self) -> str:
+        """The setting in `wirekey.yaml` that enables it."""
+        return f"providers.{self.name}"
 
     @property
     def parameters(self) -> Mapping[str, tuple[str, ...]]:

@@ -54,7 +54,7 @@ def register(providers: Iterable[Provider]) -> None:
 
 
 def family_of(provider: str) -> str:
-    """Return the name of the provider whose format and paths a provider has: its own, or its family if it is custom."""
+    """Return the name of the provider whose format and paths a provider has: its own, or that of its family."""
     return PROVIDERS[provider].family or provider
 
 

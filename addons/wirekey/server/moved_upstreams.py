@@ -49,7 +49,7 @@ def destinations(settings: Settings) -> Destinations:
     """Return where the configuration sends calls."""
     found = {name: frozenset[str]() for name in settings.pools}
     for host, name in settings.hosts.items():
-        if PROVIDERS[name].family:  # a custom provider, whose hosts the configuration names
+        if PROVIDERS[name].family:  # the configuration names its hosts
             found[name] = found.get(name, frozenset()) | {host}
     found |= {name: frozenset({upstream.authority}) for name, upstream in settings.upstreams.items()}
     for name, candidate in settings.routes.defaults.items():

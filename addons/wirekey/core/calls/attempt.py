@@ -345,12 +345,9 @@ def no_key(candidate: Candidate | None) -> str:
     provider = candidate.provider if candidate else "bedrock"
     if candidate and candidate.auth != "provider":
         return f"Wirekey has no key for {candidate.route}. Its operator sets {candidate.route}.keys in wirekey.yaml."
-    if PROVIDERS[provider].family:
-        return f"Wirekey has no key for {provider}. Its operator sets its keys in providers.custom in wirekey.yaml."
-    return (
-        f"Wirekey has no key for {provider}. Its operator sets {PROVIDERS[provider].key_setting} in the environment or "
-        f"providers.{provider} in wirekey.yaml."
-    )
+    variable, setting = PROVIDERS[provider].key_setting, PROVIDERS[provider].setting
+    places = f"{variable} in the environment or" if variable else "its keys in"
+    return f"Wirekey has no key for {provider}. Its operator sets {places} {setting} in wirekey.yaml."
 
 
 def cannot_override(name: str, why: str) -> Refusal:

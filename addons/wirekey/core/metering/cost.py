@@ -23,7 +23,7 @@ from genai_prices.data_snapshot import DataSnapshot  # noqa: E402  # without the
 from genai_prices.types import TieredPrices  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from wirekey.core.operation import Facts, Usage
@@ -181,9 +181,9 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
     )
 
 
-def use_price_lists(names: Iterable[str]) -> None:
-    """Load the price lists of custom providers. Raises UserError if the package has no list of a name."""
-    wanted = set(names)
+def use_price_lists(named: Mapping[str, str]) -> None:
+    """Load price lists, each with the setting that names it. Raises UserError if the package has no list of a name."""
+    wanted = named.keys()
     if wanted <= price_lists_in_use:
         return
     from genai_prices import data
@@ -192,7 +192,7 @@ def use_price_lists(names: Iterable[str]) -> None:
     if unknown := sorted(wanted - known):
         close = difflib.get_close_matches(unknown[0], known, 1)
         hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}"
-        raise UserError(f"providers.custom: genai-prices has no price list {unknown[0]}. {hint}")
+        raise UserError(f"{named[unknown[0]]}: genai-prices has no price list {unknown[0]}. {hint}")
     price_lists_in_use.update(wanted)
     price_lists.cache_clear()
     prices_of.cache_clear()

@@ -112,7 +112,7 @@ def use_configured_providers(config: Config) -> None:
     """Add the providers that a configuration makes, with their price lists. Raises UserError for an unknown list."""
     made = [made for _, _, settings in config.providers.entries() if (made := settings.made_provider())]
     register(made)
-    use_price_lists(each.price_list for each in made if each.price_list)
+    use_price_lists({each.price_list: each.setting for each in made if each.price_list})
 
 
 def _route(

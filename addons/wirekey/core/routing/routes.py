@@ -21,7 +21,6 @@ from wirekey.feature_registry import missing_feature_of_destination, needs
 from wirekey.providers.registry import (
     BACKENDS,
     DEFAULT_PROVIDER,
-    OWN_PROVIDERS,
     PROVIDERS,
     answered_as,
     owner_of_model,
@@ -111,8 +110,7 @@ def not_enabled(name: str) -> Refusal:
     if name in BACKENDS:
         fix = f"The operator enables it with backends.{name}.enabled in wirekey.yaml."
     elif name in PROVIDERS:
-        setting = f"providers.{name}" if name in OWN_PROVIDERS else "providers.custom"
-        fix = f"The operator enables it with {setting} in wirekey.yaml."
+        fix = f"The operator enables it with {PROVIDERS[name].setting} in wirekey.yaml."
     elif feature := missing_feature_of_destination(name):
         fix = f"It {needs(feature)}."
     else:

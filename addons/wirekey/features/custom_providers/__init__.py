@@ -7,8 +7,8 @@ from wirekey.feature import Feature
 
 def parts() -> tuple[object, ...]:
     """Return what this feature adds to the core."""
-    from wirekey.config.custom_providers import CustomProvidersSetting, custom_names
     from wirekey.config.feature_settings import AddedSettings
+    from wirekey.features.custom_providers.config import CustomProvidersSetting, custom_names
 
     return (AddedSettings({"providers": CustomProvidersSetting}, provider_names=custom_names),)
 

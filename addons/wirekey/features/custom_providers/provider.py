@@ -56,6 +56,7 @@ class CustomProvider(Provider):
     `family` is the provider of that format. Requests to another provider of the same family need no translation.
     """
 
+    setting = "providers.custom"
     has_deployments = False
     """Whether its paths may name a deployment."""
 

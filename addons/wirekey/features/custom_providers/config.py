@@ -16,7 +16,7 @@ from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import PYTHON_NAME, ConfiguredUpstream, Flag, Reference, Text, ValueFormat, is_python
 from wirekey.core.egress.hosts import GOOGLE_TOKEN_HOST
 from wirekey.core.egress.names import is_canonical
-from wirekey.providers.custom import FORMS, CustomTraits, custom_provider
+from wirekey.features.custom_providers.provider import FORMS, CustomTraits, custom_provider
 from wirekey.providers.hosts import FIXED_HOSTS
 from wirekey.providers.model_hosts import setting_of_host
 from wirekey.providers.registry import OWN_PROVIDERS

@@ -6,7 +6,8 @@ import pytest
 
 from wirekey.config import ConfigError, load, provider_hosts
 from wirekey.core.errors import UserError
-from wirekey.core.metering.cost import use_price_lists
+from wirekey.core.routing.configured import use_configured_providers
+from wirekey.providers.registry import PROVIDERS
 
 GOOD = "{name: azure, hosts: [corp.openai.azure.com], path: /openai, deployments: true, auth: api-key, keys: [env:KEY]}"
 
@@ -93,6 +94,8 @@ def test_an_unknown_provider_is_refused_with_the_known_ones(tmp_path, more):
     assert message.endswith("azure")
 
 
-def test_an_unknown_price_list_is_refused_with_a_similar_one():
-    with pytest.raises(UserError, match="Did you mean openrouter"):
-        use_price_lists(["openroutr"])
+def test_an_unknown_price_list_is_refused_with_a_similar_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("wirekey.providers.registry.PROVIDERS", dict(PROVIDERS))
+    config = loaded(tmp_path, GOOD.replace("auth: api-key", "prices: openroutr"))
+    with pytest.raises(UserError, match=r"^providers\.custom: .* openroutr\. Did you mean openrouter\?"):
+        use_configured_providers(config)

@@ -8,7 +8,7 @@ import pytest
 
 from wirekey.core.body import Body
 from wirekey.core.operation import Kind, Operation
-from wirekey.providers.custom import CustomTraits, custom_provider
+from wirekey.features.custom_providers.provider import CustomTraits, custom_provider
 from wirekey.providers.registry import PROVIDERS, accepts_format, answered_as, family_of, register
 from wirekey.providers.request_edits import RequestEdits
 

@@ -87,12 +87,9 @@ make_venv() {
 # with the longest files, so that all workers end together.
 PARALLEL="-n ${WIREKEY_TEST_WORKERS:-3} --dist loadfile --no-loadscope-reorder"
 DURATIONS="--durations=25 --durations-min=3"
-CORE=(tests/audit tests/ca tests/config tests/credentials tests/egress tests/identity tests/metering tests/policy
-      tests/providers tests/rego tests/routing tests/signing)
-# Of these folders, the tests that start a PostgreSQL server, compare thousands of policies, edit thousands of requests
-# or measure memory are left out.
-NOT_CORE=(--ignore tests/policy/test_differential.py --ignore tests/providers/test_model_edits_for_all_names.py
-          --ignore tests/providers/test_json_arrays.py -k "not postgres")
+# The folders of the core's tests, which pass without any feature. Tests are left out if they start servers, compare
+# thousands of policies, edit thousands of requests or measure memory.
+CORE=@tests/core.txt
 
 # Tests marked `alone` load the machine themselves, or measure what a process needs. They stand in these folders only,
 # because collecting all tests a second time takes long.
@@ -111,7 +108,7 @@ case "${1:-serve}" in
         install requirements-test.lock
         case "${1:-all}" in
             all) test_all ;;
-            core) shift; exec .venv/bin/python -m pytest $PARALLEL "${CORE[@]}" "${NOT_CORE[@]}" "$@" ;;
+            core) shift; exec .venv/bin/python -m pytest $PARALLEL "$CORE" "$@" ;;
             *) exec .venv/bin/python -m pytest "$@" ;;
         esac
         ;;

@@ -41,6 +41,7 @@ LONGEST_FIRST = (
     "secrecy/test_nothing_leaks.py",
     "browser/test_page.py",
     "packaging/test_wheel.py",
+    "features/test_removal.py",
     "threats/test_failover.py",
     "end_to_end/test_streams.py",
     "end_to_end/test_refusals.py",

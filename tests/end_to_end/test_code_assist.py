@@ -36,6 +36,7 @@ TOKENS = {
 WRONG_TOKEN = "ya29.sim-known-wrong-canary-0e"
 LOGIN_TOKENS = [PLAN_TOKEN, FREE_TOKEN, *TOKENS.values()]
 IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(24)).decode()
+BODY = b'{"contents":[{"parts":[{"text":"Hi"}]}]}'
 USE_TOOL = 'Weather? simulated-session: [{"tool": "get_weather", "input": {"city": "Ulm"}}]'
 TOOL = {
     "name": "get_weather",
@@ -81,6 +82,8 @@ def wirekey(tmp_path_factory, simulator, logins):
     proxy = Wirekey(tmp_path_factory.mktemp("wirekey"), behind(simulator, **settings), environ=environ)
     proxy.base = f"http://{proxy.running.gateway}"
     proxy.token = proxy.add_agent("alice")
+    # The first call looks up the project, so that what a test scripts is for its own call.
+    assert post(proxy, "/v1beta/models/gemini-2.5-pro:generateContent", BODY).status_code == 200
     yield proxy
     proxy.stop()
 
@@ -174,13 +177,12 @@ def test_a_cloud_project_is_named_in_each_call_and_has_a_cost(wirekey, simulator
 
 
 def test_streams_pass_as_events_or_as_an_array_as_the_client_asks(wirekey):
-    body = b'{"contents":[{"parts":[{"text":"Hi"}]}]}'
     path = "/v1beta/models/gemini-2.5-flash:streamGenerateContent"
-    events = post(wirekey, f"{path}?alt=sse", body)
+    events = post(wirekey, f"{path}?alt=sse", BODY)
     assert events.headers["content-type"].startswith("text/event-stream")
     lines = [line for line in events.text.splitlines() if line]
     assert all(line.startswith('data: {"candidates"') for line in lines)
-    array = post(wirekey, path, body)
+    array = post(wirekey, path, BODY)
     assert array.headers["content-type"] == "application/json; charset=UTF-8"
     assert len(array.json()) == len(lines)
     text = "".join(part["candidates"][0]["content"]["parts"][0]["text"] for part in array.json())
@@ -364,27 +366,25 @@ def test_the_next_account_is_used_when_one_is_limited(wirekey, simulator, google
 
 
 def test_the_fallback_is_tried_when_every_account_is_limited(wirekey, simulator):
-    body = b'{"contents":[{"parts":[{"text":"Hi"}]}]}'
     simulator.simulator.script.add("fail=429,retry-after=3000")
-    response = post(wirekey, "/v1beta/models/gemini-9-limited:generateContent", body)
+    response = post(wirekey, "/v1beta/models/gemini-9-limited:generateContent", BODY)
     assert response.status_code == 200
     assert response.headers["x-wirekey-model"] == "gemini-2.5-flash"
     assert [json.loads(seen.body)["model"] for seen in calls(simulator)] == ["gemini-9-limited", "gemini-2.5-flash"]
     simulator.forget()
     # It rests now, so the model that is limited is not asked again.
-    response = post(wirekey, "/v1beta/models/gemini-9-limited:generateContent", body)
+    response = post(wirekey, "/v1beta/models/gemini-9-limited:generateContent", BODY)
     assert response.headers["x-wirekey-model"] == "gemini-2.5-flash"
     assert [json.loads(seen.body)["model"] for seen in calls(simulator)] == ["gemini-2.5-flash"]
 
 
 def test_a_limit_without_a_fallback_is_429_with_the_time(wirekey, simulator):
-    body = b'{"contents":[{"parts":[{"text":"Hi"}]}]}'
     simulator.simulator.script.add("fail=429,retry-after=3300")
     path = "/v1beta/models/gemini-cli-cloud-project%3Agemini-9-cloud:generateContent"
-    limited = post(wirekey, path, body)
+    limited = post(wirekey, path, BODY)
     assert (limited.status_code, limited.headers["retry-after"]) == (429, "3300")
     simulator.forget()
-    again = post(wirekey, path, body)
+    again = post(wirekey, path, BODY)
     assert again.status_code == 429
     assert 0 < int(again.headers["retry-after"]) <= 3300
     assert again.json()["error"]["status"] == "RESOURCE_EXHAUSTED"
@@ -406,8 +406,7 @@ def test_errors_have_the_shape_of_the_format_called(wirekey, simulator, google, 
 
 def test_a_forbidden_project_is_named_with_what_to_check(wirekey, simulator):
     simulator.simulator.script.add("fail=403", 2)
-    body = b'{"contents":[{"parts":[{"text":"Hi"}]}]}'
-    response = post(wirekey, "/v1beta/models/cloud-1:generateContent", body)
+    response = post(wirekey, "/v1beta/models/cloud-1:generateContent", BODY)
     assert response.status_code == 403
     assert "cloud-project-1" in response.json()["error"]["message"]
     assert "enabled" in response.json()["error"]["message"]

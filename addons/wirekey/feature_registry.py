@@ -35,6 +35,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "label_headers": ("identity.labels.known_headers", "identity.labels.headers"),
         "vertex": ("providers.vertex",),
         "google_accounts": (
+            "google",
             "providers.code_assist",
             "backends.gemini-oauth-plan",
             "backends.gemini-oauth-free",

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from wirekey.cli.main import group
 
@@ -40,10 +41,9 @@ def wirekey(tmp_path, simulator):
         simulator,
         listen={"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"},
         console={"sign_in": "loopback"},
-        google={"code_assist_url": simulator.url},
         backends={NAME: backend},
     )
-    proxy = Wirekey(tmp_path / "wirekey", settings, environ=KEY_ENVIRONMENT)
+    proxy = Wirekey(tmp_path / "wirekey", settings, environ=KEY_ENVIRONMENT | stand_ins(code_assist=simulator.url))
     proxy.token = proxy.add_agent("alice")
     yield proxy
     proxy.stop()

@@ -10,6 +10,7 @@ import openai
 import pytest
 from google import genai
 
+from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from wirekey_simulator.text import TEXT
 
@@ -43,11 +44,10 @@ def wirekey(request, tmp_path, simulator):
     settings = behind(
         simulator,
         listen={"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None},
-        google={"code_assist_url": simulator.url},
         backends={"gemini-oauth-auto": backend},
         failover={"max_attempts": 4},
     )
-    proxy = Wirekey(tmp_path / "wirekey", settings, environ=KEY_ENVIRONMENT)
+    proxy = Wirekey(tmp_path / "wirekey", settings, environ=KEY_ENVIRONMENT | stand_ins(code_assist=simulator.url))
     proxy.token = proxy.add_agent("alice")
     simulator.forget()
     yield proxy

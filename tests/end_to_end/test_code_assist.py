@@ -16,10 +16,10 @@ from google.genai import errors as genai_errors
 from google.genai import types
 
 from tests.end_to_end.code_assist_simulator import default_login, login, logins, simulator
+from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.code_assist import PROJECT
-from wirekey_simulator.google_logins import TOKEN_PATH
 from wirekey_simulator.text import TEXT
 
 __all__ = ["logins", "simulator"]
@@ -58,7 +58,6 @@ def wirekey(tmp_path_factory, simulator, logins):
     (folder / "adc.json").write_text(default_login(logins, quota_project_id="quota-project-1"))
     settings = {
         "listen": LISTEN,
-        "google": {"code_assist_url": simulator.url, "token_url": logins.url + TOKEN_PATH},
         "backends": {
             "gemini-oauth-plan": {"enabled": True, "login_file": str(folder / "plan.json")},
             "gemini-oauth-auto": {
@@ -78,7 +77,8 @@ def wirekey(tmp_path_factory, simulator, logins):
         ],
         "failover": {"max_attempts": 4},
     }
-    environ = KEY_ENVIRONMENT | {"GOOGLE_APPLICATION_CREDENTIALS": str(folder / "adc.json")}
+    environ = KEY_ENVIRONMENT | stand_ins(code_assist=simulator.url, logins=logins.url)
+    environ |= {"GOOGLE_APPLICATION_CREDENTIALS": str(folder / "adc.json")}
     proxy = Wirekey(tmp_path_factory.mktemp("wirekey"), behind(simulator, **settings), environ=environ)
     proxy.base = f"http://{proxy.running.gateway}"
     proxy.token = proxy.add_agent("alice")

@@ -12,10 +12,10 @@ from google.genai import types
 from tests.end_to_end.code_assist_simulator import default_login, login, logins, simulator
 from tests.end_to_end.test_translation import CLIENTS
 from tests.support.conversation import installed
+from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.code_assist import PROJECT
-from wirekey_simulator.google_logins import TOKEN_PATH
 
 __all__ = ["logins", "simulator"]
 
@@ -90,7 +90,6 @@ def served(tmp_path_factory, simulator, logins):
     (folder / "default.json").write_text(default_login(logins))
     settings = {
         "listen": LISTEN,
-        "google": {"code_assist_url": simulator.url, "token_url": logins.url + TOKEN_PATH},
         "backends": {
             "gemini-oauth-plan": {"enabled": True, "login_file": str(files["plan"])},
             "gemini-oauth-free": {"enabled": True, "login_file": str(files["free"])},
@@ -98,7 +97,8 @@ def served(tmp_path_factory, simulator, logins):
             "gemini-cli-cloud-project": {"enabled": True, "project_id": "cloud-project-1"},
         },
     }
-    environ = KEY_ENVIRONMENT | {"GOOGLE_APPLICATION_CREDENTIALS": str(folder / "default.json")}
+    environ = KEY_ENVIRONMENT | stand_ins(code_assist=simulator.url, logins=logins.url)
+    environ |= {"GOOGLE_APPLICATION_CREDENTIALS": str(folder / "default.json")}
     proxy = Wirekey(tmp_path_factory.mktemp("wirekey"), behind(simulator, **settings), environ=environ)
     proxy.base = f"http://{proxy.running.gateway}"
     proxy.token = proxy.add_agent("alice")

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.test_translation import CLIENTS
+from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.code_assist import MADE_PROJECT
@@ -57,6 +58,7 @@ def generate(wirekey, agent="alice", model=MODEL, action="generateContent", body
 def served(tmp_path_factory, simulator):
     """A Wirekey for each account, after its first calls. `first`: their responses. `lookups`: what Google was asked."""
     found = {}
+    environ = KEY_ENVIRONMENT | stand_ins(code_assist=simulator.url)
     policy = tmp_path_factory.mktemp("policies")
     (policy / "policy.rego").write_text(REGO)
     for kind, token in TOKENS.items():
@@ -65,9 +67,9 @@ def served(tmp_path_factory, simulator):
             json.dumps({"access_token": token, "expiry_date": int((time.time() + 7200) * 1000)})
         )
         backend = {"enabled": True, "login_file": str(folder / "login.json")}
-        settings = {"listen": LISTEN, "google": {"code_assist_url": simulator.url}}
+        settings = {"listen": LISTEN}
         settings |= {"backends": {"gemini-oauth-free": backend}, "policy": {"path": str(policy), "timeout": 30}}
-        proxy = found[kind] = Wirekey(folder / "wirekey", behind(simulator, **settings), environ=KEY_ENVIRONMENT)
+        proxy = found[kind] = Wirekey(folder / "wirekey", behind(simulator, **settings), environ=environ)
         proxy.base = f"http://{proxy.running.gateway}"
         proxy.tokens = {agent: proxy.add_agent(agent) for agent in ("alice", "bob")}
     with ThreadPoolExecutor(AT_ONCE * len(found)) as threads:

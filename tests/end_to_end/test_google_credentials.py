@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.company_proxy import company_proxy
+from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 from tests.threats.conftest import beginning
 from wirekey_simulator.google_identity import AUDIENCE, PROJECT, federated_token_of, service_account_token_of
@@ -64,10 +65,10 @@ def start(tmp_path_factory, simulator):
                 simulator,
                 listen=LISTEN,
                 upstream_proxy=proxy.url,
-                google={"code_assist_url": simulator.url},
                 backends={"gemini-cli-cloud-project": {"enabled": True, **backend}},
             )
             own = {"HOME": str(folder), "CLOUDSDK_CONFIG": str(folder / "gcloud")}
+            own |= stand_ins(code_assist=simulator.url)
             running = Wirekey(folder / "wirekey", settings, environ=KEY_ENVIRONMENT | own | environ)
             stack.callback(running.stop)
             running.token = running.add_agent("alice")

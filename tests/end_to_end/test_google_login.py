@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from tests.support.google import stand_ins
 from tests.support.running import SimulatorThread, Wirekey, wait_for
-from wirekey_simulator.google_logins import AUTHORIZE_PATH, TOKEN_PATH, USERINFO_PATH, GoogleLoginService
+from wirekey_simulator.google_logins import AUTHORIZE_PATH, GoogleLoginService
 from wirekey_simulator.plain_http import serving
 
 http_get = functools.partial(httpx.get, verify=False)
@@ -29,13 +30,7 @@ def google_url(google):
         yield url
 
 
-def google_settings(url):
-    return {
-        "oauth_client": {"id": "env:CLIENT_ID", "secret": "env:CLIENT_SECRET"},
-        "authorize_url": url + AUTHORIZE_PATH,
-        "token_url": url + TOKEN_PATH,
-        "userinfo_url": url + USERINFO_PATH,
-    }
+CLIENT = {"id": "env:CLIENT_ID", "secret": "env:CLIENT_SECRET"}
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +46,11 @@ def wirekey(tmp_path_factory, google, google_url, code_assist):
     configuration = {
         "listen": {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"},
         "backends": {"gemini-oauth-auto": {"enabled": True}},
-        "google": google_settings(google_url) | {"code_assist_url": code_assist.url},
+        "google": {"oauth_client": CLIENT},
         "upstream_ca_file": str(code_assist.ca_file),
     }
     environ = {"CLIENT_ID": google.client_id, "CLIENT_SECRET": google.client_secret}
+    environ |= stand_ins(code_assist=code_assist.url, logins=google_url)
     running = Wirekey(tmp_path_factory.mktemp("wirekey"), configuration, environ=environ)
     yield running
     running.stop()

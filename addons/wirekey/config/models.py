@@ -15,7 +15,6 @@ from wirekey.config.certs import CertsConfig, CertsSetting
 from wirekey.config.console import ConsoleConfig
 from wirekey.config.egress import EgressConfig, UpstreamConnectionsConfig
 from wirekey.config.gateway import GatewayConfig
-from wirekey.config.google import GoogleConfig
 from wirekey.config.group import ConfigGroup
 from wirekey.config.identity import IdentityConfig
 from wirekey.config.limits import LimitsConfig, TimeoutsConfig
@@ -103,7 +102,6 @@ class Config(ConfigGroup):
     backends: BackendsConfig = Field(
         default=BackendsConfig(), description="Further ways to reach Gemini models. Each is off by default."
     )
-    google: GoogleConfig = Field(default=GoogleConfig(), description="Logins to Google.")
     default_backend: ProviderName | None = Field(
         default=None,
         description="Provider of models that no route matches and whose name belongs to no provider, on paths of the "

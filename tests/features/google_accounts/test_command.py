@@ -11,14 +11,11 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from tests.support.google import stand_ins
 from tests.support.running import SimulatorThread
 from wirekey.cli.main import group
 from wirekey.core.command_name import COMMAND
 from wirekey_simulator.google_logins import (
-    AUTHORIZE_PATH,
-    REVOKE_PATH,
-    TOKEN_PATH,
-    USERINFO_PATH,
     GoogleLoginService,
 )
 from wirekey_simulator.plain_http import serving
@@ -44,17 +41,12 @@ def code_assist(tmp_path_factory):
 def run(tmp_path, monkeypatch, google, code_assist):
     """Run a command. Its whole output is searched for tokens, codes and verifiers."""
     with serving(google) as url:
-        settings = {
-            "oauth_client": {"id": "env:CLIENT_ID", "secret": "env:CLIENT_SECRET"},
-            "authorize_url": url + AUTHORIZE_PATH,
-            "token_url": url + TOKEN_PATH,
-            "userinfo_url": url + USERINFO_PATH,
-            "revoke_url": url + REVOKE_PATH,
-            "code_assist_url": code_assist.url,
-        }
+        settings = {"oauth_client": {"id": "env:CLIENT_ID", "secret": "env:CLIENT_SECRET"}}
         configuration = {"google": settings, "upstream_ca_file": str(code_assist.ca_file)}
         (tmp_path / "wirekey.yaml").write_text(json.dumps(configuration))
         monkeypatch.chdir(tmp_path)
+        for variable, value in stand_ins(code_assist=code_assist.url, logins=url).items():
+            monkeypatch.setenv(variable, value)
         monkeypatch.setenv("CLIENT_ID", google.client_id)
         monkeypatch.setenv("CLIENT_SECRET", google.client_secret)
 

@@ -18,6 +18,7 @@ from google.genai import errors, types
 from google.oauth2.credentials import Credentials
 
 from tests.features.vertex.vertex_simulator import simulator, tokens
+from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from tests.support.sessions import PNG
 from wirekey.core.call import new_call_id
@@ -428,8 +429,8 @@ def test_the_login_of_a_person_is_used_with_its_quota_project(tmp_path, simulato
     }
     (tmp_path / "adc.json").write_text(json.dumps(login))
     settings = configuration(simulator, tmp_path, projects=["my-project"])
-    settings["google"] = {"token_url": tokens.url}
-    environ = {**KEY_ENVIRONMENT, "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "adc.json")}
+    stand_in = stand_ins(logins=tokens.url.removesuffix("/token"))
+    environ = {**KEY_ENVIRONMENT, **stand_in, "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "adc.json")}
     running = Wirekey(tmp_path, settings, environ=environ)
     running.token = running.add_agent("alice")
     way = Way(running, "gateway")

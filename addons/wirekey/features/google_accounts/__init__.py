@@ -24,12 +24,13 @@ def providers() -> dict[str, Provider]:
 
 def parts() -> tuple[object, ...]:
     """Return what Google accounts add to the core."""
-    from wirekey.config.feature_settings import AddedSettings
+    from wirekey.config.feature_settings import TOP, AddedSettings
     from wirekey.config.terms import TermsOfUse
     from wirekey.features.google_accounts import service
     from wirekey.features.google_accounts.account_limits import AccountLimits
     from wirekey.features.google_accounts.code_assist.configured import terms
     from wirekey.features.google_accounts.config import GoogleBackends
+    from wirekey.features.google_accounts.login_config import GoogleSetting
     from wirekey.features.google_accounts.provider_config import CodeAssistSetting
     from wirekey.features.google_accounts.steps import CodeAssistSteps
     from wirekey.server.feature_parts import (
@@ -42,7 +43,7 @@ def parts() -> tuple[object, ...]:
     )
 
     return (
-        AddedSettings({"providers": CodeAssistSetting, "backends": GoogleBackends}),
+        AddedSettings({TOP: GoogleSetting, "providers": CodeAssistSetting, "backends": GoogleBackends}),
         TermsOfUse(terms),
         OpenedService(lambda _, services: AccountLimits(services)),
         ReloadedService(service.GoogleAccounts.prepare),

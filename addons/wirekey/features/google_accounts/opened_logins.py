@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wirekey.config.problems import ConfigError, Problem
-from wirekey.core.credentials.google.default_credentials import CredentialSearch, DefaultCredentials
+from wirekey.core.credentials.google.addresses import google_url
+from wirekey.core.credentials.google.default_credentials import (
+    USUAL_TOKEN_URL,
+    CredentialSearch,
+    DefaultCredentials,
+)
 from wirekey.core.egress.upstream_proxy import no_proxy_for
 from wirekey.features.google_accounts.account_files import AccountError, AccountFiles, now_in_milliseconds
 from wirekey.features.google_accounts.account_json import AccountFormatError, decode_account
@@ -16,6 +21,7 @@ from wirekey.features.google_accounts.code_assist.configured import code_assist_
 from wirekey.features.google_accounts.code_assist.projects import ProjectError
 from wirekey.features.google_accounts.config import GoogleBackends
 from wirekey.features.google_accounts.login_attempts import LoginAttempts
+from wirekey.features.google_accounts.login_config import GoogleSetting
 from wirekey.features.google_accounts.login_file import LoginFileError, LoginFileTokens, find_login_file
 from wirekey.features.google_accounts.logins import GoogleLogins
 from wirekey.features.google_accounts.oauth import GoogleOAuthClient
@@ -32,6 +38,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+AUTHORIZE_URL = "https://accounts.google.com/o/oauth2/v2/auth"
+REVOKE_URL = "https://oauth2.googleapis.com/revoke"
+USERINFO_URL = "https://www.googleapis.com/oauth2/v2/userinfo"
 TOKEN_FILE_VARIABLE = "TOKEN_STORE_PATH"  # noqa: S105  # the name of a variable
 CLOUD_PROJECT = "gemini-cli-cloud-project"
 
@@ -44,7 +53,7 @@ def google_logins(config: Config, proxy_for: ProxyFor, previous: GoogleLogins | 
     """
     backends, was = config.backends.part(GoogleBackends), previous or GoogleLogins()
     logins = GoogleLogins(lookup=project_lookup(config, proxy_for))
-    if config.google.oauth_client or backends.gemini_oauth_auto.enabled:
+    if config.part(GoogleSetting).google.oauth_client or backends.gemini_oauth_auto.enabled:
         logins.settings = google_settings(config, proxy_for)
     settings = logins.settings or google_settings(config, proxy_for)
     if backends.gemini_oauth_auto.enabled:
@@ -69,7 +78,7 @@ def google_logins(config: Config, proxy_for: ProxyFor, previous: GoogleLogins | 
 
 def google_settings(config: Config, proxy_for: ProxyFor = no_proxy_for) -> GoogleSettings:
     """Return the settings of logins, with the OAuth client read. Raises ConfigError."""
-    google = config.google
+    google = config.part(GoogleSetting).google
     client = None
     if google.oauth_client:
         found = config.resolve(google.oauth_client.id, "google.oauth_client.id")
@@ -84,10 +93,10 @@ def google_settings(config: Config, proxy_for: ProxyFor = no_proxy_for) -> Googl
     return GoogleSettings(
         client,
         google.scope_urls,
-        google.authorize_url,
-        google.token_url,
-        google.revoke_url,
-        google.userinfo_url,
+        google_url(AUTHORIZE_URL, config.environ),
+        google_url(USUAL_TOKEN_URL, config.environ),
+        google_url(REVOKE_URL, config.environ),
+        google_url(USERINFO_URL, config.environ),
         roots(config),
         proxy_for,
     )
@@ -113,7 +122,7 @@ def credential_search(
     return CredentialSearch(
         project_id=project_id,
         setting=setting,
-        token_url=config.google.token_url,
+        token_url=google_url(USUAL_TOKEN_URL, config.environ),
         ca_file=roots(config),
         environ=config.environ,
         proxy_for=proxy_for,

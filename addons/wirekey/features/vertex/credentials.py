@@ -10,9 +10,11 @@ from msgspec import structs
 
 from wirekey.config import configured_proxy, environment_proxy
 from wirekey.core.calls.attempt_state import AttemptSteps
+from wirekey.core.credentials.google.addresses import google_url
 from wirekey.core.credentials.google.default_credentials import (
     FILE_VARIABLE,
     PROJECT_VARIABLE,
+    USUAL_TOKEN_URL,
     CredentialSearch,
     DefaultCredentials,
 )
@@ -112,7 +114,7 @@ def vertex_access(config: Config, values: FeatureValues) -> VertexAccess | None:
         file=settings.credentials,
         project_id=settings.projects[0] if settings.projects else None,
         setting="providers.vertex.projects",
-        token_url=config.google.token_url,
+        token_url=google_url(USUAL_TOKEN_URL, config.environ),
         ca_file=config.state / ROOTS_FILE,
         environ={name: config.environ[name] for name in (FILE_VARIABLE, PROJECT_VARIABLE) if name in config.environ},
         proxy_for=SameProxy(proxy or environment_proxy(config, config.environ).proxy),

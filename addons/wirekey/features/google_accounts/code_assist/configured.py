@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey import __version__
-from wirekey.config.google import CODE_ASSIST_URL
+from wirekey.config.addresses import UpstreamURL
+from wirekey.core.credentials.google.addresses import google_url
 from wirekey.core.routing.candidate import Upstream
 from wirekey.features.google_accounts.code_assist.backend import BackendSettings, CodeAssist
 from wirekey.features.google_accounts.code_assist.lookup import ProjectClient
@@ -15,6 +16,7 @@ from wirekey.features.google_accounts.config import (
     LimitedBackendConfig,
     LoginFileBackendConfig,
 )
+from wirekey.features.google_accounts.login_config import GoogleSetting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from wirekey.core.egress.upstream_proxy import ProxyFor
     from wirekey.features.google_accounts.config import CodeAssistBackendConfig
 
+CODE_ASSIST_URL = "https://cloudcode-pa.googleapis.com"
 NO_FALLBACK_VARIABLE = "DISABLE_GEMINI_OAUTH_FALLBACK"
 TRUE = ("true", "1")
 WHOSE = {
@@ -42,13 +45,13 @@ def backends_from(config: Config) -> dict[str, CodeAssist]:
 
 def code_assist_upstream(config: Config) -> Upstream:
     """Return the address of Code Assist."""
-    url = config.google.code_assist_url
+    url = UpstreamURL.parse(google_url(CODE_ASSIST_URL, config.environ))
     return Upstream(url.host, url.port, configured=str(url) != CODE_ASSIST_URL, path=url.path)
 
 
 def user_agent(config: Config) -> str:
     """Return the user agent of requests to Code Assist."""
-    return config.google.user_agent or f"wirekey/{__version__}"
+    return config.part(GoogleSetting).google.user_agent or f"wirekey/{__version__}"
 
 
 def code_assist_client(config: Config, ca_file: Path | None, proxy_for: ProxyFor) -> ProjectClient:

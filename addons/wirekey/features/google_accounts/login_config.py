@@ -1,4 +1,4 @@
-"""The setting `google`: how people log in to Google, and where its services are."""
+"""The setting `google`: how people log in to Google."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from wirekey.config.addresses import UpstreamURL
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import ConfiguredUpstream, Reference, ServerURL, Text, ValueFormat
+from wirekey.config.values import Reference, Text, ValueFormat
 
-CODE_ASSIST_URL = "https://cloudcode-pa.googleapis.com"
 SCOPE = re.compile(r"(?:https://[!-~]+|[a-z][a-z0-9_.-]*)", re.ASCII)
 SCOPES_BELOW = "https://www.googleapis.com/auth/"
 
@@ -48,7 +46,7 @@ class OAuthClientConfig(ConfigGroup):
 
 
 class GoogleConfig(ConfigGroup):
-    """The setting `google`: logins of people, and the addresses of Google's services."""
+    """The setting `google`: logins of people."""
 
     oauth_client: OAuthClientConfig | None = Field(
         default=None,
@@ -61,25 +59,6 @@ class GoogleConfig(ConfigGroup):
         min_length=1,
         description=f"Permissions that a login asks for: names below `{SCOPES_BELOW}`, or whole URLs.",
     )
-    authorize_url: ServerURL = Field(
-        default="https://accounts.google.com/o/oauth2/v2/auth", description="Page on which people log in."
-    )
-    token_url: ServerURL = Field(
-        default="https://oauth2.googleapis.com/token",
-        description="Address that exchanges codes and refresh tokens for access tokens.",
-    )
-    revoke_url: ServerURL = Field(
-        default="https://oauth2.googleapis.com/revoke",
-        description="Address at which `accounts remove --revoke` ends a login.",
-    )
-    userinfo_url: ServerURL = Field(
-        default="https://www.googleapis.com/oauth2/v2/userinfo",
-        description="Address that returns the email of a login.",
-    )
-    code_assist_url: ConfiguredUpstream = Field(
-        default=UpstreamURL.parse(CODE_ASSIST_URL),
-        description="Address of Code Assist.",
-    )
     user_agent: Annotated[Text, AfterValidator(header_text)] | None = Field(
         default=None, description="User agent of requests to Code Assist. null: Wirekey's name and version."
     )
@@ -88,3 +67,9 @@ class GoogleConfig(ConfigGroup):
     def scope_urls(self) -> tuple[str, ...]:
         """The scopes as URLs."""
         return tuple(one if "://" in one else SCOPES_BELOW + one for one in self.scopes)
+
+
+class GoogleSetting(ConfigGroup):
+    """The setting `google`, at the top of the configuration."""
+
+    google: GoogleConfig = Field(default=GoogleConfig(), description="Logins to Google.")

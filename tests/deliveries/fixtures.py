@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from wirekey.feature_registry import missing_feature_of
+
 if TYPE_CHECKING:
     from tests.deliveries.paths import Deployment, ProtocolPath
 
@@ -45,7 +47,10 @@ def deployments(tmp_path_factory):
         vertex = {"locations": ["europe-west4"], "credentials": str(account), "upstream_url": simulator.url}
         azure = {"name": "azure", "hosts": [OTHER_HOSTS["azure"]], "path": "/openai", "deployments": True}
         azure |= {"auth": "api-key", "keys": ["env:FIRST"], "upstream_url": simulator.url}
-        settings["providers"] |= {"vertex": vertex, "custom": [azure]}
+        of_features = {"vertex": vertex, "custom": [azure]}
+        settings["providers"] |= {
+            name: each for name, each in of_features.items() if not missing_feature_of(f"providers.{name}")
+        }
         settings["policy"]["timeout"] = 20  # many calls run in parallel, and policies are not tested here
         environ = KEY_ENVIRONMENT | dict.fromkeys(("FIRST", "SECOND"), PROVIDER_KEYS["openai"])
         running[pooled] = Deployment(simulator, Wirekey(tmp_path_factory.mktemp("wirekey"), settings, environ=environ))

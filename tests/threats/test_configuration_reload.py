@@ -17,7 +17,6 @@ from wirekey.config.file_identity import FileIdentity, change
 SIGN_IN = {"console": {"sign_in": "loopback"}}
 EVIL = SIGN_IN | {"providers": {"openai": {"upstream_url": "https://evil.example"}}}
 ROUTE = {"routes": [{"match": "gpt-*", "upstream_url": "https://evil.example:8443", "auth": "none"}]}
-CUSTOM = {"providers": {"custom": [{"name": "mine", "hosts": ["llm.corp.example"], "keys": ["env:NO_KEY"]}]}}
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +72,11 @@ async def test_R40_a_reload_that_moves_an_upstream_is_logged_shown_and_recorded(
     assert back["upstream"] == "the provider's own host"
 
 
-@pytest.mark.parametrize(
-    ("settings", "way"),
-    [(ROUTE, "routes[0] go to evil.example:8443"), (CUSTOM, "mine go to llm.corp.example")],
-    ids=["route", "custom provider"],
-)
-async def test_R40_a_new_way_to_a_new_host_is_a_move(folder, caplog, monkeypatch, settings, way):
-    monkeypatch.setenv("NO_KEY", "a-key-of-a-test")
+async def test_R40_a_new_way_to_a_new_host_is_a_move(folder, caplog):
     async with running_with(folder) as running:
-        configured(folder, **settings)
+        configured(folder, **ROUTE)
         await running.lifecycle.reloader.reload()
-    assert f"calls of {way}, with their keys, instead of nowhere" in caplog.text
+    assert "calls of routes[0] go to evil.example:8443, with their keys, instead of nowhere" in caplog.text
 
 
 async def test_R40_a_reload_that_moves_nothing_says_nothing(folder, caplog):

@@ -25,6 +25,7 @@ EXCEPTIONS = {
     "features/google_accounts": "the backends of Google's accounts have Gemini's format",
     "features/local_programs": "a local program has a name, and speaks Gemini's format",
     "features/realtime/protocols.py": "the registry of what is read of a connection's messages, by provider",
+    "features/reconciliation": "the reports of providers, which differ from one to another",
     "features/rollup/answers.py": OF_FORMATS,
     "features/rollup/history.py": OF_FORMATS,
     "features/rollup/shortening.py": "makers of models on Bedrock",

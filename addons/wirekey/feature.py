@@ -17,7 +17,10 @@ MODULE = "wirekey.features"
 
 @dataclass(frozen=True, slots=True)
 class AddedCommand:
-    """A command of `wirekey`: its name, its line in the help, and the module with its `command`."""
+    """A command of `wirekey`: its name, its line in the help, and the module with its `command`.
+
+    A name of two words adds a command to a group: `usage reconcile` to `usage`.
+    """
 
     name: str
     help: str

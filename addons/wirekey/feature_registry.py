@@ -29,6 +29,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "console": ("console.sign_in", "console.remote"),
         "doctor": (),
         "demo": (),
+        "reconciliation": (),
         "extensions": ("extensions", "identity.check"),
         "opa_server": ("policy.opa_url",),
         "jwt": ("identity.jwt",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email import message_from_bytes
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator import text
+from wirekey_simulator import reports, text
 from wirekey_simulator.anthropic_messages import AnthropicTurn, check, check_messages, events, message, turn_of
 from wirekey_simulator.exchange import (
     BadRequest,
@@ -100,6 +100,10 @@ def _route(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Sim
             return _messages(request, behaviour, state)
         case "POST", "messages", "count_tokens":
             return _count_tokens(request, behaviour)
+        case "GET", "organizations", "usage_report", "messages":
+            return reports.anthropic_page("usage_report", request, state)
+        case "GET", "organizations", "cost_report":
+            return reports.anthropic_page("cost_report", request, state)
         case "GET", "models":
             return json_response(_page([_model(name) for name in MODELS]))
         case "GET", "models", name:
@@ -118,6 +122,7 @@ def _messages(request: SimulatedRequest, behaviour: Behaviour, state: State) -> 
     _check_message_request(body)
     turn = _turn(body, behaviour, state)
     turn.plan  # noqa: B018 - a refusal comes before the stream
+    reports.record("anthropic", request, body["model"], turn.counts, state)
     if not body.get("stream"):
         return json_response(message(turn))
     return sse_response(_stream(turn), sse(MID_STREAM_ERROR, "error"))

@@ -37,6 +37,16 @@ def commands() -> dict[str, AddedCommand]:
     return {each.name: each for each in (*of_core, *of_features) if importlib.util.find_spec(each.module)}
 
 
+def loaded(added: AddedCommand) -> click.Command:
+    """Import a command and return it, with the commands that features add to it: those with its name and another."""
+    command: click.Command = importlib.import_module(added.module).command
+    assert isinstance(command, click.Command)
+    for name, below in commands().items():
+        if name.startswith(f"{added.name} ") and isinstance(command, click.Group):
+            command.add_command(loaded(below))
+    return command
+
+
 class LazyGroup(click.Group):
     """Imports the module of a command when the command is used, and prints the errors that are meant for people."""
 
@@ -50,27 +60,23 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order of the help."""
-        return list(commands())
+        return [name for name in commands() if " " not in name]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command and return it, or None if there is no such command."""
         found = commands().get(cmd_name)
-        if found is None:
-            return None
-        command = importlib.import_module(found.module).command
-        assert isinstance(command, click.Command)
-        return command
+        return loaded(found) if found else None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands that begin with `incomplete`, without importing them, and matching options."""
-        named = [each for each in commands().values() if each.name.startswith(incomplete)]
+        named = [each for each in commands().values() if each.name.startswith(incomplete) and " " not in each.name]
         found = [CompletionItem(each.name, help=each.help) for each in named]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them, as that would import most of mitmproxy."""
         with formatter.section("Commands"):
-            formatter.write_dl([(each.name, each.help) for each in commands().values()])
+            formatter.write_dl([(each.name, each.help) for each in commands().values() if " " not in each.name])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

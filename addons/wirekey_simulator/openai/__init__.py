@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wirekey_simulator.exchange import BadRequest, SimulatedRequest, SimulatedResponse, json_response
@@ -16,6 +17,7 @@ from wirekey_simulator.openai import (
     images,
     models,
     moderations,
+    organization,
     realtime,
     responses,
     responses_websocket,
@@ -65,6 +67,9 @@ ROUTES: dict[str, dict[str, Callable[[OpenAICall], SimulatedResponse]]] = {
     "/v1/uploads/{}/parts": {"POST": files.add_part},
     "/v1/uploads/{}/complete": {"POST": files.complete_upload},
     "/v1/uploads/{}/cancel": {"POST": files.cancel_upload},
+    "/v1/organization/costs": {"GET": organization.costs},
+    "/v1/organization/usage/completions": {"GET": partial(organization.usage, "completions")},
+    "/v1/organization/usage/embeddings": {"GET": partial(organization.usage, "embeddings")},
     "/v1/batches": {"POST": batches.create, "GET": storage.list_of(batches.SHELF)},
     "/v1/batches/{}": {"GET": batches.get},
     "/v1/batches/{}/cancel": {"POST": batches.cancel},

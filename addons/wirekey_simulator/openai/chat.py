@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator import session, text
+from wirekey_simulator import reports, session, text
 from wirekey_simulator.exchange import Json, SimulatedResponse, encode, json_response, sse, sse_response
 from wirekey_simulator.openai.chat_rules import check_chat
 from wirekey_simulator.openai.parameters import (
@@ -64,7 +64,9 @@ def create(call: OpenAICall) -> SimulatedResponse:
     calls = tool_calls(plan, call.state)
     finish = "tool_calls" if calls else "length" if cut else "stop"
     choices = number(body, "n", 1, 1, 128)
-    usage = completion_usage(text.counts(behaviour, body))
+    counts = text.counts(behaviour, body)
+    usage = completion_usage(counts)
+    reports.record("openai", call.request, body["model"], counts, call.state)
     if stream:
         counted = usage if with_usage else None
         events = _events(facts, behaviour, plan.text, counted, calls=calls, finish=finish, choices=choices)

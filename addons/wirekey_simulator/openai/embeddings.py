@@ -9,7 +9,7 @@ from array import array
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator import text
+from wirekey_simulator import reports, text
 from wirekey_simulator.exchange import BadRequest, SimulatedResponse, encode, json_response
 from wirekey_simulator.openai.parameters import model, optional, required
 
@@ -41,6 +41,7 @@ def create(call: OpenAICall) -> SimulatedResponse:
         for index, item in enumerate(inputs)
     ]
     tokens = text.counts(call.behaviour, {"input": given}).input
+    reports.record("openai", call.request, name, text.TokenCounts(tokens, 0, 0, 0), call.state, kind="embeddings")
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return json_response({"object": "list", "data": data, "model": name, "usage": usage})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator import session, text
+from wirekey_simulator import reports, session, text
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, encode, json_response, sse, sse_response
 from wirekey_simulator.members import child
 from wirekey_simulator.openai.chat_rules import REASONING
@@ -77,7 +77,9 @@ def _generated(body: Json, call: OpenAICall) -> tuple[str, Behaviour, bool, Json
     """Return what a response says, how, whether that is cut, its usage, and its items with an empty message."""
     plan = planned(body)
     behaviour, cut = text.limited(call.behaviour, body.get("max_output_tokens"), plan.text or "")
-    return plan.text or "", behaviour, cut, _usage(text.counts(behaviour, body)), _items(body, plan, call.state)
+    counts = text.counts(behaviour, body)
+    reports.record("openai", call.request, body["model"], counts, call.state)
+    return plan.text or "", behaviour, cut, _usage(counts), _items(body, plan, call.state)
 
 
 def count_input(call: OpenAICall) -> SimulatedResponse:

@@ -35,7 +35,7 @@ ALL_TIME = 10**10
 """Seconds: a period that contains all calls."""
 
 
-@click.command("usage")
+@click.group("usage", invoke_without_command=True)
 @with_config
 @click.option(
     "--per",
@@ -51,10 +51,15 @@ ALL_TIME = 10**10
     help="Only calls since: 15m, 2h, 7d (ago) or a date. Default: the beginning of this month in UTC.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(config: Config, per: GroupBy | Literal["all"], since: float | None, *, as_json: bool) -> None:
+@click.pass_context
+def command(
+    context: click.Context, config: Config, per: GroupBy | Literal["all"], since: float | None, *, as_json: bool
+) -> None:
     """Show what is spent of each budget, and the cost of all calls by agent, role, type, model or provider."""
     from wirekey.features.quotas.configured import quotas_of
 
+    if context.invoked_subcommand:
+        return
     month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     begin = month if since is None else datetime.fromtimestamp(since, UTC)
     quotas = quotas_of(config)

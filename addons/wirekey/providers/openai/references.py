@@ -80,7 +80,7 @@ def chat_reads_elsewhere(body: JsonObject, messages: Messages | None, tools: Ite
 def response_reads_elsewhere(body: JsonObject, items: Messages | None, tools: Iterable[JsonObject]) -> bool:
     """Return whether a request to the Responses API refers to input that is not in it.
 
-    `items`: what is under `input`, unless it is a text. `tools`: those that it offers.
+    `items`: the list under `input`; None for a text. `tools`: those that it offers.
     """
     if is_filled(body, OF_RESPONSES) or runs_tools(tools) or _messages_refer(body, "input", items):
         return True

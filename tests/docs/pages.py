@@ -44,7 +44,7 @@ class Block:
 def page_names() -> list[str]:
     """Return the pages as paths in the checkout, README first."""
     others = sorted(path.relative_to(CHECKOUT).as_posix() for path in CHECKOUT.glob("docs/**/*.md"))
-    return ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *others]
+    return ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", *others]
 
 
 def text_of(page: str) -> str:

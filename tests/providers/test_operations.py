@@ -17,13 +17,8 @@ from wirekey.providers.openai import requests as openai
 from wirekey.providers.paths import PathTable, read_rows
 from wirekey.providers.registry import PROVIDERS
 
-TABLES = {
-    "openai": openai.ROUTES,
-    "gemini": gemini.ROUTES,
-    "anthropic": anthropic.ROUTES,
-    "bedrock": bedrock.ROUTES,
-    "mistral": mistral.ROUTES,
-}
+MODULES = {"openai": openai, "gemini": gemini, "anthropic": anthropic, "bedrock": bedrock, "mistral": mistral}
+TABLES = {provider: module.ROUTES for provider, module in MODULES.items()}
 AWS = ("bedrock-runtime", "bedrock", "bedrock-agent-runtime")
 LEAST = {"openai": 350, "anthropic": 250, "gemini": 55, "bedrock": 150, "mistral": 250}
 
@@ -91,7 +86,7 @@ def test_a_name_has_one_kind_and_one_treatment_of_its_body(provider):
 
 @each_provider
 def test_no_row_of_a_table_hides_behind_another(provider):
-    for method, path, name, body, kind in read_rows(provider):
+    for method, path, name, body, kind in read_rows(MODULES[provider].__file__):
         raw = path.partition(":")[2] if provider == "bedrock" else path
         versioned = provider == "gemini" and "VERSION" not in raw
         raw = f"/v1beta{raw}" if versioned else raw.replace("VERSION", "v1beta")
@@ -237,7 +232,7 @@ def test_no_other_path_of_a_model_changes_its_meaning(path):
 
 
 def test_a_table_reads_its_rows_and_ignores_comments():
-    rows = list(read_rows("openai"))
+    rows = list(read_rows(openai.__file__))
     assert ("POST", "/v1/chat/completions", "chat.completions", Body.JSON, Kind.INFERENCE) in rows
     assert all(re.fullmatch(r"[A-Z]+", method) for method, *_ in rows)
     assert PathTable(rows).find("GET", "/v1/models/m1").model == "m1"

@@ -23,6 +23,8 @@ class ProviderHosts:
     """Hosts that are never decrypted, and take the provider's key or a login of its users → the service there."""
     if_configured: Mapping[str, str] = MappingProxyType({})
     """Hosts that are decrypted if the configuration has the provider → the service there."""
+    shared: tuple[str, ...] = ()
+    """Further hosts that are decrypted then, where other services are, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,9 @@ def plain_segment(model: str) -> str:
     return model
 
 
-def read_rows(provider: str) -> Iterator[Row]:
-    """Yield the rows of a provider's `operations.txt`. A line that begins with # is a comment."""
-    text = Path(__file__).with_name(provider).joinpath("operations.txt").read_text("utf-8")
+def read_rows(module: str) -> Iterator[Row]:
+    """Yield the rows of the `operations.txt` beside a module's file. A line that begins with # is a comment."""
+    text = Path(module).with_name("operations.txt").read_text("utf-8")
     for line in text.splitlines():
         if line and not line.startswith("#"):
             method, path, name, body, kind = line.split()

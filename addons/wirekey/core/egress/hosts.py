@@ -1,4 +1,4 @@
-"""The host names of Bedrock, built from botocore's table of AWS partitions, and those of Code Assist.
+"""The host names of Bedrock, built from botocore's table of AWS partitions.
 
 Bedrock consists of three services, each with up to four names in a region: the default one, FIPS, dual-stack (IPv6),
 and both. A host belongs to Bedrock only if it is exactly one of these names.
@@ -21,11 +21,6 @@ DEFAULT_REGION = "us-east-1"
 RUNTIME = "bedrock-runtime"
 SERVICES = (RUNTIME, "bedrock", "bedrock-agent-runtime")
 """Inference; the list of models; agents and knowledge bases. All three are signed for as `bedrock`."""
-
-CODE_ASSIST_HOST = "cloudcode-pa.googleapis.com"
-GOOGLE_TOKEN_HOST = "oauth2.googleapis.com"  # noqa: S105  # not a secret
-"""The host at which Google's programs renew their logins."""
-CODE_ASSIST_HOSTS = (CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST)
 
 REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,10}){1,2}-[1-9][0-9]?")
 

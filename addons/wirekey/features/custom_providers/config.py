@@ -14,10 +14,9 @@ from wirekey.config.providers import ProviderSettings
 from wirekey.config.routes import SelectionName
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import PYTHON_NAME, ConfiguredUpstream, Flag, Reference, Text, ValueFormat, is_python
-from wirekey.core.egress.hosts import GOOGLE_TOKEN_HOST
 from wirekey.core.egress.names import is_canonical
 from wirekey.features.custom_providers.provider import FORMS, CustomTraits, custom_provider
-from wirekey.providers.hosts import FIXED_HOSTS
+from wirekey.providers.hosts import FIXED_HOSTS, SHARED_HOSTS
 from wirekey.providers.model_hosts import setting_of_host
 from wirekey.providers.registry import OWN_PROVIDERS
 
@@ -50,7 +49,7 @@ def custom_host(value: str) -> str:
     """Check the host of a custom provider. Raises ValueError."""
     if not is_canonical(value):
         raise ValueError("must be a host name in lower case, such as openrouter.ai, without https:// and port")
-    if value in (*FIXED_HOSTS, GOOGLE_TOKEN_HOST) or setting_of_host(value):
+    if value in (*FIXED_HOSTS, *SHARED_HOSTS) or setting_of_host(value):
         raise ValueError("is the host of a provider that Wirekey knows. Use the settings of that provider")
     return value
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def providers() -> dict[str, Provider]:
     """Return the provider that this feature adds."""
-    from wirekey.providers.code_assist import CodeAssistApi
+    from wirekey.features.google_accounts.provider import CodeAssistApi
 
     return {"code_assist": CodeAssistApi()}
 

@@ -10,7 +10,7 @@ from wirekey.config.group import ConfigGroup
 from wirekey.config.providers import ProviderSettings
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import ConfiguredUpstream
-from wirekey.core.egress.hosts import CODE_ASSIST_HOSTS
+from wirekey.features.google_accounts.provider import CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
 
 if TYPE_CHECKING:
     from wirekey.config.secrets import SecretRef
@@ -39,7 +39,7 @@ class CodeAssistConfig(ProviderSettings):
     @property
     def added_hosts(self) -> tuple[str, ...]:
         """The hosts of Code Assist."""
-        return tuple(CODE_ASSIST_HOSTS)
+        return CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
 
 
 class CodeAssistSetting(ConfigGroup):

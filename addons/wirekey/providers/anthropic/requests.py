@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
-ROUTES = PathTable(read_rows("anthropic"))
+ROUTES = PathTable(read_rows(__file__))
 
 MESSAGES = ("messages", "messages.count_tokens")
 AGENTS = ("agents.create", "agents.update")

@@ -62,7 +62,7 @@ _SERVICES: dict[str, str] = {}
 
 
 def _rows() -> Iterator[Row]:
-    for method, written, name, body, kind in read_rows("bedrock"):
+    for method, written, name, body, kind in read_rows(__file__):
         _SERVICES[name], _, path = written.partition(":")
         yield method, path, name, body, kind
 

@@ -104,7 +104,7 @@ _OPENAI = OpenAiRequests()
 
 
 def _rows_of_all_versions() -> Iterator[Row]:
-    for method, path, name, body, kind in read_rows("gemini"):
+    for method, path, name, body, kind in read_rows(__file__):
         for version in ("v1beta", "v1alpha", "v1"):
             whole = path.replace("VERSION", version) if "VERSION" in path else f"/{version}{path}"
             yield method, whole, name, body, kind

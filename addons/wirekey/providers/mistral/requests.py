@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
-ROUTES = PathTable(read_rows("mistral"))
+ROUTES = PathTable(read_rows(__file__))
 
 CHATS = ("chat.completions", "agents.completions")
 CONVERSATIONS = ("conversations.start", "conversations.append", "conversations.restart")

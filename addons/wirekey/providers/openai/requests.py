@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
-ROUTES = PathTable(read_rows("openai"))
+ROUTES = PathTable(read_rows(__file__))
 
 RUNS = ("threads.runs.create", "threads.create_and_run")
 ASSISTANTS = ("assistants.create", "assistants.update")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PREFIX = "/v1internal"
 GENERATE, STREAM, COUNT = "codeAssist.generateContent", "codeAssist.streamGenerateContent", "codeAssist.countTokens"
 TOKEN_PATHS = ("/token", "/tokeninfo")
-ROUTES = PathTable(read_rows("code_assist"))
+ROUTES = PathTable(read_rows(__file__))
 
 _MEMBERS = frozenset({"model", "project", "user_prompt_id", "request"})
 _ANY_CALL = re.compile(rf"{PREFIX}.*:(?:stream)?(?:generate|count).*", re.IGNORECASE)

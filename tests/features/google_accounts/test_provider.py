@@ -6,11 +6,14 @@ import json
 
 import pytest
 
+from tests.policy.test_default_policy import check_kinds, policy
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Facts, Kind
-from wirekey.providers.code_assist.requests import COUNT, GENERATE, STREAM
+from wirekey.features.google_accounts.provider.requests import COUNT, GENERATE, ROUTES, STREAM
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
+
+__all__ = ["policy"]
 
 PROVIDER = PROVIDERS["code_assist"]
 AT = "/v1internal"
@@ -169,3 +172,7 @@ def test_an_error_has_its_type():
 def test_nothing_is_read_of_other_responses(path):
     operation = PROVIDER.match_operation("POST", path, {})
     assert PROVIDER.response_reader(operation, Facts(), 200, JSON) is None
+
+
+def test_the_default_policy_decides_each_operation_by_its_kind(policy):
+    check_kinds(policy, {(operation.name, operation.kind) for operation in ROUTES})

@@ -8,7 +8,7 @@ import msgspec
 
 from wirekey.core.metering.json_response import DECODE_ERRORS
 from wirekey.core.operation import Kind
-from wirekey.providers.code_assist.requests import COUNT
+from wirekey.features.google_accounts.provider.requests import COUNT
 from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader, media_type
 
 if TYPE_CHECKING:

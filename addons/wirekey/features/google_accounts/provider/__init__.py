@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from wirekey.core.egress.hosts import CODE_ASSIST_HOST, GOOGLE_TOKEN_HOST
-from wirekey.providers.code_assist.requests import PREFIX, TOKEN_PATHS, CodeAssistRequests
-from wirekey.providers.code_assist.responses import CodeAssistResponses
+from wirekey.features.google_accounts.provider.requests import PREFIX, TOKEN_PATHS, CodeAssistRequests
+from wirekey.features.google_accounts.provider.responses import CodeAssistResponses
 from wirekey.providers.companions import CompanionPaths
 from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHosts
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.models import GeminiModels
 from wirekey.providers.protocol import Provider
+
+CODE_ASSIST_HOST = "cloudcode-pa.googleapis.com"
+GOOGLE_TOKEN_HOST = "oauth2.googleapis.com"  # noqa: S105  # not a secret
+"""The host at which Google's programs renew their logins."""
 
 
 class CodeAssistApi(CodeAssistRequests, CodeAssistResponses, GeminiErrors, GeminiModels, Provider):
@@ -30,6 +33,7 @@ class CodeAssistApi(CodeAssistRequests, CodeAssistResponses, GeminiErrors, Gemin
             }
         ),
         if_configured=MappingProxyType({CODE_ASSIST_HOST: "Gemini CLI, signed in with a Google account"}),
+        shared=(GOOGLE_TOKEN_HOST,),
     )
     key_setting = "GOOGLE_CLOUD_ACCESS_TOKEN"
     headers = NO_HEADERS

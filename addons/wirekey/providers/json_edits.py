@@ -52,26 +52,15 @@ class EditableBody:
 
     def __init__(self, data: RequestBody) -> None:
         self.data = data
-        self._unparsed: list[Edit] = []
 
     @cached_property
     def root(self) -> EditableObject:
         """The body as one object. Raises Refusal(400) unless it is one strict JSON object."""
         return EditableObject(read_body(self.data))
 
-    @property
-    def is_parsed(self) -> bool:
-        """Whether `root` was used, so that further changes in it cost no other parse."""
-        return "root" in self.__dict__
-
-    def insert(self, position: int, text: bytes) -> None:
-        """Insert bytes at an offset without parsing the body. Not to be combined with changes in `root`."""
-        self._unparsed.append((position, position, text))
-
     def written(self) -> RequestBody:
         """Return the body with all changes; the same object if nothing changed."""
-        edits = self.root.edits() if self.is_parsed else self._unparsed
-        return apply_edits(self.data, edits)
+        return apply_edits(self.data, self.root.edits()) if "root" in self.__dict__ else self.data
 
 
 class EditableObject:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from wirekey.core.body import Body
 from wirekey.core.errors import Refusal
-from wirekey.core.metering.long_strings import outline
 from wirekey.core.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
 from wirekey.core.operation import HTTP_INSTEAD, Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
@@ -99,7 +98,6 @@ AT_GOOGLE = ("chat.completions", "embeddings", "images.generations", "models.lis
 
 CHAT_LIMITS = ("max_completion_tokens", "max_tokens")
 INCLUDE_USAGE = b'{"include_usage":true}'
-_OPENING = re.compile(rb'[ \t\r\n]*\{(?=[ \t\r\n]*")')
 _MODEL_PARAMETER = re.compile(rb"[?&]model=([^&]*)")
 _LIST_OF_PROMPTS = re.compile(rb'\[[ \t\r\n]*["\[]')
 
@@ -243,18 +241,11 @@ def set_usage_option(body: EditableBody) -> bool:
 
     It is not if the body has no members, or if `stream_options` is not an object. The provider refuses such a body.
     """
-    if not body.is_parsed:
-        opening = _OPENING.match(body.data)
-        if opening is None:
-            return False
-        # An escape could spell the name in another way. A search for one byte is far faster than for several.
-        names = outline(body.data)
-        if b"stream_options" not in names and (b"\\" not in names or b"\\u00" not in names):
-            body.insert(opening.end(), b'"stream_options":' + INCLUDE_USAGE + b",")
-            return True
     try:
         options = body.root.child("stream_options")
     except Refusal:
+        return False
+    if not body.root.members.values:
         return False
     if options is not None and options.members.values:
         options.set({"include_usage": b"true"})

@@ -46,6 +46,7 @@ async def test_the_end_of_trouble_is_noticed_without_a_call_and_not_earlier(audi
         case "unwritable":
             audit._file.database.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in DENIED else 0)
         case "locked":
+            audit._file.database.execute("PRAGMA busy_timeout = 200")  # milliseconds; four seconds otherwise
             other.execute("BEGIN IMMEDIATE")
         case "moved":
             path.rename(tmp_path / "elsewhere")

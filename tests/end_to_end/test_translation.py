@@ -381,7 +381,7 @@ def test_a_large_response_that_is_translated_in_a_thread_arrives_whole(way, wire
 def test_a_large_response_is_refused_as_a_whole_and_passes_as_a_stream(way):
     base, token, _ = way
     client = openai.OpenAI(api_key=token, base_url=f"{base}/v1", max_retries=0)
-    text = "word " * 120_000
+    text = f"{'word' * 25} " * 6_000  # an event for each
     script = f"simulated-session: {json.dumps([{'text': text}])}"
     asked = {"model": "to-anthropic", "messages": [{"role": "user", "content": script}]}
     with pytest.raises(openai.APIStatusError, match=r"limits\.translated_answer") as failed:

@@ -23,7 +23,7 @@ from wirekey.features.quotas.hold import Hold
 from wirekey.features.redis.state import RedisState
 
 REPLICAS, CLIENTS = 3, 48
-SECONDS = 4.0
+SECONDS = 3.0
 LATE = 0.06
 """Seconds for which the loop is busy each time: longer than an early version let a step in Redis take."""
 PAUSE, PAUSED_EVERY = 0.2, 1.0

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from tests.deliveries.fixtures import deployment, deployments, path
 from tests.support.running import forget_ended_servers, server_logs
 from tests.support.websocket_tls import install
-from wirekey.core.call import under_way
+from wirekey.core.call import current_call_id
 
 install()
 # By default a property test fails if one of its examples takes 200 ms, as any may on a busy machine.
@@ -200,9 +200,9 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(autouse=True)
-def no_call_is_under_way():
+def no_call_is_in_progress():
     """A test that opens a call outside a task leaves its name behind, in the context of all that follow."""
-    under_way.set(None)
+    current_call_id.set(None)
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

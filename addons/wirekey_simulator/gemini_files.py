@@ -44,16 +44,16 @@ def upload(request: SimulatedRequest, state: State) -> SimulatedResponse:
         if request.header("x-goog-upload-protocol") != "resumable" or commands != {"start"}:
             raise BadRequest("X-Goog-Upload-Protocol: resumable and X-Goog-Upload-Command: start are required.")
         return _begin(request, state)
-    under_way = state.shelf(UPLOADS).get(upload_id)
-    if under_way is None:
+    open_upload = state.shelf(UPLOADS).get(upload_id)
+    if open_upload is None:
         raise BadRequest("Upload not found.", status=404)
     if commands == {"query"}:
-        return SimulatedResponse(200, [_status(under_way), ("x-goog-upload-size-received", str(under_way.size))])
+        return SimulatedResponse(200, [_status(open_upload), ("x-goog-upload-size-received", str(open_upload.size))])
     if not commands or not commands <= {"upload", "finalize"}:
         raise BadRequest("X-Goog-Upload-Command must be upload, finalize, query, or 'upload, finalize'.")
-    if under_way.done:
+    if open_upload.done:
         raise BadRequest("Upload has already been finalized.")
-    return _go_on(under_way, commands, request, state)
+    return _continue(open_upload, commands, request, state)
 
 
 def _begin(request: SimulatedRequest, state: State) -> SimulatedResponse:
@@ -77,34 +77,34 @@ def _begin(request: SimulatedRequest, state: State) -> SimulatedResponse:
     )
 
 
-def _go_on(under_way: Upload, commands: set[str], request: SimulatedRequest, state: State) -> SimulatedResponse:
+def _continue(open_upload: Upload, commands: set[str], request: SimulatedRequest, state: State) -> SimulatedResponse:
     if "upload" in commands:
-        if request.header("x-goog-upload-offset") != str(under_way.size):
-            raise BadRequest(f"X-Goog-Upload-Offset must be {under_way.size}.")
-        under_way.hash.update(request.body)
-        under_way.size += request.size
+        if request.header("x-goog-upload-offset") != str(open_upload.size):
+            raise BadRequest(f"X-Goog-Upload-Offset must be {open_upload.size}.")
+        open_upload.hash.update(request.body)
+        open_upload.size += request.size
     if "finalize" not in commands:
-        return SimulatedResponse(200, [_status(under_way), ("x-goog-upload-size-received", str(under_way.size))])
-    under_way.done = True
-    return json_response({"file": _stored(under_way, state)}, headers=[_status(under_way)])
+        return SimulatedResponse(200, [_status(open_upload), ("x-goog-upload-size-received", str(open_upload.size))])
+    open_upload.done = True
+    return json_response({"file": _stored(open_upload, state)}, headers=[_status(open_upload)])
 
 
-def _status(under_way: Upload) -> tuple[str, str]:
-    return "x-goog-upload-status", "final" if under_way.done else "active"
+def _status(open_upload: Upload) -> tuple[str, str]:
+    return "x-goog-upload-status", "final" if open_upload.done else "active"
 
 
-def _stored(under_way: Upload, state: State) -> Json:
-    name = str(under_way.file.get("name", "")).removeprefix("files/") or state.new_id("sim", digits=12)
+def _stored(open_upload: Upload, state: State) -> Json:
+    name = str(open_upload.file.get("name", "")).removeprefix("files/") or state.new_id("sim", digits=12)
     uri = f"https://generativelanguage.googleapis.com/v1beta/files/{name}"
     file = {
         "name": f"files/{name}",
-        "displayName": under_way.file.get("displayName", under_way.file.get("display_name", "")),
-        "mimeType": under_way.mime_type,
-        "sizeBytes": str(under_way.size),
+        "displayName": open_upload.file.get("displayName", open_upload.file.get("display_name", "")),
+        "mimeType": open_upload.mime_type,
+        "sizeBytes": str(open_upload.size),
         "createTime": CREATED_TEXT,
         "updateTime": CREATED_TEXT,
         "expirationTime": EXPIRES,
-        "sha256Hash": b64encode(under_way.hash.hexdigest().encode()).decode(),
+        "sha256Hash": b64encode(open_upload.hash.hexdigest().encode()).decode(),
         "uri": uri,
         "state": "ACTIVE",
         "source": "UPLOADED",

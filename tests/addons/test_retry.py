@@ -38,7 +38,7 @@ def pool_of(count):
 
 
 def begun(*candidates, failover=None):
-    """Return the addon, and the flow of a call whose first attempt is under way."""
+    """Return the addon, and the flow of a call whose first attempt is in progress."""
     services = services_for()
     services.store = Store()
     flow = request_flow()

@@ -25,7 +25,7 @@ def path(tmp_path):
 
 
 async def record(path, **more):
-    """Record ten old calls, of which one is still under way and one ended late, and ten new ones."""
+    """Record ten old calls, of which one is still in progress and one ended late, and ten new ones."""
     store = store_of(path, **more)
     old = [call_of() for _ in range(10)]
     for call in old:

@@ -77,7 +77,7 @@ def database(path):
         (Filters(model="gpt-4o"), [0, 1, 2, 3, 4]),
         (Filters(model="gpt-4o-mini"), [0, 2, 3, 4]),
         (Filters(outcome="denied"), [2]),
-        (Filters(outcome="under_way"), [4]),
+        (Filters(outcome="in_progress"), [4]),
         (Filters(agent="' OR 1 --"), []),
     ],
 )

@@ -107,9 +107,9 @@ async def test_a_chain_goes_on_over_restarts_and_recovery(path, recorded):
 def test_an_edited_event_is_named(path, recorded, place, change):
     before = rows(path)[recorded[place]]
     changed(path, (f"UPDATE calls SET {change} WHERE id = ?", recorded[place]))
-    under_way = recorded[place] == recorded[-1]
-    if before == rows(path)[recorded[place]] or (under_way and change.startswith(("model", "input"))):
-        return  # what the intent of a call under way does not cover
+    in_progress = recorded[place] == recorded[-1]
+    if before == rows(path)[recorded[place]] or (in_progress and change.startswith(("model", "input"))):
+        return  # what the intent of a call in progress does not cover
     assert first(verified(path)) == ("edited", recorded[place])
 
 

@@ -1,7 +1,7 @@
 """The memory that an open connection of a client takes: python -m tests.benchmarks.connections [--connections N]
 
 Opens connections through the proxy, then at the gateway, each with one call, and keeps them open. Prints how much the
-process of Wirekey grows for each, and for each that has a stream under way. Other programs do not change the figures.
+process of Wirekey grows for each, and for each that has a stream in progress. Other programs do not change the figures.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.benchmarks.systems import Cores, System, wirekey
 WARM_UP = 50
 AT_ONCE = 50
 PACE = 30.0
-"""Seconds between the events of a stream, so that all are under way at once."""
+"""Seconds between the events of a stream, so that all are in progress at once."""
 
 
 async def opened(target: Target, count: int, *, stream: bool) -> list[asyncio.StreamWriter]:

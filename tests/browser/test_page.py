@@ -60,14 +60,14 @@ def test_a_call_is_on_the_page_within_a_moment(scene, page):
     assert "→" in row.inner_text()
 
 
-def test_a_call_is_shown_while_it_is_under_way_and_its_row_becomes_that_of_its_end(scene, page, simulator):
+def test_a_call_is_shown_while_it_is_in_progress_and_its_row_becomes_that_of_its_end(scene, page, simulator):
     with scene.program("alice") as client:
         content = {"model": "gpt-4.1-nano", "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
         headers = {"x-simulator": "events=15, pace=0.2"}
         with client.stream("POST", "https://api.openai.com/v1/chat/completions", json=content, headers=headers) as got:
             pieces = got.iter_raw()
             next(pieces)
-            rows(page).first.get_by_text("under way").wait_for()
+            rows(page).first.get_by_text("in progress").wait_for()
             for _ in pieces:
                 pass
     rows(page).first.get_by_text("completed").wait_for()

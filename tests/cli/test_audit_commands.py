@@ -47,7 +47,7 @@ def test_list_prints_one_line_for_each_call():
     assert done[2:-1] == [
         *("alice", "chat.completions", "gpt-4o-mini", "200", "completed", "10", "20", "0.250000", "12", "50")
     ]
-    assert "under way" in by_id[OPEN.id[-12:]]
+    assert "in progress" in by_id[OPEN.id[-12:]]
     assert "denied" in by_id[DENIED.id[-12:]]
     assert len({line.rindex(" ") for line in lines[1:]}) == 1
 

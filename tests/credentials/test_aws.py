@@ -74,8 +74,8 @@ def credentials(source, clock):
 
 async def settled(credentials):
     """Wait for the running lookups."""
-    while credentials._under_way:
-        await asyncio.wait(credentials._under_way, timeout=PATIENCE)
+    while credentials._in_progress:
+        await asyncio.wait(credentials._in_progress, timeout=PATIENCE)
 
 
 async def test_nothing_is_looked_up_before_the_first_call(credentials, source):

@@ -52,7 +52,7 @@ BANNED = (
     Banned(r"\banswer(?:s|ed) (?:with )?\d\d\d\b|\bis answered\b|\bare answered\b", "fails with; returns; gets"),
     Banned(r"\b(?:is|are|was|were|be|been) away\b(?! from)", "unreachable"),
     Banned(r"\b(?:go|goes|went) on(?: with\b| until\b| while\b|(?=[.,;:)]|$))", "continues"),
-    Banned(r"\bunder way\b", "open; in progress"),
+    Banned(r"\bunder[ _-]way\b", "open; in progress"),
     Banned(r"\bso many (?!\w+ that\b)\w+|\bhowever (?:it|they) (?:is|are)\b", "the name of the parameter; each"),
     Banned(r"\bas long as (?:a|an|the|it|they|this|there)\b", "until; while; if"),
     Banned(r"\banother one\b|\bthe one beside\b|\bis another(?=[.,;:)]|$)", "differs; a different one; adjacent"),

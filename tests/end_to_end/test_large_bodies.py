@@ -84,7 +84,7 @@ def test_many_concurrent_bodies_are_in_files_and_not_in_memory(proxy, simulator)
     simulator.forget()
     assert [response.status for response in responses] == [200] * AT_ONCE
     assert max(memory.files) > 1
-    # What each may hold is the part below the threshold, and what is under way between two sockets.
+    # What each may hold is the part below the threshold, and what is in progress between two sockets.
     assert memory.anonymous < AT_ONCE * (SPOOL_ABOVE / MIB + 6) < AT_ONCE * LARGE / MIB / 2
     assert memory.peak < AT_ONCE * LARGE / MIB / 1.5
     assert spooled(proxy) == 0

@@ -49,7 +49,7 @@ def test_each_request_that_the_provider_saw_is_recorded_if_wirekey_is_killed(tmp
             events = {event["requested_model"]: event for event in proxy.events()}
             assert seen <= events.keys(), f"sent without a record: {sorted(seen - events.keys())}"
             assert models <= events.keys(), "records of earlier rounds are lost"
-            under_way = {model for model, event in events.items() if event["outcome"] is None}
+            in_progress = {model for model, event in events.items() if event["outcome"] is None}
             models = set(events)
 
             if number % 3 == 2:
@@ -57,14 +57,14 @@ def test_each_request_that_the_provider_saw_is_recorded_if_wirekey_is_killed(tmp
             proxy.start()
             outcomes = {event["requested_model"]: event["outcome"] for event in proxy.events()}
             assert outcomes.keys() == models
-            assert {outcomes[model] for model in under_way} <= {"interrupted"}
+            assert {outcomes[model] for model in in_progress} <= {"interrupted"}
             assert None not in outcomes.values()
             assert files_to_keep(proxy) == kept
             assert problems_of_chain(proxy) == []
-            figures.append((len(seen), len(under_way)))
+            figures.append((len(seen), len(in_progress)))
             simulator.forget()
-        print(f"{ROUNDS} kills; requests seen by the provider, and of those under way: {figures}")
-        assert any(under_way for _, under_way in figures), "no kill hit a call under way: the rounds show nothing"
+        print(f"{ROUNDS} kills; requests seen by the provider, and of those in progress: {figures}")
+        assert any(in_progress for _, in_progress in figures), "no kill hit a call in progress: the rounds show nothing"
     finally:
         proxy.stop()
         simulator.stop()

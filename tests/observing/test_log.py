@@ -17,7 +17,7 @@ from tests.support.running import wait_for
 from wirekey.config.log import LogConfig
 from wirekey.core.addons.call_log import CallLog
 from wirekey.core.body import Body
-from wirekey.core.call import Agent, Call, Outcome, under_way
+from wirekey.core.call import Agent, Call, Outcome, current_call_id
 from wirekey.core.calls.services import Services
 from wirekey.core.observing import log_handler
 from wirekey.core.observing.call_lines import CallLine
@@ -122,7 +122,7 @@ def test_the_query_of_the_path_is_left_out():
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_line_about_a_call_has_its_id(as_json):
     def in_a_task() -> str:
-        under_way.set(CALL_ID)
+        current_call_id.set(CALL_ID)
         return formatted("something is odd", as_json=as_json)
 
     assert CALL_ID in contextvars.copy_context().run(in_a_task)
@@ -134,12 +134,12 @@ def test_a_line_about_a_call_has_its_id(as_json):
 def test_each_hook_logs_with_the_id_of_its_call(hook):
     services, flow = Services(), tflow.tflow()
     opened = contextvars.copy_context().run(services.calls.open, flow)
-    assert under_way.get() is None
+    assert current_call_id.get() is None
 
     def in_a_task() -> str | None:
         flow.response = flow.error = None
         getattr(CallLog(services), hook)(flow)
-        return under_way.get()
+        return current_call_id.get()
 
     assert contextvars.copy_context().run(in_a_task) == opened.id
 

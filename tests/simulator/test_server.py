@@ -168,7 +168,7 @@ def test_the_real_host_names_are_served_by_sni(simulator, context):
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_it_starts_and_stops_in_any_loop_and_breaks_off_what_is_under_way(tmp_path, http2):
+async def test_it_starts_and_stops_in_any_loop_and_breaks_off_what_is_in_progress(tmp_path, http2):
     simulator = Simulator(certificate_folder=tmp_path, tls=False)
     await simulator.start()
     async with httpx.AsyncClient(

@@ -52,7 +52,7 @@ def test_R40_the_page_has_only_the_commands_of_the_list(web):
 STREAM = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}],"stream":true}'
 
 
-def test_R40_no_command_reads_the_key_off_a_response_that_is_under_way(web):
+def test_R40_no_command_reads_the_key_off_a_response_that_is_in_progress(web):
     """mitmproxy's `cut` follows any attribute: of the flow, of the tap of its response, of its filter."""
     with web.tunnel() as client:
         client.send(post("X-Simulator: gate,events=5", body=STREAM))

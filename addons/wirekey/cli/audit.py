@@ -44,7 +44,7 @@ ALL_TIME = 10**10
 
 def with_filters[R](function: Callable[..., R]) -> Callable[..., R]:
     """Add the options that select calls. `filters_of` turns their values into filters."""
-    outcomes = click.Choice([*(outcome.value for outcome in Outcome), "under_way"])
+    outcomes = click.Choice([*(outcome.value for outcome in Outcome), "in_progress"])
     for option in (
         click.option("--outcome", type=outcomes, default=None, help="How the call ended."),
         click.option("--model", default=None, help="The requested or sent model. May contain * and ?."),
@@ -213,7 +213,7 @@ def cells(event: AuditEvent) -> tuple[str, ...]:
         word(event["operation"] or event["path"]),
         word(event["model"] or event["requested_model"]),
         word(event["status"]),
-        word(event["outcome"] or "under way"),
+        word(event["outcome"] or "in progress"),
         word(event["input_tokens"]),
         word(event["output_tokens"]),
         money(event["cost_usd"]),

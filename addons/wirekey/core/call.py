@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wirekey.core.operation import Facts, Operation, Usage
 
 
-under_way: ContextVar[str | None] = ContextVar("under_way", default=None)
+current_call_id: ContextVar[str | None] = ContextVar("current_call_id", default=None)
 """The id of the call that the current task works for, for log lines."""
 
 

@@ -102,8 +102,8 @@ async def test_a_new_page_must_load_the_history_and_then_gets_the_start_and_end_
     end(feed, made)
     await until(lambda: len(paper.rows) == 2)
     assert paper.rows[1]["outcome"] == "completed"
-    assert paper.frames[1]["data"]["under_way"] == 1
-    assert paper.frames[2]["data"]["under_way"] == 0
+    assert paper.frames[1]["data"]["in_progress"] == 1
+    assert paper.frames[2]["data"]["in_progress"] == 0
 
 
 async def test_a_call_within_one_tick_is_one_row(feed):
@@ -118,7 +118,7 @@ async def test_a_denied_call_has_only_an_end(feed):
     end(feed, call(policy_result="deny", policy_reason="no"), Outcome.DENIED)
     await quiet(feed)
     assert [(row["outcome"], row["policy_reason"]) for row in paper.rows] == [("denied", "no")]
-    assert feed.under_way == 0
+    assert feed.in_progress == 0
 
 
 async def test_all_pages_get_the_same_bytes_and_they_are_encoded_once(feed, monkeypatch):
@@ -137,7 +137,7 @@ async def test_nothing_is_encoded_while_no_page_is_open(feed, monkeypatch):
     for _ in range(1000):
         end(feed, begin(feed))
     assert feed._tick is None
-    assert (feed.under_way, feed.used["openai/1"]) == (0, 1000)
+    assert (feed.in_progress, feed.used["openai/1"]) == (0, 1000)
 
 
 async def test_the_feed_continues_for_a_time_after_the_last_page_and_then_stops(feed, monkeypatch):

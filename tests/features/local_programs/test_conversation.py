@@ -74,7 +74,7 @@ def test_a_conversation_goes_on_in_its_session_while_its_beginning_is_the_same()
         assert sessions.take(read_conversation(data)) is None
     second = read_conversation(body("Hi", "Hello", "Why?", system="Be brief."))
     assert sessions.take(second) == "session-1"
-    # Taken by a request that is under way, it serves no other.
+    # Taken by a request that is in progress, it serves no other.
     assert sessions.take(second) is None
 
 

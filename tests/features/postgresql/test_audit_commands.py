@@ -121,7 +121,7 @@ def test_each_command_prints_the_same(both):
         ["--model", "gpt-[12]"],
         ["--model", "g?mini*"],
         ["--model", "gpt.1"],
-        ["--outcome", "under_way"],
+        ["--outcome", "in_progress"],
         ["--outcome", "denied", "--since", "1d"],
         ["--provider", "gemini", "--until", "1d"],
     ):

@@ -188,8 +188,8 @@ def test_no_request_is_seen_upstream_without_its_intent_when_wirekey_or_the_data
             assert not missing, f"sent without a record: {sorted(missing)}"
             if number % 2 == 0:
                 proxy.start()
-                under_way = [model for model, outcome in outcomes(url) if outcome is None]
-                assert under_way == [], "calls of the killed process are still under way"
+                in_progress = [model for model, outcome in outcomes(url) if outcome is None]
+                assert in_progress == [], "calls of the killed process are still in progress"
                 assert {dict(outcomes(url))[model] for model, outcome in recorded.items() if outcome is None} <= {
                     "interrupted"
                 }

@@ -69,8 +69,8 @@ async def settled(store):
 
 
 async def record(store, chance, count):
-    """Record calls, of which some have no intent, and leave some under way. Return those."""
-    under_way = []
+    """Record calls, of which some have no intent, and leave some in progress. Return those."""
+    in_progress = []
     for _ in range(count):
         call = random_call(chance)
         if chance.random() < 0.3:
@@ -78,11 +78,11 @@ async def record(store, chance, count):
             continue
         await store.record_intent(call)
         if chance.random() < 0.2:
-            under_way.append(call)
+            in_progress.append(call)
         else:
             store.record_outcome(ended(chance, call))
     await settled(store)
-    return under_way
+    return in_progress
 
 
 def answers(url, questions):
@@ -127,14 +127,14 @@ async def test_totals_are_the_same_over_writers_restarts_and_prune(database, tmp
     seen = []
     for step in range(8):
         name = chance.choice("abc")
-        under_way = await record(stores[name], chance, 40)
+        in_progress = await record(stores[name], chance, 40)
         seen.append(same_as_from_rows(database, monkeypatch))
         roll(database, chance.choice([1, 7, 1000]), chance.choice([1, 3, 10]))
         seen.append(same_as_from_rows(database, monkeypatch))
-        for call in under_way[::2]:
+        for call in in_progress[::2]:
             stores[name].record_outcome(ended(chance, call))
         await settled(stores[name])
-        if step % 3 == 1:  # calls that are still under way become interrupted
+        if step % 3 == 1:  # calls that are still in progress become interrupted
             await stores[name].close()
             stores[name] = opened(database, tmp_path, name)
         if step == 4:

@@ -71,7 +71,7 @@ async def called(addon, *limits, operation=CHAT, provider="openai", subject="ali
 async def test_the_first_call_is_allowed_if_its_price_is_known(quotas, quota, body, refused):
     flow = await called(quotas, quota, **body)
     assert refusal_of(quotas.services, flow) == refused
-    assert quotas.limits.enforcer.under_way == (refused is None and quota is not ONE_A_MINUTE)
+    assert quotas.limits.enforcer.in_progress == (refused is None and quota is not ONE_A_MINUTE)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_a_call_that_one_quota_refuses_reserves_nothing_in_another(quotas)
     await called(quotas, ONE_AT_ONCE, **REQUEST)
     flow = await called(quotas, RICH, ONE_AT_ONCE, **REQUEST)
     assert refusal_of(quotas.services, flow) == (429, "rate_limit_exceeded")
-    assert quotas.limits.enforcer.under_way == 1
+    assert quotas.limits.enforcer.in_progress == 1
 
 
 async def test_a_budget_that_is_spent_refuses_calls_until_its_period_ends(quotas):
@@ -125,7 +125,7 @@ async def test_a_budget_that_is_spent_refuses_calls_until_its_period_ends(quotas
 async def test_the_end_of_a_call_releases_what_it_reserved(quotas, quota):
     flow = await called(quotas, quota, **REQUEST)
     quotas.limits.settle(quotas.calls.state(flow))
-    assert quotas.limits.enforcer.under_way == 0
+    assert quotas.limits.enforcer.in_progress == 0
     assert (await called(quotas, quota, **REQUEST)).response is None
 
 
@@ -143,9 +143,9 @@ async def test_a_list_of_models_counts_as_a_request_and_costs_nothing(quotas):
 async def test_a_call_without_quotas_reserves_nothing(quotas):
     flow = await called(quotas)
     assert flow.response is None
-    assert quotas.limits.enforcer.under_way == 0
+    assert quotas.limits.enforcer.in_progress == 0
 
 
 async def test_a_call_that_was_refused_before_reserves_nothing(quotas):
     await called(quotas, ONE_AT_ONCE, refused=COMES_FIRST)
-    assert quotas.limits.enforcer.under_way == 0
+    assert quotas.limits.enforcer.in_progress == 0

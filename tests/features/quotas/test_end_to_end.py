@@ -101,7 +101,7 @@ class Program:
         monkeypatch.setenv("HTTPS_PROXY", self.proxy.proxy_url(self.agent, self.token))
 
     def events(self, number: int) -> list[dict]:
-        """The events of its calls, once so many have ended and none is under way."""
+        """The events of its calls, once so many have ended and none is in progress."""
 
         def ended():
             events = [event for event in self.proxy.events() if event["agent_id"] == self.agent]

@@ -80,11 +80,11 @@ def test_in_no_minute_more_than_two_percent_over_the_limit_is_used(clients, limi
     """64 clients call again as soon as they may. Each has its size, the share that it uses, and its pause."""
     enforced = Enforced(Quota("q", "all", tokens_per_minute=limit))
     used: list[tuple[float, int]] = []
-    under_way: list[tuple[float, object, int]] = []
+    in_progress: list[tuple[float, object, int]] = []
     while enforced.clock.now < START + 120:
-        under_way.sort(key=lambda entry: entry[0])
-        while under_way and under_way[0][0] <= enforced.clock.now:
-            _, hold, tokens = under_way.pop(0)
+        in_progress.sort(key=lambda entry: entry[0])
+        while in_progress and in_progress[0][0] <= enforced.clock.now:
+            _, hold, tokens = in_progress.pop(0)
             enforced.end(hold, tokens=tokens)
             used.append((enforced.clock.now, tokens))
         for size, share, pause in clients:
@@ -92,7 +92,7 @@ def test_in_no_minute_more_than_two_percent_over_the_limit_is_used(clients, limi
                 hold = enforced.call(tokens=size)
             except Refusal:
                 continue
-            under_way.append((enforced.clock.now + pause, hold, int(size * share)))
+            in_progress.append((enforced.clock.now + pause, hold, int(size * share)))
         enforced.clock.now += 0.5
     for start in range(0, 60, 7):
         minute = sum(tokens for at, tokens in used if START + start <= at < START + start + 60)
@@ -165,7 +165,7 @@ def test_a_month_is_that_of_the_time_zone():
     enforced.call(usd=1.0)
 
 
-def test_what_calls_under_way_may_cost_is_reserved():
+def test_what_calls_in_progress_may_cost_is_reserved():
     enforced = Enforced(Quota("q", "agent", usd_per_day=usd(1.0)))
     hold = enforced.call(usd=1.5)
     refusal = refused(enforced, usd=0.1)
@@ -181,11 +181,11 @@ def test_64_clients_never_spend_more_than_the_budget_and_one_reservation(steps):
     """Each step ends the call of a client, if it has one, and begins its next."""
     limit, largest = 1_000_000, 100_000
     enforced = Enforced(Quota("q", "all", usd_per_day=limit))
-    under_way: dict[int, tuple[object, int]] = {}
+    in_progress: dict[int, tuple[object, int]] = {}
     spent = 0
     for client, cost, share in steps:
-        if client in under_way:
-            hold, used = under_way.pop(client)
+        if client in in_progress:
+            hold, used = in_progress.pop(client)
             enforced.service.settle(hold, Use(0, used))
             spent += used
         hold = enforced.hold(usd=cost / 1e9)
@@ -193,8 +193,8 @@ def test_64_clients_never_spend_more_than_the_budget_and_one_reservation(steps):
             enforced.service.acquire(hold)
         except Refusal:
             continue
-        under_way[client] = hold, int(cost * share)
-    spent += sum(used for _, used in under_way.values())
+        in_progress[client] = hold, int(cost * share)
+    spent += sum(used for _, used in in_progress.values())
     assert spent <= limit + largest
 
 
@@ -329,7 +329,7 @@ def test_nothing_is_kept_of_calls_that_have_ended():
         enforced.clock.now += 20
         enforced.end(enforced.call(tokens=10, usd=0.0001), tokens=10)
     assert kept() <= before + 1010
-    assert not enforced.service.under_way
+    assert not enforced.service.in_progress
 
 
 def test_the_policy_sees_what_is_spent_and_what_is_left():

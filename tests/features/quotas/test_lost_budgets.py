@@ -251,7 +251,7 @@ async def test_a_total_that_only_the_servers_clock_has_removed_is_not_renewed(st
     assert (await second.refused(usd_=0.1)).code == "insufficient_quota"
 
 
-async def test_reservations_of_calls_under_way_survive_a_loss(start, server):
+async def test_reservations_of_calls_in_progress_survive_a_loss(start, server):
     first, second = await start(), await start()
     for replica in (first, second) * 2:
         await replica.service.count_processes()

@@ -309,18 +309,18 @@ async def test_what_is_spent_while_the_server_is_away_is_added_when_it_is_back(t
     replica = Replica(RedisState(Secret(server.url), PATIENT), Ledger(tmp_path / "q.db"), quota)
     replica.service.on_failure = "local"
     await replica.end(await replica.call(usd_=0.1), usd_=0.1)
-    under_way = await replica.call(usd_=0.2)
+    in_progress = await replica.call(usd_=0.2)
     server.process.send_signal(19)  # SIGSTOP: it keeps what it has
     replica.state._time_limit = 0.05
     try:
-        await replica.end(under_way, usd_=0.2)
+        await replica.end(in_progress, usd_=0.2)
         await replica.end(await replica.call(usd_=0.3), usd_=0.3)
     finally:
         server.process.send_signal(18)  # SIGCONT
     replica.state._time_limit = PATIENT
     await asyncio.sleep(1.1)  # the pause after failures
     await replica.service.finish()
-    (level,) = await replica.state.levels([under_way.budgets[0].budget.key])
+    (level,) = await replica.state.levels([in_progress.budgets[0].budget.key])
     assert level.spent == usd(0.6)
     await replica.state.close()
     replica.service.close()

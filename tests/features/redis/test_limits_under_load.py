@@ -38,7 +38,7 @@ class Fleet:
         self.states = [RedisState(Secret(server.url)) for _ in range(REPLICAS)]
         self.enforcers = [QuotaEnforcer(lambda state=state: state) for state in self.states]
         self.outcomes: Counter[str] = Counter()
-        self.under_way = self.most = 0
+        self.in_progress = self.most = 0
 
     async def call(self, enforcer: QuotaEnforcer, use: Use, seconds: float) -> str:
         hold = Hold(f"{next(NUMBERS)}/1", (Applied(self.quota, "alice"),), "gpt-5", use)
@@ -50,10 +50,10 @@ class Fleet:
             self.outcomes[refusal.code] += 1
             return refusal.code
         self.outcomes["ok"] += 1
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.in_progress += 1
+        self.most = max(self.most, self.in_progress)
         await asyncio.sleep(seconds)
-        self.under_way -= 1
+        self.in_progress -= 1
         enforcer.settle(hold, use)
         return "ok"
 

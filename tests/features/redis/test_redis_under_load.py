@@ -108,17 +108,17 @@ async def test_many_clients_use_few_connections(state, redis_server):
 
 async def test_concurrent_calls_never_exceed_their_number_in_a_late_loop(state):
     budget = Budget("at once", 1, 10, counts_total=False)
-    under_way, most = 0, 0
+    in_progress, most = 0, 0
 
     async def client(number: int) -> None:
-        nonlocal under_way, most
+        nonlocal in_progress, most
         for each in range(5):
             name = f"{number}/{each}"
             if (await state.reserve(name, [budget], LONG)).allowed:
-                under_way += 1
-                most = max(most, under_way)
+                in_progress += 1
+                most = max(most, in_progress)
                 await asyncio.sleep(0.01)
-                under_way -= 1
+                in_progress -= 1
                 await state.settle(name, {})
 
     async with busy_loop():

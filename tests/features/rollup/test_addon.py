@@ -74,7 +74,7 @@ class Calls:
         self.services.events.ended(state.call)
 
     async def stored(self) -> int:
-        """Return the number of entries, once everything under way is stored."""
+        """Return the number of entries, once everything in progress is stored."""
         while self.rollup.pending:
             await asyncio.gather(*self.rollup.pending)
         return len(self.rollup.store)
@@ -94,7 +94,7 @@ async def test_a_conversation_is_stored_when_its_call_has_ended(calls):
     calls.end(flow)
     assert await calls.stored() == 1
     assert calls.rollup.held == 0
-    assert calls.rollup.under_way == {}
+    assert calls.rollup.in_progress == {}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ async def test_a_conversation_is_stored_when_its_call_has_ended(calls):
 async def test_a_call_that_ends_otherwise_leaves_nothing(calls, ended):
     calls.end(await calls.begin("Hello?"), **ended)
     assert await calls.stored() == 0
-    assert (calls.rollup.held, calls.rollup.under_way) == (0, {})
+    assert (calls.rollup.held, calls.rollup.in_progress) == (0, {})
 
 
 IMAGE = {"role": "user", "content": [{"type": "image_url"}]}
@@ -141,19 +141,19 @@ async def test_without_the_setting_nothing_is_held(calls):
 async def test_a_route_decides_for_its_calls(calls, enabled, of_route):
     calls.set(replace(SETTINGS, enabled=enabled))
     await calls.begin("Hello?", of_route=of_route)
-    assert len(calls.rollup.under_way) == (enabled if of_route is None else of_route)
+    assert len(calls.rollup.in_progress) == (enabled if of_route is None else of_route)
 
 
-async def test_bodies_of_calls_under_way_are_bounded(calls):
+async def test_bodies_of_calls_in_progress_are_bounded(calls):
     flows = [await calls.begin("x" * 30_000) for _ in range(10)]
     assert calls.rollup.held <= SETTINGS.bytes
-    assert len(calls.rollup.under_way) == 3
+    assert len(calls.rollup.in_progress) == 3
     for flow in flows:
         calls.end(flow)
     assert calls.rollup.held == 0
 
 
-async def test_responses_of_calls_under_way_are_bounded_with_them(calls):
+async def test_responses_of_calls_in_progress_are_bounded_with_them(calls):
     flow, other = [await calls.begin("Hello?") for _ in range(2)]
     (copy,) = calls.services.calls.states[flow.id].response_copies
     before = calls.rollup.held
@@ -172,9 +172,9 @@ async def test_responses_of_calls_under_way_are_bounded_with_them(calls):
 async def test_a_large_request_is_read_in_a_thread_and_a_larger_one_is_left_alone(calls):
     calls.set(replace(SETTINGS, bytes=10**7))
     await calls.begin("x" * 500_000)
-    assert len(calls.rollup.under_way) == 1
+    assert len(calls.rollup.in_progress) == 1
     await calls.begin("x" * 1_100_000)
-    assert len(calls.rollup.under_way) == 1
+    assert len(calls.rollup.in_progress) == 1
 
 
 async def test_conversations_that_wait_to_be_stored_are_bounded(calls):
@@ -190,7 +190,7 @@ async def test_a_call_whose_client_left_before_the_decision_is_forgotten(calls):
     flow = await calls.begin("Hello?")
     del calls.services.calls.states[flow.id]
     calls.rollup.sweep()
-    assert (calls.rollup.held, calls.rollup.under_way, calls.rollup.sweeping) == (0, {}, None)
+    assert (calls.rollup.held, calls.rollup.in_progress, calls.rollup.sweeping) == (0, {}, None)
 
 
 @pytest.mark.parametrize("change", ["revoke", "suspend"])

@@ -281,7 +281,7 @@ def test_real_curl_reaches_vertex(way, tmp_path, simulator):
 
 
 def test_a_hundred_calls_with_a_revoked_token_make_one_refresh_and_all_succeed(way, wirekey, simulator, tokens):
-    """The token is revoked while all of them may be under way. Each is repeated with the one new token."""
+    """The token is revoked while all of them may be in progress. Each is repeated with the one new token."""
     Chat(*way).plain("to-gemini")
     del tokens.issued[:]
     since = new_call_id()

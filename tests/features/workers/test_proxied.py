@@ -1,6 +1,6 @@
 """Behind load balancers: the client's address, and restarts that no client notices, with the real HAProxy.
 
-WIREKEY_FLEET_STREAMS=1000 sets the number of streams that are under way during the rolling restart.
+WIREKEY_FLEET_STREAMS=1000 sets the number of streams that are in progress during the rolling restart.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def test_a_killed_worker_loses_only_its_own_open_calls(start, simulator):
         assert len(own) <= 1, "calls of a worker that was not killed are interrupted"
         assert len(load.failures) <= CLIENTS, load.failures
         lost += len(failed)
-    assert lost, "no kill hit a call under way: the rounds show nothing"
+    assert lost, "no kill hit a call in progress: the rounds show nothing"
     assert "was ended by SIGKILL. It is started again" in proxy.output.read_text()
 
 

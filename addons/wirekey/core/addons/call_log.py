@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.core.addons.base import Addon
-from wirekey.core.call import under_way
+from wirekey.core.call import current_call_id
 from wirekey.core.observing.log import CallLines
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class CallLog(Addon):
     """Names the call to the log in each hook, and logs its end.
 
-    mitmproxy runs each hook in a context of its own, so each has to set `under_way`. `Calls.open` does so in
+    mitmproxy runs each hook in a context of its own, so each has to set `current_call_id`. `Calls.open` does so in
     `requestheaders` and `http_connect`. This addon comes before the addons that may log something of the call.
     """
 
@@ -44,4 +44,4 @@ class CallLog(Addon):
     def name_call(self, flow: http.HTTPFlow) -> None:
         """Set the id of the call in the context of this hook."""
         if state := self.calls.find(flow):
-            under_way.set(state.call.id)
+            current_call_id.set(state.call.id)

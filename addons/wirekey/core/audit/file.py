@@ -86,7 +86,7 @@ class AuditFile:
 
     def _interrupt(self, tags: tuple[str, ...]) -> int:
         rows = Rows()
-        for found in self.database.execute(schema.UNDER_WAY).fetchall():
+        for found in self.database.execute(schema.IN_PROGRESS).fetchall():
             event = event_from(found) | {"outcome": "interrupted"}
             if str(event["id"]).endswith(tags):
                 rows.outcomes.append((event["model"], *(event[name] for name in OUTCOME_NAMES), event["id"]))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from wirekey.core.audit.event import EventValue
 
-UNDER_WAY = "under_way"
+IN_PROGRESS = "in_progress"
 """The filter value for calls without an outcome."""
 
 
@@ -57,7 +57,7 @@ class Filters:
         if self.model is not None:
             clauses.append(f"(model {glob.operator} ? OR requested_model {glob.operator} ?)")
             values += [glob.value_of(safe(self.model) or "")] * 2
-        if self.outcome == UNDER_WAY:
+        if self.outcome == IN_PROGRESS:
             clauses.append("outcome IS NULL")
         elif self.outcome is not None:
             clauses.append("outcome = ?")

@@ -29,7 +29,7 @@ CREATE TABLE calls (
     {", ".join(f"{field.name} {SQL_TYPES[field.type]}" for field in FIELDS)},
     PRIMARY KEY (id)
 );
-CREATE INDEX calls_under_way ON calls (outcome) WHERE outcome IS NULL;
+CREATE INDEX calls_in_progress ON calls (outcome) WHERE outcome IS NULL;
 """  # noqa: S608  # of our own names
 
 ATTEMPTS = f"""
@@ -57,7 +57,7 @@ INSERT = f"INSERT INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own name
 REPLACE = f"INSERT OR REPLACE INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
 UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in OUTCOME_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
 ATTEMPT = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * len(ATTEMPT_FIELDS))})"  # noqa: S608  # of our own names
-UNDER_WAY = f"SELECT {', '.join(NAMES)} FROM calls WHERE outcome IS NULL"  # noqa: S608  # of our own names
+IN_PROGRESS = f"SELECT {', '.join(NAMES)} FROM calls WHERE outcome IS NULL"  # noqa: S608  # of our own names
 ATTEMPTS_OF = "SELECT * FROM attempts WHERE call_id = ? ORDER BY number"
 INTERRUPT_ATTEMPTS = """
 UPDATE attempts SET failure = 'interrupted' WHERE duration_ms IS NULL AND call_id = ?

@@ -16,7 +16,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from wirekey.core.body import WEBSOCKETS
-from wirekey.core.call import Call, Outcome, elapsed_ms, under_way
+from wirekey.core.call import Call, Outcome, current_call_id, elapsed_ms
 from wirekey.core.calls.guard import guard
 from wirekey.core.calls.held_bytes import Reservation
 from wirekey.core.calls.redaction import redact_head, redacted_headers, redacted_request, removed_values
@@ -140,7 +140,7 @@ class Calls:
         if self.services.events.continues_traces:
             call.trace_parent = trace_parent(flow.request.headers.fields)
         self.states[flow.id] = CallState(call)
-        under_way.set(call.id)
+        current_call_id.set(call.id)
         return call
 
     def reserve(self, flow: http.HTTPFlow, size: int) -> int:

@@ -119,7 +119,7 @@ class AwsCredentialCache:
         self._searches = asyncio.Semaphore(SEARCHES)
         self._failure: SearchFailure | None = None
         """The last failure that concerns all agents, until a search succeeds."""
-        self._under_way: set[asyncio.Task[str]] = set()
+        self._in_progress: set[asyncio.Task[str]] = set()
 
     def current(self, agent: Agent | None) -> SigV4Credentials | None:
         """Return the credentials for a call of `agent`, or None if they must be fetched first.
@@ -193,8 +193,8 @@ class AwsCredentialCache:
     def _search(self, session: AgentSession, agent: Agent | None) -> asyncio.Task[str]:
         search = session.search = asyncio.get_running_loop().create_task(self._look(session, agent))
         # The loop keeps no reference to tasks, and the session may be discarded.
-        self._under_way.add(search)
-        search.add_done_callback(self._under_way.discard)
+        self._in_progress.add(search)
+        search.add_done_callback(self._in_progress.discard)
         return search
 
     async def _look(self, session: AgentSession, agent: Agent | None) -> str:

@@ -15,7 +15,7 @@ import structlog
 
 from wirekey.core.audit import checkpoints
 from wirekey.core.audit.event import rfc3339
-from wirekey.core.call import under_way
+from wirekey.core.call import current_call_id
 from wirekey.core.credentials.agent_tokens import text_without_tokens
 from wirekey.core.observing.call_lines import CallLine, clock, pretty
 from wirekey.core.observing.log_handler import AsyncLogHandler, async_log_handler
@@ -63,7 +63,7 @@ def describe_exception(_logger: object, _method: str, event: MutableMapping[str,
 def add_call(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add the id of the call that the line belongs to: that of the log record, or that of the current task."""
     record = event.get("_record")
-    if call_id := getattr(record, "call", None) or under_way.get():
+    if call_id := getattr(record, "call", None) or current_call_id.get():
         event["call"] = call_id
     return event
 

@@ -71,7 +71,7 @@ class Feed:
     """A call observer that sends the feed to all pages. For one event loop."""
 
     def __init__(self) -> None:
-        self.under_way = 0
+        self.in_progress = 0
         self.used: Counter[str] = Counter()
         """Number of calls sent since the start, by label of the key."""
         self.on_followed: Callable[[bool], None] = lambda _: None
@@ -106,7 +106,7 @@ class Feed:
 
     def began(self, call: Call) -> None:
         """Show the start of a call, unless too many arrive."""
-        self.under_way += 1
+        self.in_progress += 1
         if not self._on:
             return
         if len(self._shown) < MAX_SHOWN and self._may_show():
@@ -116,7 +116,7 @@ class Feed:
     def ended(self, call: Call) -> None:
         """Count the call, and show its end, unless too many arrive."""
         if call.intent_recorded:
-            self.under_way = max(0, self.under_way - 1)
+            self.in_progress = max(0, self.in_progress - 1)
         if call.credential and call.attempts and (call.credential in self.used or len(self.used) < CREDENTIALS):
             self.used[call.credential] += 1
         if not self._on:
@@ -210,7 +210,7 @@ class Feed:
         self._problems = 0
         if calls or more:
             self._last += 1
-            self._keep(frame(f"{self._epoch}-{self._last}", calls.values(), more, self.under_way))
+            self._keep(frame(f"{self._epoch}-{self._last}", calls.values(), more, self.in_progress))
         now = asyncio.get_running_loop().time()
         for page in tuple(self._pages):
             self._offer(page, now)
@@ -276,7 +276,7 @@ class Feed:
         self._kept = self._more = self._problems = 0
 
 
-def frame(name: str, calls: Iterable[Call | EventValues], more: int, under_way: int) -> bytes:
+def frame(name: str, calls: Iterable[Call | EventValues], more: int, in_progress: int) -> bytes:
     """Return the event of a tick. `rows`: the values of audit events, in their order.
 
     `more`: calls that ended and are not shown.
@@ -290,4 +290,4 @@ def frame(name: str, calls: Iterable[Call | EventValues], more: int, under_way: 
             logger.error("a call could not be encoded for the page: %s", safe_traceback(error))  # noqa: TRY400  # safe_traceback shows what is safe
             more += 1
     joined = b",".join(rows)
-    return b'id: %s\ndata: {"rows":[%s],"more":%d,"under_way":%d}\n\n' % (name.encode(), joined, more, under_way)
+    return b'id: %s\ndata: {"rows":[%s],"more":%d,"in_progress":%d}\n\n' % (name.encode(), joined, more, in_progress)

@@ -152,8 +152,8 @@ class LivePage:
 
     async def _state(self) -> LocalResponse:
         state = await self._console.state()
-        under_way = self.feed.under_way + state.pop("under_way_elsewhere", 0)
-        return json_with_time({**state, "under_way": under_way, "fields": FIELD_TABLE})
+        in_progress = self.feed.in_progress + state.pop("in_progress_elsewhere", 0)
+        return json_with_time({**state, "in_progress": in_progress, "fields": FIELD_TABLE})
 
     async def _calls(self, request: LocalRequest) -> LocalResponse:
         query = parse_qs(request.query, max_num_fields=10) if len(request.query) < 8192 else {}

@@ -73,7 +73,7 @@ class Status:
         authority, running = self._lifecycle.authority, self._lifecycle.running_proxy
         return {
             "started": self._started,
-            "under_way_elsewhere": sum(under_way for under_way, _, _ in pages),
+            "in_progress_elsewhere": sum(in_progress for in_progress, _, _ in pages),
             "sessions": joined([self._services.open_sessions.report(), *(report for _, _, report in pages)]),
             "workers": worker.states if worker else [],
             "command": COMMAND,

@@ -33,7 +33,7 @@ class WorkerPages:
         worker.receivers["session"] = lambda session: sessions.learn(*session)
         worker.receivers["following"] = self._note_following
         worker.receivers["call"] = self._show
-        worker.collectors["page"] = lambda: [feed.under_way, dict(feed.used), open_sessions.report()]
+        worker.collectors["page"] = lambda: [feed.in_progress, dict(feed.used), open_sessions.report()]
 
     def began(self, call: Call) -> None:
         """Send the start of a call, unless too many arrive."""

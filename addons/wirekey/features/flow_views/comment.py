@@ -13,13 +13,13 @@ from wirekey.core.observing.call_lines import fields_of
 if TYPE_CHECKING:
     from wirekey.core.call import Call
 
-UNDER_WAY = ":hourglass_flowing_sand:"
+IN_PROGRESS = ":hourglass_flowing_sand:"
 STREAMING = ":ocean:"
 COMPLETED = ":white_check_mark:"
 DENIED = ":no_entry:"
 BROKEN_OFF = ":wave:"
 FAILED = ":x:"
-OURS = frozenset({UNDER_WAY, STREAMING, COMPLETED, DENIED, BROKEN_OFF, FAILED})
+OURS = frozenset({IN_PROGRESS, STREAMING, COMPLETED, DENIED, BROKEN_OFF, FAILED})
 ENDINGS = {
     Outcome.COMPLETED: COMPLETED,
     Outcome.DENIED: DENIED,
@@ -35,7 +35,7 @@ LONGEST = 400
 def marker_of(call: Call) -> str:
     """Return the marker for how the call ended, or that it is in progress, with or without a stream."""
     if call.outcome is None:
-        return STREAMING if streams(call) else UNDER_WAY
+        return STREAMING if streams(call) else IN_PROGRESS
     return ENDINGS.get(call.outcome, FAILED)
 
 

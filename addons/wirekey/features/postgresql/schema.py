@@ -44,7 +44,7 @@ CREATE TABLE calls (
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX calls_by_agent ON calls (agent_id, id);
-CREATE INDEX calls_under_way ON calls (writer) WHERE outcome IS NULL;
+CREATE INDEX calls_in_progress ON calls (writer) WHERE outcome IS NULL;
 CREATE TABLE attempts (
     {", ".join(column(field.name, field.type) for field in ATTEMPT_FIELDS)},
     PRIMARY KEY (call_id, number)

@@ -290,7 +290,7 @@ class QuotaEnforcer:
             self.view.restore(quotas, self.ledger.totals)
 
     @property
-    def under_way(self) -> int:
+    def in_progress(self) -> int:
         """The number of attempts that have reserved something."""
         return len(self._open)
 

@@ -80,7 +80,7 @@ class Rollup(Addon):
         super().__init__(services)
         self.own_calls = OwnCalls(services, order)
         self.store = RollupStore()
-        self.under_way: dict[str, UnstoredConversation] = {}
+        self.in_progress: dict[str, UnstoredConversation] = {}
         """The requests whose response is in progress, by the id of their call."""
         self.held = 0
         """Bytes of their bodies, and of the responses so far."""
@@ -129,12 +129,12 @@ class Rollup(Addon):
         replaced = self.shorten(flow, state, history)
         if not self.take(len(body)):
             return
-        if not self.under_way and self not in self.services.events.observers:
+        if not self.in_progress and self not in self.services.events.observers:
             self.services.events.observers.append(self)
         copy = AnswerCopy(self.take)
         state.response_copies += (copy,)
         behalf = OnBehalf(call.agent, state.proof, call.client, call.header_labels)
-        self.under_way[call.id] = UnstoredConversation(flow.id, form, body, copy, behalf, replaced)
+        self.in_progress[call.id] = UnstoredConversation(flow.id, form, body, copy, behalf, replaced)
         self.sweep_later()
 
     def take(self, size: int) -> bool:
@@ -189,7 +189,7 @@ class Rollup(Addon):
 
     def ended(self, call: Call) -> None:
         """Begin to store a conversation whose response is complete. Nothing waits for it."""
-        found = self.under_way.pop(call.id, None)
+        found = self.in_progress.pop(call.id, None)
         if found is None:
             return
         self.held -= found.size
@@ -261,7 +261,7 @@ class Rollup(Addon):
 
     def sweep_later(self) -> None:
         """Look in a while for what must go, if anything is held."""
-        if self.sweeping is None and (len(self.store) or self.under_way):
+        if self.sweeping is None and (len(self.store) or self.in_progress):
             self.sweeping = asyncio.get_running_loop().call_later(SWEEP, self.sweep)
 
     def sweep(self) -> None:
@@ -270,8 +270,8 @@ class Rollup(Addon):
         Remove calls, too, that have ended without an event: their client left before they were decided.
         """
         self.sweeping = None
-        for call_id in [key for key, found in self.under_way.items() if found.flow not in self.calls.states]:
-            self.held -= self.under_way.pop(call_id).size
+        for call_id in [key for key, found in self.in_progress.items() if found.flow not in self.calls.states]:
+            self.held -= self.in_progress.pop(call_id).size
         settings = self.services.settings.features.find(RollupSettings)
         if settings is None:
             self.store.clear()
@@ -289,7 +289,7 @@ class Rollup(Addon):
             task.cancel()
         await asyncio.gather(*self.pending, return_exceptions=True)
         self.store.clear()
-        self.under_way.clear()
+        self.in_progress.clear()
 
 
 def read_again(found: UnstoredConversation) -> tuple[list[bytes], list[int]] | None:

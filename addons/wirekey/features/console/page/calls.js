@@ -213,11 +213,11 @@ export class Calls {
 }
 
 export const agentOf = (event) => event.agent_id ?? "unknown";
-export const outcomeOf = (event) => event.outcome ?? "under_way";
+export const outcomeOf = (event) => event.outcome ?? "in_progress";
 
 export function toneOf(outcome) {
   if (outcome === "completed") return "good";
-  return outcome === "under_way" || outcome === "declined" ? "soft" : outcome === "denied" || outcome === "client_cancelled" ? "warn" : "bad";
+  return outcome === "in_progress" || outcome === "declined" ? "soft" : outcome === "denied" || outcome === "client_cancelled" ? "warn" : "bad";
 }
 
 function cells(event) {

@@ -12,7 +12,7 @@ import { showSessions } from "./sessions.js";
 const STATE_EVERY = 5000;
 const SOON = 1000;
 const TOTALS_EVERY = { hour: 4000, day: 20000, week: 60000 };
-const CHECK_AFTER = 15000; // Calls under way for longer are looked up: a busy feed may not report their end.
+const CHECK_AFTER = 15000; // Calls in progress for longer are looked up: a busy feed may not report their end.
 const ANNOUNCE_EVERY = 10000;
 const DENIALS = 20;
 
@@ -59,7 +59,7 @@ async function openConsole() {
 
 function showAll(state) {
   showState(state);
-  find("under-way").textContent = count(state.under_way);
+  find("in-progress").textContent = count(state.in_progress);
   showSessions(state.sessions, state.now, openSession);
   showPolicy(state.policy, page.denials, (event) => page.drawer.open(event));
 }
@@ -77,9 +77,9 @@ const follower = new Follower({
     const { rows } = await askOr("/console/calls", { rows: [] });
     page.calls.add(rows);
   },
-  batch({ rows, more, under_way }) {
+  batch({ rows, more, in_progress }) {
     page.calls.add(rows, more);
-    find("under-way").textContent = count(under_way);
+    find("in-progress").textContent = count(in_progress);
     page.ended += more;
     let denials = 0;
     for (const event of rows.map(asEvent)) {

@@ -92,10 +92,13 @@ def test_the_memory_of_a_body_is_used_for_the_next_one():
     assert int(found.stdout) < 1_000, "pages of 4 KiB: 100 times three bodies of 1 MiB have 76,800"
 
 
-UNUSED = ("botocore.auth", "flask", "ldap3", "httpx2", "opentelemetry", "genai_prices.data", "wirekey_simulator")
+UNUSED = (
+    *("botocore.auth", "flask", "ldap3", "httpx2", "opentelemetry", "genai_prices.data", "wirekey_simulator"),
+    "tornado",
+)
 
 
-def test_a_process_without_aws_imports_no_package_that_it_does_not_use():
+def test_a_process_without_aws_and_console_imports_no_package_that_it_does_not_use():
     code = (
         "import sys; from wirekey.core.package_imports import import_on_demand; import_on_demand('mitmproxy.addons'); "
         "import wirekey.cli.serve, wirekey.server.bundle, wirekey.server.master, wirekey.core.observing.log; "

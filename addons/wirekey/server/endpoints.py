@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from wirekey.core.endpoints.routes import health_routes, wrong_method
-from wirekey.core.endpoints.server import Server, ServerLimits
 from wirekey.core.errors import user_message
 from wirekey.core.local_response import local_json
 from wirekey.core.routing.gateway_paths import PREFIXES
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from wirekey.core.calls.services import Services
     from wirekey.core.endpoints.local_request import LocalRequest
     from wirekey.core.endpoints.reply import LocalHandler, LocalReply
+    from wirekey.core.endpoints.server import Server
     from wirekey.server.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ class Endpoints:
         self.readiness.begin()
         if config.listen.console is None:
             return
+        from wirekey.core.endpoints.server import Server, ServerLimits  # tornado takes 4 MiB
+
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
         routes = {**self.routes("console"), **self.more()}
         server = Server(config.listen.console, routes, bounds, config.listen.proxy_protocol)

@@ -8,32 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import re
 import secrets
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
-from tornado.httpserver import HTTPServer
-from tornado.iostream import StreamClosedError
-from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
-
-from wirekey.features.local_programs.connection import Stopped, TextPiece
-from wirekey.features.local_programs.conversation import UnsupportedError, read_conversation
-from wirekey.features.local_programs.pool import ProgramKey, ProgramPool
+from wirekey.features.local_programs.pool import ProgramPool
 from wirekey.features.local_programs.process import Command, ProgramError
-from wirekey.features.local_programs.responses import FINISH_REASONS, StreamWriter, error, piece, whole
-from wirekey.features.local_programs.workspaces import WorkspaceError, workspace
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from tornado.httpserver import HTTPServer
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +35,8 @@ FOLDER_HEADER = "x-wirekey-program-folder"
 PREFIX_HEADER = "x-wirekey-program-prefix"
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """A name of a model that cannot be an option of the program."""
-_TARGET = re.compile(r"/v1beta/models/([^/:]+):(generateContent|streamGenerateContent|[A-Za-z]+)")
 INSTALL = "Install it with `npm install -g @google/gemini-cli`, or set backends.gemini-cli-acp.gemini_cli_executable."
 VERSION_LIMIT = 5.0
-WHOLE_LIMIT = 16 * 1024 * 1024
-"""Characters of a response that is not streamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +82,8 @@ class Bridge:
     def port(self) -> int:
         """The port of the listener, which is bound on the first use."""
         if not self._sockets:
+            from tornado.netutil import bind_sockets
+
             self._sockets = bind_sockets(0, HOST)
         return int(self._sockets[0].getsockname()[1])
 
@@ -104,15 +93,10 @@ class Bridge:
         if settings:
             self.pool.limit, self.pool.idle = settings.processes, settings.idle_timeout
 
-    def open(self, body_bytes: int) -> None:
-        """Begin to answer, within the event loop."""
+    def open(self, server: Callable[[], HTTPServer]) -> None:
+        """Begin to answer, within the event loop. `server` returns the server of requests, without sockets."""
         if self._server is None and self.port:
-            handler = (r".*", BridgeHandler, {"bridge": self})
-            self._server = HTTPServer(
-                Application([handler], log_function=lambda _: None),
-                max_body_size=body_bytes,
-                max_buffer_size=body_bytes + READ_AHEAD,
-            )
+            self._server = server()
             self._server.add_sockets(self._sockets)
             self._check = asyncio.ensure_future(self.check())
 
@@ -160,120 +144,3 @@ class Bridge:
             await process.wait()
         if status != 0:
             logger.warning("The local program %s prints no version with --version. %s", settings.executable, INSTALL)
-
-
-READ_AHEAD = 64 * 1024
-
-
-class BridgeHandler(RequestHandler):
-    """Answers one request of Wirekey."""
-
-    def initialize(self, bridge: Bridge) -> None:
-        """Set what answers."""
-        self.bridge = bridge
-        self.task: asyncio.Task[None] | None = None
-
-    def set_default_headers(self) -> None:
-        """Send no header of tornado."""
-        self.clear_header("Server")
-
-    async def post(self) -> None:
-        """Answer a request. It is cancelled when the client leaves."""
-        self.task = asyncio.ensure_future(self.respond())
-        with contextlib.suppress(asyncio.CancelledError, StreamClosedError):
-            await self.task
-
-    def on_connection_close(self) -> None:
-        """Cancel the turn of a client that has left."""
-        if self.task:
-            self.task.cancel()
-
-    async def respond(self) -> None:
-        """Answer a request, or refuse it."""
-        given = self.request.headers.get(KEY_HEADER, "")
-        settings = self.bridge.settings
-        if not hmac.compare_digest(given.encode(), self.bridge.key.encode()) or settings is None:
-            self.refuse(404, "There is nothing here.")
-            return
-        found = _TARGET.fullmatch(self.request.path)
-        if found is None or found[2] not in ("generateContent", "streamGenerateContent"):
-            self.refuse(400, "The backend gemini-cli-acp answers conversations only.")
-            return
-        try:
-            await self.answer(settings, unquote(found[1]), streams=found[2] == "streamGenerateContent")
-        except (ProgramError, WorkspaceError) as problem:
-            self.refuse(problem.status, str(problem))
-        except UnsupportedError as problem:
-            self.refuse(400, str(problem))
-
-    def refuse(self, status: int, message: str) -> None:
-        """Respond with an error in Gemini's format."""
-        self.set_status(status)
-        self.finish(error(status, message))
-
-    async def answer(self, settings: BridgeSettings, model: str, *, streams: bool) -> None:
-        """Have a program answer. Raises ProgramError, WorkspaceError or UnsupportedError before the first byte."""
-        if not MODEL.fullmatch(model):
-            raise UnsupportedError("The name of the model cannot be given to a local program.")
-        headers = self.request.headers
-        conversation = read_conversation(self.request.body)
-        asked = headers.get(FOLDER_HEADER)
-        folder = await asyncio.to_thread(
-            workspace, unquote(asked) if asked else None, settings.workspace, settings.workspaces
-        )
-        command = settings.command(model)
-        key = ProgramKey(command.line, folder, headers.get(AGENT_HEADER, ""), headers.get(SESSION_HEADER, ""))
-        shown = unquote(headers.get(PREFIX_HEADER, "")) + model
-        async with self.bridge.pool.use(key, command) as program:
-            turn = program.turn(conversation)
-            async with contextlib.aclosing(turn):
-                if streams:
-                    await self.stream(turn, shown)
-                else:
-                    await self.respond_whole(turn, shown)
-
-    async def stream(self, turn: AsyncGenerator[TextPiece | Stopped], model: str) -> None:
-        """Send each piece as it comes. An error after the first piece ends the stream with an error event."""
-        writer = StreamWriter(as_array=self.get_query_argument("alt", "") != "sse")
-        began = False
-        try:
-            async for event in turn:
-                if not began:
-                    self.set_header("Content-Type", writer.content_type)
-                    began = True
-                self.write(writer.event(event_document(model, event)))
-                await self.flush()
-        except ProgramError as problem:
-            if not began:
-                raise
-            self.write(writer.event(error(problem.status, str(problem))))
-        self.finish(writer.end())
-
-    async def respond_whole(self, turn: AsyncGenerator[TextPiece | Stopped], model: str) -> None:
-        """Send the response as a whole."""
-        texts: dict[bool, list[str]] = {True: [], False: []}
-        length, reason = 0, ""
-        async for event in turn:
-            if isinstance(event, Stopped):
-                reason = event.reason
-                continue
-            texts[event.is_thought].append(event.text)
-            length += len(event.text)
-            if length > WHOLE_LIMIT:
-                raise ProgramError(502, "The response of the local program is too large. Use a stream.")
-        self.set_header("Content-Type", "application/json; charset=UTF-8")
-        self.finish(whole(model, "".join(texts[True]), "".join(texts[False]), finish_reason(reason)))
-
-
-def event_document(model: str, event: TextPiece | Stopped) -> dict[str, object]:
-    """Return an event of a stream. Raises ProgramError for a turn that was cancelled."""
-    if isinstance(event, TextPiece):
-        return piece(model, event.text, is_thought=event.is_thought)
-    return piece(model, finish=finish_reason(event.reason))
-
-
-def finish_reason(reason: str) -> str:
-    """Return Gemini's finish reason. Raises ProgramError for a turn that the program cancelled."""
-    if reason == "cancelled":
-        raise ProgramError(502, "The local program has cancelled the turn.")
-    return FINISH_REASONS.get(reason, "OTHER")

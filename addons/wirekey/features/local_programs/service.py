@@ -60,7 +60,9 @@ def listen(services: Services) -> None:
     """Open the listener if the backend is on, within the event loop."""
     found = services.opened.find(LocalPrograms)
     if found and found.settings:
-        found.bridge.open(found.body_bytes)
+        from wirekey.features.local_programs.bridge_server import bridge_server  # its HTTP server takes 4 MiB
+
+        found.bridge.open(lambda: bridge_server(found.bridge, found.body_bytes))
 
 
 async def end(services: Services) -> None:

@@ -17,12 +17,6 @@ SET = [
     ("WIREKEY_PROVIDERS__OPENAI__SELECTION", "random", lambda config: config.providers.openai.selection, "random"),
     ("WIREKEY_PROVIDERS__BEDROCK__AWS__PROFILE", "corp", lambda config: config.providers.bedrock.aws.profile, "corp"),
     ("WIREKEY_LOG__LEVEL", "WARNING", lambda config: config.log.level, "warning"),
-    (
-        "WIREKEY_BACKENDS__GEMINI_OAUTH_AUTO__REFRESH_BUFFER_SECONDS",
-        "60",
-        lambda config: config.backends.gemini_oauth_auto.refresh_buffer_seconds,
-        60,
-    ),
     ("WIREKEY_POLICY__QUERY", "data.corp", lambda config: config.policy.query, "data.corp"),
 ]
 
@@ -39,12 +33,6 @@ def test_the_environment_takes_precedence_over_the_file(tmp_path):
     sources = {setting.key: setting.source for setting in effective_settings(config)}
     assert sources["listen.gateway"] == "env WIREKEY_LISTEN__GATEWAY"
     assert sources["listen.forward"].endswith(":1")
-
-
-def test_a_setting_whose_name_has_hyphens_is_shown_with_its_variable(tmp_path):
-    config = loaded(tmp_path, "", {"WIREKEY_BACKENDS__GEMINI_OAUTH_AUTO__ENABLED": "true"})
-    sources = {setting.key: setting.source for setting in effective_settings(config)}
-    assert sources["backends.gemini-oauth-auto.enabled"] == "env WIREKEY_BACKENDS__GEMINI_OAUTH_AUTO__ENABLED"
 
 
 def test_a_variable_in_dotenv_counts_too(tmp_path):

@@ -20,6 +20,17 @@ def test_the_names_have_hyphens_as_in_the_file(tmp_path):
     assert shown["backends.gemini-oauth-plan.login_file"] == "file:3"
 
 
+def test_a_variable_sets_a_setting(tmp_path):
+    config = loaded(tmp_path, "", {"WIREKEY_BACKENDS__GEMINI_OAUTH_AUTO__REFRESH_BUFFER_SECONDS": "60"})
+    assert config.backends.gemini_oauth_auto.refresh_buffer_seconds == 60
+
+
+def test_a_setting_whose_name_has_hyphens_is_shown_with_its_variable(tmp_path):
+    config = loaded(tmp_path, "", {"WIREKEY_BACKENDS__GEMINI_OAUTH_AUTO__ENABLED": "true"})
+    sources = {setting.key: setting.source for setting in effective_settings(config)}
+    assert sources["backends.gemini-oauth-auto.enabled"] == "env WIREKEY_BACKENDS__GEMINI_OAUTH_AUTO__ENABLED"
+
+
 @pytest.mark.parametrize(
     ("text", "key", "message"),
     [

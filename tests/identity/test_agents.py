@@ -77,7 +77,8 @@ def test_the_token_is_not_stored_and_only_the_owner_can_read_the_file(agents, pa
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
     agent = json.loads(stored)["agents"][0]
-    assert list(agent) == ["id", "role", "type", "created", "revoked_at", "tokens", "clients", "permissions", "aws"]
+    names = ["id", "role", "type", "created", "revoked_at", "tokens", "clients", "permissions", "aws", "runs"]
+    assert list(agent) == names
     assert list(agent["tokens"][0]) == ["id", "hash", "label", "created", "expires_at"]
     assert agent["tokens"][0]["id"] == token_id(token)
 

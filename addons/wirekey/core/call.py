@@ -99,6 +99,8 @@ class Agent:
     """Whether `egress.other_hosts` is `deny` for this agent, whatever the configuration says."""
     labels: LabelPairs = ()
     """Its verified labels, sorted by name."""
+    run: str | None = None
+    """The name of its run to which the token belongs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def test_a_call_that_generates_nothing_is_free():
 
 def test_the_cost_of_a_model_without_a_price_is_unknown():
     found = largest_use(EstimatedRequest(CHAT, Facts(max_tokens=9), "my-model", 30), None)
-    assert found == Use(20, None)
+    assert found == Use(20, None, 20)
 
 
 def test_R42_input_elsewhere_of_a_model_without_a_known_window_is_the_largest_known_one():
@@ -102,6 +102,13 @@ def test_R42_input_elsewhere_is_reserved_at_the_dearest_price_that_it_can_have()
         assert found.cost == pytest.approx((tokens * price + 100 * 10e-6) * 1e9, abs=1)
 
 
+def test_totals_of_tokens_reserve_the_whole_input_and_output():
+    reads_elsewhere = EstimatedRequest(CHAT, Facts(max_tokens=60_000, reads_elsewhere=True), "m", 30)
+    found = largest_use(reads_elsewhere, replace(PRICES, context=1_000_000))
+    assert found.all_tokens == 1_060_000
+    assert found.tokens < 9000
+
+
 def test_R42_input_elsewhere_has_the_price_of_a_long_context():
     prices = replace(PRICES, input=Price(1.0, ((200_000, 2.0),)), cache_write=None, context=1_000_000)
     facts = Facts(max_tokens=100, reads_elsewhere=True)
@@ -109,20 +116,20 @@ def test_R42_input_elsewhere_has_the_price_of_a_long_context():
     assert found.cost == pytest.approx((1_000_000 * 2e-6 + 100 * 10e-6) * 1e9, abs=1)
 
 
-RESERVED = Use(5000, 7_000_000)
+RESERVED = Use(5000, 7_000_000, 8000)
 
 
 @pytest.mark.parametrize(
     ("operation", "status", "usage", "cost", "used"),
     [
-        (CHAT, 200, Usage(100, 50), 0.001, Use(150, 1_000_000)),
+        (CHAT, 200, Usage(100, 50), 0.001, Use(150, 1_000_000, 150)),
         # Unknown use counts as it was reserved.
         (CHAT, 200, None, None, RESERVED),
         (CHAT, None, None, None, RESERVED),
         (CHAT, 200, Usage(100, None), None, RESERVED),
-        (CHAT, 200, Usage(100, 50), None, Use(150, 7_000_000)),
+        (CHAT, 200, Usage(100, 50), None, Use(150, 7_000_000, 150)),
         # Embeddings have no output.
-        (CHAT, 200, Usage(100, None), 0.002, Use(100, 2_000_000)),
+        (CHAT, 200, Usage(100, None), 0.002, Use(100, 2_000_000, 100)),
         # An error costs nothing, and neither does what generates nothing.
         (CHAT, 500, None, None, NOTHING),
         (CHAT, 429, Usage(100, 50), 0.001, NOTHING),
@@ -141,16 +148,16 @@ def test_the_real_use_is_what_the_provider_counted(operation, status, usage, cos
         (Usage(100, None), None, RESERVED),
         (None, None, RESERVED),
         # What was counted so far may be more than was reserved.
-        (Usage(9000, 1), 0.009, Use(9001, 9_000_000)),
+        (Usage(9000, 1), 0.009, Use(9001, 9_000_000, 9001)),
     ],
 )
 def test_R42_counts_from_the_middle_of_a_response_never_lower_what_was_reserved(usage, cost, used):
     assert real_use(RESERVED, CHAT, 200, usage, cost, is_final=False) == used
 
 
-@pytest.mark.parametrize(("cost", "used"), [(None, Use(5000, None)), (0.001, Use(5000, 1_000_000))])
+@pytest.mark.parametrize(("cost", "used"), [(None, Use(5000, None, 8000)), (0.001, Use(5000, 1_000_000, 8000))])
 def test_counts_from_the_middle_of_a_response_of_unknown_price_stay_unknown(cost, used):
-    assert real_use(Use(5000, None), CHAT, 200, Usage(100, 1), cost, is_final=False) == used
+    assert real_use(Use(5000, None, 8000), CHAT, 200, Usage(100, 1), cost, is_final=False) == used
 
 
 @given(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from wirekey.core.errors import Fault, Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
     from wirekey.core.routing.plan import Failure
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+RUNS_NOT_ENFORCED = Refusal(
+    503,
+    "runs_not_enforced",
+    "The token belongs to a run, and this installation cannot enforce its limits: the feature quotas is missing.",
+    Fault.OPERATOR,
+)
 NO_RATIOS: Mapping[str, float] = MappingProxyType({})
 
 
@@ -29,7 +37,12 @@ class UsageLimits:
     # Of each call.
 
     def note_limits(self, state: CallState, given: Input) -> None:
-        """Note which limits apply to a call, and add what is left of them to the policy's input for the call."""
+        """Note which limits apply to a call, and add what is left of them to the policy's input for the call.
+
+        Raises Refusal if the call belongs to a run, whose limits this class does not enforce.
+        """
+        if state.call.agent and state.call.agent.run:
+            raise RUNS_NOT_ENFORCED
 
     def reserve_next_attempt(self, state: CallState, candidate: Candidate, failure: Failure) -> Awaitable[None] | None:
         """Settle the attempt of a call that failed, and hold the largest use of the next one.

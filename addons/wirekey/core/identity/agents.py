@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wirekey.core.identity.clients import ClientRecord
     from wirekey.core.identity.installation_keys import MasterSecret
     from wirekey.core.identity.private_file import FileVersion
+    from wirekey.core.identity.runs import RunRecord
     from wirekey.core.identity.stored_agents import SharedAgents
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class AgentStore(StoredAgents):
         """All other agents, and when they were added."""
         self.suspensions: Mapping[str, Suspension] = {}
         """The agents, revoked ones aside, that were ever suspended: when they were suspended or resumed last."""
+        self.runs: Mapping[str, RunRecord] = {}
+        """The runs that have not ended, by name."""
         self._pairs: AwsPairs | None = None
         self._version: FileVersion = None
         self._version = self.file.version()
@@ -183,8 +186,9 @@ class AgentStore(StoredAgents):
         except AgentsFileError as error:
             logger.error("%s The previous agents stay active.", error)  # noqa: TRY400  # the message is complete
 
-    def _change(self, change: Callable[[AgentRecords, datetime], AgentRecords]) -> None:
-        super()._change(change)
+    def apply(self, change: Callable[[AgentRecords, datetime], AgentRecords]) -> None:
+        """Replace the stored agents with what `change` makes of them, and use them."""
+        super().apply(change)
         self.refresh()
 
     def _use(self, latest: AgentRecords) -> None:
@@ -207,6 +211,7 @@ class AgentStore(StoredAgents):
             for agent in latest.agents
             if agent.suspension_changed is not UNSET and not agent.revoked_at
         }
+        runs: dict[str, RunRecord] = {}
         for record in latest.agents:
             if not record.is_active:
                 continue
@@ -214,8 +219,17 @@ class AgentStore(StoredAgents):
             labels = () if record.labels is UNSET else tuple(sorted(record.labels.items()))
             agent = Agent(record.id, record.role, record.type, permitted, labels=labels)
             self._by_name[record.id] = agent
+            of_tokens = {run.token: run for run in record.runs if run.ended_at is UNSET}
             for token in record.tokens:
-                bearer = replace(agent, strict=True) if token.strict is True else agent
+                bearer = agent
+                if token.run is not UNSET:
+                    run = of_tokens.get(token.id)
+                    if run is None or run.name != token.run:  # its limits are unknown
+                        continue
+                    runs[run.name] = run
+                    bearer = replace(bearer, run=run.name)
+                if token.strict is True:
+                    bearer = replace(bearer, strict=True)
                 digest = bytes.fromhex(token.hash)
                 self._agents[digest] = bearer, end_of(token)
                 if token.imported is True:
@@ -229,6 +243,7 @@ class AgentStore(StoredAgents):
                     keys if client.imported is True else (),
                     client.guessable is True,
                 )
+        self.runs = runs
         self.has_guessable = any(self._imported.values())
 
 

@@ -197,17 +197,19 @@ def issue(
     lifetime: float | None,
     strict: bool = False,
     renewable: float | None = None,
+    run: str | None = None,
 ) -> AgentRecords:
     """Add a token to the agent, valid for `lifetime` seconds; None means no expiry.
 
-    `renewable`: for how many seconds it may be renewed.
+    `renewable`: for how many seconds it may be renewed. `run`: the name of the run that it identifies.
     """
     agent = active(records, name)
     if agent.suspended is True:
         raise AgentError(f"The agent {name} is suspended. To resume it: {COMMAND} agents set {name} --no-suspended.")
     expires = None if lifetime is None else now + timedelta(seconds=lifetime)
     until = UNSET if renewable is None else now + timedelta(seconds=renewable)
-    issued = replace(new_record(token, label, now, expires), strict=strict or UNSET, renewable_until=until)
+    issued = new_record(token, label, now, expires)
+    issued = replace(issued, strict=strict or UNSET, renewable_until=until, run=run or UNSET)
     tokens = (*unforgotten(agent.tokens, now), issued)
     return records.with_agent(replace(agent, tokens=tokens))
 

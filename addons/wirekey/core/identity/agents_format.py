@@ -16,6 +16,7 @@ from wirekey.core.command_name import COMMAND
 from wirekey.core.errors import UserError
 from wirekey.core.identity import aws_pairs, clients
 from wirekey.core.identity.clients import ClientRecord  # noqa: TC001  # msgspec reads it at runtime
+from wirekey.core.identity.runs import RunRecord  # noqa: TC001  # msgspec reads it at runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,8 @@ class TokenRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Whether the operator imported it, so that its hash is keyed. Unset: no."""
     guessable: bool | UnsetType = UNSET
     """Whether it has less than 128 bits of entropy. Unset: no."""
+    run: str | UnsetType = UNSET
+    """The name of the run that it identifies. Unset: none."""
 
 
 class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +87,8 @@ class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """When `suspended` was set or reset last. Unset: never."""
     labels: StoredLabels | UnsetType = UNSET
     """Its labels by name. Unset: none."""
+    runs: tuple[RunRecord, ...] = ()
+    """Its runs, those that started last at the end, and some that have ended."""
 
     @property
     def is_active(self) -> bool:
@@ -149,6 +154,9 @@ def decode(data: bytes) -> AgentRecords:
     hashes = [token.hash for agent in records.agents for token in agent.tokens]
     if len(set(hashes)) != len(hashes):
         raise AgentRecordsError("has the same token twice")
+    runs = [run.name for agent in records.agents for run in agent.runs]
+    if len(set(runs)) != len(runs):
+        raise AgentRecordsError("has two runs of the same name")
     client_ids = [client.id for agent in records.agents for client in agent.clients]
     if len(set(client_ids)) != len(client_ids):
         raise AgentRecordsError("has the same client twice")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -55,14 +55,18 @@ def agent_of_token(token: TokenReference, agents: AgentStore, now: float) -> Age
 def proven_agent(proof: Proof, agents: AgentStore, now: float) -> Agent | None:
     """Return the agent that a proof identifies, or None if any part of it is no longer valid at `now`.
 
+    If one of its parts is the token of a run, the agent has this run: a program cannot leave it with a second token.
     Pass the time of acceptance as `now` to ignore expiry and check only what was revoked since.
     """
     if len(proof.tokens) == 1 and not proof.access_key:
         return agent_of_token(proof.tokens[0], agents, now)
-    found_agents = [agent_of_token(token, agents, now) for token in proof.tokens]
+    found_agents: list[Agent | None] = [agent_of_token(token, agents, now) for token in proof.tokens]
     if proof.access_key:
         found = agents.find_pair(proof.access_key, now)
         found_agents.append(found[0] if found else None)
-    if not found_agents or any(agent is None for agent in found_agents):
+    agents_of_parts = [agent for agent in found_agents if agent is not None]
+    if not found_agents or len(agents_of_parts) < len(found_agents):
         return None
-    return found_agents[-1] if proof.access_key else found_agents[0]
+    found_agent = agents_of_parts[-1] if proof.access_key else agents_of_parts[0]
+    run = next((agent.run for agent in agents_of_parts if agent.run), None)
+    return found_agent if run == found_agent.run else replace(found_agent, run=run)

@@ -140,7 +140,7 @@ class StoredAgents:
     ) -> str:
         """Add an agent and return its token. `permissions`: None means the default ones."""
         token = new_token()
-        self._change(
+        self.apply(
             lambda old, now: agents_changes.add(
                 old, name, token, now, role=role, type_=type, permitted=permissions, labels=labels
             )
@@ -157,7 +157,7 @@ class StoredAgents:
     ) -> ClientCredentials:
         """Add an agent without a token, and return OAuth client credentials with which it gets JWTs."""
         new = new_credentials()
-        self._change(
+        self.apply(
             lambda old, now: agents_changes.add(
                 old, name, new, now, role=role, type_=type, permitted=permissions, labels=labels
             )
@@ -166,7 +166,7 @@ class StoredAgents:
 
     def ensure_agent(self, name: str) -> None:
         """Add an agent without a token, unless an agent of that name exists. A revoked one stays revoked."""
-        self._change(lambda old, now: agents_changes.ensure(old, name, now))
+        self.apply(lambda old, now: agents_changes.ensure(old, name, now))
 
     def change(
         self,
@@ -179,7 +179,7 @@ class StoredAgents:
         labels: Mapping[str, str] = NO_LABELS,
     ) -> None:
         """Change attributes of an agent. Its credentials stay. None keeps a value, an empty one resets it."""
-        self._change(
+        self.apply(
             lambda old, now: agents_changes.change(
                 old, name, now, role=role, type_=type, permitted=permissions, suspended=suspended, labels=labels
             )
@@ -187,20 +187,20 @@ class StoredAgents:
 
     def revoke(self, name: str) -> None:
         """Revoke an agent. All its credentials stop working immediately."""
-        self._change(lambda old, now: agents_changes.revoke(old, name, now))
+        self.apply(lambda old, now: agents_changes.revoke(old, name, now))
 
     def revoke_all(self, revoked: Mapping[str, datetime]) -> None:
         """Revoke agents that were revoked on other machines, given when. One that was added later stays active."""
-        self._change(lambda old, _: agents_changes.revoke_all(old, revoked))
+        self.apply(lambda old, _: agents_changes.revoke_all(old, revoked))
 
     def suspend_all(self, changes: Mapping[str, Suspension]) -> None:
         """Suspend and resume agents as on other machines. One that was changed here after that stays as it is."""
-        self._change(lambda old, _: agents_changes.suspend_all(old, changes))
+        self.apply(lambda old, _: agents_changes.suspend_all(old, changes))
 
     def rotate(self, name: str, overlap_seconds: float = 0) -> str:
         """Replace all tokens of the agent with a new one. The previous tokens expire after `overlap_seconds`."""
         token = new_token()
-        self._change(lambda old, now: agents_changes.rotate(old, name, token, now, overlap_seconds))
+        self.apply(lambda old, now: agents_changes.rotate(old, name, token, now, overlap_seconds))
         return token
 
     def issue_token(
@@ -212,7 +212,7 @@ class StoredAgents:
         seconds `renew_token` may be called.
         """
         token = new_token()
-        self._change(
+        self.apply(
             lambda old, now: agents_changes.issue(
                 old, name, token, now, label=label, lifetime=lifetime, strict=strict, renewable=renewable
             )
@@ -224,26 +224,26 @@ class StoredAgents:
 
         Raises AgentError if it was revoked, or the agent's tokens were rotated.
         """
-        self._change(lambda old, now: agents_changes.renew(old, name, token, now, lifetime))
+        self.apply(lambda old, now: agents_changes.renew(old, name, token, now, lifetime))
 
     def drop_token(self, name: str, token: str) -> None:
         """Revoke one token, given as the token itself or as its id."""
-        self._change(lambda old, now: agents_changes.drop(old, name, token, now))
+        self.apply(lambda old, now: agents_changes.drop(old, name, token, now))
 
     def rotate_client(self, name: str, overlap_seconds: float = 0) -> ClientCredentials:
         """Replace the agent's client credentials, or create its first ones. Its tokens stay valid."""
         new = new_credentials()
-        self._change(lambda old, now: agents_changes.rotate_client(old, name, new, now, overlap_seconds))
+        self.apply(lambda old, now: agents_changes.rotate_client(old, name, new, now, overlap_seconds))
         return new
 
     def pair(self, name: str) -> KeyPair:
         """Return the agent's AWS key pair. Creates the first one if it has none."""
-        self._change(lambda old, now: agents_changes.ensure_pair(old, name, now))
+        self.apply(lambda old, now: agents_changes.ensure_pair(old, name, now))
         return self._current_pair(name)
 
     def rotate_pair(self, name: str, overlap_seconds: float = 0) -> KeyPair:
         """Replace the agent's AWS key pair with the next one. The previous pair expires after `overlap_seconds`."""
-        self._change(lambda old, now: agents_changes.rotate_pair(old, name, now, overlap_seconds))
+        self.apply(lambda old, now: agents_changes.rotate_pair(old, name, now, overlap_seconds))
         return self._current_pair(name)
 
     def _current_pair(self, name: str) -> KeyPair:
@@ -261,7 +261,7 @@ class StoredAgents:
             reports.append(report)
             return latest
 
-        self._change(change)
+        self.apply(change)
         return reports[0]
 
     def import_exported(self, exported: AgentRecords) -> ImportReport:
@@ -272,14 +272,15 @@ class StoredAgents:
             existed.append(old)
             return agents_changes.add_exported(old, exported)
 
-        self._change(change)
+        self.apply(change)
         known = {agent.id for agent in existed[-1].agents}
         report = ImportReport()
         for agent in exported.agents:
             (report.unchanged if agent.id in known else report.added).append(agent.id)
         return report
 
-    def _change(self, change: Callable[[AgentRecords, datetime], AgentRecords]) -> None:
+    def apply(self, change: Callable[[AgentRecords, datetime], AgentRecords]) -> None:
+        """Replace the stored agents with what `change` makes of them at the present time."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         if self.shared:
             self.shared.change(lambda old: change(old, now))

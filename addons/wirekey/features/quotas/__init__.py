@@ -51,4 +51,9 @@ def make_addon(services: Services, _: AddonOrder) -> Addon:
 
 
 HELP = "Show what is spent of each budget, and by each agent."
-FEATURE = Feature("quotas", parts, (AddedCommand("usage", HELP, f"{__name__}.command"),))
+HELP_RUNS = "Start, show, extend and stop runs: programs with a budget."
+FEATURE = Feature(
+    "quotas",
+    parts,
+    (AddedCommand("usage", HELP, f"{__name__}.command"), AddedCommand("runs", HELP_RUNS, f"{__name__}.runs.command")),
+)

@@ -5,18 +5,31 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wirekey.features.quotas.periods import UTC_CALENDAR, Calendar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-type Per = Literal["agent", "role", "type", "model", "provider", "all"]
-type LimitName = Literal["requests_per_minute", "tokens_per_minute", "concurrent", "usd_per_day", "usd_per_month"]
+    from wirekey.features.quotas.periods import Period
+
+type Per = Literal["agent", "role", "type", "model", "provider", "all", "run"]
+type LimitName = Literal[
+    "requests_per_minute",
+    "tokens_per_minute",
+    "concurrent",
+    "usd_per_day",
+    "usd_per_month",
+    "usd",
+    "calls",
+    "tokens",
+]
 
 NANODOLLARS = 1_000_000_000
 """Amounts of money are whole billionths of a dollar, so that sums are exact."""
+UNLIMITED = 2**52
+"""The limit of a total that is only counted. The shared state holds at most 2**53."""
 NOBODY = "_NONE"
 """The subject of calls without an agent, a role or a model."""
 ALL = "_ALL"
@@ -61,6 +74,14 @@ class MatchCondition:
         return any(self.pattern.match(text) for text in texts_of(value_at(given, self.field)))
 
 
+class PeriodLimit(NamedTuple):
+    """The limit of a total in a period."""
+
+    name: LimitName
+    limit: int
+    period: Period
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Quota:
     """One entry of the setting `quotas`. A limit of None does not exist. Money is in `NANODOLLARS`."""
@@ -78,6 +99,8 @@ class Quota:
     refuses_unknown_price: bool = True
     burst: float = 0.02
     """The share of a limit per minute that may be used at once."""
+    ends: float | None = None
+    """The moment from which it refuses all calls, in Unix seconds; None for never."""
 
     def applies(self, given: Mapping[str, Any]) -> bool:
         """Return whether the quota applies to a call. `given`: the policy's input for the call."""
@@ -94,6 +117,18 @@ class Quota:
     def has_budget(self) -> bool:
         """Whether the quota limits dollars."""
         return self.usd_per_day is not None or self.usd_per_month is not None
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return f"quota {self.name}"
+
+    def period_limits(self, now: float) -> Iterator[PeriodLimit]:
+        """Yield its limits of totals, each with its period of this moment (Unix seconds)."""
+        if self.usd_per_day is not None:
+            yield PeriodLimit("usd_per_day", self.usd_per_day, self.calendar.day(now))
+        if self.usd_per_month is not None:
+            yield PeriodLimit("usd_per_month", self.usd_per_month, self.calendar.month(now))
 
     def burst_of(self, limit: int) -> int:
         """Return how much of a limit per minute may be used at once."""
@@ -116,8 +151,8 @@ class Applied:
 
     @property
     def words(self) -> str:
-        """The subject in words for a message, such as ` for the agent alice`. Empty for a quota per `all`."""
-        if self.quota.per == "all":
+        """The subject in words for a message, such as ` for the agent alice`. Empty for `all`, and for a run."""
+        if self.quota.per in ("all", "run"):
             return ""
         if self.subject == NOBODY:
             return f" for calls without {'an' if self.quota.per == 'agent' else 'a'} {self.quota.per}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
 from wirekey.features.quotas.limits import budget_limits, rate_limits
-from wirekey.features.quotas.refusals import over_budget, over_rate, unavailable, unpriced
+from wirekey.features.quotas.refusals import over_budget, over_rate, over_time, unavailable, unpriced
 from wirekey.features.quotas.restoring import LEASE, PERIOD_MARGIN
 from wirekey.features.quotas.subjects import QuotaSubjects
 from wirekey.features.quotas.totals import SharedTotals
@@ -95,10 +95,13 @@ class QuotaEnforcer:
         return self._run(self._acquire(hold))
 
     async def _acquire(self, hold: Hold) -> None:
-        if hold.use.cost is None:
-            for applied in hold.quotas:
-                if applied.quota.has_budget and applied.quota.refuses_unknown_price:
-                    raise unpriced(applied, hold.model)
+        now = self._clock()
+        for applied in hold.quotas:
+            quota = applied.quota
+            if hold.use.cost is None and quota.has_budget and quota.refuses_unknown_price:
+                raise unpriced(applied, hold.model)
+            if quota.ends is not None and now >= quota.ends:
+                raise over_time(quota)
         await self._reserve(hold)
         try:
             await self._take(hold)
@@ -174,18 +177,21 @@ class QuotaEnforcer:
         return self._run(self._exchange(failed, used, following))
 
     async def _exchange(self, failed: Hold, used: Use | None, following: Hold) -> None:
-        await self._settle(failed, *self._end(failed, used))
+        await self._settle(failed, *self._end(failed, used, calls=0))
         await self._acquire(following)
 
-    def _end(self, hold: Hold, used: Use | None) -> tuple[dict[str, int], list[Rate]]:
-        """Note the end of an attempt. Return what it spent, by key, and what its rates get or give back."""
+    def _end(self, hold: Hold, used: Use | None, calls: int = 1) -> tuple[dict[str, int], list[Rate]]:
+        """Note the end of an attempt. Return what it spent, by key, and what its rates get or give back.
+
+        `calls`: 0 if another attempt of the call follows, which counts it.
+        """
         amounts: dict[str, int] = {}
         for limit in hold.budgets:
-            if limit.period and used is not None and used.cost:
+            if limit.period and used is not None and (amount := limit.amount(used, calls)):
                 key = limit.budget.key
-                amounts[key] = used.cost
+                amounts[key] = amount
                 if self.ledger:
-                    self.ledger.add(key, used.cost, limit.period.end)
+                    self.ledger.add(key, amount, limit.period.end)
         if hold.reserved_in and not self._state().is_local:
             self._totals.note_unsettled(hold.id, amounts)
         self.view.note_settled(hold.budgets, amounts)
@@ -228,9 +234,9 @@ class QuotaEnforcer:
             if spent >= limit.limit * quota.warn_at:
                 self._warned[limit.budget.key] = limit.period.end
                 logger.warning(
-                    "%d %% of the quota %s is spent: %s %s%s",
+                    "%d %% of the %s is spent: %s %s%s",
                     spent * 100 // limit.limit,
-                    quota.name,
+                    quota.title,
                     limit.name,
                     limit.period.label,
                     limit.applied.words,

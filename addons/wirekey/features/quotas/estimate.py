@@ -28,10 +28,14 @@ MOST_CHOICES = 128
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The tokens and the cost of a call, in billionths of a dollar. A cost of None means that the price is unknown."""
+    """The tokens and the cost of a call, in billionths of a dollar. A cost of None means that the price is unknown.
+
+    `tokens`: those that limits per minute count. `all_tokens`: those that totals count, at most.
+    """
 
     tokens: int = 0
     cost: int | None = 0
+    all_tokens: int = 0
 
 
 NOTHING = Use()
@@ -72,14 +76,15 @@ def largest_use(request: EstimatedRequest, prices: Prices | None) -> Use:
     written = largest_output(request)
     tokens = min(read, inside + LONGEST_EXPECTED) + min(written, LONGEST_EXPECTED)
     if prices is None:
-        return Use(tokens, None)
-    return Use(tokens, nanodollars(largest_cost(prices, read, written, is_inside=is_inside)))
+        return Use(tokens, None, read + written)
+    return Use(tokens, nanodollars(largest_cost(prices, read, written, is_inside=is_inside)), read + written)
 
 
 def dearest(uses: Sequence[Use]) -> Use:
     """Return the largest of several uses, of which one will be real. Its cost is None if one of them is unknown."""
     costs = [use.cost for use in uses if use.cost is not None]
-    return Use(max(use.tokens for use in uses), max(costs) if len(costs) == len(uses) else None)
+    cost = max(costs) if len(costs) == len(uses) else None
+    return Use(max(use.tokens for use in uses), cost, max(use.all_tokens for use in uses))
 
 
 def largest_output(request: EstimatedRequest) -> int:
@@ -128,12 +133,13 @@ def real_use(  # what is known of an attempt, in the order of a response
         return NOTHING
     if not generates(operation):
         return NOTHING
-    tokens = reserved.tokens
+    tokens, counted = reserved.tokens, reserved.all_tokens
     if usage is not None and usage.input_tokens is not None:
         is_complete = usage.output_tokens is not None or cost is not None
-        tokens = usage.input_tokens + (usage.output_tokens or 0) if is_complete else tokens
+        if is_complete:
+            tokens = counted = usage.input_tokens + (usage.output_tokens or 0)
     charged = reserved.cost if cost is None else nanodollars(cost)
     if is_final:
-        return Use(tokens, charged)
+        return Use(tokens, charged, counted)
     costs = (amount for amount in (charged, reserved.cost) if amount is not None)
-    return Use(max(tokens, reserved.tokens), max(costs, default=None))
+    return Use(max(tokens, reserved.tokens), max(costs, default=None), max(counted, reserved.all_tokens))

@@ -30,7 +30,11 @@ class BudgetLimit(NamedTuple):
     limit: int
     budget: Budget
     period: Period | None = None
-    """None for a number of calls."""
+    """None for a number of calls at the same time."""
+
+    def amount(self, use: Use, calls: int = 1) -> int:
+        """Return what an attempt with this use, and this number of calls, takes of the total."""
+        return amount_of(self.name, use, calls)
 
 
 def rate_limits(
@@ -58,8 +62,15 @@ def rate_limit(applied: Applied, name: LimitName, limit: int, amount: int) -> Ra
     return RateLimit(applied, name, Rate(applied.key(name), amount, limit, 60.0, applied.quota.burst_of(limit)))
 
 
+def amount_of(name: LimitName, use: Use, calls: int = 1) -> int:
+    """Return what an attempt takes of the total that a limit bounds. An unknown cost counts as 0."""
+    if name == "calls":
+        return calls
+    return use.all_tokens if name == "tokens" else use.cost or 0
+
+
 def budget_limits(quotas: Iterable[Applied], use: Use, now: float, *, processes: int = 1) -> Iterator[BudgetLimit]:
-    """Yield the budgets of a call, and its limits of calls at the same time. `now`: Unix seconds.
+    """Yield the totals that bound a call, and its limits of calls at the same time. `now`: Unix seconds.
 
     A call is allowed until a budget is used up, even if less is left than the call may cost. Otherwise the
     last dollars of a budget would be out of reach for calls without `max_tokens`. So the state gets a limit that is
@@ -71,21 +82,12 @@ def budget_limits(quotas: Iterable[Applied], use: Use, now: float, *, processes:
             most = share_of(quota.concurrent, processes)
             budget = Budget(applied.key("concurrent"), 1, most, counts_total=False)
             yield BudgetLimit(applied, "concurrent", quota.concurrent, budget)
-        if use.cost == 0:
-            continue
-        for name, period in budgets_of(applied, now):
-            most, cost = getattr(quota, name), use.cost or 0
-            budget = Budget(budget_key(applied, name, period), cost, share_of(most, processes) + cost - 1)
+        for name, most, period in quota.period_limits(now):
+            amount = amount_of(name, use)
+            if amount == 0 and (name == "tokens" or use.cost is not None):
+                continue
+            budget = Budget(budget_key(applied, name, period), amount, share_of(most, processes) + amount - 1)
             yield BudgetLimit(applied, name, most, budget, period)
-
-
-def budgets_of(applied: Applied, now: float) -> Iterator[tuple[LimitName, Period]]:
-    """Yield the limits of dollars of a quota, each with its period of this moment."""
-    quota = applied.quota
-    if quota.usd_per_day is not None:
-        yield "usd_per_day", quota.calendar.day(now)
-    if quota.usd_per_month is not None:
-        yield "usd_per_month", quota.calendar.month(now)
 
 
 def budget_key(applied: Applied, name: LimitName, period: Period) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from wirekey.core.command_name import COMMAND
 from wirekey.core.errors import Fault, Refusal
 from wirekey.features.quotas.definition import NANODOLLARS
 
 if TYPE_CHECKING:
     from wirekey.core.shared_state import BudgetLevel
-    from wirekey.features.quotas.definition import Applied
+    from wirekey.features.quotas.definition import Applied, LimitName, Quota
     from wirekey.features.quotas.limits import BudgetLimit, RateLimit
 
 BUSY_SECONDS = 1
 """Retry-After of a refusal that ends when an open call ends."""
+UNPRICED_IN_A_RUN = "Use a model with a price, or a run without --budget"
 UNITS = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
 PERIODS = {"usd_per_day": "day", "usd_per_month": "month"}
 
@@ -34,6 +36,8 @@ def over_rate(limit: RateLimit, retry_after: float) -> Refusal:
 def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
     """Return the refusal of a call for which a budget, or a number of calls at the same time, has no room."""
     applied = limit.applied
+    if applied.quota.per == "run":
+        return run_exhausted(limit, level)
     name = f"The quota {applied.quota.name}"
     if limit.period is None:
         return Refusal(
@@ -59,14 +63,52 @@ def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
     )
 
 
+def run_exhausted(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
+    """Return the refusal of a call for which a limit of its run has no room."""
+    run = limit.applied.subject
+    spent, most = run_amount(limit.name, level.spent), run_amount(limit.name, limit.limit)
+    if level.spent < limit.limit:
+        return Refusal(
+            429,
+            "rate_limit_exceeded",
+            f"The run {run} has used {spent} of {most}, and its open calls have reserved what is left. Retry when they "
+            "have ended, or set a lower limit of output tokens, which is what a call reserves.",
+            retry_after=BUSY_SECONDS,
+        )
+    option = "budget" if limit.name == "usd" else limit.name
+    example = {"usd": "5", "calls": "100", "tokens": "1M"}[limit.name]
+    return Refusal(
+        429,
+        "insufficient_quota",
+        f"The run {run} has used {spent} of {most}. To extend it: {COMMAND} runs extend {run} --{option} +{example}",
+    )
+
+
+def run_amount(name: LimitName, amount: int) -> str:
+    """Return an amount of a run in words: dollars, calls or tokens."""
+    return dollars(amount) if name == "usd" else f"{amount:,} {name}"
+
+
+def over_time(quota: Quota) -> Refusal:
+    """Return the refusal of a call whose run has no time left."""
+    assert quota.ends is not None
+    return Refusal(
+        429,
+        "insufficient_quota",
+        f"The time of the {quota.title} was over at {quota.calendar.local_time(quota.ends)}. "
+        f"To extend it: {COMMAND} runs extend {quota.name} --for +30m",
+    )
+
+
 def unpriced(applied: Applied, model: str | None) -> Refusal:
     """Return the refusal of a call whose cost cannot be known."""
     which = f"The model {model[:64]!r}" if model else "This call"
+    allowing = "The operator allows such calls with on_unknown_price: allow in it"
     return Refusal(
         403,
         "unknown_price",
-        f"{which} has no list price, or the request names another model, a tier or a tool without one. The quota "
-        f"{applied.quota.name} limits dollars. The operator allows such calls with on_unknown_price: allow in it.",
+        f"{which} has no list price, or the request names another model, a tier or a tool without one. The "
+        f"{applied.quota.title} limits dollars. {UNPRICED_IN_A_RUN if applied.quota.per == 'run' else allowing}.",
         Fault.OPERATOR,
     )
 
@@ -85,4 +127,4 @@ def unavailable() -> Refusal:
 def dollars(amount: int) -> str:
     """Return an amount in billionths of a dollar as text, such as `$0.50`."""
     value = amount / NANODOLLARS
-    return f"${value:.2f}" if value >= 0.01 else f"${value:.9f}".rstrip("0")
+    return f"${value:.2f}" if value >= 0.01 or not amount else f"${value:.9f}".rstrip("0")

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wirekey.features.quotas.definition import NANODOLLARS, Applied
-from wirekey.features.quotas.limits import budget_key, budgets_of, rate_limits
+from wirekey.features.quotas.definition import NANODOLLARS, UNLIMITED, Applied
+from wirekey.features.quotas.limits import budget_key, rate_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -96,7 +96,7 @@ class UsageView:
             if quota is None:
                 continue
             applied = Applied(quota, parts[4])
-            for name, period in budgets_of(applied, now):
+            for name, _, period in quota.period_limits(now):
                 if budget_key(applied, name, period) == key:
                     remember(self._budgets, key, SeenBudget(applied, name, period, total.amount))
 
@@ -149,18 +149,21 @@ class UsageView:
             quota = applied.quota
             spent: dict[str, float] = {}
             left: dict[str, float] = {}
-            for name, period in budgets_of(applied, now):
+            for name, most, period in quota.period_limits(now):
                 seen = self._budgets.get(budget_key(applied, name, period))
-                used = seen.spent if seen else 0
-                spent[name] = used / NANODOLLARS
-                left[name] = max(0, getattr(quota, name) - used - (seen.reserved if seen else 0)) / NANODOLLARS
+                used, unit = seen.spent if seen else 0, 1 if name in ("calls", "tokens") else NANODOLLARS
+                spent[name] = used / unit
+                if most < UNLIMITED:
+                    left[name] = max(0, most - used - (seen.reserved if seen else 0)) / unit
             for limit in rate_limits((applied,), 0):
                 rate = self._rates.get(limit.rate.key)
                 left[limit.name] = rate.left(self._monotonic()) if rate else limit.rate.burst or limit.rate.limit
             if quota.concurrent is not None:
                 seen = self._budgets.get(applied.key("concurrent"))
                 left["concurrent"] = max(0, quota.concurrent - (seen.reserved if seen else 0))
-            spend[quota.name], remaining[quota.name] = spent, left
+            shown = "run" if quota.per == "run" else quota.name
+            spend.setdefault(shown, spent)  # a quota of this name comes before the run
+            remaining.setdefault(shown, left)
         return spend, remaining
 
     def rows(self, quotas: Iterable[Quota]) -> Iterator[Row]:
@@ -169,7 +172,7 @@ class UsageView:
         now = self._clock()
         for seen in self._budgets.values():
             quota = named.get(seen.applied.quota.name)
-            allowed = getattr(quota, seen.name) if quota else None
+            allowed = getattr(quota, seen.name, None) if quota else None
             if quota is None or allowed is None or (seen.period and not seen.period.has(now)):
                 continue
             ends = seen.period.end if seen.period else None

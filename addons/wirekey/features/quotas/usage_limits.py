@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from wirekey.core.call import FailureKind
 from wirekey.core.calls.usage_limits import NO_HEADERS, UsageLimits
 from wirekey.core.policy.input import QUOTA_FIELDS
 from wirekey.features.quotas.account_defaults import note_defaults
-from wirekey.features.quotas.configured import NO_QUOTAS, ConfiguredQuotas, configured_quotas
+from wirekey.features.quotas.configured import NO_QUOTAS, ConfiguredQuotas, quotas_of
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import NOTHING, real_use
@@ -19,10 +18,10 @@ from wirekey.features.quotas.headers import limit_headers
 from wirekey.features.quotas.hold import CallQuotas
 from wirekey.features.quotas.holds import hold_of_attempt, hold_of_response
 from wirekey.features.quotas.ledger import FILE, Ledger
+from wirekey.features.quotas.runs.quota import RunQuotas
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
-    from pathlib import Path
 
     from wirekey.config import Config
     from wirekey.core.calls.services import Services
@@ -43,7 +42,7 @@ class QuotaLimits(UsageLimits):
     def __init__(self, services: Services) -> None:
         self.services = services
         self.enforcer = QuotaEnforcer(lambda: services.shared_state)
-        self.ledger_file: Path | None = None
+        self.runs = RunQuotas()
 
     @property
     def configured(self) -> ConfiguredQuotas:
@@ -53,11 +52,12 @@ class QuotaLimits(UsageLimits):
     # Of each call.
 
     def note_limits(self, state: CallState, given: Input) -> None:
-        """Note which quotas apply to a call, and show the policy what is left of them."""
+        """Note which quotas apply to a call, with that of its run, and show the policy what is left of them."""
         configured = self.services.settings.features.find(ConfiguredQuotas)
-        if configured is None:
-            return
-        applied = self.enforcer.applied(configured.quotas, given)
+        applied = self.enforcer.applied(configured.quotas, given) if configured else ()
+        agent = state.call.agent
+        if agent is not None and agent.run is not None:
+            applied = (*applied, self.runs.applied(agent.run, self.services.agents.runs))
         if not applied:
             return
         state.features.put(CallQuotas(applied))
@@ -166,18 +166,10 @@ class QuotaLimits(UsageLimits):
     # Of the process.
 
     def open(self, config: Config) -> None:
-        """Open the ledger if there are quotas. Raises LedgerError."""
+        """Open the ledger. Raises LedgerError."""
         self.enforcer.on_failure = config.shared_state_failure
-        self.ledger_file = config.state / FILE
-        if configured := configured_quotas(config):
-            self.enforcer.ledger = Ledger(self.ledger_file)
-            self.enforcer.restore(configured.quotas)
-
-    async def prepare_reload(self, config: Config) -> None:
-        """Open the ledger if the changed configuration is the first with quotas. Raises LedgerError."""
-        if self.enforcer.ledger is None and configured_quotas(config):
-            assert self.ledger_file
-            self.enforcer.ledger = await asyncio.to_thread(Ledger, self.ledger_file)
+        self.enforcer.ledger = Ledger(config.state / FILE)
+        self.enforcer.restore(quotas_of(config))
 
     async def maintain(self) -> None:
         """Watch the budgets and renew the reservations of open calls, again and again, until it is cancelled."""

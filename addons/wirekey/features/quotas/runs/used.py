@@ -1,0 +1,45 @@
+"""The use of runs so far, for commands: of all machines if a server keeps it, otherwise of this one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import UNSET
+
+from wirekey.features.quotas.command import shared_totals
+from wirekey.features.quotas.ledger import FILE, totals_in
+from wirekey.features.quotas.refusals import run_amount
+from wirekey.features.quotas.runs.quota import key_of, quota_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from wirekey.config import Config
+    from wirekey.core.identity.runs import RunRecord
+
+
+class RunUse(NamedTuple):
+    """The totals of a run. Money is in billionths of a dollar."""
+
+    usd: int = 0
+    calls: int = 0
+    tokens: int = 0
+
+
+def used_by(config: Config, runs: Iterable[RunRecord]) -> dict[str, RunUse]:
+    """Return what each run has used, by the id of its token. Raises LedgerError, ConfigError."""
+    totals = {key: total.amount for key, total in totals_in(config.state / FILE).items()}
+    for key, amount in shared_totals(config).items():
+        totals[key] = max(amount, totals.get(key, 0))
+    return {run.token: RunUse(*(totals.get(key_of(run, name), 0) for name in RunUse._fields)) for run in runs}
+
+
+def reached(run: RunRecord, use: RunUse, now: datetime) -> str | None:
+    """Return in words which limit of a run is reached, or None. The next call is then refused."""
+    for name, most, _ in quota_of(run).totals:
+        if getattr(use, name) >= most:
+            return f"{run_amount(name, getattr(use, name))} of {run_amount(name, most)}"
+    if run.ends_at is not UNSET and now >= run.ends_at:
+        return f"its time was over at {run.ends_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    return None

@@ -12,14 +12,17 @@ import click
 from wirekey.cli.environment import CODEX_KEY, confined
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment, keep_option
+from wirekey.cli.program_limits import ProgramLimits, ProgramRequest
 from wirekey.cli.program_run import run
 from wirekey.cli.program_token import gateway_of, new_program
 from wirekey.cli.renewed_token import LIFETIME, RENEWABLE, renewed_token
 from wirekey.core.command_name import SERVE_COMMAND
 from wirekey.core.errors import UserError
+from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from wirekey.config import Config
 
@@ -41,7 +44,14 @@ GATEWAY_HINTS = {
 @keep_option
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
-    config: Config, agent: str | None, keep: tuple[str, ...], program: tuple[str, ...], *, gateway: bool, strict: bool
+    config: Config,
+    agent: str | None,
+    keep: tuple[str, ...],
+    program: tuple[str, ...],
+    *,
+    gateway: bool,
+    strict: bool,
+    **of_features: Any,
 ) -> None:
     """Run PROGRAM with its calls going through Wirekey. It gets a token that ends with it, and no provider key.
 
@@ -55,7 +65,13 @@ def command(
     if running is None:
         raise UserError(f"no proxy uses this state folder. Start one in another terminal: {SERVE_COMMAND}")
     place = gateway_of(running.gateway) if gateway else None
-    given = new_program(config, agent, label="exec", lifetime=LIFETIME, renewable=RENEWABLE, strict=strict)
+    request = ProgramRequest(config, agent, program, strict)
+    limited = next((found for part in parts(ProgramLimits) if (found := part.begin(request, of_features))), None)
+    if limited:
+        given, lifetime = limited.program, limited.lifetime
+    else:
+        given = new_program(config, agent, label="exec", lifetime=LIFETIME, renewable=RENEWABLE, strict=strict)
+        lifetime = LIFETIME
     host, port = running.host, running.port
     variables = given.gateway_variables(config, place, host, port) if place else given.variables(config, host, port)
     if strict:
@@ -66,8 +82,13 @@ def command(
         variables |= token_for_codex(program, variables)
     if place and (hint := gateway_hint(program, variables)):
         click.echo(f"wirekey: {hint}", err=True)
-    with renewed_token(config, given):
-        sys.exit(run(program, inherited.with_variables(variables)))
+    with renewed_token(config, given, lifetime):
+        code = run(program, inherited.with_variables(variables), limited.watch if limited else None)
+    sys.exit(limited.finish(code) if limited else code)
+
+
+for of_feature in parts(ProgramLimits):
+    command.params[-1:-1] = of_feature.options()  # in front of the program
 
 
 def token_for_codex(program: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:

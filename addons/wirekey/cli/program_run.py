@@ -26,8 +26,15 @@ PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when the one that started it has ended."""
 
 
-def run(program: Sequence[str], environment: dict[str, str]) -> int:
-    """Run a program to its end and return its exit code. Programs are searched on PATH, then beside this Python."""
+def run(
+    program: Sequence[str],
+    environment: dict[str, str],
+    started: Callable[[subprocess.Popen[bytes]], None] | None = None,
+) -> int:
+    """Run a program to its end and return its exit code. Programs are searched on PATH, then beside this Python.
+
+    `started` gets the process of the program.
+    """
     folder = Path(environment.pop(CALLED_FROM, "."))
     name = str(folder / program[0]) if os.sep in program[0] else program[0]
     found = shutil.which(name, path=environment.get("PATH")) or shutil.which(
@@ -52,6 +59,8 @@ def run(program: Sequence[str], environment: dict[str, str]) -> int:
     for number in waiting:
         signal.signal(number, lambda received, _: child.send_signal(received))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, waiting)
+    if started:
+        started(child)
     code = child.wait()
     return code if code >= 0 else 128 - code
 

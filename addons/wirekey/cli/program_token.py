@@ -19,6 +19,7 @@ from wirekey.feature_registry import parts
 if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.core.identity.aws_pairs import KeyPair
+    from wirekey.core.identity.stored_runs import NewRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,16 @@ def new_program(
     lifetime: float,
     strict: bool = False,
     renewable: float | None = None,
+    run: NewRun | None = None,
 ) -> Program:
     """Issue a token that is valid for `lifetime` seconds. Without `agent`, it is for an agent with the user's name.
 
     `strict`: the token is refused for hosts other than the providers'. `renewable`: for how many seconds it may be
-    renewed. Raises AgentError if there is no such agent,
-    AgentsFileError.
+    renewed. `run`: the run to start, whose token it is. A run has no AWS key pair, which would be the agent's. Raises
+    AgentError if there is no such agent, AgentsFileError.
     """
     from wirekey.core.identity.agents_format import UnknownAgentError
+    from wirekey.core.identity.stored_runs import StoredRuns
     from wirekey.server.installation import agent_store
 
     name = agent or own_name()
@@ -94,6 +97,9 @@ def new_program(
     if agent is None:
         agents.ensure_agent(name)
     try:
+        if run:
+            token = StoredRuns(agents).start(name, run, lifetime=lifetime, strict=strict, renewable=renewable)
+            return Program(name, token, None)
         token = agents.issue_token(name, label=label, lifetime=lifetime, strict=strict, renewable=renewable)
     except UnknownAgentError as error:
         raise UserError(f"{error} To add it: {COMMAND} agents add {shlex.quote(name)}") from None

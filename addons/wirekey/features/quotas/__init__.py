@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING
 from wirekey.feature import AddedCommand, Feature
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    import click
+
+    from wirekey.cli.program_limits import LimitedProgram, ProgramRequest
     from wirekey.core.addons.base import Addon
     from wirekey.core.addons.order import AddonOrder
     from wirekey.core.calls.services import Services
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
 def parts() -> tuple[object, ...]:
     """Return what quotas add to the core."""
+    from wirekey.cli.program_limits import ProgramLimits
     from wirekey.config.feature_settings import TOP, AddedSettings
     from wirekey.core.addons.order import AddedAddon
     from wirekey.core.calls.feature_values import ConfiguredValue
@@ -33,6 +40,7 @@ def parts() -> tuple[object, ...]:
         ConfiguredValue(configured_quotas),
         AddedUsageLimits(make_limits),
         AddedAddon("Routing", make_addon),
+        ProgramLimits(options_of_exec, begin_run),
     )
 
 
@@ -48,6 +56,20 @@ def make_addon(services: Services, _: AddonOrder) -> Addon:
     from wirekey.features.quotas.addon import Quotas
 
     return Quotas(services)
+
+
+def options_of_exec() -> Sequence[click.Parameter]:
+    """Return the options of `exec` that limit what its program uses."""
+    from wirekey.features.quotas.runs.program import options
+
+    return options()
+
+
+def begin_run(request: ProgramRequest, options: Mapping[str, Any]) -> LimitedProgram | None:
+    """Start a run for the program of `exec`, if an option asks for one."""
+    from wirekey.features.quotas.runs.program import begin
+
+    return begin(request, options)
 
 
 HELP = "Show what is spent of each budget, and by each agent."

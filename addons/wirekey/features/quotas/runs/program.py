@@ -1,0 +1,141 @@
+"""The run of a program that `exec` runs: begins with it, ends with it, and ends it if a limit is reached."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import string
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from msgspec import UNSET
+
+from wirekey.cli.program_token import new_program, own_name
+from wirekey.core.errors import UserError
+from wirekey.core.identity.runs import LONGEST
+from wirekey.features.quotas.runs.command import new_run, stored_runs
+from wirekey.features.quotas.runs.options import limit_options
+from wirekey.features.quotas.runs.summary import settled_use, summary
+from wirekey.features.quotas.runs.used import reached, used_by
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping, Sequence
+
+    from wirekey.cli.program_limits import ProgramRequest
+    from wirekey.cli.program_token import Program
+    from wirekey.config import Config
+
+LIFETIME = 3 * 60.0
+"""Seconds for which the token is valid if nothing renews it, as after `kill -9` of `exec`."""
+EXHAUSTED = 75
+"""EX_TEMPFAIL of sysexits.h: the exit code of `exec` if a limit has ended the program."""
+LOOK_EVERY = 0.5
+PATIENCE = 10.0
+"""Seconds that the program has to end after SIGTERM."""
+NAME = string.ascii_lowercase + string.digits
+
+
+def options() -> Sequence[click.Option]:
+    """Return the options of `exec`."""
+    return (
+        *limit_options(),
+        click.Option(["--run", "run_name"], metavar="NAME", help="Name of the run. Default: the agent and a number."),
+        click.Option(
+            ["--stop", "stops"],
+            is_flag=True,
+            help="Terminate PROGRAM when a limit of its run is reached, and exit with 75.",
+        ),
+    )
+
+
+def begin(request: ProgramRequest, options: Mapping[str, Any]) -> RunningProgram | None:
+    """Start a run for the program of `exec`, if an option asks for one. Raises AgentError."""
+    given = dict(options)
+    name, stops = given.pop("run_name"), given.pop("stops")
+    if name is None and not any(given.values()):
+        if stops:
+            raise click.UsageError("--stop needs a limit: --budget, --calls, --tokens or --for.")
+        return None
+    name = name or new_name(request.agent or own_name())
+    program = new_program(
+        request.config,
+        request.agent,
+        label="exec",
+        lifetime=LIFETIME,
+        renewable=LONGEST.total_seconds(),
+        strict=request.strict,
+        run=new_run(name, given),
+    )
+    click.echo(f"wirekey: this is the run {name}", err=True)
+    return RunningProgram(request.config, program, name, stops=stops)
+
+
+def new_name(agent: str) -> str:
+    """Return a name for a run of an agent."""
+    return f"{agent[:56]}-{''.join(secrets.choice(NAME) for _ in range(7))}"
+
+
+class RunningProgram:
+    """The program of `exec`, and its run, which ends with it."""
+
+    lifetime = LIFETIME
+
+    def __init__(self, config: Config, program: Program, run: str, *, stops: bool) -> None:
+        self.config = config
+        self.program = program
+        self.run = run
+        self._stops = stops
+        self._ended = threading.Event()
+        self._watching: threading.Thread | None = None
+        self.exhausted: str | None = None
+        """The limit in words that has ended the program."""
+
+    def watch(self, child: subprocess.Popen[bytes]) -> None:
+        """Terminate the program when a limit is reached, if the user wants that."""
+        if self._stops:
+            self._watching = threading.Thread(target=self._watch, args=(child,), name="wirekey-run", daemon=True)
+            self._watching.start()
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        # Only the main thread passes signals on, and it must be the one that they interrupt.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        while not self._ended.wait(LOOK_EVERY):
+            try:
+                self.exhausted = self._limit_reached()
+            except UserError:
+                continue
+            if self.exhausted:
+                break
+        else:
+            return
+        click.echo(f"wirekey: the run {self.run} has ended the program: {self.exhausted}", err=True)
+        child.terminate()
+        if not self._ended.wait(PATIENCE):
+            child.kill()
+
+    def _limit_reached(self) -> str | None:
+        """Return the limit in words that is reached, or None. A run that was stopped has no calls left."""
+        record = stored_runs(self.config).find(self.run).record
+        if record.ended_at is not UNSET:
+            return "it was stopped"
+        return reached(record, used_by(self.config, [record])[record.token], datetime.now(UTC))
+
+    def finish(self, code: int) -> int:
+        """End the run, and print what it has used. Return the exit code of `exec`."""
+        self._ended.set()
+        if self._watching:
+            self._watching.join(PATIENCE)
+        try:
+            if code and self._stops and not self.exhausted:
+                self.exhausted = self._limit_reached()  # the program ended first, as its calls were refused
+            runs = stored_runs(self.config)
+            runs.end(self.run, self.program.token)
+            record = runs.find(self.run).record
+            use = settled_use(lambda: used_by(self.config, [record])[record.token])
+            click.echo(f"wirekey: {summary(record, use)}", err=True)
+        except UserError as error:
+            click.echo(f"wirekey: the use of the run {self.run} is not known: {error}", err=True)
+        return EXHAUSTED if self.exhausted else code

@@ -65,7 +65,7 @@ def test_a_change_that_is_not_possible_says_why(limits, seconds, reason):
 
 def test_the_token_of_a_run_is_that_of_its_agent_with_the_run(agents, runs):
     token = runs.start("alice", NewRun("nightly", budget=5), lifetime=60)
-    assert agents.find(token) == Agent("alice", "senior", run="nightly")
+    assert agents.find(token) == Agent("alice", "senior", run="nightly", labels=(("run", "nightly"),))
     assert agents.runs["nightly"].budget == 5
     assert runs.find("nightly").is_live
     assert token not in agents.path.read_text()
@@ -89,6 +89,19 @@ def test_an_extended_run_keeps_its_token_and_its_identity(agents, runs):
     runs.extend("nightly", {"budget": LimitChange(1, is_added=True)}, None)
     assert agents.find(token) == before  # a call that is being decided continues
     assert agents.runs["nightly"].budget == 6
+
+
+def test_the_run_is_a_verified_label_that_nothing_else_sets(agents, runs):
+    agents.change("alice", labels={"team": "search", "run": "mine"})
+    token = runs.start("alice", NewRun("nightly"), lifetime=60)
+    assert agents.find(token).labels == (("run", "nightly"), ("team", "search"))
+    assert proven_agent(Proof((token_digest(token),)), agents, 0.0).labels == agents.find(token).labels
+
+
+@pytest.mark.parametrize("name", ["-nightly", ".nightly", "_nightly", "wk_12345678", "a" * 65, ""])
+def test_a_name_that_is_no_label_is_refused(runs, name):
+    with pytest.raises(AgentError, match="is not a valid"):
+        runs.start("alice", NewRun(name), lifetime=60)
 
 
 @pytest.mark.parametrize("agent", ["alice", "bob"])
@@ -144,7 +157,8 @@ def test_no_second_token_takes_a_call_out_of_its_run(agents, runs):
     pair = agents.pair("alice")
     in_run, outside = token_digest(token), token_digest(other)
     for proof in (Proof((outside, in_run)), Proof((in_run, outside)), Proof((in_run,), pair.access_key)):
-        assert proven_agent(proof, agents, 0.0).run == "nightly", proof
+        found = proven_agent(proof, agents, 0.0)
+        assert (found.run, found.labels) == ("nightly", (("run", "nightly"),)), proof
     assert proven_agent(Proof((outside,), pair.access_key), agents, 0.0).run is None
 
 

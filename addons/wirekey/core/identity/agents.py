@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     from wirekey.core.identity.private_file import FileVersion
     from wirekey.core.identity.runs import RunRecord
     from wirekey.core.identity.stored_agents import SharedAgents
+    from wirekey.core.labels import LabelPairs
 
 logger = logging.getLogger(__name__)
+
+RUN_LABEL = "run"
+"""The name of the label with the run of a call. No header and no agent's entry can change it."""
 
 
 class AgentStore(StoredAgents):
@@ -227,7 +231,7 @@ class AgentStore(StoredAgents):
                     if run is None or run.name != token.run:  # its limits are unknown
                         continue
                     runs[run.name] = run
-                    bearer = replace(bearer, run=run.name)
+                    bearer = replace(bearer, run=run.name, labels=with_run(labels, run.name))
                 if token.strict is True:
                     bearer = replace(bearer, strict=True)
                 digest = bytes.fromhex(token.hash)
@@ -245,6 +249,11 @@ class AgentStore(StoredAgents):
                 )
         self.runs = runs
         self.has_guessable = any(self._imported.values())
+
+
+def with_run(labels: LabelPairs, run: str) -> LabelPairs:
+    """Return the verified labels of an agent in a run, whose name is one of them."""
+    return tuple(sorted({**dict(labels), RUN_LABEL: run}.items()))
 
 
 def end_of(record: TokenRecord | ClientRecord) -> float | None:

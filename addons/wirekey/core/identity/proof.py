@@ -68,5 +68,5 @@ def proven_agent(proof: Proof, agents: AgentStore, now: float) -> Agent | None:
     if not found_agents or len(agents_of_parts) < len(found_agents):
         return None
     found_agent = agents_of_parts[-1] if proof.access_key else agents_of_parts[0]
-    run = next((agent.run for agent in agents_of_parts if agent.run), None)
-    return found_agent if run == found_agent.run else replace(found_agent, run=run)
+    in_run = next((agent for agent in agents_of_parts if agent.run), found_agent)
+    return replace(found_agent, run=in_run.run, labels=in_run.labels)

@@ -12,6 +12,7 @@ from wirekey.core.command_name import COMMAND
 from wirekey.core.identity import agents_changes
 from wirekey.core.identity.agents_format import AgentError, AgentRecord, AgentRecords, check_name
 from wirekey.core.identity.runs import LimitChange, RunError, RunRecord, changed
+from wirekey.core.labels import VALUE, VALUE_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,8 @@ def begin(
     An earlier run of its name is forgotten. A token of that run could be renewed, so it is dropped.
     """
     check_name(run.name)
+    if not VALUE.fullmatch(run.name):
+        raise AgentError(f"{run.name!r} is not a valid name of a run, which is a label. It has {VALUE_RULE}.")
     for owner, other in all_runs(records):
         if other.name != run.name:
             continue

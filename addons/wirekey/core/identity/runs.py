@@ -24,7 +24,7 @@ Limit = Annotated[int, Meta(ge=0, le=MOST)]
 class RunRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run as stored. A limit that is unset does not exist."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
     token: str
     """The id of its token, which also differs from that of an earlier run of the same name."""
     created: Time

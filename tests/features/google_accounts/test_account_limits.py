@@ -14,7 +14,7 @@ from wirekey.core.shared_state import SharedStateUnavailableError
 from wirekey.features.google_accounts.account_limits import AccountLimits, limit_key
 from wirekey.features.google_accounts.accounts import AccountStatus
 from wirekey.features.google_accounts.code_assist.backend import BackendSettings, CodeAssist
-from wirekey.features.google_accounts.code_assist.limits import DAY, Rest
+from wirekey.features.google_accounts.code_assist.limits import DAY, CoolDown
 
 PRO, FLASH, NAME = "gemini-2.5-pro", "gemini-2.5-flash", "gemini-oauth-auto"
 LIMIT = b'{"error": {"message": "Please retry in 3000s", "status": "RESOURCE_EXHAUSTED"}}'
@@ -131,7 +131,7 @@ async def test_without_the_shared_state_each_process_decides_alone():
 async def test_a_message_about_an_unknown_account_changes_nothing(message):
     process = Process(Away())
     pool = process.backend.pool("m")
-    pool.rest(pool.keys[1], Rest(50), time.monotonic())
+    pool.start_cool_down(pool.keys[1], CoolDown(50), time.monotonic())
     process.limits._receive(message)
     assert process.limited("m") == [f"{NAME}/b"]
 

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 COOL_DOWNS = "cool-downs"
 MOST_TASKS = 1000
 """Writes in progress. Beyond this number, further ones are left out."""
-AWAY = Refusal(
+UNREACHABLE = Refusal(
     503,
     "shared_state_away",
     "Wirekey's shared state does not respond, so the request was not sent. Try again later.",
@@ -160,7 +160,7 @@ class StateSharing:
                     if token is None or reference is not None:
                         self.services.uploads.remember(upload_id, agent, reference, time.monotonic())
         except SharedStateUnavailableError as error:
-            raise AWAY from error
+            raise UNREACHABLE from error
 
     def _token(self, values: Any) -> TokenReference | None:
         if isinstance(values, str):
@@ -197,7 +197,7 @@ class StateSharing:
     def refuse_if_away(self) -> None:
         """Raise Refusal if a call may not be decided without the other processes."""
         if self.refuses:
-            raise AWAY
+            raise UNREACHABLE
 
     def write(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Write to the shared state in the background."""

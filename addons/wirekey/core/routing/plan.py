@@ -78,7 +78,7 @@ class RetryPlan:
         """Return the first attempt. Its key is None if the candidate has none, or if all its accounts cool down."""
         self.began, self.made = now, 1
         key = self._key_at(0, now)
-        if key is None and self._is_resting(0):
+        if key is None and self._is_cooling_down(0):
             place = self._next_place(now, limited=True)
             if place is not None:
                 self.place, key = place, self._key_at(place, now)
@@ -135,7 +135,7 @@ class RetryPlan:
         differ = (here.upstream, here.provider) != (there.upstream, there.provider)
         return failure.kind is FailureKind.CONNECT and differ
 
-    def _is_resting(self, place: int) -> bool:
+    def _is_cooling_down(self, place: int) -> bool:
         """Return whether a candidate has accounts, and none of them can be used now."""
         candidate = self.candidates[place]
         return candidate.accounts is not None and candidate.pool is not None and bool(candidate.pool.keys)

@@ -195,7 +195,7 @@ class EnvelopeRemoval:
         account, status = self.account, self.response.status_code
         if status >= 400:
             account.note_error(status, self.wait, document)
-            if status == 429 and (soonest := account.pool.soonest_rest_now()):
+            if status == 429 and (soonest := account.pool.shortest_wait_now()):
                 self.response.headers["retry-after"] = str(max(1, round(soonest)))
             named = None if account.backend.settings.looks_up else account.ready.project
             self.response.headers["content-type"] = "application/json; charset=UTF-8"

@@ -20,7 +20,7 @@ from wirekey.core.routing.plan import Failure, RetryPlan
 from wirekey.core.secret import Secret
 from wirekey.features.google_accounts.accounts import GoogleAccount
 from wirekey.features.google_accounts.code_assist.backend import BackendSettings, CodeAssist
-from wirekey.features.google_accounts.code_assist.limits import Rest
+from wirekey.features.google_accounts.code_assist.limits import CoolDown
 from wirekey.features.google_accounts.code_assist.projects import FoundProject, ProjectError
 from wirekey.features.google_accounts.code_assist.several_logins import SeveralLogins
 
@@ -182,7 +182,7 @@ def test_a_rejected_token_is_replaced_once():
 def test_a_call_without_an_account_is_refused(ids, status, code):
     backend = backend_of(*ids)
     for key in backend.pool(PRO).keys:
-        backend.pool(PRO).rest(key, Rest(90), time.monotonic())
+        backend.pool(PRO).start_cool_down(key, CoolDown(90), time.monotonic())
     with pytest.raises(Refusal) as refused:
         check_account(plan_of(backend).start(time.monotonic()), PRO)
     assert (refused.value.status, refused.value.code) == (status, code)
@@ -194,20 +194,20 @@ def test_the_body_of_an_error_corrects_the_rest_that_its_status_began():
     pool = backend.pool(PRO)
     (key,) = pool.keys
     backend.note_status(pool, key, TOKEN, 429, None)
-    assert 5 < pool.soonest_rest_now() <= 10
+    assert 5 < pool.shortest_wait_now() <= 10
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
     backend.note_error(pool, key, 429, None, json.dumps({"error": {"message": "", "details": [info]}}).encode())
-    assert 30 < pool.soonest_rest_now() <= 34
+    assert 30 < pool.shortest_wait_now() <= 34
     assert backend.accounts.limits == [("a", 30, f"429 for {PRO}")]
     backend.note_status(pool, key, TOKEN, 200, None)
-    assert pool.soonest_rest_now() == 0
+    assert pool.shortest_wait_now() == 0
 
 
 def test_an_overloaded_server_is_no_limit_of_the_account():
     backend = backend_of("a")
     pool = backend.pool(PRO)
     backend.note_error(pool, pool.keys[0], 503, None, b"")
-    assert pool.soonest_rest_now() > 0
+    assert pool.shortest_wait_now() > 0
     assert backend.accounts.limits == []
 
 
@@ -272,9 +272,9 @@ async def test_a_project_that_is_set_is_never_looked_up():
 
 def test_a_reload_keeps_which_accounts_rest():
     before, after = backend_of("a"), backend_of("a", selection="first-available")
-    before.pool(PRO).rest(before.pool(PRO).keys[0], Rest(90), time.monotonic())
+    before.pool(PRO).start_cool_down(before.pool(PRO).keys[0], CoolDown(90), time.monotonic())
     after.carry_over(before)
-    assert after.pool(PRO).soonest_rest_now() > 80
+    assert after.pool(PRO).shortest_wait_now() > 80
     assert after.pool(PRO).selection == "first-available"
 
 

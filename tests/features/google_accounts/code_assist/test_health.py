@@ -13,7 +13,7 @@ from wirekey.core.secret import Secret
 from wirekey.features.google_accounts.accounts import AccountStatus, GoogleAccount
 from wirekey.features.google_accounts.code_assist.backend import BackendSettings, CodeAssist
 from wirekey.features.google_accounts.code_assist.health import trouble
-from wirekey.features.google_accounts.code_assist.limits import Rest
+from wirekey.features.google_accounts.code_assist.limits import CoolDown
 from wirekey.features.google_accounts.code_assist.several_logins import SeveralLogins
 from wirekey.features.google_accounts.code_assist.single_login import SingleLogin
 
@@ -36,7 +36,7 @@ def backend_of(accounts=ACCOUNTS, chosen=None):
 def rest(backend, model, account, seconds):
     pool = backend.pool(model)
     key = next(key for key in pool.keys if key.label.endswith(f"/{account}"))
-    pool.rest(key, Rest(seconds), time.monotonic())
+    pool.start_cool_down(key, CoolDown(seconds), time.monotonic())
 
 
 def test_an_account_that_is_limited_for_one_model_rests_as_long_as_for_the_longest_one():

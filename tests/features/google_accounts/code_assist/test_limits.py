@@ -7,7 +7,7 @@ import json
 import pytest
 
 from wirekey.features.google_accounts.code_assist.errors import project_hint, read_error, write_error
-from wirekey.features.google_accounts.code_assist.limits import Rest, rest_after
+from wirekey.features.google_accounts.code_assist.limits import CoolDown, cool_down_after
 
 NOW = 1_800_000_000.0
 
@@ -30,32 +30,32 @@ def quota(name):
 
 
 RESTS = {
-    "RetryInfo": (error(details=[retry("34.07s")]), None, Rest(34.07)),
-    "in an array": (error(details=[retry("34s")], array=True), None, Rest(34)),
-    "in the message": (error(message="Please retry in 12.5s."), None, Rest(12.5)),
-    "hours and minutes": (error(message="Your quota will reset after 1h2m3s."), None, Rest(3723)),
-    "RetryInfo before the message": (error(message="Please retry in 9s.", details=[retry("5s")]), None, Rest(5)),
-    "Retry-After": (error(), 7.0, Rest(7)),
-    "rate limit": (error(details=[info("RATE_LIMIT_EXCEEDED")]), None, Rest(10)),
-    "rate limit with a time": (error(details=[info("RATE_LIMIT_EXCEEDED"), retry("2s")]), None, Rest(2)),
-    "per minute": (error(details=[quota("GenerateRequestsPerMinutePerProject")]), None, Rest(60)),
-    "per day": (error(details=[quota("GenerateRequestsPerDayPerProject")]), None, Rest(3600, grows=True)),
-    "exhausted": (error(details=[info("QUOTA_EXHAUSTED")]), None, Rest(3600, grows=True)),
+    "RetryInfo": (error(details=[retry("34.07s")]), None, CoolDown(34.07)),
+    "in an array": (error(details=[retry("34s")], array=True), None, CoolDown(34)),
+    "in the message": (error(message="Please retry in 12.5s."), None, CoolDown(12.5)),
+    "hours and minutes": (error(message="Your quota will reset after 1h2m3s."), None, CoolDown(3723)),
+    "RetryInfo before the message": (error(message="Please retry in 9s.", details=[retry("5s")]), None, CoolDown(5)),
+    "Retry-After": (error(), 7.0, CoolDown(7)),
+    "rate limit": (error(details=[info("RATE_LIMIT_EXCEEDED")]), None, CoolDown(10)),
+    "rate limit with a time": (error(details=[info("RATE_LIMIT_EXCEEDED"), retry("2s")]), None, CoolDown(2)),
+    "per minute": (error(details=[quota("GenerateRequestsPerMinutePerProject")]), None, CoolDown(60)),
+    "per day": (error(details=[quota("GenerateRequestsPerDayPerProject")]), None, CoolDown(3600, grows=True)),
+    "exhausted": (error(details=[info("QUOTA_EXHAUSTED")]), None, CoolDown(3600, grows=True)),
     "exhausted until": (
         error(details=[info("QUOTA_EXHAUSTED", quotaResetTimeStamp="2027-01-15T08:10:00Z")]),
         None,
-        Rest(600),
+        CoolDown(600),
     ),
-    "exhausted for": (error(details=[info("QUOTA_EXHAUSTED", quotaResetDelay="120.5s")]), None, Rest(120.5)),
+    "exhausted for": (error(details=[info("QUOTA_EXHAUSTED", quotaResetDelay="120.5s")]), None, CoolDown(120.5)),
     "exhausted in the past": (
         error(details=[info("QUOTA_EXHAUSTED", quotaResetTimeStamp="2020-01-01T00:00:00Z")]),
         None,
-        Rest(3600, grows=True),
+        CoolDown(3600, grows=True),
     ),
-    "unreadable": (read_error(429, b"<html>"), None, Rest(10)),
-    "no details": (error(), None, Rest(10)),
-    "overloaded": (error(503), None, Rest(1)),
-    "cancelled": (error(499), None, Rest(1)),
+    "unreadable": (read_error(429, b"<html>"), None, CoolDown(10)),
+    "no details": (error(), None, CoolDown(10)),
+    "overloaded": (error(503), None, CoolDown(1)),
+    "cancelled": (error(499), None, CoolDown(1)),
     "another error": (error(500), None, None),
     "a refusal": (error(403, details=[info("QUOTA_EXHAUSTED")]), None, None),
 }
@@ -64,13 +64,13 @@ RESTS = {
 @pytest.mark.parametrize("name", RESTS)
 def test_an_account_rests_as_long_as_its_error_says(name):
     given, retry_after, expected = RESTS[name]
-    assert rest_after(given, retry_after, NOW) == expected
+    assert cool_down_after(given, retry_after, NOW) == expected
 
 
 def test_a_rest_without_a_time_doubles_up_to_a_day():
-    rest = Rest(3600, grows=True)
-    assert [rest.after(count) for count in (0, 1, 2, 4, 5, 90)] == [3600, 7200, 14400, 57600, 86400, 86400]
-    assert Rest(20).after(7) == 20
+    cool_down = CoolDown(3600, grows=True)
+    assert [cool_down.after(count) for count in (0, 1, 2, 4, 5, 90)] == [3600, 7200, 14400, 57600, 86400, 86400]
+    assert CoolDown(20).after(7) == 20
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from wirekey.features.google_accounts.code_assist.limits import (
     OVERLOADED,
     OVERLOADS,
     RATE_LIMIT,
-    Rest,
-    rest_after,
+    CoolDown,
+    cool_down_after,
 )
 from wirekey.features.google_accounts.code_assist.pool import AccountPool
 from wirekey.features.google_accounts.code_assist.projects import ProjectError
@@ -199,7 +199,7 @@ class CodeAssist:
 
     def all_limited(self, model: str) -> Refusal:
         """Return the refusal of a call whose accounts all cool down."""
-        wait = self.pool(model).soonest_rest(time.monotonic()) or 0.0
+        wait = self.pool(model).shortest_wait(time.monotonic()) or 0.0
         return Refusal(
             429,
             "accounts_limited",
@@ -292,7 +292,7 @@ class CodeAssist:
         now = time.monotonic()
         if status in LIMITED:
             usual = RATE_LIMIT if status == 429 else OVERLOADED
-            pool.rest(key, Rest(usual if wait is None else wait), now)
+            pool.start_cool_down(key, CoolDown(usual if wait is None else wait), now)
         elif status == 401 and self.accounts:
             try:
                 self.accounts.source(account_of(key)).rejected(token)
@@ -307,9 +307,9 @@ class CodeAssist:
     def note_error(self, pool: AccountPool, key: ProviderKey, status: int, wait: float | None, body: bytes) -> None:
         """Note the body of an error whose status was noted before."""
         error = read_error(status, body)
-        if rest := rest_after(error, wait, time.time()):
+        if cool_down := cool_down_after(error, wait, time.time()):
             now = time.monotonic()
-            pool.correct_rest(key, rest, now)
+            pool.correct_cool_down(key, cool_down, now)
             if self.shared_limits:
                 self.shared_limits.report(pool, key)
             if self.accounts and status not in OVERLOADS:

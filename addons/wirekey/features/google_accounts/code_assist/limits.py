@@ -29,7 +29,7 @@ _PER_MINUTE = re.compile(r"PerMinute|per minute", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class CoolDown:
     """How long an account cools down for the requested model.
 
     `grows`: no time was named, so the next cool-down in a row is twice as long, up to a day.
@@ -43,7 +43,7 @@ class Rest:
         return min(DAY, self.seconds * 2.0 ** min(earlier, 16)) if self.grows else min(DAY, self.seconds)
 
 
-def rest_after(error: GoogleError, retry_after: float | None, now: float) -> Rest | None:
+def cool_down_after(error: GoogleError, retry_after: float | None, now: float) -> CoolDown | None:
     """Return the cool-down after an error, or None if it does not limit the account.
 
     `retry_after`: the seconds of that header, or None. `now`: Unix time, for a reset that is named by its time.
@@ -55,12 +55,12 @@ def rest_after(error: GoogleError, retry_after: float | None, now: float) -> Res
     words = " ".join([error.reason, error.message, *_quotas(error)])
     if _EXHAUSTED.search(words):
         reset = _reset(metadata, now) or _said(error) or retry_after
-        return Rest(reset) if reset else Rest(HOUR, grows=True)
+        return CoolDown(reset) if reset else CoolDown(HOUR, grows=True)
     if (named := _delay(error) or _said(error) or retry_after) is not None:
-        return Rest(named)
+        return CoolDown(named)
     if _PER_MINUTE.search(words):
-        return Rest(PER_MINUTE)
-    return Rest(RATE_LIMIT if error.code == 429 else OVERLOADED)
+        return CoolDown(PER_MINUTE)
+    return CoolDown(RATE_LIMIT if error.code == 429 else OVERLOADED)
 
 
 def _delay(error: GoogleError) -> float | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from wirekey.core.secret import Secret
-    from wirekey.features.google_accounts.code_assist.limits import Rest
+    from wirekey.features.google_accounts.code_assist.limits import CoolDown
 
 
 @dataclass(slots=True)
@@ -46,19 +46,19 @@ class AccountPool(KeyPool):
         """Return None: an account that cools down would only be limited again."""
         return None
 
-    def rest(self, key: ProviderKey, rest: Rest, now: float) -> None:
+    def start_cool_down(self, key: ProviderKey, cool_down: CoolDown, now: float) -> None:
         """Set until when an account cools down. Each cool-down in a row counts."""
-        key.cooling_until = now + rest.after(key.refusals)
+        key.cooling_until = now + cool_down.after(key.refusals)
         key.refusals += 1
 
-    def correct_rest(self, key: ProviderKey, rest: Rest, now: float) -> None:
-        """Replace the last rest of an account, now that its error is known as a whole."""
-        key.cooling_until = now + rest.after(max(0, key.refusals - 1))
+    def correct_cool_down(self, key: ProviderKey, cool_down: CoolDown, now: float) -> None:
+        """Replace the last cool-down of an account, now that its error is known as a whole."""
+        key.cooling_until = now + cool_down.after(max(0, key.refusals - 1))
 
-    def soonest_rest(self, now: float) -> float | None:
+    def shortest_wait(self, now: float) -> float | None:
         """Return the seconds until the first account can be used, 0 if one can be now. None: there is no account."""
         return min((min(DAY, max(0.0, key.cooling_until - now)) for key in self.keys), default=None)
 
-    def soonest_rest_now(self) -> float | None:
-        """Return `soonest_rest` at the present."""
-        return self.soonest_rest(time.monotonic())
+    def shortest_wait_now(self) -> float | None:
+        """Return `shortest_wait` at the present."""
+        return self.shortest_wait(time.monotonic())

@@ -17,6 +17,11 @@ def test_a_verified_label_also_hides_an_invalid_header():
     assert combined((("team", "search"),), checked([("team", "two words")])) == Labels({"team": "search"})
 
 
+def test_no_header_takes_the_place_of_an_invalid_claim():
+    agent = Agent("alice", invalid_labels=("team",))
+    assert Call(agent=agent, header_labels=checked([("team", "search")])).labels == Labels(invalid=("team",))
+
+
 def test_a_call_without_labels_shares_one_value():
     assert Call().labels is NONE
     assert Call(agent=Agent("alice")).labels is NONE

@@ -1,6 +1,7 @@
 # threats go by their number
 """An event has the contract's fields in order, all known facts of a call, and no harmful content."""
 
+import json
 import math
 import string
 
@@ -19,8 +20,10 @@ from wirekey.core.audit.event import (
     safe,
     safe_names,
 )
+from wirekey.core.audit.reading import shown_text
 from wirekey.core.body import Body
-from wirekey.core.call import Call
+from wirekey.core.call import Agent, Call
+from wirekey.core.labels import LONGEST, MOST, checked
 from wirekey.core.operation import Facts, Kind, Operation, Usage
 
 CONTRACT = """
@@ -29,7 +32,7 @@ requested_model model stream message_count has_system has_tools tool_count max_t
 policy_revision route credential upstream attempts status outcome finish_reason input_tokens output_tokens
 cached_input_tokens cache_write_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms
 translation adjusted dropped simulated audio_input_tokens audio_output_tokens parent_id
-rolled_up_messages replica service_tier
+rolled_up_messages replica service_tier labels labels_unverified labels_invalid
 """.split()  # noqa: SIM905  # easier to read than forty literals
 
 
@@ -93,6 +96,9 @@ def test_the_event_of_a_completed_call_is_complete():
         "rolled_up_messages": None,
         "replica": None,
         "service_tier": None,
+        "labels": None,
+        "labels_unverified": None,
+        "labels_invalid": None,
     }
 
 
@@ -229,6 +235,23 @@ def test_the_number_of_remembered_texts_is_bounded():
     assert len(safe_names) <= MOST_NAMES
 
 
-def test_the_fields_that_a_policy_sees_come_first():
+def test_labels_are_recorded_as_json_in_a_fixed_order():
+    found = checked([("session", "s1"), ("originator", "codex"), ("run", "two words"), ("team", "ads")])
+    agent = Agent("alice", labels=(("project", "p1"), ("team", "search")))
+    event = event_of(Call(agent=agent, header_labels=found))
+    assert event["labels"] == '{"project":"p1","team":"search"}'
+    assert event["labels_unverified"] == '{"originator":"codex","session":"s1"}'
+    assert event["labels_invalid"] == '["run"]'
+
+
+def test_the_longest_labels_are_stored_and_shown_whole():
+    pairs = [(f"{number:02}".replace("0", "a").replace("1", "b") + "n" * 62, "v" * 64) for number in range(MOST)]
+    event = event_of(Call(agent=Agent("alice", labels=tuple((f"l{name}"[:64], value) for name, value in pairs))))
+    assert len(json.loads(event["labels"])) == MOST
+    assert len(event["labels"]) <= LONGEST
+    assert shown_text(event["labels"]) == event["labels"]
+
+
+def test_the_fields_of_a_request_come_first():
     """A row is the values of the request, then those of the outcome, in the order of the columns."""
     assert NAMES == REQUEST_NAMES + OUTCOME_NAMES

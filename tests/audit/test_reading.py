@@ -28,6 +28,7 @@ from wirekey.core.audit.schema import INSERT, open_for_writing
 from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import Call, Outcome, new_call_id
+from wirekey.core.labels import checked
 
 NOON = 1_767_268_800.0
 """2026-01-01 12:00 UTC."""
@@ -41,9 +42,14 @@ def at(moment, **more):
     return call_of(id=id_at(moment), started_at=moment, **more)
 
 
+VERIFIED = {
+    "labels": (("team", "search"),),
+    "header_labels": checked([("session", "s1"), ("team", "ads")]),
+}
+UNVERIFIED = {"header_labels": checked([("team", "search")])}
 CALLS = [
-    finish(at(NOON), duration_ms=100.0, ttfb_ms=10.0),
-    finish(at(NOON + 60, agent="bob", provider="gemini", model="gemini-2.5-pro"), cost_usd=None),
+    finish(at(NOON, **VERIFIED), duration_ms=100.0, ttfb_ms=10.0),
+    finish(at(NOON + 60, agent="bob", provider="gemini", model="gemini-2.5-pro", **UNVERIFIED), cost_usd=None),
     at(NOON + 120, agent="bob", outcome=Outcome.DENIED, policy_result="deny", status=403),
     finish(at(NOON + 86400), duration_ms=300.0, ttfb_ms=20.0, outcome=Outcome.TRUNCATED),
     at(NOON + 86460),
@@ -79,12 +85,23 @@ def database(path):
         (Filters(outcome="denied"), [2]),
         (Filters(outcome="in_progress"), [4]),
         (Filters(agent="' OR 1 --"), []),
+        (Filters(labels=(("team", "search"),)), [0, 1]),
+        (Filters(labels=(("team", "search (unverified)"),)), [1]),
+        (Filters(labels=(("team", "search"), ("session", "s1"))), [0]),
+        (Filters(labels=(("team", "' OR 1 --"),)), []),
     ],
 )
 def test_filters_select_calls(database, filters, found):
     chosen = [event_of(CALLS[place]) for place in found]
     assert list(events(database, filters)) == chosen
     assert latest(database, filters, 2) == chosen[-2:]
+
+
+@pytest.mark.parametrize("name", ["run", "session", "team"])
+def test_a_call_is_found_by_its_run_session_or_team_without_reading_all(database, name):
+    where, values = Filters(labels=((name, "x"),)).where(database.dialect)
+    plan = database.execute(f"EXPLAIN QUERY PLAN SELECT id FROM calls {where} ORDER BY id DESC", values).fetchall()
+    assert f"calls_by_{name}" in str(plan)
 
 
 def test_a_call_is_found_by_the_start_or_the_end_of_its_id(database):

@@ -239,8 +239,11 @@ ADDED_FIELDS = (
     "rolled_up_messages",
     "replica",
     "service_tier",
+    "labels",
+    "labels_unverified",
+    "labels_invalid",
 )
-"""The last fields of the event. Files of version 4 have none of them, 5 and 6 all but two, and 7 all but the last."""
+"""The last fields of the event, of which files of earlier versions have only the first ones."""
 
 
 @pytest.mark.parametrize("has_attempts", [True, False], ids=["with attempts", "without attempts"])
@@ -249,7 +252,7 @@ def test_a_file_of_an_older_version_is_updated_with_its_events(path, version, ha
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as older:
         older.executescript(schema.SCHEMA)
-        for name in ADDED_FIELDS[{4: 0, 5: 4, 6: 4, 7: 5}[version] :]:
+        for name in ADDED_FIELDS[{4: 0, 5: 4, 6: 4, 7: 5, 8: 6}[version] :]:
             older.execute(f"ALTER TABLE calls DROP COLUMN {name}")
         older.execute("INSERT INTO calls (id, outcome) VALUES ('018f-1', 'completed')")
         if has_attempts:

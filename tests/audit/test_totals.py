@@ -4,7 +4,6 @@ import random
 import sqlite3
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from tests.support.recorded_calls import call_of, finish
@@ -16,7 +15,8 @@ from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.sqlite_sums import bin_of
 from wirekey.core.audit.sums import CallCounts, Percentiles
 from wirekey.core.audit.totals import MAX_GROUPS, totals
-from wirekey.core.call import Outcome, new_call_id
+from wirekey.core.call import Agent, Outcome, new_call_id
+from wirekey.core.labels import checked
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = 3600
@@ -34,7 +34,7 @@ def at(seconds, *, done=True, **more):
 
 
 def agent(name):
-    return SimpleNamespace(id=name, role=None, type=None)
+    return Agent(name)
 
 
 DENIED = {"outcome": Outcome.DENIED, "usage": None, "cost_usd": None, "ttfb_ms": None}
@@ -141,6 +141,18 @@ def test_without_a_beginning_the_first_call_counts_although_its_time_was_set_aft
 )
 def test_filters_narrow_the_totals(recorded, filters, calls):
     assert hours(recorded(CALLS), filters=filters).all.counts.calls == calls
+
+
+def test_groups_of_a_label_keep_what_clients_send_apart(recorded):
+    search = Agent("alice", labels=(("team", "search"),))
+    spoofed = checked([("team", "search")])
+    calls = [at(0, agent=search), at(1, agent=search), at(2, header_labels=spoofed), at(3)]
+    groups = hours(recorded(calls), by="label:team").groups
+    assert {(group.name, group.sums.counts.calls) for group in groups} == {
+        ("search", 2),
+        ("search (unverified)", 1),
+        (None, 1),
+    }
 
 
 @pytest.mark.parametrize("spread", [0.01, 1.0, 3.0])

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from tests.support.recorded_calls import call_of
-from wirekey.core.audit.event import REQUEST_NAMES, event_of
+from wirekey.core.audit.event import LABEL_NAMES, REQUEST_NAMES, event_of
 from wirekey.core.body import Body
 from wirekey.core.call import Agent
 from wirekey.core.calls.tunnels import TUNNEL
 from wirekey.core.errors import Refusal
+from wirekey.core.labels import checked
 from wirekey.core.model_name import MODEL_LENGTH
 from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.core.policy.decision import UndecidedError
@@ -29,6 +30,10 @@ from wirekey.providers.other_models import MOST_OTHER_MODELS, others
 
 FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"), ("gpt-image-1",))
 FACTS = replace(FACTS, modifiers=(("service_tier", "fast"),))
+LABELS = {
+    "labels": (("team", "search"),),
+    "header_labels": checked([("session", "s1"), ("team", "ads"), ("run", "two words")]),
+}
 
 
 def names_of(given):
@@ -38,7 +43,7 @@ def names_of(given):
 
 def test_a_full_call_shows_exactly_the_fields_of_the_table():
     """Those of quotas are added if a quota applies to the call and the policy reads them."""
-    given = build_input(call_of(facts=FACTS, backend="gemini-cli-acp"), {})
+    given = build_input(call_of(facts=FACTS, backend="gemini-cli-acp", **LABELS), {})
     assert names_of(given) | {*QUOTA_FIELDS} == {field.name for field in FIELDS}
 
 
@@ -164,6 +169,17 @@ def test_a_call_without_an_agent_has_no_permission():
     call.agent = None
     with pytest.raises(Refusal):
         check_permission(call)
+
+
+def test_labels_are_seen_by_where_they_come_from_and_a_replay_sees_the_same():
+    call = call_of(facts=FACTS, **LABELS)
+    given = build_input(call, {})
+    assert given["labels"] == {"team": "search"}
+    assert given["labels_unverified"] == {"session": "s1"}
+    assert given["labels_invalid"] == ["run"]
+    replayed = recorded_input(event_of(call), lambda _: given["agent"]["permissions"])
+    assert {name: replayed[name] for name in LABEL_NAMES} == {name: given[name] for name in LABEL_NAMES}
+    assert not set(LABEL_NAMES) & build_input(call_of(facts=FACTS), {}).keys()
 
 
 def test_a_tunnel_is_seen_by_its_host_and_a_replay_sees_the_same():

@@ -7,12 +7,12 @@ from wirekey.core.operation import Facts, Kind, Operation, Usage
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 
 
-def call_of(agent="alice", provider="openai", model="gpt-4o-mini", **more):
+def call_of(agent="alice", provider="openai", model="gpt-4o-mini", labels=(), **more):
     """Return a call as it is when its intent is recorded."""
     return Call(
         **{
             "client": "127.0.0.1",
-            "agent": Agent(agent, "developer", "cli"),
+            "agent": Agent(agent, "developer", "cli", labels=labels),
             "provider": provider,
             "method": "POST",
             "path": "/v1/chat/completions",

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,7 @@ from wirekey.cli.audit_prune import prune
 from wirekey.cli.audit_stats import by_name, stats_json, stats_table
 from wirekey.cli.audit_verify import key, verify
 from wirekey.cli.moments import moment
-from wirekey.cli.options import as_json_option, with_config
+from wirekey.cli.options import Grouping, as_json_option, labels_of, with_config
 from wirekey.cli.table import UNKNOWN, line, money, table, whole, word
 from wirekey.core.call import Outcome
 
@@ -46,6 +46,14 @@ def with_filters[R](function: Callable[..., R]) -> Callable[..., R]:
     """Add the options that select calls. `filters_of` turns their values into filters."""
     outcomes = click.Choice([*(outcome.value for outcome in Outcome), "in_progress"])
     for option in (
+        click.option(
+            "--label",
+            "labels",
+            multiple=True,
+            callback=labels_of,
+            metavar="NAME=VALUE",
+            help="Only calls with this label, verified or not. Repeatable.",
+        ),
         click.option("--outcome", type=outcomes, default=None, help="How the call ended."),
         click.option("--model", default=None, help="The requested or sent model. May contain * and ?."),
         click.option("--provider", default=None, help="Name of the provider, such as openai."),
@@ -137,10 +145,10 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
 @command.command("stats")
 @with_config
 @with_filters
-@click.option("--by", type=click.Choice(["day", "agent", "model", "provider"]), default="day", show_default=True)
+@click.option("--by", type=Grouping(["day", "agent", "model", "provider"]), default="day", show_default=True)
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many groups to name.")
 @as_json_option
-def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
+def show_stats(config: Config, by: GroupBy, top: int, *, as_json: bool, **filters: Any) -> None:
     """Sum up calls, tokens, cost, denials and times. The bars show calls. Days are in UTC."""
     from wirekey.core.audit.totals import totals
     from wirekey.server.audit_store import audit_database
@@ -202,7 +210,7 @@ def filters_of(options: dict[str, Any]) -> Filters:
     """Return the filters that the options of `with_filters` select."""
     from wirekey.core.audit.filters import Filters
 
-    return Filters(**options)
+    return Filters(**(options | {"labels": tuple(options["labels"].items())}))
 
 
 def cells(event: AuditEvent) -> tuple[str, ...]:

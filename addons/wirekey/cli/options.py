@@ -16,6 +16,25 @@ if TYPE_CHECKING:
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+class Grouping(click.Choice[str]):
+    """A choice of groups of calls, or `label:NAME`."""
+
+    name = "group"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return a valid value. Raises click.BadParameter."""
+        from wirekey.core.audit.sums import OF_LABEL
+        from wirekey.core.labels import NAME
+
+        if str(value).startswith(OF_LABEL) and NAME.fullmatch(value.removeprefix(OF_LABEL)):
+            return str(value)
+        return super().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the form of the values."""
+        return f"[{'|'.join(map(str, self.choices))}|label:NAME]"
+
+
 def labels_of(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     """Return labels given as NAME=VALUE, by name. An empty value is kept. Raises click.BadParameter."""
     found = dict(text.partition("=")[::2] for text in given if "=" in text)

@@ -101,6 +101,8 @@ class Agent:
     """Its verified labels, sorted by name."""
     run: str | None = None
     """The name of its run to which the token belongs."""
+    invalid_labels: tuple[str, ...] = ()
+    """The names of labels for which its token has a value that is not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,8 @@ class Call:
     @property
     def labels(self) -> Labels:
         """The labels of the call: those of its agent are verified, those of headers are not."""
-        return combined(self.agent.labels if self.agent else (), self.header_labels)
+        agent = self.agent
+        return combined(agent.labels, self.header_labels, agent.invalid_labels) if agent else self.header_labels.alone
 
 
 def elapsed_ms(call: Call) -> float:

@@ -19,6 +19,8 @@ type LabelPairs = tuple[tuple[str, str], ...]
 
 MOST = 16
 """Labels of one call."""
+LONGEST = MOST * (64 + 64 + len('"":"",')) + 2
+"""Characters of the labels of one call as JSON."""
 NAME_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 VALUE_PATTERN = r"(?!.*wk_[A-Za-z0-9]{8})[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}"
 """A value that looks like an agent token is not valid, because labels are recorded."""
@@ -63,6 +65,11 @@ class FoundLabels:
     accepted: LabelPairs = ()
     invalid: tuple[str, ...] = ()
 
+    @property
+    def alone(self) -> Labels:
+        """The labels of a call without an agent."""
+        return combined((), self)
+
 
 NOTHING = FoundLabels()
 
@@ -78,15 +85,19 @@ def checked(found: Iterable[tuple[str, str]]) -> FoundLabels:
     return FoundLabels(kept, tuple(sorted(invalid)))
 
 
-def combined(verified: LabelPairs, unverified: FoundLabels = NOTHING) -> Labels:
-    """Return the labels of a call. Of more than `MOST`, the last unverified ones are not accepted."""
-    if not verified and unverified is NOTHING:
+def combined(verified: LabelPairs, unverified: FoundLabels = NOTHING, invalid: tuple[str, ...] = ()) -> Labels:
+    """Return the labels of a call. Of more than `MOST`, the last unverified ones are not accepted.
+
+    `invalid`: the names of labels that would be verified, but whose value is not accepted. No header replaces them.
+    """
+    if not verified and unverified is NOTHING and not invalid:
         return NONE
     known = dict(verified)
-    others = [pair for pair in unverified.accepted if pair[0] not in known]
+    others = [pair for pair in unverified.accepted if pair[0] not in known and pair[0] not in invalid]
     room = max(0, MOST - len(known))
-    invalid = [name for name in unverified.invalid if name not in known] + [name for name, _ in others[room:]]
-    return Labels(known, dict(others[:room]), tuple(sorted(invalid)))
+    refused = {*invalid, *(name for name in unverified.invalid if name not in known)}
+    refused.update(name for name, _ in others[room:])
+    return Labels(known, dict(others[:room]), tuple(sorted(refused)))
 
 
 def checked_pairs(labels: Mapping[str, str]) -> LabelPairs:

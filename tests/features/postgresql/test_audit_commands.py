@@ -24,6 +24,7 @@ from wirekey.config import load
 from wirekey.core.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.core.call import AttemptRecord, Outcome
 from wirekey.core.identity.agents import AgentStore
+from wirekey.core.labels import checked
 from wirekey.server.audit_store import audit_store
 
 __all__ = ["database", "postgres"]
@@ -43,7 +44,9 @@ def calls():
     yield ago(7200, agent="bob", outcome=Outcome.DENIED, policy_result="deny", status=403), False
     yield ago(7000, agent="bob", outcome=Outcome.DECLINED, policy_result="deny", status=404), False
     for number in range(30):
-        yield finish(ago(600 - number, model=f"gpt-{number % 3}"), ttfb_ms=number * 1.5, duration_ms=number * 20), True
+        labels = {"labels": (("team", f"t{number % 3}"),), "header_labels": checked([("session", f"s{number % 2}")])}
+        call = ago(600 - number, model=f"gpt-{number % 3}", **labels)
+        yield finish(call, ttfb_ms=number * 1.5, duration_ms=number * 20), True
     retried = finish(
         ago(60, credential="openai/2"), attempts=2, failed_attempts=(FAILED,), attempt_began=time.perf_counter()
     )
@@ -144,12 +147,14 @@ def without_times(lines):
     return [json.loads(line) | {"duration_ms": None} for line in lines.splitlines()]
 
 
-@pytest.mark.parametrize("by", ["day", "agent", "model", "provider"])
+@pytest.mark.parametrize("by", ["day", "agent", "model", "provider", "label:team", "label:session", "label:run"])
 def test_totals_are_the_same(both, by):
     found = json.loads(same(both, "stats", "--json", "--by", by))
     assert found["total"]["calls"] == 34
     same(both, "stats", "--json", "--by", by, "--since", "1d", "--top", "1")
     same(both, "stats", "--by", by)
+    assert json.loads(same(both, "stats", "--json", "--by", by, "--label", "team=t1"))["total"]["calls"] == 10
+    assert len(json.loads(same(both, "list", "--json", "--label", "session=s1", "--label", "team=t1"))) == 5
 
 
 def test_the_page_of_the_console_reads_the_same(both):

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from wirekey.core.audit.chain import ChainSource
     from wirekey.core.audit.checkpoints import CheckpointKey
-    from wirekey.core.audit.filters import Filters, GlobMatch
+    from wirekey.core.audit.filters import Dialect, Filters
     from wirekey.core.audit.rows import Rows
-    from wirekey.core.audit.sums import SummedCalls
+    from wirekey.core.audit.sums import GroupBy, SummedCalls
 
 INTERRUPTED = "%d calls were in progress when Wirekey last stopped. They are recorded as interrupted."
 
@@ -78,7 +78,7 @@ class Cursor(Protocol):
 class AuditReader(Protocol):
     """An audit log that is open for reading."""
 
-    glob: GlobMatch
+    dialect: Dialect
     writer: str
     """SQL for the number of the writer of a link. Each writer has a chain of its own."""
 
@@ -88,8 +88,8 @@ class AuditReader(Protocol):
     def has_attempts(self) -> bool:
         """Return whether there is a table of attempts. A file of an earlier version has none."""
 
-    def sums(self, filters: Filters, starts: range) -> SummedCalls:
-        """Return the sums over some calls. `starts`: of the buckets, in Unix seconds."""
+    def sums(self, filters: Filters, starts: range, by: GroupBy | None) -> SummedCalls:
+        """Return the sums over some calls. `starts`: of the buckets, in Unix seconds. `by`: of the groups."""
 
     def chains(self) -> list[ChainSource]:
         """Return all chains, in the order in which they began. Raises AuditDatabaseError without a chain."""

@@ -7,6 +7,8 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from wirekey.core.audit.fields import ATTEMPT_FIELDS, CALL_FIELDS
 from wirekey.core.call import AttemptRecord, Outcome, legacy_values
 from wirekey.core.credentials.agent_tokens import text_without_tokens
@@ -38,9 +40,11 @@ FIELDS = tuple(field for field in CALL_FIELDS if field.event)
 """The fields of the event, in their order."""
 NAMES = tuple(field.name for field in FIELDS)
 
-# A row is written in two steps. The fields that a policy sees are set by the intent, the others by the outcome.
-REQUEST_NAMES = tuple(field.name for field in FIELDS if field.input)
-OUTCOME_NAMES = tuple(field.name for field in FIELDS if not field.input)
+# A row is written in two steps. The first fields never change after the intent. The outcome sets the others, among
+# them the labels, which are the last columns.
+REQUEST_NAMES = NAMES[: NAMES.index("policy_result")]
+OUTCOME_NAMES = NAMES[len(REQUEST_NAMES) :]
+LABEL_NAMES = ("labels", "labels_unverified", "labels_invalid")
 ATTEMPT_NAMES = tuple(field.name for field in ATTEMPT_FIELDS)
 
 
@@ -51,6 +55,8 @@ def event_of(call: Call) -> dict[str, EventValue]:
 
 NO_AGENT = NO_COUNTS = (None, None, None)
 NO_USAGE = (None,) * 7
+NO_LABELS = (None, None, None)
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def request_values(call: Call) -> tuple[EventValue, ...]:
@@ -140,7 +146,17 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
         rolled_up,
         replica,
         service_tier,
+        *label_values(call),
     )
+
+
+def label_values(call: Call) -> tuple[str | None, ...]:
+    """Return the values of `LABEL_NAMES`. Labels are of a strict alphabet, so that they need no escape."""
+    labels = call.labels
+    if not labels:
+        return NO_LABELS
+    found = labels.verified, labels.unverified, labels.invalid
+    return tuple(_encode(one).decode("ascii") if one else None for one in found)
 
 
 def tokens_of(usage: Usage) -> tuple[int | None, ...]:

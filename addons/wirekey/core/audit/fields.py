@@ -12,7 +12,7 @@ from typing import Literal
 from wirekey.providers.other_models import MOST_OTHER_MODELS
 
 type FieldType = Literal["text", "integer", "number", "boolean", "list", "object", "texts"]
-"""Type of a value. `list`: of texts. `texts`: an object of texts. Only policies see lists and objects."""
+"""Type of a value. `list`: of texts. `texts`: an object of texts. Both are recorded as JSON in a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +217,26 @@ CALL_FIELDS = (
         "text",
         "tier of service that the response reports, or else the requested one: `default`, `priority`, `flex`, …. Other "
         "modifiers of the price are joined to it by `+`: `fast` (speed), `optimized` (latency), `us` (place)",
+    ),
+    CallField(
+        "labels",
+        "texts",
+        'verified labels, as JSON in a text: `{"team":"search"}`. Null without any',
+        "verified labels by name, of the agent's entry or of claims of its JWT: `input.labels.team`. Absent without "
+        "any",
+    ),
+    CallField(
+        "labels_unverified",
+        "texts",
+        "labels that the client sent in headers, in the same form. None has the name of a verified one",
+        "labels that the client sent in headers, by name. None has the name of a verified one. Absent without any",
+    ),
+    CallField(
+        "labels_invalid",
+        "list",
+        "names of the labels whose value was not accepted, as a JSON list in a text. Null without any",
+        "names of the labels whose value was not accepted. Such a label is in neither object. Absent without any: deny "
+        "with `count(input.labels_invalid) > 0`",
     ),
 )
 

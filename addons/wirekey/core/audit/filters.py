@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.core.audit.event import safe
+from wirekey.core.labels import NAME, UNVERIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,22 +17,39 @@ IN_PROGRESS = "in_progress"
 """The filter value for calls without an outcome."""
 
 
-@dataclass(frozen=True, slots=True)
-class GlobMatch:
-    """How a database compares a text with a glob of `*`, `?` and `[…]`.
+INDEXED_LABELS = ("run", "session", "team")
+"""The labels by which calls are found without reading all."""
 
-    `value_of` returns the glob in the form that the operator needs.
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The forms of one database.
+
+    `operator` compares a text with a glob of `*`, `?` and `[…]`, which `value_of` returns in the form that the operator
+    needs. `label` returns SQL for the value of a label, marked if it is unverified.
     """
 
     operator: str
     value_of: Callable[[str], str]
+    label: Callable[[str], str]
+
+
+def label_form(member: str) -> Callable[[str], str]:
+    """Return `Dialect.label` for a database. `member`: SQL for a member, with the places `{column}` and `{name}`."""
+
+    def label(name: str) -> str:
+        assert NAME.fullmatch(name)
+        verified, unverified = (member.format(column=column, name=name) for column in ("labels", "labels_unverified"))
+        return f"coalesce({verified}, {unverified} || '{UNVERIFIED}')"
+
+    return label
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Conditions on calls. `since` (inclusive) and `until` (exclusive): Unix seconds.
 
-    `model`: requested or sent; * and ?.
+    `model`: requested or sent; * and ?. `labels`: (name, value); the value has or lacks the mark of unverified ones.
     """
 
     since: float | None = None
@@ -40,8 +58,9 @@ class Filters:
     provider: str | None = None
     model: str | None = None
     outcome: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
-    def where(self, glob: GlobMatch) -> tuple[str, list[EventValue]]:
+    def where(self, dialect: Dialect) -> tuple[str, list[EventValue]]:
         """Return a WHERE clause, which may be empty, and its values."""
         clauses: list[str] = []
         values: list[EventValue] = []
@@ -55,13 +74,16 @@ class Filters:
                 clauses.append(f"{name} = ?")
                 values.append(safe(wanted))
         if self.model is not None:
-            clauses.append(f"(model {glob.operator} ? OR requested_model {glob.operator} ?)")
-            values += [glob.value_of(safe(self.model) or "")] * 2
+            clauses.append(f"(model {dialect.operator} ? OR requested_model {dialect.operator} ?)")
+            values += [dialect.value_of(safe(self.model) or "")] * 2
         if self.outcome == IN_PROGRESS:
             clauses.append("outcome IS NULL")
         elif self.outcome is not None:
             clauses.append("outcome = ?")
             values.append(self.outcome)
+        for name, wanted in self.labels:
+            clauses.append(f"{dialect.label(name)} IN (?, ?)")
+            values += [wanted, wanted + UNVERIFIED]
         return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), values
 
 

@@ -17,7 +17,7 @@ class EventFollower:
 
     def __init__(self, database: AuditReader, filters: Filters, before: int = 0) -> None:
         self._database = database
-        where, self._values = filters.where(database.glob)
+        where, self._values = filters.where(database.dialect)
         self._where = f"{where} AND" if where else "WHERE"
         database.execute("BEGIN")
         self._seen = self._heads()

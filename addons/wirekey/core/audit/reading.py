@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wirekey.core.audit.event import ATTEMPT_NAMES, FIELDS, MAX_PATH, MAX_REASON, NAMES, safe
 from wirekey.core.command_name import COMMAND
 from wirekey.core.errors import UserError
+from wirekey.core.labels import LONGEST as LONGEST_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ", ".join(NAMES)
 BOOLEANS = tuple(field.name for field in FIELDS if field.type == "boolean")
-LONGEST_TEXT = max(MAX_PATH, MAX_REASON)
+LONGEST_TEXT = max(MAX_PATH, MAX_REASON, LONGEST_LABELS)
 SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -47,13 +48,13 @@ def first_call_time(database: AuditReader) -> float | None:
 
 def events(database: AuditReader, filters: Filters) -> Iterator[AuditEvent]:
     """Yield all calls recorded so far, oldest first. Calls that are recorded later are left out."""
-    where, values = filters.where(database.glob)
+    where, values = filters.where(database.dialect)
     return map(event_from, database.execute(f"SELECT {COLUMNS} FROM calls {where} ORDER BY id", values))  # noqa: S608  # values are bound
 
 
 def latest(database: AuditReader, filters: Filters, limit: int) -> list[AuditEvent]:
     """Return the last `limit` calls, oldest first."""
-    where, values = filters.where(database.glob)
+    where, values = filters.where(database.dialect)
     rows = database.execute(f"SELECT {COLUMNS} FROM calls {where} ORDER BY id DESC LIMIT ?", [*values, limit])  # noqa: S608  # values are bound
     return [event_from(row) for row in rows][::-1]
 
@@ -86,7 +87,7 @@ def attempts(database: AuditReader, filters: Filters) -> Iterator[AuditEvent]:
     """Yield the attempts of all calls with several attempts, oldest first."""
     if not database.has_attempts():
         return iter(())
-    where, values = filters.where(database.glob)
+    where, values = filters.where(database.dialect)
     chosen = f"SELECT * FROM attempts WHERE call_id IN (SELECT id FROM calls {where}) ORDER BY call_id, number"  # noqa: S608  # values are bound
     return map(attempt_from, database.execute(chosen, values))
 

@@ -10,15 +10,23 @@ from typing import TYPE_CHECKING
 from wirekey.core.audit.audit_log import AuditDatabaseError
 from wirekey.core.audit.event import FIELDS, NAMES, OUTCOME_NAMES
 from wirekey.core.audit.fields import ATTEMPT_FIELDS
+from wirekey.core.audit.filters import INDEXED_LABELS, label_form
 from wirekey.core.sqlite_file import create_private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 8
-OLDER_VERSIONS = (4, 5, 6, 7)
+VERSION = 9
+OLDER_VERSIONS = (4, 5, 6, 7, 8)
 """Versions of files that are updated when Wirekey starts."""
-SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
+SQL_TYPES = {
+    "text": "TEXT",
+    "integer": "INTEGER",
+    "number": "REAL",
+    "boolean": "INTEGER",
+    "texts": "TEXT",
+    "list": "TEXT",
+}
 
 # Rows are ordered by insertion (rowid), by which `tail` finds new ones. The partial index contains only the calls in
 # progress, so that a start after a crash finds them without reading years of calls.
@@ -39,6 +47,13 @@ CREATE TABLE IF NOT EXISTS attempts (
 ) WITHOUT ROWID
 """
 """A separate table, added to files of earlier versions. Programs that do not know it are not affected."""
+
+LABEL = label_form("json_extract({column}, '$.{name}')")
+LABEL_INDEXES = "".join(
+    f"CREATE INDEX IF NOT EXISTS calls_by_{name} ON calls ({LABEL(name)}, id) WHERE {LABEL(name)} IS NOT NULL;"
+    for name in INDEXED_LABELS
+)
+"""Calls without the label are in none of them."""
 
 CHAIN = """
 CREATE TABLE IF NOT EXISTS chain (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL);
@@ -122,7 +137,7 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
             database.executescript(update_of(database))
         check_version(database, path)
         database.execute(ATTEMPTS)
-        database.executescript(f"BEGIN IMMEDIATE; {CHAIN}; COMMIT;")
+        database.executescript(f"BEGIN IMMEDIATE; {CHAIN}; {LABEL_INDEXES} COMMIT;")
     except AuditFileError:
         database.close()
         raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wirekey.core.audit import pruning, schema
 from wirekey.core.audit.chain import LastLink
 from wirekey.core.audit.file import AuditFile
-from wirekey.core.audit.filters import GlobMatch
+from wirekey.core.audit.filters import Dialect
 from wirekey.core.audit.sqlite_sums import FileSums
 from wirekey.core.audit.stored_chain import StoredChain
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.core.audit.chain import ChainSource
     from wirekey.core.audit.checkpoints import CheckpointKey
     from wirekey.core.audit.filters import Filters
+    from wirekey.core.audit.sums import GroupBy
 
 BOUND = 5.0
 """Seconds of wall time, of which writing takes milliseconds: on a busy machine the writer waits for the processor."""
@@ -76,7 +77,7 @@ class SqliteAudit:
 class SqliteReader:
     """An audit file that is open for reading. It has one chain."""
 
-    glob = GlobMatch("GLOB", lambda pattern: pattern)
+    dialect = Dialect("GLOB", lambda pattern: pattern, schema.LABEL)
     writer = "0"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -93,7 +94,7 @@ class SqliteReader:
     def _has_table(self, name: str) -> bool:
         return self.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [name]).fetchone() is not None
 
-    def sums(self, filters: Filters, starts: range) -> FileSums:
+    def sums(self, filters: Filters, starts: range, by: GroupBy | None) -> FileSums:  # as for others
         """Return the sums over some calls."""
         return FileSums(self, filters, starts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from wirekey.core.audit.sums import BINS_AN_OCTAVE, GROUPS, OCTAVES, OTHER, CallCounts, times_of
+from wirekey.core.audit.sums import BINS_AN_OCTAVE, OCTAVES, OTHER, CallCounts, group_sql, times_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ class FileSums:
 
     def __init__(self, database: AuditReader, filters: Filters, starts: range) -> None:
         self._database = database
-        self._where, self._values = filters.where(database.glob)
+        self._where, self._values = filters.where(database.dialect)
         # Limited to the range: a call's id and its time are set one after the other, and may differ.
         place = f"({SECOND} - {starts.start}) / {starts.step}"
         self._bucket = SqlKey(f"max(0, min({len(starts) - 1}, {place}))")
@@ -46,7 +46,7 @@ class FileSums:
     def names(self, by: GroupBy, most: int) -> list[str | None]:
         """Return the names of the groups with the most calls."""
         rows = self._database.execute(
-            f"SELECT {GROUPS[by]}, count(*) FROM calls {self._where}"  # noqa: S608  # of our own names; values are bound
+            f"SELECT {group_sql(by, self._database.dialect)}, count(*) FROM calls {self._where}"  # noqa: S608  # of our own names; values are bound
             f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
             [*self._values, most],
         )
@@ -54,7 +54,7 @@ class FileSums:
 
     def counts(self, by: GroupBy | None, names: Sequence[str | None]) -> dict[int, dict[int, CallCounts]]:
         """Return the sums by group, then by bucket."""
-        group = group_key(by, names) if by else SqlKey("0")
+        group = self._group(by, names) if by else SqlKey("0")
         counts: dict[int, dict[int, CallCounts]] = {}
         for kind, place, calls, denials, errors, declined, *known in self._rows([group, self._bucket], SUMS):
             found = CallCounts(int(calls), int(denials), int(errors), *known)
@@ -67,8 +67,11 @@ class FileSums:
 
     def group_times(self, by: GroupBy, names: Sequence[str | None]) -> tuple[Times, Times]:
         """Return the percentiles by group."""
-        group = group_key(by, names)
+        group = self._group(by, names)
         return self._percentiles(group, "ttfb_ms"), self._percentiles(group, "duration_ms")
+
+    def _group(self, by: GroupBy, names: Sequence[str | None]) -> SqlKey:
+        return group_key(group_sql(by, self._database.dialect), names)
 
     def _percentiles(self, key: SqlKey, column: str) -> Times:
         wanted, keys = f"count(*), min({column}), max({column})", [key, SqlKey(bin_of(column))]
@@ -85,9 +88,9 @@ class FileSums:
         ).fetchall()
 
 
-def group_key(by: GroupBy, names: Sequence[str | None]) -> SqlKey:
-    """Return the key that is the index of a call's group in `names`, or `OTHER`."""
-    cases = "".join(f" WHEN {GROUPS[by]} IS ? THEN {place}" for place in range(len(names)))
+def group_key(name: str, names: Sequence[str | None]) -> SqlKey:
+    """Return the key that is the index of a call's group in `names`, or `OTHER`. `name`: SQL for a call's group."""
+    cases = "".join(f" WHEN {name} IS ? THEN {place}" for place in range(len(names)))
     return SqlKey(f"CASE WHEN 1 = 0 THEN 0{cases} ELSE {OTHER} END", names)
 
 

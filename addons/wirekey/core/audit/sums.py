@@ -7,13 +7,16 @@ ten seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-type GroupBy = Literal["agent", "role", "type", "model", "provider"]
+    from wirekey.core.audit.filters import Dialect
+
+type GroupBy = str
+"""A key of `GROUPS`, or `label:NAME`."""
 
 GROUPS: dict[GroupBy, str] = {
     "agent": "agent_id",
@@ -22,11 +25,18 @@ GROUPS: dict[GroupBy, str] = {
     "model": "coalesce(model, requested_model)",
     "provider": "provider",
 }
+OF_LABEL = "label:"
+"""Precedes the name of a label in `GroupBy`."""
 OTHER = -1
 """The index of all groups that are not named."""
 BINS_AN_OCTAVE = 16
 OCTAVES = range(-3, 27)
 """Powers of two of a millisecond, from an eighth of one to eighteen hours."""
+
+
+def group_sql(by: GroupBy, dialect: Dialect) -> str:
+    """Return SQL for the name of a call's group."""
+    return dialect.label(by.removeprefix(OF_LABEL)) if by.startswith(OF_LABEL) else GROUPS[by]
 
 
 @dataclass(frozen=True, slots=True)

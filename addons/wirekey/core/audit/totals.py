@@ -46,7 +46,7 @@ def totals(
             return Totals(Sums(), ())
         wanted = replace(filters or Filters(), since=first, until=until.timestamp())
         starts = bucket_starts(first, until.timestamp(), bucket_seconds)
-        return totals_of(database.sums(wanted, starts), starts, by, max_groups)
+        return totals_of(database.sums(wanted, starts, by), starts, by, max_groups)
 
 
 def bucket_starts(first: float, end: float, seconds: int) -> range:

@@ -84,6 +84,12 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
         given["backend"] = call.backend
     if agent:
         given |= {"agent_id": agent.id, "agent_role": agent.role, "agent_type": agent.type}
+    if labels := call.labels:
+        given |= {
+            "labels": labels.verified or None,
+            "labels_unverified": labels.unverified or None,
+            "labels_invalid": list(labels.invalid) or None,
+        }
     if facts:
         given["message_count"] = facts.message_count
         given["has_system"] = facts.has_system

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.core.audit.event import REQUEST_NAMES
+from wirekey.core.audit.event import LABEL_NAMES, REQUEST_NAMES
 from wirekey.core.model_name import ModelName, ModelNameError
 from wirekey.core.policy.decision import UndecidedError, parse_decision, undecided
 from wirekey.core.policy.input import NOT_RECORDED, agent_group, encode_input
@@ -53,6 +53,7 @@ class ReplayResult:
 def recorded_input(event: RecordedEvent, permitted: Permissions) -> Input:
     """Return the input as far as it is recorded: without the tools' names, other models and headers."""
     given: Input = {name: event[name] for name in REQUEST_NAMES if event[name] is not None}
+    given |= {name: msgspec.json.decode(str(event[name])) for name in LABEL_NAMES if event.get(name) is not None}
     given.pop("model", None)
     if "requested_model" in given:
         named = read_backend(str(given["requested_model"]))

@@ -33,6 +33,9 @@ _WHOLE = {
     "price_modifiers": ["service_tier=sample"],
     "max_tokens": 100,
     "headers": {"user-agent": "sample", "content-type": "application/json"},
+    "labels": {"team": "sample"},
+    "labels_unverified": {"session": "sample"},
+    "labels_invalid": ["run"],
 }
 _LISTING = {
     **{name: _WHOLE[name] for name in ("id", "time", "client", "provider", "mcp_server", "tool_name")},

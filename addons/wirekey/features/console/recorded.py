@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from wirekey.core.audit.audit_log import AuditDatabase
     from wirekey.core.audit.rows import AuditRow
-    from wirekey.core.audit.sums import CallGroup, GroupBy, Totals
+    from wirekey.core.audit.sums import CallGroup, Totals
 
 RECENT = 200
 DENIED = 20
@@ -85,9 +85,7 @@ class Recorded:
         since = datetime.fromtimestamp(start, UTC)
         wait = timedelta(seconds=1)
         try:
-            found = totals(
-                self._database, since=since, until=until + wait, bucket_seconds=bucket, by=cast("GroupBy", by)
-            )
+            found = totals(self._database, since=since, until=until + wait, bucket_seconds=bucket, by=by)
         except AuditDatabaseError:
             return msgspec.json.encode({"readable": False, "period": period, "by": by})
         return msgspec.json.encode({"readable": True, "period": period, "by": by, "bucket": bucket, **plain(found)})

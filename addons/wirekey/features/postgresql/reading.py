@@ -10,10 +10,10 @@ import psycopg
 
 from wirekey.core.audit.audit_log import AuditDatabaseError
 from wirekey.core.audit.chain import LastLink
-from wirekey.core.audit.filters import GlobMatch
+from wirekey.core.audit.filters import Dialect
 from wirekey.core.audit.stored_chain import MOST_NAMED, StoredChain
 from wirekey.features.postgresql.connection import database_errors, open_connection, place_of
-from wirekey.features.postgresql.schema import check_version
+from wirekey.features.postgresql.schema import LABEL, check_version
 from wirekey.features.postgresql.totals import PostgresSums
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.core.audit.audit_log import Cursor
     from wirekey.core.audit.chain import ChainSource
     from wirekey.core.audit.filters import Filters
+    from wirekey.core.audit.sums import GroupBy
     from wirekey.core.secret import Secret
 
 ROWS_AT_ONCE = 2000
@@ -38,7 +39,7 @@ def glob_expression(pattern: str) -> str:
 class PostgresReader:
     """The audit log in a PostgreSQL database, open for reading. The connection is in a transaction."""
 
-    glob = GlobMatch("~", glob_expression)
+    dialect = Dialect("~", glob_expression, LABEL)
     writer = "writer"
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
@@ -65,9 +66,9 @@ class PostgresReader:
         """Return True: the table of attempts is as old as the others."""
         return True
 
-    def sums(self, filters: Filters, starts: range) -> PostgresSums:
+    def sums(self, filters: Filters, starts: range, by: GroupBy | None) -> PostgresSums:
         """Return the sums over some calls."""
-        return PostgresSums(self, filters, starts)
+        return PostgresSums(self, filters, starts, by)
 
     def chains(self) -> list[ChainSource]:
         """Return the chain of each writer, in the order in which they began."""

@@ -52,7 +52,14 @@ SECOND = (
 )
 """SQL for the start of a call by its id, in Unix seconds. 0 for an id that Wirekey did not make."""
 EVERYTHING = "all"
-KEYS: dict[str, str] = {EVERYTHING: "''", **{by: f"coalesce('=' || {name}, '')" for by, name in GROUPS.items()}}
+
+
+def key_of(name: str) -> str:
+    """Return SQL for the key of a group in the sums. `name`: SQL for its name."""
+    return f"coalesce('=' || {name}, '')"
+
+
+KEYS: dict[str, str] = {EVERYTHING: "''", **{by: key_of(name) for by, name in GROUPS.items()}}
 """Dimension → SQL for the group of a call in it."""
 COUNTED = {
     "recorded": "count(*)",

@@ -19,14 +19,18 @@ from typing import TYPE_CHECKING
 from wirekey.core.audit.audit_log import AuditDatabaseError
 from wirekey.core.audit.event import FIELDS
 from wirekey.core.audit.fields import ATTEMPT_FIELDS
-from wirekey.core.audit.filters import first_id_at
+from wirekey.core.audit.filters import INDEXED_LABELS, first_id_at, label_form
 
 if TYPE_CHECKING:
     from typing import Any
 
     import psycopg
 
-SQL_TYPES = {"text": "text", "integer": "bigint", "number": "double precision", "boolean": "boolean"}
+SQL_TYPES = {"text": "text", "integer": "bigint", "number": "double precision", "boolean": "boolean"} | {
+    "texts": "text",
+    "list": "text",
+}
+LABEL = label_form("({column}::json ->> '{name}')")
 LOCK = 0x7769726B
 """The class of our advisory locks. Object 0: migrations and partitions. Others: the writer of this number."""
 
@@ -100,6 +104,15 @@ ALTER TABLE attempts ADD COLUMN IF NOT EXISTS dropped text;
 """,
     "ALTER TABLE calls ADD COLUMN IF NOT EXISTS replica text",
     "ALTER TABLE calls ADD COLUMN IF NOT EXISTS service_tier text",
+    """
+ALTER TABLE calls ADD COLUMN IF NOT EXISTS labels text;
+ALTER TABLE calls ADD COLUMN IF NOT EXISTS labels_unverified text;
+ALTER TABLE calls ADD COLUMN IF NOT EXISTS labels_invalid text;
+"""
+    + "".join(
+        f"CREATE INDEX calls_by_{name} ON calls (({LABEL(name)}), id) WHERE {LABEL(name)} IS NOT NULL;\n"
+        for name in INDEXED_LABELS
+    ),
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wirekey.core.audit.filters import Filters, first_id_at
-from wirekey.core.audit.sums import OTHER, CallCounts, times_of
+from wirekey.core.audit.sums import OTHER, CallCounts, group_sql, times_of
 from wirekey.features.postgresql.rollup import (
     COUNTED,
     DAY,
@@ -20,6 +20,7 @@ from wirekey.features.postgresql.rollup import (
     SUMS,
     TIMED,
     Span,
+    key_of,
     summed_span,
     waiting_links,
 )
@@ -29,26 +30,27 @@ if TYPE_CHECKING:
 
     from wirekey.core.audit.audit_log import AuditReader
     from wirekey.core.audit.event import EventValue
-    from wirekey.core.audit.filters import GlobMatch
+    from wirekey.core.audit.filters import Dialect
     from wirekey.core.audit.sums import Bin, GroupBy, Times
     from wirekey.features.postgresql.rollup import WaitingLinks
 
 NAMED = ", ".join(sorted({"agent_id", "agent_role", "agent_type", "model", "requested_model", "provider"}))
+LABELS = "labels, labels_unverified"
 WITHIN = "dimension = ? AND start >= ? AND start < ?"
 
 
 class PostgresSums:
     """Sums over calls in a PostgreSQL database. The connection sees one moment."""
 
-    def __init__(self, database: AuditReader, filters: Filters, starts: range) -> None:
+    def __init__(self, database: AuditReader, filters: Filters, starts: range, by: GroupBy | None = None) -> None:
         self._database, self._starts = database, starts
         assert filters.since is not None
         assert filters.until is not None
         times_only = filters == Filters(since=filters.since, until=filters.until)
-        fits = times_only and starts.step % PERIOD == 0
+        fits = times_only and starts.step % PERIOD == 0 and (by is None or by in KEYS)
         waiting = waiting_links(database) if fits else []
         self._span = summed_span(database, filters.since, filters.until, waiting) if fits else None
-        self._rows, self._values = rows_of(filters, database.glob, self._span, waiting)
+        self._rows, self._values = rows_of(filters, database.dialect, self._span, waiting)
         self._found: dict[str, list[Any]] = {}
 
     def names(self, by: GroupBy, most: int) -> list[str | None]:
@@ -85,19 +87,23 @@ class PostgresSums:
 
     def group_times(self, by: GroupBy, names: Sequence[str | None]) -> tuple[Times, Times]:
         """Return the percentiles by group."""
-        return self._times(by, "name", KEYS[by], places_of(names))
+        return self._times(by, "name", self._key(by), places_of(names))
 
     def _bucket(self, second: str) -> str:
         """Return SQL for the index of a bucket."""
         starts = self._starts
         return f"greatest(0, least({len(starts) - 1}, ({second} - {starts.start}) / {starts.step}))::integer"
 
+    def _key(self, dimension: str) -> str:
+        """Return SQL for the group of a call in a dimension."""
+        return KEYS.get(dimension) or key_of(group_sql(dimension, self._database.dialect))
+
     def _counted(self, by: GroupBy | None) -> list[Any]:
         """Return rows of a group's key, the index of a bucket, and the columns of `COUNTED`."""
         dimension = by or EVERYTHING
         if dimension not in self._found:
             row_query = (
-                f"SELECT {KEYS[dimension]}, {self._bucket(SECOND.format('id'))}, {SUMS}"  # noqa: S608  # of our own names; values are bound
+                f"SELECT {self._key(dimension)}, {self._bucket(SECOND.format('id'))}, {SUMS}"  # noqa: S608  # of our own names; values are bound
                 f" FROM ({self._rows}) AS calls GROUP BY 1, 2"
             )
             found = list(self._database.execute(row_query, self._values).fetchall())
@@ -140,19 +146,19 @@ def spans_of(span: Span, *, by_day: bool) -> list[tuple[str, Span]]:
 
 
 def rows_of(
-    filters: Filters, glob: GlobMatch, span: Span | None, waiting: Sequence[WaitingLinks]
+    filters: Filters, dialect: Dialect, span: Span | None, waiting: Sequence[WaitingLinks]
 ) -> tuple[str, list[EventValue]]:
     """Return SQL, and its values, for the calls that the sums of these hours do not have.
 
     `waiting`: the links whose calls are not in the sums. Named one by one, because a join with the numbers makes the
     planner read all links.
     """
-    read = f"SELECT id, {NAMED}, {SOURCES} FROM calls"  # noqa: S608  # of our own names
+    read = f"SELECT id, {NAMED}, {LABELS}, {SOURCES} FROM calls"  # noqa: S608  # of our own names
     if span is None:
-        where, values = filters.where(glob)
+        where, values = filters.where(dialect)
         return f"{read} {where}", values
     before, after = replace(filters, until=float(span.start)), replace(filters, since=float(span.end))
-    (first, first_values), (last, last_values) = before.where(glob), after.where(glob)
+    (first, first_values), (last, last_values) = before.where(dialect), after.where(dialect)
     inside = [first_id_at(span.start), first_id_at(span.end)]
     links = " UNION ALL ".join(
         ["SELECT id FROM chain WHERE writer = ? AND seq > ? AND seq <= ? AND kind <> 'intent'"] * len(waiting)

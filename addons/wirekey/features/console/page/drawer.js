@@ -4,7 +4,7 @@ import { el, find } from "./dom.js";
 import { known } from "./format.js";
 
 const GROUPS = [
-  ["Agent", ["agent_id", "agent_role", "agent_type", "client"]],
+  ["Agent", ["agent_id", "agent_role", "agent_type", "client", "labels", "labels_unverified", "labels_invalid"]],
   ["Request", ["provider", "operation", "requested_model", "stream", "message_count", "has_system", "has_tools", "tool_count", "max_tokens", "method", "path", "request_bytes", "rolled_up_messages", "parent_id"]],
   ["Decision", ["policy_result", "policy_reason", "policy_revision", "route", "model", "credential", "upstream", "attempts"]],
   ["Outcome", ["outcome", "status", "finish_reason", "ttfb_ms", "duration_ms", "response_bytes", "replica"]],

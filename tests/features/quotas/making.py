@@ -21,6 +21,8 @@ GIVEN = {
     "other_models": [],
     "max_tokens": 1000,
     "headers": {"user-agent": "curl/8.0"},
+    "labels": {"team": "search"},
+    "labels_unverified": {"session": "s1"},
 }
 START = 1_767_225_600.0
 """2026-01-01T00:00:00Z."""

@@ -39,7 +39,12 @@ def test_quotas_are_read_in_their_order(tmp_path):
         ("{name: a, concurrent: 1}", "quotas[0].per", "is missing. Add it"),
         ("{name: a, per: all}", "quotas[0]", "limits nothing. Add one of requests_per_minute"),
         ("{name: 'a b', per: all, concurrent: 1}", "quotas[0].name", "letters, digits, dots"),
-        ("{name: a, per: team, concurrent: 1}", "quotas[0].per", "must be agent, role, type, model, provider or all"),
+        ("{name: a, per: 'label:Team', concurrent: 1}", "quotas[0].per", "names a label that cannot exist"),
+        (
+            "{name: a, per: team, concurrent: 1}",
+            "quotas[0].per",
+            "must be agent, role, type, model",
+        ),
         ("{name: a, per: all, concurrent: 0}", "quotas[0].concurrent", "must be larger than 0"),
         ("{name: a, per: all, concurrent: 1.5}", "quotas[0].concurrent", "must be a whole number"),
         ("{name: a, per: all, requests_per_minute: '9'}", "quotas[0].requests_per_minute", "must be a whole number"),

@@ -6,7 +6,7 @@ import pytest
 
 from tests.features.quotas.making import GIVEN
 from wirekey.core.policy.input import FIELDS, HEADERS
-from wirekey.features.quotas import definition
+from wirekey.features.quotas import definition, subjects
 from wirekey.features.quotas.definition import Applied, MatchCondition, Quota
 
 
@@ -48,6 +48,9 @@ def test_a_quota_applies_to_calls_that_match_all_its_fields(match, applies):
         ("model", "gpt-5-mini", " for the model gpt-5-mini"),
         ("provider", "openai", " for the provider openai"),
         ("all", "_ALL", ""),
+        ("label:team", "search", " for the label team search"),
+        ("label:session", "s1 (unverified)", " for the label session s1 (unverified)"),
+        ("label:run", "_NONE", " for calls without a label run"),
     ],
 )
 def test_a_call_counts_towards_the_subject_that_per_names(per, subject, words):
@@ -57,6 +60,36 @@ def test_a_call_counts_towards_the_subject_that_per_names(per, subject, words):
 
 
 def test_match_knows_the_fields_of_the_policy_input_except_those_that_no_pattern_fits():
-    fields = {field.name for field in FIELDS} - {"id", "time", "headers", "spend", "remaining"}
+    fields = {field.name for field in FIELDS} - {
+        "id",
+        "time",
+        "headers",
+        "labels",
+        "labels_unverified",
+        "spend",
+        "remaining",
+    }
     assert {*definition.MATCHED} == fields | {*definition.ALIASES}
-    assert all(definition.value_at({"headers": {name: "x"}}, f"{definition.HEADERS}{name}") == "x" for name in HEADERS)
+    assert all(definition.value_at({"headers": {name: "x"}}, f"headers.{name}") == "x" for name in HEADERS)
+
+
+def test_a_label_in_a_header_never_counts_towards_the_same_verified_one():
+    quota = Quota("q", "label:team")
+    verified, spoofed = {"labels": {"team": "search"}}, {"labels_unverified": {"team": "search"}}
+    assert quota.subject(verified) != quota.subject(spoofed)
+    assert quota.subject(verified | {"labels_unverified": {"team": "ads"}}) == "search"
+
+
+def test_the_number_of_subjects_that_clients_name_is_limited(monkeypatch):
+    monkeypatch.setattr(subjects, "MOST_APPLIED", 3)
+    known, quota = subjects.QuotaSubjects(), Quota("q", "label:session")
+    sessions = [f"s{number}" for number in range(6)] + ["s1"]
+    found = [known.applied([quota], {"labels_unverified": {"session": one}})[0].subject for one in sessions]
+    own = [f"s{number} (unverified)" for number in range(3)]
+    assert found == [*own, *[subjects.OTHER] * 3, own[1]]
+
+
+def test_match_may_name_labels():
+    condition = MatchCondition.of("labels.team", ["sea*"])
+    assert condition.holds({"labels": {"team": "search"}})
+    assert not condition.holds({"labels_unverified": {"team": "search"}})

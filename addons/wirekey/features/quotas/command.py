@@ -7,12 +7,12 @@ import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wirekey.cli.moments import moment
-from wirekey.cli.options import with_config
+from wirekey.cli.options import Grouping, with_config
 from wirekey.cli.table import money, table, word
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ ALL_TIME = 10**10
 @with_config
 @click.option(
     "--per",
-    type=click.Choice(["agent", "role", "type", "model", "provider", "all"]),
+    type=Grouping(["agent", "role", "type", "model", "provider", "all"]),
     default="agent",
     show_default=True,
     help="Whose calls are added up.",
@@ -52,10 +52,8 @@ ALL_TIME = 10**10
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(
-    context: click.Context, config: Config, per: GroupBy | Literal["all"], since: float | None, *, as_json: bool
-) -> None:
-    """Show what is spent of each budget, and the cost of all calls by agent, role, type, model or provider."""
+def command(context: click.Context, config: Config, per: GroupBy, since: float | None, *, as_json: bool) -> None:
+    """Show what is spent of each budget, and the cost of all calls by agent, role, type, model, provider or label."""
     from wirekey.features.quotas.configured import quotas_of
 
     if context.invoked_subcommand:
@@ -114,7 +112,7 @@ def shared_totals(config: Config) -> dict[str, int]:
         return {}
 
 
-def spend_since(config: Config, per: GroupBy | Literal["all"], begin: datetime) -> Spend:
+def spend_since(config: Config, per: GroupBy, begin: datetime) -> Spend:
     """Return the sums of the recorded calls by agent, model, …, those that cost most first."""
     from wirekey.core.audit.totals import totals
     from wirekey.server.audit_store import audit_database

@@ -11,7 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from wirekey.config.group import ConfigGroup
 from wirekey.config.values import Count, Patterns, Text, ValueFormat, money
-from wirekey.features.quotas.definition import HEADERS, MATCHED
+from wirekey.core.labels import NAME as LABEL_NAME
+from wirekey.core.labels import NAME_RULE
+from wirekey.features.quotas.definition import GROUPS, LABEL, MATCHED, SUBJECT_FIELDS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent", "usd_per_day", "usd_per_month")
@@ -27,10 +29,21 @@ def quota_name(value: str) -> str:
 def matched_fields(value: Any) -> Any:
     """Check the names of the fields in `match`. Raises ValueError."""
     for name in value if isinstance(value, dict) else ():
-        if name not in MATCHED and not (isinstance(name, str) and name.startswith(HEADERS)):
+        if name not in MATCHED and not (isinstance(name, str) and name.startswith(GROUPS)):
             near = difflib.get_close_matches(str(name), MATCHED, 1)
             hint = f"Did you mean {near[0]}?" if near else "docs/reference/policy-input.md lists them."
             raise ValueError(f"{name!r} is not a field of the policy's input. {hint}")
+    return value
+
+
+def per_name(value: str) -> str:
+    """Check whose calls a quota adds up. Raises ValueError."""
+    if value in SUBJECT_FIELDS or value == "all":
+        return value
+    if not value.startswith(LABEL):
+        raise ValueError(f"must be {', '.join(SUBJECT_FIELDS)}, all or {LABEL}NAME")
+    if not LABEL_NAME.fullmatch(value.removeprefix(LABEL)):
+        raise ValueError(f"names a label that cannot exist. The name of a label has {NAME_RULE}")
     return value
 
 
@@ -57,14 +70,19 @@ Match = Annotated[
 ]
 
 
+PerName = Annotated[str, AfterValidator(per_name), ValueFormat(" \\| ".join((*SUBJECT_FIELDS, "all", f"{LABEL}NAME")))]
+
+
 class QuotaConfig(ConfigGroup):
     """An entry of the setting `quotas`."""
 
     name: Annotated[Text, AfterValidator(quota_name)] = Field(
         description="Name of the quota, in messages, metrics and policies. The use so far is kept under this name."
     )
-    per: Literal["agent", "role", "type", "model", "provider", "all"] = Field(
-        description="Whose calls are added up. all: those of everybody together."
+    per: PerName = Field(
+        description="Whose calls are added up. all: those of everybody together. label:NAME: those with the same value "
+        "of a label. A value that clients send in a header counts separately from the same verified one, and calls "
+        "without the label count together."
     )
     match: Match = Field(
         default={},

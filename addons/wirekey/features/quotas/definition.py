@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from wirekey.core.labels import UNVERIFIED
 from wirekey.features.quotas.periods import UTC_CALENDAR, Calendar
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
     from wirekey.features.quotas.periods import Period
 
-type Per = Literal["agent", "role", "type", "model", "provider", "all", "run"]
+type Per = str
+"""A key of `SUBJECT_FIELDS`, `all`, `run` (of quotas that runs make), or `label:NAME`."""
 type LimitName = Literal[
     "requests_per_minute",
     "tokens_per_minute",
@@ -44,17 +46,19 @@ SUBJECT_FIELDS = {
 """`per` → the field of the policy's input that names the subject."""
 ALIASES = {"agent": "agent_id", "role": "agent_role", "type": "agent_type"}
 """Short names of fields in `match`."""
+LABEL = "label:"
+"""In `per`, the name of a label follows it."""
 MATCHED = (
     *ALIASES,
     *("agent.id", "agent.role", "agent.type", "agent.permissions", "agent_id", "agent_role", "agent_type", "client"),
     *("provider", "backend", "operation", "kind", "method", "path", "mcp_server", "tool_name", "action", "target"),
     *("upstream",),
     *("requested_model", "model", "other_models", "stream", "message_count", "has_system", "has_tools", "tool_count"),
-    *("tools", "max_tokens", "service_tier", "price_modifiers"),
+    *("tools", "max_tokens", "service_tier", "price_modifiers", "labels_invalid"),
 )
-"""The fields of the policy's input that `match` may name, and those below `HEADERS`."""
-HEADERS = "headers."
-"""In `match`, the name of a request header follows it: `headers.user-agent`. Only headers that policies see."""
+"""The fields of the policy's input that `match` may name, and those below `GROUPS`."""
+GROUPS = ("headers.", "labels.", "labels_unverified.")
+"""In `match`, the name of a request header or a label follows it: `headers.user-agent`. Only what policies see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +114,17 @@ class Quota:
         """Return the agent, role, … whose use a call counts towards."""
         if self.per == "all":
             return ALL
-        found = given.get(SUBJECT_FIELDS[self.per])
+        field = SUBJECT_FIELDS.get(self.per)
+        found = given.get(field) if field else self.label_in(given)
         return NOBODY if found is None else str(found)
+
+    def label_in(self, given: Mapping[str, Any]) -> str | None:
+        """Return the label of a call that `per` names. One that clients send is never that of a verified one."""
+        name = self.per.removeprefix(LABEL)
+        if (verified := given.get("labels")) and name in verified:
+            return str(verified[name])
+        found = (given.get("labels_unverified") or {}).get(name)
+        return None if found is None else f"{found}{UNVERIFIED}"
 
     @property
     def has_budget(self) -> bool:
@@ -154,9 +167,10 @@ class Applied:
         """The subject in words for a message, such as ` for the agent alice`. Empty for `all`, and for a run."""
         if self.quota.per in ("all", "run"):
             return ""
+        per = self.quota.per.replace(LABEL, "label ")
         if self.subject == NOBODY:
-            return f" for calls without {'an' if self.quota.per == 'agent' else 'a'} {self.quota.per}"
-        return f" for the {self.quota.per} {self.subject}"
+            return f" for calls without {'an' if per == 'agent' else 'a'} {per}"
+        return f" for the {per} {self.subject}"
 
     def key(self, limit: str) -> str:
         """Return the key of a limit without a period in the shared state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.core.labels import UNVERIFIED
 from wirekey.core.metering.cost import current_prices
 from wirekey.features.quotas.definition import NOBODY, Applied
 from wirekey.providers.registry import PROVIDERS
@@ -28,6 +29,8 @@ class QuotaSubjects:
         self._applied: dict[tuple[Quota, str], Applied] = {}
         self._models: set[str] = set()
         """Models without a list price that have a budget or a limit of their own."""
+        self._unverified: set[str] = set()
+        """Labels that clients have sent, of which each has a budget or a limit of its own."""
 
     def applied(self, quotas: Iterable[Quota], given: Mapping[str, Any]) -> tuple[Applied, ...]:
         """Return the quotas that apply to a call, in their order. `given`: the policy's input for the call."""
@@ -45,8 +48,13 @@ class QuotaSubjects:
         return tuple(found)
 
     def _subject(self, quota: Quota, given: Mapping[str, Any]) -> str:
-        """Return whose use a call counts towards. Models have the names of the price list, which are limited."""
+        """Return whose use a call counts towards. The names that clients choose are limited."""
         subject = quota.subject(given)
+        if subject.endswith(UNVERIFIED):
+            if subject not in self._unverified and len(self._unverified) >= MOST_APPLIED:
+                return OTHER
+            self._unverified.add(subject)
+            return subject
         if quota.per != "model" or subject in self._models or subject == NOBODY:
             return subject
         provider = PROVIDERS.get(given.get("provider", ""))

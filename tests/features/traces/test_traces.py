@@ -16,6 +16,7 @@ from wirekey.core.body import Body
 from wirekey.core.call import Agent, Call, Outcome
 from wirekey.core.calls.calls import trace_parent
 from wirekey.core.calls.services import Services
+from wirekey.core.labels import checked
 from wirekey.core.operation import Facts, Kind, Operation, Usage
 from wirekey.features.traces import tracer as traces
 from wirekey.features.traces.addon import Traces, wanted
@@ -117,6 +118,20 @@ PARTS = {
     "another model was sent": (
         completed(model="gpt-4o-mini"),
         {"gen_ai.request.model": "gpt-4o-mini", "wirekey.requested_model": "gpt-4o"},
+    ),
+    "labels": (
+        completed(
+            agent=Agent("alice", labels=(("team", "search"),)),
+            header_labels=checked([("session", "s1"), ("sub_agent", "a1"), ("run", "two words")]),
+        ),
+        {
+            "gen_ai.conversation.id": "s1",
+            "gen_ai.agent.id": "a1",
+            "wirekey.label.team": "search",
+            "wirekey.label.session": "s1",
+            "wirekey.labels.unverified": ("session", "sub_agent"),
+            "wirekey.labels.invalid": ("run",),
+        },
     ),
     "a stream": (
         completed(facts=Facts("gpt-4o", stream=True)),

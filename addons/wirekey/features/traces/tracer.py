@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from wirekey.core.call import Call
+    from wirekey.core.labels import Labels
 
 logger = logging.getLogger(__name__)
 
@@ -235,6 +236,7 @@ def attributes_of(call: Call) -> dict[str, AttributeValue]:
         "wirekey.attempts": call.attempts,
         "wirekey.cost_usd": number(call.cost_usd),
         "wirekey.simulated": call.simulated or None,
+        **label_attributes(call.labels),
     }
     if streams and call.ttfb_ms is not None:
         known["gen_ai.response.time_to_first_chunk"] = call.ttfb_ms / 1000
@@ -247,6 +249,23 @@ def attributes_of(call: Call) -> dict[str, AttributeValue]:
         known["gen_ai.usage.cache_write.input_tokens"] = count(usage.cache_write_tokens)
         known["gen_ai.usage.reasoning.output_tokens"] = count(usage.reasoning_tokens)
     return {name: value for name, value in known.items() if value is not None}
+
+
+def label_attributes(labels: Labels) -> dict[str, AttributeValue | None]:
+    """Return the attributes of labels: the session and the agent within it by the names of the conventions.
+
+    `wirekey.labels.unverified` names those that the client has sent.
+    """
+    if not labels:
+        return {}
+    known = {**labels.verified, **labels.unverified}
+    return {
+        "gen_ai.conversation.id": known.get("session"),
+        "gen_ai.agent.id": known.get("sub_agent"),
+        **{f"wirekey.label.{name}": value for name, value in sorted(known.items())},
+        "wirekey.labels.unverified": tuple(sorted(labels.unverified)) or None,
+        "wirekey.labels.invalid": labels.invalid or None,
+    }
 
 
 def open_call_tracer() -> CallTracer:

@@ -32,7 +32,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "reconciliation": (),
         "extensions": ("extensions", "identity.check"),
         "opa_server": ("policy.opa_url",),
-        "jwt": ("identity.jwt",),
+        "jwt": ("identity.jwt", "identity.labels.claims"),
         "label_headers": ("identity.labels.known_headers", "identity.labels.headers"),
         "vertex": ("providers.vertex",),
         "google_accounts": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from wirekey.core.call import Agent
 from wirekey.core.identity.agents import AgentStore
 from wirekey.core.identity.tokens import looks_like_jwt, token_digest
 from wirekey.features.jwt import tokens as tokens_module
-from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig
+from wirekey.features.jwt.config import JWTConfig, JWTIssuerConfig, LabelClaims
 from wirekey.features.jwt.issuers import TokenIssuer
 from wirekey.features.jwt.jwk import VerificationKey, key_of_pem, key_set
 from wirekey.features.jwt.reading import RefusedTokenError
@@ -21,6 +22,7 @@ from wirekey.features.jwt.tokens import JwtTokens, signing_keys
 NOW = 1_800_000_000
 KEY = ed_key()
 HEADER = {"alg": "EdDSA"}
+URL = "https://id.example/"
 CLAIMS = {"iss": "id", "aud": "wirekey", "sub": "svc", "iat": NOW, "nbf": NOW, "exp": NOW + 600}
 
 
@@ -135,6 +137,43 @@ async def test_the_cache_of_verified_tokens_is_bounded(agents, monkeypatch):
 
 def fetch(_):
     return jwks(jwk(KEY))
+
+
+GROUPS = {"groups": ["search", "two words"], "org": {"cc": 4711, "flags": {}}, "a.b": "c"}
+
+
+@pytest.mark.parametrize(
+    ("path", "labels", "invalid"),
+    [
+        ("groups.0", (("team", "search"),), ()),
+        ("groups.1", (), ("team",)),
+        ("groups.2", (), ()),
+        ("groups.x", (), ()),
+        ("groups", (), ("team",)),
+        ("org.cc", (("team", "4711"),), ()),
+        ("org.flags", (), ("team",)),
+        ("org.missing.cc", (), ()),
+        (["a.b"], (("team", "c"),), ()),
+        ("a.b", (), ()),
+        ("sub", (("team", "svc"),), ()),
+    ],
+)
+async def test_labels_are_claims_of_a_verified_token(agents, path, labels, invalid):
+    claim = LabelClaims(claims={"team": path}).claims["team"]
+    one = replace(issuer(), label_claims=(("team", claim.names),))
+    tokens = JwtTokens([one], agents)
+    agent = (await tokens.identify(token(HEADER, CLAIMS | GROUPS, KEY), NOW)).agent
+    assert (agent.labels, agent.invalid_labels) == (labels, invalid)
+
+
+async def test_other_claims_for_labels_need_the_token_again(agents):
+    settings = JWTConfig(jwks_url="https://own.example/", issuers=(JWTIssuerConfig(issuer="id", jwks_url=URL),))
+    before = JwtTokens.of_settings(settings, agents, None, fetch)
+    text = token(HEADER, CLAIMS | GROUPS, KEY)
+    held = await before.identify(text, NOW)
+    after = JwtTokens.of_settings(settings, agents, None, fetch, before, label_claims=(("team", ("groups", "0")),))
+    assert after.find_agent(held, NOW) is None
+    assert (await after.identify(text, NOW)).agent.labels == (("team", "search"),)
 
 
 async def test_a_change_of_settings_keeps_tokens_of_unchanged_issuers_only(agents, tmp_path):

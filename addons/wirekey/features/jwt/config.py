@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from wirekey.config.group import ConfigGroup
+from wirekey.config.identity import LabelName
 from wirekey.config.values import HTTPSURL, AbsolutePath, Flag, OwnNotation, Seconds, Text, ValueFormat
+from wirekey.core.labels import MOST
 from wirekey.core.permissions import normalized
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -33,6 +35,11 @@ def parse_claim_path(value: Any) -> ClaimPath:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError("must be the name of a claim, or a list of names that is its path")
     return ClaimPath(tuple(names))
+
+
+def parse_label_claim(value: Any) -> ClaimPath:
+    """Return the path of a claim: its names with dots between them, or a list of names. Raises ValueError."""
+    return parse_claim_path(value.split(".") if isinstance(value, str) else value)
 
 
 def agent_prefix(value: str) -> str:
@@ -144,6 +151,25 @@ class JWTConfig(ConfigGroup):
     def issues_tokens(self) -> bool:
         """Whether Wirekey issues tokens itself, as `issuer`."""
         return self.jwks_url is None
+
+
+LabelClaim = Annotated[ClaimPath, PlainValidator(parse_label_claim), ValueFormat("claim")]
+
+
+class LabelClaims(ConfigGroup):
+    """The part of the setting `identity.labels` that JWTs add."""
+
+    claims: Annotated[
+        dict[LabelName, LabelClaim],
+        Field(max_length=MOST),
+        ValueFormat("labels, each with a claim"),
+    ] = Field(
+        default={},
+        description="Labels from claims of the JWTs of external issuers, which are verified. A text has the path of "
+        "the claim with dots, and numbers for items of a list: `groups.0`. A list has the names as they are. A claim "
+        "that is absent gives no label, and the policy sees the name of one that is not a valid label.",
+        examples=[{"team": "groups.0", "cost_center": ["https://corp.example/claims", "cc"]}],
+    )
 
 
 class JWTSetting(ConfigGroup):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wirekey.core.call import Agent
 from wirekey.core.errors import UserError
 from wirekey.core.identity.external_agents import AGENT_ID, LABEL
+from wirekey.core.labels import checked
 from wirekey.core.permissions import MAX_PERMISSIONS, PERMISSION
 from wirekey.features.jwt.jwk import KeySet, KeySetError, VerificationKey, key_of_pem
 from wirekey.features.jwt.jwks_fetching import FetchedKeys
@@ -15,10 +17,15 @@ from wirekey.features.jwt.reading import RefusedTokenError
 from wirekey.features.jwt.signing_keys import ALGORITHM, TYPE
 
 if TYPE_CHECKING:
+    from wirekey.core.labels import FoundLabels
     from wirekey.features.jwt.config import JWTClaimsConfig, JWTConfig, JWTIssuerConfig
     from wirekey.features.jwt.jwks_fetching import Fetch
     from wirekey.features.jwt.signing_keys import SigningKeys
 
+type LabelPaths = tuple[tuple[str, tuple[str, ...]], ...]
+
+ITEM = re.compile(r"0|[1-9][0-9]{0,3}", re.ASCII)
+"""The number of an item of a list, in the path of a claim."""
 LEEWAY = 30
 """Seconds by which clocks may differ."""
 MOST_AUDIENCES = 32
@@ -69,6 +76,8 @@ class TokenIssuer:
     max_lifetime: float
     keys: VerificationKeys
     settings: JWTIssuerConfig | None = field(default=None, repr=False)
+    label_claims: LabelPaths = ()
+    """Label → the path of its claim, of tokens of other issuers."""
 
     @property
     def is_own(self) -> bool:
@@ -123,16 +132,35 @@ def timestamp_claim(claims: dict[str, Any], name: str) -> int:
     return value
 
 
-def external_agent(claims: dict[str, Any], settings: JWTIssuerConfig) -> Agent:
+def external_agent(claims: dict[str, Any], settings: JWTIssuerConfig, label_claims: LabelPaths = ()) -> Agent:
     """Return the agent that the claims of an external token describe. Raises RefusedTokenError."""
+    labels = labels_in(claims, label_claims)
     paths: JWTClaimsConfig = settings.claims
     name = find_claim(claims, paths.agent.names)
     if not isinstance(name, str) or not AGENT_ID.fullmatch(agent_id := f"{settings.prefix or ''}{name}"):
         raise RefusedTokenError(f"does not name the agent in {'.'.join(paths.agent.names)}")
     role, type_ = (single_value(claims, path.names) for path in (paths.role, paths.type))
-    return Agent(
-        agent_id, role, type_, read_permissions(find_claim(claims, paths.permissions.names), settings.permissions)
-    )
+    permissions = read_permissions(find_claim(claims, paths.permissions.names), settings.permissions)
+    return Agent(agent_id, role, type_, permissions, labels=labels.accepted, invalid_labels=labels.invalid)
+
+
+def labels_in(claims: dict[str, Any], paths: LabelPaths) -> FoundLabels:
+    """Return the labels in claims. A value that is neither a text nor a whole number is not accepted."""
+    found = [(name, value) for name, path in paths if (value := label_claim(claims, path)) is not None]
+    return checked((name, str(value) if type(value) in (str, int) else "") for name, value in found)
+
+
+def label_claim(claims: dict[str, Any], path: tuple[str, ...]) -> Any:
+    """Return the claim at a path of names and of numbers of items, or None if it is absent."""
+    value: Any = claims
+    for name in path:
+        if isinstance(value, list) and ITEM.fullmatch(name):
+            value = value[int(name)] if int(name) < len(value) else None
+        elif isinstance(value, dict):
+            value = value.get(name)
+        else:
+            return None
+    return value
 
 
 def find_claim(claims: dict[str, Any], names: tuple[str, ...]) -> Any:
@@ -174,7 +202,7 @@ def own_issuer(settings: JWTConfig, keys: SigningKeys) -> TokenIssuer:
     return TokenIssuer(settings.issuer, settings.audience, (ALGORITHM,), settings.lifetime + LEEWAY, keys)
 
 
-def external_issuer(settings: JWTIssuerConfig, fetch: Fetch) -> TokenIssuer:
+def external_issuer(settings: JWTIssuerConfig, fetch: Fetch, label_claims: LabelPaths = ()) -> TokenIssuer:
     """Return an issuer of the configuration. Raises IssuerError if its key file cannot be used."""
     keys: VerificationKeys
     if settings.key:
@@ -187,4 +215,6 @@ def external_issuer(settings: JWTIssuerConfig, fetch: Fetch) -> TokenIssuer:
         keys = FetchedKeys(settings.jwks_url, settings.algorithms, fetch)
     else:
         keys = KeySet()
-    return TokenIssuer(settings.issuer, settings.audience, settings.algorithms, settings.max_lifetime, keys, settings)
+    return TokenIssuer(
+        settings.issuer, settings.audience, settings.algorithms, settings.max_lifetime, keys, settings, label_claims
+    )

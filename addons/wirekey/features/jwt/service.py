@@ -9,7 +9,7 @@ import msgspec
 
 from wirekey.core.call import Agent
 from wirekey.core.errors import Refusal
-from wirekey.features.jwt.config import JWTSetting
+from wirekey.features.jwt.config import JWTSetting, LabelClaims
 from wirekey.features.jwt.jwks_fetching import https_fetch
 from wirekey.features.jwt.reading import RefusedTokenError
 from wirekey.features.jwt.token_endpoint import TOKEN_PATH, TokenEndpoint
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wirekey.core.identity.agents import AgentStore
     from wirekey.feature import FeatureValues
     from wirekey.features.jwt.config import JWTConfig
+    from wirekey.features.jwt.issuers import LabelPaths
     from wirekey.features.jwt.jwks_fetching import Fetch
     from wirekey.features.jwt.signing_keys import SigningKeys
     from wirekey.server.feature_parts import ServiceStart
@@ -49,7 +50,11 @@ class TokenService:
         fixed = start.started_with
         fetch = https_fetch(fixed.upstream_ca_file, start.proxy_for)
         settings = start.config.identity.part(JWTSetting).jwt
-        return cls.of_settings(settings, start.agents, fixed.state, fetch, start.previous.find(cls))
+        named = start.config.identity.labels.part(LabelClaims).claims
+        label_claims = tuple((label, claim.names) for label, claim in named.items())
+        return cls.of_settings(
+            settings, start.agents, fixed.state, fetch, start.previous.find(cls), label_claims=label_claims
+        )
 
     @classmethod
     def of_settings(
@@ -59,6 +64,8 @@ class TokenService:
         state: Path,
         fetch: Fetch,
         previous: TokenService | None = None,
+        *,
+        label_claims: LabelPaths = (),
     ) -> TokenService:
         """Read the keys that the settings name. Blocks. `fetch` gets the keys of external issuers.
 
@@ -67,7 +74,9 @@ class TokenService:
         """
         keys = (previous.keys if previous else None) or signing_keys(settings, state, agents.masters)
         issuing = keys if settings.issues_tokens else None
-        jwts = JwtTokens.of_settings(settings, agents, issuing, fetch, previous.jwts if previous else None)
+        jwts = JwtTokens.of_settings(
+            settings, agents, issuing, fetch, previous.jwts if previous else None, label_claims=label_claims
+        )
         endpoint = None
         if issuing:
             endpoint = (previous.endpoint if previous else None) or TokenEndpoint(settings, issuing, agents)

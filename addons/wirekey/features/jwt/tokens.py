@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wirekey.core.identity.agents import AgentStore
     from wirekey.core.identity.installation_keys import MasterSecret
     from wirekey.features.jwt.config import JWTConfig
+    from wirekey.features.jwt.issuers import LabelPaths
     from wirekey.features.jwt.jwk import VerificationKey
     from wirekey.features.jwt.jwks_fetching import Fetch
 
@@ -89,13 +90,18 @@ class JwtTokens:
         keys: SigningKeys | None,
         fetch: Fetch,
         previous: JwtTokens | None = None,
+        *,
+        label_claims: LabelPaths = (),
     ) -> JwtTokens:
         """Build the issuers of a configuration. Unchanged ones are kept from `previous`, with their keys.
 
         `keys` None: Wirekey issues no tokens. Raises IssuerError.
         """
-        kept = {issuer.settings: issuer for issuer in previous.issuers if issuer.settings} if previous else {}
-        issuers = [kept.get(other) or external_issuer(other, fetch) for other in settings.external_issuers]
+        earlier = [issuer for issuer in previous.issuers if issuer.label_claims == label_claims] if previous else []
+        kept = {issuer.settings: issuer for issuer in earlier if issuer.settings}
+        issuers = [
+            kept.get(other) or external_issuer(other, fetch, label_claims) for other in settings.external_issuers
+        ]
         if keys:
             own = own_issuer(settings, keys)
             same = (
@@ -178,7 +184,7 @@ class JwtTokens:
         issuer.check_type(token.type)
         ends = issuer.check_claims(token.claims, time.time() if now is None else now)
         if issuer.settings:
-            agent = external_agent(token.claims, issuer.settings)
+            agent = external_agent(token.claims, issuer.settings, issuer.label_claims)
             return VerifiedToken(issuer, ends, key.thumbprint, agent, None, self.trust)
         client_id, granted = token.claims.get("client_id"), token.claims.get("permissions")
         if not isinstance(client_id, str) or not isinstance(granted, list):

@@ -110,6 +110,20 @@ def test_codex_makes_all_its_calls_over_one_websocket(run_group, group, name, mo
     assert sum(call["input_tokens"] for call in calls) > 0
 
 
+LABELS = {"claude-code": {"session"}, "codex": {"session", "originator"}, "codex-base-url": {"session", "originator"}}
+"""The labels that agents send in headers with each call of a model."""
+
+
+@pytest.mark.parametrize(("group", "name", "mode"), [session for session in SESSIONS if session[1] in LABELS])
+def test_the_labels_of_an_agent_are_recorded_as_unverified(run_group, group, name, mode):
+    events = run_group(group)["sessions"][f"{name}-{mode}"]["events"]
+    calls = [event for event in events if event["requested_model"] and event["outcome"] == "completed"]
+    labels = [json.loads(event["labels_unverified"]) for event in calls]
+    assert all(LABELS[name] <= found.keys() for found in labels), labels
+    assert {event["labels"] for event in calls} == {None}
+    assert len({found["session"] for found in labels}) == 1
+
+
 @pytest.mark.parametrize(("group", "name", "mode"), SESSIONS)
 def test_an_agent_in_gateway_mode_calls_its_models_at_the_gateway(run_group, group, name, mode):
     calls = [event for event in run_group(group)["sessions"][f"{name}-{mode}"]["events"] if event["requested_model"]]

@@ -34,7 +34,7 @@ ROUTES = (
     Route("routes[0]", "gpt-4o", model=ModelName("gpt-4o-mini")),
     Route("routes[1]", "corp-*", upstream=CORP, auth="none", failover=Failover(5)),
     Route("routes[2]", "gpt-5", fallback=(ModelName("gpt-5-mini"), ModelName("gpt-4o"))),
-    Route("routes[3]", "not-enabled", provider="vertex"),
+    Route("routes[3]", "not-enabled", provider="not-enabled"),
     Route("routes[4]", "gpt-*", model=ModelName("gpt-4.1")),
 )
 FILE = Operation("files.create", Body.OPAQUE, Kind.STORAGE)

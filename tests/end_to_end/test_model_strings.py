@@ -144,15 +144,6 @@ def test_a_prefix_comes_before_the_provider_of_a_route(way, simulator, wirekey):
     assert [event["route"] for event in wirekey.finished_events(3, since)] == ["routes[1]", "routes[1]", "routes[2]"]
 
 
-def test_vertex_in_front_of_a_name_needs_its_setting(way, simulator):
-    with pytest.raises(
-        openai.PermissionDeniedError, match=r"provider vertex is not enabled.*providers\.vertex"
-    ) as refused:
-        Chat(*way).plain("vertex:gemini-2.5-flash")
-    assert refused.value.code == "backend_not_enabled"
-    assert not simulator.seen
-
-
 @pytest.mark.parametrize("client", ["openai.chat", "gemini", "anthropic", "converse"])
 def test_the_policy_judges_the_model_and_the_backend_that_are_sent(way, wirekey, simulator, client):
     base, token, pair = way

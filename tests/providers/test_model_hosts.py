@@ -37,9 +37,7 @@ def test_another_host_is_not(host):
     ("host", "fix"),
     [
         ("chatgpt.com", "list the host in egress.allow"),
-        ("cloudcode-pa.googleapis.com", "Set providers.code_assist"),
         ("daily-cloudcode-pa.googleapis.com", "list the host in egress.allow"),
-        ("europe-west4-aiplatform.googleapis.com", "Set providers.vertex"),
         ("bedrock-runtime.eu-central-1.amazonaws.com", "Set providers.bedrock.regions"),
     ],
 )

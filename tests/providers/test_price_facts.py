@@ -11,7 +11,6 @@ from wirekey.providers.registry import PROVIDERS
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 GENERATE = "/v1beta/models/gemini-3.5-flash:generateContent"
 CONVERSE, INVOKE = "/model/amazon.nova-pro-v1%3A0/converse", "/model/anthropic.claude-opus-5/invoke"
-VERTEX = "/v1/projects/p/locations/global/publishers/anthropic/models/claude-fable-5-2:rawPredict"
 CACHED = {
     "role": "user",
     "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
@@ -52,7 +51,6 @@ def events(*parts):
         ("anthropic", "/v1/messages/batches", {"requests": [{"params": {"speed": "fast"}}]}, [("speed", "fast")]),
         ("gemini", GENERATE, {"serviceTier": "PRIORITY"}, [("service_tier", "PRIORITY")]),
         ("gemini", GENERATE, {"service_tier": "flex"}, [("service_tier", "flex")]),
-        ("vertex", VERTEX, {"speed": "fast"}, [("speed", "fast")]),
         (
             "bedrock",
             CONVERSE,

@@ -106,7 +106,7 @@ def test_a_candidate_with_another_credential_than_keys_is_tried_in_its_turn():
 
 @pytest.mark.parametrize("max_retry_after", [0, 2], ids=["never waits", "waits"])
 def test_a_rejected_token_is_replaced_once(max_retry_after):
-    own = Candidate("vertex", pool=pool(), without_key=True, renews_token=True)
+    own = Candidate("gemini", pool=pool(), without_key=True, renews_token=True)
     plan = RetryPlan((own, candidate("c")), Failover(max_attempts=5, max_retry_after=max_retry_after))
     assert played(plan, status(401), status(401)) == [(0, None), (0, None), None]
     alone = RetryPlan((own,), Failover(max_retry_after=max_retry_after))
@@ -115,7 +115,7 @@ def test_a_rejected_token_is_replaced_once(max_retry_after):
 
 
 def test_the_token_of_a_program_is_never_replaced():
-    plan = RetryPlan((Candidate("vertex", "passthrough", pool=pool(), renews_token=True),))
+    plan = RetryPlan((Candidate("gemini", "passthrough", pool=pool(), renews_token=True),))
     assert played(plan, status(401)) == [(0, None), None]
 
 

@@ -216,32 +216,6 @@ def test_a_prefix_comes_before_the_default_backend_and_not_before_a_model_requir
     assert (found.route, found.provider) == ("routes[0]", "gemini")
 
 
-@pytest.mark.parametrize(
-    ("call", "asked", "speaks"),
-    [
-        (CHAT, "gemini-2.5-pro", None),
-        (CHAT, "meta/llama-4", None),
-        (CHAT, "claude-sonnet-4-5", "anthropic"),
-        (MESSAGES, "claude-sonnet-4-5", None),
-        (MESSAGES, "gemini-2.5-pro", "gemini"),
-        (MESSAGES, "meta/llama-4", "openai.chat"),
-        (("openai", "POST /v1/responses"), "gemini-2.5-pro", "gemini"),
-        (GENERATE, "gemini-2.5-pro", None),
-        (GENERATE, "claude-sonnet-4-5", "anthropic"),
-        (("bedrock", "POST /model/m/converse"), "claude-sonnet-4-5", "anthropic"),
-        (("bedrock", "POST /model/m/invoke"), "gemini-2.5-pro", "gemini"),
-    ],
-)
-def test_the_model_decides_the_format_at_vertex(tmp_path, call, asked, speaks):
-    config = loaded(
-        tmp_path,
-        "providers: {vertex: {locations: [global]}}\nroutes: [{match: '*', provider: vertex, location: us-east5}]",
-        KEYS,
-    )
-    (found,) = candidates(routes_from(config, provider_pools(config, {})), call, asked)
-    assert (found.provider, found.speaks, found.location) == ("vertex", speaks, "us-east5")
-
-
 def test_a_model_name_of_a_client_is_matched_completely(tmp_path):
     found = routes(tmp_path, "routes: [{match: 'a*', model: x}]")
     assert candidates(found, CHAT, "b\na")[0].route is None

@@ -10,6 +10,7 @@ from tests.policy.test_default_policy import check_kinds, policy
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Facts, Kind
 from wirekey.features.google_accounts.provider.requests import COUNT, GENERATE, ROUTES, STREAM
+from wirekey.providers.model_hosts import reason_to_refuse_tunnel
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
@@ -176,3 +177,7 @@ def test_nothing_is_read_of_other_responses(path):
 
 def test_the_default_policy_decides_each_operation_by_its_kind(policy):
     check_kinds(policy, {(operation.name, operation.kind) for operation in ROUTES})
+
+
+def test_a_refused_tunnel_names_the_setting():
+    assert "Set providers.code_assist" in reason_to_refuse_tunnel("cloudcode-pa.googleapis.com")

@@ -19,7 +19,7 @@ from google.oauth2.credentials import Credentials
 
 from tests.features.vertex.vertex_simulator import simulator, tokens
 from tests.support.google import stand_ins
-from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for, wirekey_behind
 from tests.support.sessions import PNG
 from wirekey.core.call import new_call_id
 from wirekey_simulator.text import TEXT
@@ -456,3 +456,15 @@ def test_the_programs_own_token_is_passed_through_the_proxy(tmp_path, simulator,
     assert client.messages.create(model=CLAUDE, max_tokens=50, messages=MESSAGES).content
     assert sent(simulator)[1] == "ya29.the-programs-own-token"
     running.stop()
+
+
+def test_vertex_in_front_of_a_name_needs_its_setting(tmp_path, simulator):
+    with wirekey_behind(tmp_path, simulator, listen={"gateway": "127.0.0.1:0", "console": None}) as running:
+        base = f"http://{running.running.gateway}/v1"
+        client = openai.OpenAI(api_key=running.add_agent("alice"), base_url=base, max_retries=0)
+        with pytest.raises(openai.PermissionDeniedError, match=r"vertex is not enabled.*providers\.vertex") as refused:
+            client.chat.completions.create(
+                model="vertex:gemini-2.5-flash", messages=[{"role": "user", "content": "Hi"}]
+            )
+    assert refused.value.code == "backend_not_enabled"
+    assert simulator.seen == []

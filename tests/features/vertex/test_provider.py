@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from tests.providers.test_price_facts import read as read_price_facts
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Facts, Kind
 from wirekey.features.vertex.places import host_in
+from wirekey.providers.model_hosts import reason_to_refuse_tunnel
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
@@ -181,3 +183,13 @@ def test_an_error_in_a_stream_has_the_format_of_the_stream():
         operation = VERTEX.match_operation("POST", path, {})
         assert operation.kind is Kind.INFERENCE
         assert expected in VERTEX.stream_error(refusal, operation, "text/event-stream")
+
+
+def test_a_refused_tunnel_names_the_setting():
+    assert "Set providers.vertex" in reason_to_refuse_tunnel("europe-west4-aiplatform.googleapis.com")
+
+
+def test_a_request_says_what_changes_its_price():
+    path = "/v1/projects/p/locations/global/publishers/anthropic/models/claude-fable-5-2:rawPredict"
+    _, facts = read_price_facts("vertex", path, {"speed": "fast"})
+    assert facts.modifiers == (("speed", "fast"),)

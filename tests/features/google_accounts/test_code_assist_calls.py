@@ -15,7 +15,7 @@ from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
 
-from tests.end_to_end.code_assist_simulator import default_login, login, logins, simulator
+from tests.features.google_accounts.code_assist_simulator import default_login, login, logins, simulator
 from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind
 from tests.threats.conftest import beginning

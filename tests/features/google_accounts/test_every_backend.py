@@ -9,8 +9,8 @@ import subprocess
 import pytest
 from google.genai import types
 
-from tests.end_to_end.code_assist_simulator import default_login, login, logins, simulator
 from tests.end_to_end.test_translation import CLIENTS
+from tests.features.google_accounts.code_assist_simulator import default_login, login, logins, simulator
 from tests.support.conversation import installed
 from tests.support.google import stand_ins
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind

@@ -57,6 +57,9 @@ OF_OTHERS = {
     "aiplatform.googleapis.com": "Google Cloud",
     "*-aiplatform.googleapis.com": "Google Cloud",
     "*.rep.googleapis.com": "Google Cloud",
+    "cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
+    "*-cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
+    "cloudcode-pa.mtls.googleapis.com": "Gemini CLI, signed in with a Google account",
 }
 """Hosts of other companies, by name with `*` for any characters → the service there."""
 SERVED_BY = {host: f"providers.{name}" for name, provider in PROVIDERS.items() for host in provider.hosts.if_configured}

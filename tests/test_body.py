@@ -89,8 +89,8 @@ def test_a_request_is_read_as_from_memory(tmp_path):
         (OPERATION, "application/json", CHAT.encode()),
         (UPLOAD, "multipart/form-data; boundary=b", FORM),
     ):
-        facts = provider.read_request(operation, {}, content_type, spooled(data, tmp_path))
-        assert facts == provider.read_request(operation, {}, content_type, data)
+        facts = provider.operations.read_request(operation, {}, content_type, spooled(data, tmp_path))
+        assert facts == provider.operations.read_request(operation, {}, content_type, data)
         assert facts.model
     assert open_files(tmp_path) == []
 
@@ -109,7 +109,7 @@ def test_what_is_refused_in_memory_is_refused_on_disk(tmp_path, data):
     def refusal(body):
         # Not by pytest.raises, which would keep the frames, and in them the body.
         try:
-            PROVIDERS["openai"].read_request(OPERATION, {}, "application/json", body)
+            PROVIDERS["openai"].operations.read_request(OPERATION, {}, "application/json", body)
         except Refusal as refused:
             return refused.status, refused.message
         raise AssertionError("it was read")
@@ -119,7 +119,11 @@ def test_what_is_refused_in_memory_is_refused_on_disk(tmp_path, data):
 
 
 def edited(body, edits):
-    return PROVIDERS["openai"].edit_request(OPERATION, b"/v1/chat/completions", "application/json", body, edits).body
+    return (
+        PROVIDERS["openai"]
+        .operations.edit_request(OPERATION, b"/v1/chat/completions", "application/json", body, edits)
+        .body
+    )
 
 
 def cap(body):
@@ -136,7 +140,11 @@ def usage(body):
 
 def form_model(body):
     target, content_type = b"/v1/audio/transcriptions", "multipart/form-data; boundary=b"
-    return PROVIDERS["openai"].edit_request(UPLOAD, target, content_type, body, RequestEdits("gpt-4o-transcribe")).body
+    return (
+        PROVIDERS["openai"]
+        .operations.edit_request(UPLOAD, target, content_type, body, RequestEdits("gpt-4o-transcribe"))
+        .body
+    )
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_name_that_cannot_be_followed_is_refused(text, words):
 
 
 def test_the_name_of_every_provider_and_backend_can_stand_in_front():
-    reached = [name for name in OWN_PROVIDERS if PROVIDERS[name].speaks]
+    reached = [name for name in OWN_PROVIDERS if PROVIDERS[name].formats.speaks]
     assert [ModelName.parse(f"{name}:m").provider for name in reached] == reached
     assert [ModelName.parse(f"{name}:m").backend for name in BACKENDS] == list(BACKENDS)
 

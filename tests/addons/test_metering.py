@@ -333,7 +333,7 @@ GENERATE = "gemini", Operation("streamGenerateContent", Body.JSON, Kind.INFERENC
 def test_R42_only_the_counts_at_the_end_of_a_response_are_all(asked, events, broke_off, facts, has_all):
     provider, operation = asked
     facts = Facts(stream=True, **facts)
-    reader = PROVIDERS[provider].response_reader(operation, facts, 200, "text/event-stream")
+    reader = PROVIDERS[provider].operations.response_reader(operation, facts, 200, "text/event-stream")
     for event in events:
         reader.feed(event)
     reader.end()
@@ -344,7 +344,7 @@ def test_R42_only_the_counts_at_the_end_of_a_response_are_all(asked, events, bro
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
 def test_R42_the_counts_of_a_response_in_the_background_are_not_believed_before_it_ends(status):
     body = b'{"object":"response","status":"%b","usage":{"input_tokens":0,"output_tokens":0}}' % status.encode()
-    reader = PROVIDERS["openai"].response_reader(
+    reader = PROVIDERS["openai"].operations.response_reader(
         Operation("responses", Body.JSON, Kind.INFERENCE), Facts(), 200, "application/json"
     )
     reader.feed(body)

@@ -86,7 +86,7 @@ async def read(reader: BodyReader, body: RequestBody) -> tuple[str, float, float
     watching = asyncio.create_task(other())
     await asyncio.sleep(0.01)
     longest, began, ended = 0.0, time.perf_counter(), "read"
-    operation = PROVIDERS["openai"].match_operation("POST", "/v1/chat/completions", {})
+    operation = PROVIDERS["openai"].operations.match_operation("POST", "/v1/chat/completions", {})
     try:
         await reader.read(ReadTask("openai", operation, {}, "application/json", VALUES_LIMIT), body)
     except Refusal as refusal:

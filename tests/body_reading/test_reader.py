@@ -49,7 +49,7 @@ async def reader():
 
 
 def task(provider: str = "openai", limit: int = 500_000) -> ReadTask:
-    operation = PROVIDERS[provider].match_operation("POST", PATHS[provider], {})
+    operation = PROVIDERS[provider].operations.match_operation("POST", PATHS[provider], {})
     return ReadTask(provider, operation, {}, "application/json", limit)
 
 
@@ -72,7 +72,9 @@ def outcome(read) -> object:
 async def test_the_child_reads_what_would_be_read_here(reader, tmp_path, provider, content, in_file):
     data = json.dumps(content, ensure_ascii=False).encode()
     asked = task(provider)
-    expected = outcome(lambda: PROVIDERS[provider].read_request(asked.operation, {}, "application/json", data))
+    expected = outcome(
+        lambda: PROVIDERS[provider].operations.read_request(asked.operation, {}, "application/json", data)
+    )
     try:
         found = (await reader.read(asked, spooled(tmp_path, data) if in_file else data)).facts
     except Refusal as refusal:
@@ -115,13 +117,13 @@ async def test_a_body_that_was_read_apart_is_edited_without_reading_it_again(
     body = spooled(tmp_path, data)
     reading = await reader.read(task(), body)
     body.values, body.spans = reading.values, reading.spans
-    expected = PROVIDERS["openai"].edit_request(operation, b"/v1", "application/json", data, edits)
+    expected = PROVIDERS["openai"].operations.edit_request(operation, b"/v1", "application/json", data, edits)
 
     def split_again(found, place):
         raise AssertionError(place)
 
     monkeypatch.setattr("wirekey.providers.request_json._spans", split_again)
-    edited = PROVIDERS["openai"].edit_request(operation, b"/v1", "application/json", body, edits)
+    edited = PROVIDERS["openai"].operations.edit_request(operation, b"/v1", "application/json", body, edits)
     assert bytes(memoryview(edited.body)) == bytes(expected.body)
     assert (edited.model_changed, edited.usage_requested) == (expected.model_changed, expected.usage_requested)
 

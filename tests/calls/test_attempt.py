@@ -65,7 +65,7 @@ class Sent:
         self.state = self.services.calls.state(self.flow)
         self.call.provider, self.call.agent = provider, Agent("alice")
         self.state.host, self.state.body = host, body
-        self.call.operation = PROVIDERS[provider].match_operation(method, path.partition("?")[0], {})
+        self.call.operation = PROVIDERS[provider].operations.match_operation(method, path.partition("?")[0], {})
         self.call.reads_body = bool(body)
         Recognition(self.services).admit(self.flow, self.call)
 
@@ -215,7 +215,9 @@ def test_the_policy_wins_over_the_route_and_the_route_over_the_override(tmp_path
     if not named and sent == "gpt-4o":
         sent = None
     assert routed.call.model == sent
-    facts = PROVIDERS["openai"].read_request(routed.call.operation, {}, "application/json", routed.on_the_wire()[1])
+    facts = PROVIDERS["openai"].operations.read_request(
+        routed.call.operation, {}, "application/json", routed.on_the_wire()[1]
+    )
     assert facts.model == sent
 
 

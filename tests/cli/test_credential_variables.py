@@ -43,7 +43,9 @@ OF_PROVIDERS = [
 ]
 
 
-@pytest.mark.parametrize("name", [*OF_PROVIDERS, *(name for each in PROVIDERS.values() for name in each.variables.own)])
+@pytest.mark.parametrize(
+    "name", [*OF_PROVIDERS, *(name for each in PROVIDERS.values() for name in each.credentials.variables.own)]
+)
 def test_a_name_of_a_credential_is_known(name):
     assert is_secret_name(name)
 

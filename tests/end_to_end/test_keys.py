@@ -98,7 +98,7 @@ def test_other_errors_do_not_make_a_key_cool_down(caller):
 
 def test_a_key_that_gemini_refuses_with_400_cools_down_too(caller):
     """Gemini responds with 400 to a wrong key. The next calls do not use it."""
-    assert PROVIDERS["gemini"].refused_key_sign[0] == 400
+    assert PROVIDERS["gemini"].credentials.refused_sign[0] == 400
     statuses = []
     for _ in range(6):
         response = caller.way.call(

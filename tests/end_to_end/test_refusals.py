@@ -94,7 +94,7 @@ def refused_request(name: str, status: int) -> tuple[Format, dict[str, str], byt
 
 def check_refusal(wanted: Format, status: int, body: bytes) -> None:
     message = sentence(wanted.provider, wanted.path, body)
-    for word in WORDS.get(status) or [PROVIDERS[wanted.provider].key_setting, f"providers.{wanted.provider}"]:
+    for word in WORDS.get(status) or [PROVIDERS[wanted.provider].credentials.setting, f"providers.{wanted.provider}"]:
         assert word in message
 
 
@@ -197,4 +197,4 @@ def test_without_a_key_the_sdk_raises_its_usual_exception_that_names_the_setting
     monkeypatch.setenv("HTTPS_PROXY", keyless.proxy_url("alice", keyless.token))
     with pytest.raises(RAISED[provider]) as raised:
         call(Way(keyless.certs / "bundle.pem", PLACEHOLDERS), monkeypatch)
-    assert PROVIDERS[provider].key_setting in str(raised.value)
+    assert PROVIDERS[provider].credentials.setting in str(raised.value)

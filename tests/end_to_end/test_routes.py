@@ -105,7 +105,9 @@ class Client:
 
 def request_of(provider, line, body, content_type, model):
     method, _, path = filled(line, model).partition(" ")
-    operation = PROVIDERS[provider].match_operation(method, path.partition("?")[0], {"content-type": content_type})
+    operation = PROVIDERS[provider].operations.match_operation(
+        method, path.partition("?")[0], {"content-type": content_type}
+    )
     service = service_of(operation.name) if provider == "bedrock" else RUNTIME
     host = PROVIDERS[provider].hosts.own or f"{service}.us-east-1.amazonaws.com"
     version = ["anthropic-version: 2023-06-01"] if provider == "anthropic" else []

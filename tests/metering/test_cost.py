@@ -104,7 +104,7 @@ def test_reasoning_is_part_of_the_output(provider, model):
 
 def test_only_the_price_lists_of_the_providers_are_kept():
     kept = {listed.id for listed in price_lists().providers}
-    assert kept == {provider.price_list for provider in PROVIDERS.values()} - {""}
+    assert kept == {provider.prices.price_list for provider in PROVIDERS.values()} - {""}
 
 
 def test_all_models_on_the_list_can_be_priced():

@@ -79,10 +79,10 @@ def cost(provider, name, model, body, asked=None):
     """Return the cost of a response as it is recorded: read by its provider's reader, and priced."""
     served = PROVIDERS[provider]
     operation = Operation(name, Body.JSON, Kind.INFERENCE, model)
-    reader = served.response_reader(operation, Facts(), 200, "application/json")
+    reader = served.operations.response_reader(operation, Facts(), 200, "application/json")
     reader.feed(json.dumps(body).encode())
     reader.end()
-    apart = served.counts_cached_apart or name in served.cached_apart
+    apart = served.prices.counts_cached_apart(name)
     usage = reader.usage.with_cached_input() if apart else reader.usage
     return cost_usd(served, model, usage, asked)
 

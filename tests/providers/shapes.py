@@ -13,10 +13,14 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-l
 
 def overridden(provider, request_line, body, model, content_type=JSON):
     method, _, target = request_line.partition(" ")
-    operation = PROVIDERS[provider].match_operation(method, target.partition("?")[0], {"content-type": content_type})
+    operation = PROVIDERS[provider].operations.match_operation(
+        method, target.partition("?")[0], {"content-type": content_type}
+    )
     assert operation
     data = body if isinstance(body, bytes) else body.encode()
-    edited = PROVIDERS[provider].edit_request(operation, target.encode(), content_type, data, RequestEdits(model))
+    edited = PROVIDERS[provider].operations.edit_request(
+        operation, target.encode(), content_type, data, RequestEdits(model)
+    )
     assert edited.model_changed is ((edited.target, edited.body) != (target.encode(), data))
     return edited.target, edited.body
 
@@ -25,11 +29,13 @@ def asked(provider, request_line, body, content_type=JSON):
     """Return operation and model of a request, as recognition reads them."""
     method, _, target = request_line.partition(" ")
     path, _, query = target.partition("?")
-    operation = PROVIDERS[provider].match_operation(method, path, {"content-type": content_type})
+    operation = PROVIDERS[provider].operations.match_operation(method, path, {"content-type": content_type})
     assert operation
     if operation.body in ("json", "multipart", "message"):
         parameters = dict(each.split("=") for each in query.split("&") if each)
-        return operation.name, PROVIDERS[provider].read_request(operation, parameters, content_type, body).model
+        return operation.name, PROVIDERS[provider].operations.read_request(
+            operation, parameters, content_type, body
+        ).model
     return operation.name, operation.model
 
 

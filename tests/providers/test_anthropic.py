@@ -38,7 +38,7 @@ OPERATIONS = [
 
 @pytest.mark.parametrize(("request_line", "name", "body", "kind", "model"), OPERATIONS)
 def test_operations_are_found_by_method_and_path(request_line, name, body, kind, model):
-    found = ANTHROPIC.match_operation(*request_line.split(" "), {})
+    found = ANTHROPIC.operations.match_operation(*request_line.split(" "), {})
     assert found
     assert (found.name, found.body, found.kind, found.model) == (name, body, kind, model)
 
@@ -62,12 +62,14 @@ def test_operations_are_found_by_method_and_path(request_line, name, body, kind,
     ],
 )
 def test_an_unknown_or_oddly_spelled_operation_is_not_found(request_line):
-    assert ANTHROPIC.match_operation(*request_line.split(" "), {}) is None
+    assert ANTHROPIC.operations.match_operation(*request_line.split(" "), {}) is None
 
 
 def facts_of(path, body, content_type=JSON):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return ANTHROPIC.read_request(ANTHROPIC.match_operation("POST", path, {}), {}, content_type, data)
+    return ANTHROPIC.operations.read_request(
+        ANTHROPIC.operations.match_operation("POST", path, {}), {}, content_type, data
+    )
 
 
 USER = {"role": "user", "content": "hi"}
@@ -258,8 +260,8 @@ STREAMS = {
 
 
 def read(chunks, content_type=SSE):
-    reader = ANTHROPIC.response_reader(
-        ANTHROPIC.match_operation("POST", MESSAGES, {}), Facts(), 200, content_type, headers={}
+    reader = ANTHROPIC.operations.response_reader(
+        ANTHROPIC.operations.match_operation("POST", MESSAGES, {}), Facts(), 200, content_type, headers={}
     )
     for chunk in chunks:
         reader.feed(chunk)
@@ -323,7 +325,12 @@ def test_the_usage_of_a_json_response_is_read_and_long_responses_are_not_held(da
     "request_line", ["GET /v1/models", "POST /v1/messages/count_tokens", "GET /v1/messages/batches/b/results"]
 )
 def test_operations_without_tokens_have_no_reader(request_line):
-    assert ANTHROPIC.response_reader(ANTHROPIC.match_operation(*request_line.split(), {}), Facts(), 200, JSON) is None
+    assert (
+        ANTHROPIC.operations.response_reader(
+            ANTHROPIC.operations.match_operation(*request_line.split(), {}), Facts(), 200, JSON
+        )
+        is None
+    )
 
 
 REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
@@ -348,12 +355,12 @@ def sent_by(call):
 
     def catch(request):
         request.read()
-        operation = ANTHROPIC.match_operation(
+        operation = ANTHROPIC.operations.match_operation(
             request.method, request.url.raw_path.decode().partition("?")[0], request.headers
         )
         content_type = request.headers.get("content-type", "")
         reads = operation and operation.body is Body.JSON
-        facts = ANTHROPIC.read_request(operation, {}, content_type, request.content) if reads else None
+        facts = ANTHROPIC.operations.read_request(operation, {}, content_type, request.content) if reads else None
         caught.append((operation and operation.name, facts))
         return httpx.Response(400, json={"type": "error", "error": {"type": "x", "message": "enough"}})
 
@@ -408,7 +415,9 @@ def test_requests_of_the_sdk_are_recognised(name):
     ],
 )
 def test_the_sdk_raises_its_own_exception_with_wirekeys_message(status, kind):
-    body, headers = ANTHROPIC.error_response(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
+    body, headers = ANTHROPIC.operations.error_response(
+        Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1"
+    )
     with pytest.raises(kind, match="What to do") as raised:
         responding(status, body, headers).messages.create(**CALL)
     assert raised.value.request_id == "id-1"
@@ -416,29 +425,34 @@ def test_the_sdk_raises_its_own_exception_with_wirekeys_message(status, kind):
 
 
 def test_an_error_has_a_retry_after():
-    assert ANTHROPIC.error_response(REFUSAL, "id-1")[1]["retry-after"] == "7"
+    assert ANTHROPIC.operations.error_response(REFUSAL, "id-1")[1]["retry-after"] == "7"
 
 
 @pytest.mark.parametrize("sent", [b"", START + BLOCK + TEXT, (START + TEXT).replace(b"\n", b"\r\n"), b": comment\n"])
 def test_the_sdk_raises_at_an_error_appended_to_a_stream(sent):
-    appended = ANTHROPIC.stream_error(REFUSAL, ANTHROPIC.match_operation("POST", MESSAGES, {}), SSE)
+    appended = ANTHROPIC.operations.stream_error(
+        REFUSAL, ANTHROPIC.operations.match_operation("POST", MESSAGES, {}), SSE
+    )
     stream = responding(200, sent + appended, {"content-type": SSE}).messages.create(**CALL, stream=True)
     with pytest.raises(anthropic.APIStatusError, match="Wait a little"):
         list(stream)
 
 
 def test_nothing_can_be_appended_to_json():
-    assert ANTHROPIC.stream_error(REFUSAL, ANTHROPIC.match_operation("POST", MESSAGES, {}), JSON) == b""
+    assert (
+        ANTHROPIC.operations.stream_error(REFUSAL, ANTHROPIC.operations.match_operation("POST", MESSAGES, {}), JSON)
+        == b""
+    )
 
 
 def test_the_key_is_set_in_its_own_header():
-    assert ANTHROPIC.credential("sk-ant-1", "/v1/messages") == ("x-api-key", "sk-ant-1")
+    assert ANTHROPIC.credentials.header("sk-ant-1", "/v1/messages") == ("x-api-key", "sk-ant-1")
 
 
 def test_cache_write_tokens_of_a_message_are_counted():
     start = START.replace(b'"cache_creation_input_tokens": 0', b'"cache_creation_input_tokens": 900')
-    operation = ANTHROPIC.match_operation("POST", MESSAGES, {})
-    reader = ANTHROPIC.response_reader(operation, Facts(stream=True), 200, "text/event-stream")
+    operation = ANTHROPIC.operations.match_operation("POST", MESSAGES, {})
+    reader = ANTHROPIC.operations.response_reader(operation, Facts(stream=True), 200, "text/event-stream")
     for piece in (start, BLOCK, TEXT, DELTA):
         reader.feed(piece)
     assert reader.usage.cache_write_tokens == 900

@@ -12,10 +12,9 @@ from wirekey.core.body import Body
 from wirekey.core.errors import Refusal
 from wirekey.core.metering.eventstream import write_frame
 from wirekey.core.operation import Facts, Kind, Operation, Usage
-from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.bedrock import BEDROCK
 from wirekey.providers.bedrock.responses import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
 
-BEDROCK = Bedrock()
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0"
 QUOTED = "us.anthropic.claude-sonnet-4-20250514-v1%3A0"
@@ -23,12 +22,12 @@ EVENT_STREAM = "application/vnd.amazon.eventstream"
 
 
 def operation(action):
-    return BEDROCK.match_operation("POST", f"/model/{QUOTED}/{action}", {})
+    return BEDROCK.operations.match_operation("POST", f"/model/{QUOTED}/{action}", {})
 
 
 def read(body, action="invoke", content_type="application/json"):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return BEDROCK.read_request(operation(action), {}, content_type, data)
+    return BEDROCK.operations.read_request(operation(action), {}, content_type, data)
 
 
 # Recognition
@@ -69,7 +68,7 @@ def test_every_operation_is_found_by_its_path(action, stream):
     ],
 )
 def test_models_are_decoded_from_the_path(written, model):
-    assert BEDROCK.match_operation("POST", f"/model/{written}/invoke", {}).model == model
+    assert BEDROCK.operations.match_operation("POST", f"/model/{written}/invoke", {}).model == model
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,7 @@ def test_models_are_decoded_from_the_path(written, model):
     ],
 )
 def test_other_methods_and_odd_spellings_are_not_operations(method, path):
-    assert BEDROCK.match_operation(method, path, {}) is None
+    assert BEDROCK.operations.match_operation(method, path, {}) is None
 
 
 # Facts
@@ -523,7 +522,7 @@ def test_rubbish_in_valid_frames_never_raises(payload, kind):
     ],
 )
 def test_the_reader_fits_the_response(action, status, content_type, headers, reader):
-    assert type(BEDROCK.response_reader(operation(action), Facts(), status, content_type, headers)) is reader
+    assert type(BEDROCK.operations.response_reader(operation(action), Facts(), status, content_type, headers)) is reader
 
 
 # Errors
@@ -571,7 +570,7 @@ def converse(made, stream=False):
     ],
 )
 def test_an_error_raises_its_message_in_the_sdk(status, word):
-    body, headers = BEDROCK.error_response(Refusal(status, "code", "Do this instead."), "id-1")
+    body, headers = BEDROCK.operations.error_response(Refusal(status, "code", "Do this instead."), "id-1")
     assert headers["content-type"] == "application/json"
     made = client(status, headers, body)
     made.meta.config.retries = {"max_attempts": 0}
@@ -582,7 +581,7 @@ def test_an_error_raises_its_message_in_the_sdk(status, word):
 
 
 def test_a_bedrock_error_has_a_retry_after():
-    assert BEDROCK.error_response(REFUSAL, "id")[1]["retry-after"] == "9"
+    assert BEDROCK.operations.error_response(REFUSAL, "id")[1]["retry-after"] == "9"
 
 
 @pytest.mark.parametrize(
@@ -591,7 +590,7 @@ def test_a_bedrock_error_has_a_retry_after():
 )
 def test_an_error_in_a_stream_raises_in_the_sdk(status, word):
     operation_ = operation("converse-stream")
-    end = BEDROCK.stream_error(Refusal(status, "code", "Do this instead."), operation_, EVENT_STREAM)
+    end = BEDROCK.operations.stream_error(Refusal(status, "code", "Do this instead."), operation_, EVENT_STREAM)
     stream = converse(client(200, {"content-type": EVENT_STREAM}, b"".join(SAID) + end), stream=True)["stream"]
     with pytest.raises(EventStreamError, match="Do this instead") as raised:
         list(stream)
@@ -600,8 +599,8 @@ def test_an_error_in_a_stream_raises_in_the_sdk(status, word):
 
 
 def test_nothing_is_appended_to_a_response_that_is_not_an_event_stream():
-    assert BEDROCK.stream_error(REFUSAL, operation("converse"), "application/json") == b""
+    assert BEDROCK.operations.stream_error(REFUSAL, operation("converse"), "application/json") == b""
 
 
 def test_a_bearer_key_is_set_in_authorization():
-    assert BEDROCK.credential("k", "/model/m/converse") == ("authorization", "Bearer k")
+    assert BEDROCK.credentials.header("k", "/model/m/converse") == ("authorization", "Bearer k")

@@ -13,11 +13,10 @@ from wirekey.core.body import Body
 from wirekey.core.errors import Refusal
 from wirekey.core.metering.eventstream import write_frame
 from wirekey.core.operation import Facts, Kind, Operation
-from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.bedrock import BEDROCK
 from wirekey.providers.bedrock.responses import EVENT_STREAM
 from wirekey.providers.bedrock.services import ACTIONS, service_of
 
-BEDROCK = Bedrock()
 TEXT = "/agents/AGENT12345/agentAliases/TSTALIASID/sessions/session-1/text"
 
 TABLE = [
@@ -62,7 +61,7 @@ def sent(service, method, arguments):
 
 @pytest.mark.parametrize(("service", "method", "arguments", "name", "model"), TABLE, ids=[row[3] for row in TABLE])
 def test_requests_of_boto3_are_recognised(service, method, arguments, name, model):
-    found = BEDROCK.match_operation(*sent(service, method, arguments), {})
+    found = BEDROCK.operations.match_operation(*sent(service, method, arguments), {})
     body, kind = KINDS[service]
     wanted = list(arguments.values())[model] if model is not None else None
     assert found == Operation(name, body, kind, wanted, name == "invoke-agent")
@@ -92,12 +91,12 @@ def test_all_other_operations_belong_to_the_runtime(action):
     ],
 )
 def test_other_methods_and_odd_spellings_are_not_operations(method, path):
-    assert BEDROCK.match_operation(method, path, {}) is None
+    assert BEDROCK.operations.match_operation(method, path, {}) is None
 
 
 def read(path, body):
-    operation = BEDROCK.match_operation("POST", path, {})
-    return BEDROCK.read_request(operation, {}, "application/json", json.dumps(body).encode())
+    operation = BEDROCK.operations.match_operation("POST", path, {})
+    return BEDROCK.operations.read_request(operation, {}, "application/json", json.dumps(body).encode())
 
 
 def generate(source, **members):
@@ -171,8 +170,8 @@ def test_a_request_with_an_ambiguous_model_is_refused(body):
 
 
 def reader_of(path, method="POST", content_type=EVENT_STREAM):
-    operation = BEDROCK.match_operation(method, path, {})
-    return BEDROCK.response_reader(operation, Facts(), 200, content_type, {})
+    operation = BEDROCK.operations.match_operation(method, path, {})
+    return BEDROCK.operations.response_reader(operation, Facts(), 200, content_type, {})
 
 
 def test_an_agents_stream_needs_no_last_event_and_fails_with_an_exception():
@@ -197,8 +196,8 @@ def test_other_responses_have_no_reader(method, path):
 
 @pytest.mark.parametrize("status", [400, 403, 413, 429, 500, 502, 503, 504])
 def test_a_refusal_inside_an_agents_stream_raises_in_the_sdk(status):
-    operation = BEDROCK.match_operation("POST", TEXT, {})
-    data = BEDROCK.stream_error(Refusal(status, "x", "The words."), operation, EVENT_STREAM)
+    operation = BEDROCK.operations.match_operation("POST", TEXT, {})
+    data = BEDROCK.operations.stream_error(Refusal(status, "x", "The words."), operation, EVENT_STREAM)
 
     class Raw:
         def stream(self, *_, **__):

@@ -46,9 +46,11 @@ SAME = [
 
 def clamped(provider, line, body, edits=None):
     method, path = line.split()
-    operation = PROVIDERS[provider].match_operation(method, path, {})
+    operation = PROVIDERS[provider].operations.match_operation(method, path, {})
     edits = edits or RequestEdits(clamp_temperature=True)
-    return PROVIDERS[provider].edit_request(operation, path.encode(), "application/json", body.encode(), edits)
+    return PROVIDERS[provider].operations.edit_request(
+        operation, path.encode(), "application/json", body.encode(), edits
+    )
 
 
 @pytest.mark.parametrize(("provider", "line", "body", "expected"), SHAPES)

@@ -54,5 +54,5 @@ def test_anything_else_is_not(provider, method, path):
 
 def test_no_companion_operation_is_an_operation_of_the_api(known):
     provider, method, path, _ = known
-    documented = PROVIDERS[provider].match_operation(method, path, {})
+    documented = PROVIDERS[provider].operations.match_operation(method, path, {})
     assert documented is None or documented.kind is Kind.OTHER

@@ -35,7 +35,7 @@ def test_the_larger_window_of_the_table_and_the_price_list_holds(model, listed, 
 
 
 def test_no_known_window_is_larger_than_that_of_an_unknown_model():
-    known = {PROVIDERS[name].price_list for name in OWN_PROVIDERS}
+    known = {PROVIDERS[name].prices.price_list for name in OWN_PROVIDERS}
     lists = (provider.models for provider in data.providers if provider.id in known)
     listed = (model.context_window or 0 for models in lists for model in models)
     assert max(*listed, *(window for _, window in WINDOWS)) == LARGEST

@@ -24,9 +24,9 @@ from wirekey.providers.registry import PROVIDERS
 )
 def test_a_provider_serves_another_providers_format_at_a_path_of_its_own(called, provider, line, target):
     method, _, written = line.partition(" ")
-    operation = PROVIDERS[called].match_operation(method, written.partition("?")[0], {})
-    found = PROVIDERS[called].equivalent_target(written.encode(), operation, provider)
+    operation = PROVIDERS[called].operations.match_operation(method, written.partition("?")[0], {})
+    found = PROVIDERS[called].operations.equivalent_target(written.encode(), operation, provider)
     assert (found.decode() if found else None) == target
     if found:
-        other = PROVIDERS[provider].match_operation(method, target.partition("?")[0], {})
+        other = PROVIDERS[provider].operations.match_operation(method, target.partition("?")[0], {})
         assert other.name == operation.name

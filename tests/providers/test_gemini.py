@@ -10,22 +10,21 @@ from hypothesis import strategies as st
 from wirekey.core.body import Body
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Facts, Kind, Operation, Usage
-from wirekey.providers.gemini import Gemini
+from wirekey.providers.gemini import GEMINI
 from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
 
-GEMINI = Gemini()
 PATH = "/v1beta/models/gemini-2.5-flash"
-GENERATE = GEMINI.match_operation("POST", f"{PATH}:generateContent", {})
-STREAM = GEMINI.match_operation("POST", f"{PATH}:streamGenerateContent", {})
+GENERATE = GEMINI.operations.match_operation("POST", f"{PATH}:generateContent", {})
+STREAM = GEMINI.operations.match_operation("POST", f"{PATH}:streamGenerateContent", {})
 
 
 def operation(path, method="POST"):
-    return GEMINI.match_operation(method, path, {})
+    return GEMINI.operations.match_operation(method, path, {})
 
 
 def read(body, path=f"{PATH}:generateContent", query=None, content_type="application/json"):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return GEMINI.read_request(operation(path), query or {}, content_type, data)
+    return GEMINI.operations.read_request(operation(path), query or {}, content_type, data)
 
 
 # Recognition
@@ -105,7 +104,7 @@ def test_other_methods_and_odd_spellings_are_not_operations(method, path):
 
 def test_a_request_with_a_method_override_header_is_not_an_operation():
     for name in ("x-http-method-override", "x-http-method", "x-method-override"):
-        assert GEMINI.match_operation("GET", "/v1beta/files/f1", {name: "DELETE"}) is None
+        assert GEMINI.operations.match_operation("GET", "/v1beta/files/f1", {name: "DELETE"}) is None
 
 
 # Facts
@@ -418,12 +417,12 @@ def test_rubbish_never_raises(chunks):
     ],
 )
 def test_the_reader_fits_the_response(path, status, content_type, reader):
-    assert type(GEMINI.response_reader(operation(path), Facts(), status, content_type)) is reader
+    assert type(GEMINI.operations.response_reader(operation(path), Facts(), status, content_type)) is reader
 
 
 def test_openai_operations_have_openai_readers():
     chat = operation("/v1beta/openai/chat/completions")
-    reader = GEMINI.response_reader(chat, Facts(stream=True), 200, "text/event-stream")
+    reader = GEMINI.operations.response_reader(chat, Facts(stream=True), 200, "text/event-stream")
     chunk = b'data: {"choices":[{"index":0,"finish_reason":"stop","delta":{}}],"usage":{"prompt_tokens":3}}\n\n'
     assert read_event(reader, [chunk])[0] == Usage(3, finish_reason="stop")
 
@@ -438,7 +437,7 @@ def response(status, body, headers):
 
 
 def test_an_error_raises_its_message_in_the_sdk():
-    body, headers = GEMINI.error_response(REFUSAL, "id-1")
+    body, headers = GEMINI.operations.error_response(REFUSAL, "id-1")
     with pytest.raises(errors.ClientError, match="Slow down; try again soon") as raised:
         errors.APIError.raise_for_response(response(429, body, headers))
     assert (raised.value.code, raised.value.status) == (429, "RESOURCE_EXHAUSTED")
@@ -460,14 +459,14 @@ def test_an_error_raises_its_message_in_the_sdk():
     ],
 )
 def test_statuses_have_googles_names(status, word):
-    body, headers = GEMINI.error_response(Refusal(status, "code", "m"), "id")
+    body, headers = GEMINI.operations.error_response(Refusal(status, "code", "m"), "id")
     assert json.loads(body)["error"]["status"] == word
     assert "retry-after" not in headers
 
 
 @pytest.mark.parametrize("sent", [sse(PARTS[:1]), sse(PARTS[:1]).rstrip(), b""])
 def test_an_error_in_a_stream_of_events_raises_in_the_sdk(sent):
-    data = sent + GEMINI.stream_error(REFUSAL, STREAM, "text/event-stream")
+    data = sent + GEMINI.operations.stream_error(REFUSAL, STREAM, "text/event-stream")
     stream = HttpResponse({}, response(200, data, {"content-type": "text/event-stream"}))
     chunks = list(stream.segments())
     assert chunks[-1]["error"]["message"] == REFUSAL.message
@@ -479,27 +478,27 @@ def test_an_error_in_a_stream_of_events_raises_in_the_sdk(sent):
 
 def test_an_error_in_an_array_is_its_last_element():
     sent = array(PARTS[:1]).rstrip(b"]\n")
-    data = sent + GEMINI.stream_error(REFUSAL, STREAM, "application/json")
+    data = sent + GEMINI.operations.stream_error(REFUSAL, STREAM, "application/json")
     assert json.loads(data)[-1]["error"]["code"] == 429
     assert read_event(GeminiArrayReader(), [data])[2] == "RESOURCE_EXHAUSTED"
 
 
 def test_nothing_is_appended_to_a_response_that_is_not_a_stream():
-    assert GEMINI.stream_error(REFUSAL, GENERATE, "application/json") == b""
+    assert GEMINI.operations.stream_error(REFUSAL, GENERATE, "application/json") == b""
 
 
 def test_an_error_in_an_openai_stream_has_openais_shape():
     chat = operation("/v1beta/openai/chat/completions")
-    assert b'data: {"error":' in GEMINI.stream_error(REFUSAL, chat, "text/event-stream")
+    assert b'data: {"error":' in GEMINI.operations.stream_error(REFUSAL, chat, "text/event-stream")
 
 
 def test_the_key_is_set_in_googles_header():
-    assert GEMINI.credential("k", f"{PATH}:generateContent") == ("x-goog-api-key", "k")
+    assert GEMINI.credentials.header("k", f"{PATH}:generateContent") == ("x-goog-api-key", "k")
 
 
 def test_the_openai_endpoints_take_the_key_as_openai_does():
     for path in ("/v1beta/openai/chat/completions", "/v1beta/openai/models"):
-        assert GEMINI.credential("k", path) == ("authorization", "Bearer k")
+        assert GEMINI.credentials.header("k", path) == ("authorization", "Bearer k")
 
 
 NAMED = "/v1beta/models/gemini-2.5-pro"
@@ -528,11 +527,11 @@ WRITTEN = [
 
 @pytest.mark.parametrize(("target", "model", "query"), WRITTEN)
 def test_a_model_of_a_path_may_have_a_provider_and_parameters(target, model, query):
-    plain = GEMINI.plain_target(target)
+    plain = GEMINI.operations.plain_target(target)
     path, _, rest = plain.partition("?")
-    found = GEMINI.match_operation("POST", path, {})
+    found = GEMINI.operations.match_operation("POST", path, {})
     assert (found.model, rest) == (model, query)
-    assert GEMINI.plain_target(plain) == plain
+    assert GEMINI.operations.plain_target(plain) == plain
 
 
 @pytest.mark.parametrize(
@@ -549,6 +548,6 @@ def test_a_model_of_a_path_may_have_a_provider_and_parameters(target, model, que
     ],
 )
 def test_no_other_query_becomes_part_of_a_name(target):
-    assert GEMINI.plain_target(target) == target
-    found = GEMINI.match_operation("POST", target.partition("?")[0], {})
+    assert GEMINI.operations.plain_target(target) == target
+    found = GEMINI.operations.match_operation("POST", target.partition("?")[0], {})
     assert found is None or found.kind is not Kind.INFERENCE

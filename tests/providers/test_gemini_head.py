@@ -23,8 +23,8 @@ def call(request):
 
 
 def check(provider, path, query="", headers=None, method="POST"):
-    operation = PROVIDERS[provider].match_operation(method, path, {})
-    PROVIDERS[provider].check_head(operation, read_query(query), headers or {})
+    operation = PROVIDERS[provider].operations.match_operation(method, path, {})
+    PROVIDERS[provider].operations.check_head(operation, read_query(query), headers or {})
 
 
 @pytest.mark.parametrize("name", ["fields", "$fields", "%24fields", "Fields", "FIELDS", "fields[]", "X-Goog-FieldMask"])

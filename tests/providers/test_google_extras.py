@@ -29,9 +29,13 @@ MOVED = [
 
 
 def moved(body, provider="gemini", path="/v1beta/openai/chat/completions", goes_to=None):
-    operation = PROVIDERS[provider].match_operation("POST", path, {})
+    operation = PROVIDERS[provider].operations.match_operation("POST", path, {})
     edits = RequestEdits(provider=goes_to)
-    return PROVIDERS[provider].edit_request(operation, path.encode(), "application/json", body.encode(), edits).body
+    return (
+        PROVIDERS[provider]
+        .operations.edit_request(operation, path.encode(), "application/json", body.encode(), edits)
+        .body
+    )
 
 
 @pytest.mark.parametrize(("body", "expected"), MOVED)

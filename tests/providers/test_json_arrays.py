@@ -112,11 +112,11 @@ def test_R6_reading_an_object_of_many_keys_takes_at_most_four_times_the_memory_o
 
 def memory_of_reading(provider, data):
     """The most memory that reading takes at a time, in multiples of the body. It may be refused."""
-    operation = PROVIDERS[provider].match_operation("POST", BODIES[provider][0], {})
+    operation = PROVIDERS[provider].operations.match_operation("POST", BODIES[provider][0], {})
 
     def read():
         with contextlib.suppress(Refusal):  # too many items, or of the wrong type
-            PROVIDERS[provider].read_request(operation, {}, "application/json", data)
+            PROVIDERS[provider].operations.read_request(operation, {}, "application/json", data)
 
     read()
     tracemalloc.start()

@@ -44,6 +44,6 @@ INVOKE = "/model/us.anthropic.claude-sonnet-4-20250514-v1%3A0"
     ],
 )
 def test_every_provider_refuses_lookalikes(provider, path, body):
-    operation = PROVIDERS[provider].match_operation("POST", path, {})
+    operation = PROVIDERS[provider].operations.match_operation("POST", path, {})
     with pytest.raises(Refusal, match="spelled"):
-        PROVIDERS[provider].read_request(operation, {}, "application/json", body)
+        PROVIDERS[provider].operations.read_request(operation, {}, "application/json", body)

@@ -16,21 +16,23 @@ USER = [{"role": "user", "content": "hi"}]
 
 
 def operation(path):
-    return MISTRAL.match_operation("POST", path, {})
+    return MISTRAL.operations.match_operation("POST", path, {})
 
 
 def facts(path, body):
-    return MISTRAL.read_request(operation(path), {}, JSON, json.dumps(body).encode())
+    return MISTRAL.operations.read_request(operation(path), {}, JSON, json.dumps(body).encode())
 
 
 def edited(path, body, **edits):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return MISTRAL.edit_request(operation(path), path.encode(), JSON, raw, RequestEdits(**edits))
+    return MISTRAL.operations.edit_request(operation(path), path.encode(), JSON, raw, RequestEdits(**edits))
 
 
 def received(body, path=CHAT, model="mistral-large-latest"):
-    called = PROVIDERS["openai"].match_operation("POST", path, {})
-    target, changed = MISTRAL.receive(called, path.encode(), json.dumps(body).encode(), "", model, stream=False)
+    called = PROVIDERS["openai"].operations.match_operation("POST", path, {})
+    target, changed = MISTRAL.formats.rewriting.receive(
+        called, path.encode(), json.dumps(body).encode(), "", model, stream=False
+    )
     assert target == path.encode()
     return json.loads(changed)
 
@@ -148,7 +150,7 @@ def test_vectors_of_openais_format():
 
 
 def read(path, content_type, data, **more):
-    reader = MISTRAL.response_reader(operation(path), Facts(**more), 200, content_type)
+    reader = MISTRAL.operations.response_reader(operation(path), Facts(**more), 200, content_type)
     reader.feed(data)
     reader.end()
     return reader
@@ -181,7 +183,7 @@ def test_an_error_in_a_stream_is_found():
 
 def test_errors_of_wirekey_have_mistrals_form():
     refusal = Refusal(429, "rate_limit", "Slow down.", Fault.CALLER, retry_after=3)
-    body, headers = MISTRAL.error_response(refusal, "id-1")
+    body, headers = MISTRAL.operations.error_response(refusal, "id-1")
     assert json.loads(body) == {
         "object": "error",
         "message": "Slow down.",
@@ -190,8 +192,8 @@ def test_errors_of_wirekey_have_mistrals_form():
         "code": "rate_limit",
     }
     assert headers["retry-after"] == "3"
-    assert MISTRAL.stream_error(refusal, operation(CHAT), "text/event-stream").endswith(body + b"\n\n")
-    assert MISTRAL.stream_error(refusal, operation(CHAT), JSON) == b""
+    assert MISTRAL.operations.stream_error(refusal, operation(CHAT), "text/event-stream").endswith(body + b"\n\n")
+    assert MISTRAL.operations.stream_error(refusal, operation(CHAT), JSON) == b""
 
 
 @pytest.mark.parametrize(

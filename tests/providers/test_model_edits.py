@@ -183,7 +183,7 @@ def in_tables():
     """Return (provider, operation) of all requests in the tables of this module."""
     for provider, line, *_ in (*SHAPES, *WITHOUT, *OUT_OF_REACH):
         method, _, target = filled(line, NEW).partition(" ")
-        found = PROVIDERS[provider].match_operation(method, target.partition("?")[0], {})
+        found = PROVIDERS[provider].operations.match_operation(method, target.partition("?")[0], {})
         yield provider, found.name
 
 
@@ -219,7 +219,7 @@ def test_every_operation_that_calls_a_model_is_in_a_table_of_this_module():
 def test_every_operation_in_no_table_of_this_module_is_unchanged():
     body = b'{"name":"x","metadata":{"model":"x"}}'
     for provider, operation in OTHERS:
-        edited = PROVIDERS[provider].edit_request(operation, b"/x", JSON, body, RequestEdits(NEW))
+        edited = PROVIDERS[provider].operations.edit_request(operation, b"/x", JSON, body, RequestEdits(NEW))
         assert (edited.target, edited.body, edited.model_changed) == (b"/x", body, False), operation
 
 

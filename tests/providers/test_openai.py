@@ -45,7 +45,7 @@ OPERATIONS = [
 
 @pytest.mark.parametrize(("request_line", "name", "body", "kind", "model"), OPERATIONS)
 def test_operations_are_found_by_method_and_path(request_line, name, body, kind, model):
-    found = OPENAI.match_operation(*request_line.split(" "), {})
+    found = OPENAI.operations.match_operation(*request_line.split(" "), {})
     assert found
     assert (found.name, found.body, found.kind, found.model) == (name, body, kind, model)
 
@@ -80,7 +80,7 @@ def test_operations_are_found_by_method_and_path(request_line, name, body, kind,
 )
 def test_an_unknown_or_oddly_spelled_operation_is_not_found(request_line):
     method, _, path = request_line.partition(" ")
-    assert OPENAI.match_operation(method, path, {}) is None
+    assert OPENAI.operations.match_operation(method, path, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_an_unknown_or_oddly_spelled_operation_is_not_found(request_line):
     [("multipart/form-data; boundary=b", Body.MULTIPART), (JSON, Body.JSON), ("", Body.JSON)],
 )
 def test_an_image_edit_is_a_form_or_json(content_type, body):
-    assert OPENAI.match_operation("POST", "/v1/images/edits", {"content-type": content_type}).body is body
+    assert OPENAI.operations.match_operation("POST", "/v1/images/edits", {"content-type": content_type}).body is body
 
 
 def facts_of(path, body, content_type=JSON):
-    operation = OPENAI.match_operation("POST", path, {"content-type": content_type})
+    operation = OPENAI.operations.match_operation("POST", path, {"content-type": content_type})
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return OPENAI.read_request(operation, {}, content_type, data)
+    return OPENAI.operations.read_request(operation, {}, content_type, data)
 
 
 CHAT = "/v1/chat/completions"
@@ -316,10 +316,12 @@ def sent_by(call):
     def catch(request):
         request.read()
         headers = request.headers
-        operation = OPENAI.match_operation(request.method, request.url.raw_path.decode().partition("?")[0], headers)
+        operation = OPENAI.operations.match_operation(
+            request.method, request.url.raw_path.decode().partition("?")[0], headers
+        )
         reads = operation and operation.body in (Body.JSON, Body.MULTIPART)
         content_type = headers.get("content-type", "")
-        facts = OPENAI.read_request(operation, {}, content_type, request.content) if reads else None
+        facts = OPENAI.operations.read_request(operation, {}, content_type, request.content) if reads else None
         caught.append((operation and operation.name, facts))
         return httpx.Response(400, json={"error": {"message": "enough"}})
 
@@ -468,7 +470,9 @@ STREAMS = {
 
 
 def read(path, chunks, content_type=SSE, status=200):
-    reader = OPENAI.response_reader(OPENAI.match_operation("POST", path, {}), Facts(), status, content_type, headers={})
+    reader = OPENAI.operations.response_reader(
+        OPENAI.operations.match_operation("POST", path, {}), Facts(), status, content_type, headers={}
+    )
     for chunk in chunks:
         reader.feed(chunk)
     reader.end()
@@ -578,7 +582,12 @@ def test_the_usage_of_a_huge_event_is_read(size):
     ],
 )
 def test_listings_files_and_media_have_no_reader(request_line, content_type):
-    assert OPENAI.response_reader(OPENAI.match_operation(*request_line.split(), {}), Facts(), 200, content_type) is None
+    assert (
+        OPENAI.operations.response_reader(
+            OPENAI.operations.match_operation(*request_line.split(), {}), Facts(), 200, content_type
+        )
+        is None
+    )
 
 
 REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
@@ -596,7 +605,9 @@ REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
     ],
 )
 def test_the_sdk_raises_its_own_exception_with_wirekeys_message(status, kind):
-    body, headers = OPENAI.error_response(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
+    body, headers = OPENAI.operations.error_response(
+        Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1"
+    )
     client = openai.OpenAI(
         api_key="x",
         http_client=httpx.Client(
@@ -619,11 +630,11 @@ def test_the_sdk_raises_its_own_exception_with_wirekeys_message(status, kind):
     ],
 )
 def test_the_sdk_retries_only_if_a_retry_can_help(refusal, header):
-    assert OPENAI.error_response(refusal, "id-1")[1].get("x-should-retry") == header
+    assert OPENAI.operations.error_response(refusal, "id-1")[1].get("x-should-retry") == header
 
 
 def test_an_error_has_a_retry_after():
-    _, headers = OPENAI.error_response(REFUSAL, "id-1")
+    _, headers = OPENAI.operations.error_response(REFUSAL, "id-1")
     assert headers["retry-after"] == "7"
     assert "x-should-retry" not in headers
 
@@ -631,7 +642,7 @@ def test_an_error_has_a_retry_after():
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 @pytest.mark.parametrize("sent", [b"", CHUNK, TEXT, CHUNK.replace(b"\n", b"\r\n"), b": comment\n"])
 def test_the_sdk_raises_at_an_error_appended_to_a_stream(path, sent):
-    appended = OPENAI.stream_error(REFUSAL, OPENAI.match_operation("POST", path, {}), SSE)
+    appended = OPENAI.operations.stream_error(REFUSAL, OPENAI.operations.match_operation("POST", path, {}), SSE)
     client = openai.OpenAI(
         api_key="x",
         http_client=httpx.Client(
@@ -650,8 +661,8 @@ def test_the_sdk_raises_at_an_error_appended_to_a_stream(path, sent):
 
 
 def test_nothing_can_be_appended_to_json():
-    assert OPENAI.stream_error(REFUSAL, OPENAI.match_operation("POST", CHAT, {}), JSON) == b""
+    assert OPENAI.operations.stream_error(REFUSAL, OPENAI.operations.match_operation("POST", CHAT, {}), JSON) == b""
 
 
 def test_the_key_is_set_in_the_authorization_header():
-    assert OPENAI.credential("sk-1", "/v1/models") == ("authorization", "Bearer sk-1")
+    assert OPENAI.credentials.header("sk-1", "/v1/models") == ("authorization", "Bearer sk-1")

@@ -41,7 +41,7 @@ def find(provider, method, path):
     """Return the operation of a path whose placeholders stand for a name."""
     filled = path.replace("{}", "a1").replace("{id}", "a1").replace("{model}", "a1")
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    return PROVIDERS[provider].match_operation(method, filled, headers)
+    return PROVIDERS[provider].operations.match_operation(method, filled, headers)
 
 
 @each_provider
@@ -146,7 +146,7 @@ KINDS = [
 
 @pytest.mark.parametrize(("provider", "request_line", "name", "kind"), KINDS)
 def test_the_kind_of_an_operation(provider, request_line, name, kind):
-    found = PROVIDERS[provider].match_operation(*request_line.split(), {})
+    found = PROVIDERS[provider].operations.match_operation(*request_line.split(), {})
     assert (found.name, found.kind) == (name, kind)
 
 
@@ -168,7 +168,7 @@ OTHER = [
 
 @pytest.mark.parametrize(("provider", "request_line", "body"), OTHER)
 def test_a_plain_target_that_is_not_documented_is_the_operation_other(provider, request_line, body):
-    found = PROVIDERS[provider].match_operation(*request_line.split(), {})
+    found = PROVIDERS[provider].operations.match_operation(*request_line.split(), {})
     assert (found.name, found.kind, found.body, found.model) == ("other", Kind.OTHER, body, None)
 
 
@@ -196,17 +196,17 @@ NEVER_OTHER = [
 
 @pytest.mark.parametrize(("provider", "request_line"), NEVER_OTHER)
 def test_an_odd_spelling_of_a_documented_path_is_no_operation(provider, request_line):
-    assert PROVIDERS[provider].match_operation(*request_line.split(), {}) is None
+    assert PROVIDERS[provider].operations.match_operation(*request_line.split(), {}) is None
 
 
 def test_only_a_method_override_of_google_hides_a_path():
     override = {"x-http-method-override": "DELETE"}
-    assert PROVIDERS["gemini"].match_operation("GET", "/v1beta/something", override) is None
+    assert PROVIDERS["gemini"].operations.match_operation("GET", "/v1beta/something", override) is None
 
 
 def test_a_stream_in_two_directions_names_its_model_in_the_path_and_streams_its_events():
     path = "/model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"
-    found = PROVIDERS["bedrock"].match_operation("POST", path, {})
+    found = PROVIDERS["bedrock"].operations.match_operation("POST", path, {})
     assert (found.model, found.body, found.stream) == ("amazon.nova-sonic-v1:0", Body.EVENTS, True)
 
 
@@ -215,19 +215,19 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.cla
 
 @pytest.mark.parametrize("written", [ARN, ARN.replace(":", "%3A")])
 def test_a_bare_slash_in_an_arn_is_written_as_aws_needs_it(written):
-    found = PROVIDERS["bedrock"].match_operation("POST", f"/model/{written}/converse", {})
+    found = PROVIDERS["bedrock"].operations.match_operation("POST", f"/model/{written}/converse", {})
     assert (found.name, found.model) == ("converse", ARN)
-    plain = PROVIDERS["bedrock"].plain_target(f"/model/{written}/converse")
+    plain = PROVIDERS["bedrock"].operations.plain_target(f"/model/{written}/converse")
     assert plain == f"/model/{written.replace('/', '%2F')}/converse"
-    assert PROVIDERS["bedrock"].match_operation("POST", plain, {}) == found
+    assert PROVIDERS["bedrock"].operations.match_operation("POST", plain, {}) == found
 
 
 @pytest.mark.parametrize(
     "path", ["/model/a/b/invoke", f"/model/{ARN}/../x/invoke", f"/model/{ARN}//invoke", "/model/a/invoke"]
 )
 def test_no_other_path_of_a_model_changes_its_meaning(path):
-    plain = PROVIDERS["bedrock"].plain_target(path)
-    found = PROVIDERS["bedrock"].match_operation("POST", path, {})
+    plain = PROVIDERS["bedrock"].operations.plain_target(path)
+    found = PROVIDERS["bedrock"].operations.match_operation("POST", path, {})
     assert found is None or (plain == path and found.model == "a")
 
 

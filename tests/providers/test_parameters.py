@@ -116,12 +116,12 @@ TABLE = [
 
 def with_parameters(provider, operation, body, parameters):
     edits = RequestEdits(parameters=parameters)
-    return PROVIDERS[provider].edit_request(operation, b"/", "application/json", body, edits).body
+    return PROVIDERS[provider].operations.edit_request(operation, b"/", "application/json", body, edits).body
 
 
 def operation_of(provider, line):
     method, _, target = line.partition(" ")
-    operation = PROVIDERS[provider].match_operation(method, target, {})
+    operation = PROVIDERS[provider].operations.match_operation(method, target, {})
     assert operation
     return operation
 
@@ -154,10 +154,14 @@ def test_a_parameter_that_an_operation_does_not_accept_is_refused_and_never_drop
 
 def test_a_chat_for_a_model_of_google_has_a_thinking_budget():
     edits = RequestEdits(parameters=(("thinking_budget", 9),), google_reads=True)
-    edited = PROVIDERS["openai"].edit_request(operation_of("openai", CHAT), b"/", "application/json", b"{}", edits)
+    edited = PROVIDERS["openai"].operations.edit_request(
+        operation_of("openai", CHAT), b"/", "application/json", b"{}", edits
+    )
     assert edited.body == b'{"extra_body":{"google":{"thinking_config":{"thinking_budget":9}}}}'
 
 
 def test_every_parameter_is_accepted_by_some_operation():
-    taken = {name for provider in PROVIDERS.values() for names in provider.parameters.values() for name in names}
+    taken = {
+        name for provider in PROVIDERS.values() for names in provider.operations.parameters.values() for name in names
+    }
     assert taken == set(READERS)

@@ -19,15 +19,15 @@ CACHED = {
 
 def read(provider, path, body):
     served = PROVIDERS[provider]
-    operation = served.match_operation("POST", path, {"content-type": "application/json"})
+    operation = served.operations.match_operation("POST", path, {"content-type": "application/json"})
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return operation, served.read_request(operation, {}, "application/json", data)
+    return operation, served.operations.read_request(operation, {}, "application/json", data)
 
 
 def learnt(provider, path, response, *, facts=None, content_type="application/json"):
     served = PROVIDERS[provider]
-    operation = served.match_operation("POST", path, {"content-type": "application/json"})
-    reader = served.response_reader(operation, facts or Facts(), 200, content_type)
+    operation = served.operations.match_operation("POST", path, {"content-type": "application/json"})
+    reader = served.operations.response_reader(operation, facts or Facts(), 200, content_type)
     reader.feed(response if isinstance(response, bytes) else json.dumps(response).encode())
     reader.end()
     return reader.usage

@@ -148,8 +148,8 @@ def referring(request):
 def reads_elsewhere(call, body):
     name, path = call
     provider = PROVIDERS[name]
-    operation = provider.match_operation("POST", path, {})
-    return provider.read_request(operation, {}, "application/json", body).reads_elsewhere
+    operation = provider.operations.match_operation("POST", path, {})
+    return provider.operations.read_request(operation, {}, "application/json", body).reads_elsewhere
 
 
 def test_R42_a_request_that_refers_to_input_elsewhere_is_recognised(referring):
@@ -174,8 +174,8 @@ def test_R42_a_reference_is_recognised_however_its_names_are_written(referring):
 
 def test_R42_a_stored_prompt_in_the_place_of_a_model_is_a_reference():
     arn = "arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aprompt%2FABCDE12345%3A1"
-    operation = PROVIDERS["bedrock"].match_operation("POST", f"/model/{arn}/converse", {})
-    facts = PROVIDERS["bedrock"].read_request(operation, {}, "application/json", b'{"promptVariables":{}}')
+    operation = PROVIDERS["bedrock"].operations.match_operation("POST", f"/model/{arn}/converse", {})
+    facts = PROVIDERS["bedrock"].operations.read_request(operation, {}, "application/json", b'{"promptVariables":{}}')
     assert facts.reads_elsewhere
 
 

@@ -13,7 +13,7 @@ from wirekey.providers.request_edits import RequestEdits
 
 def with_cap(provider, operation, body, cap):
     edits = RequestEdits(max_tokens=cap)
-    return PROVIDERS[provider].edit_request(operation, b"/", "application/json", body, edits).body
+    return PROVIDERS[provider].operations.edit_request(operation, b"/", "application/json", body, edits).body
 
 
 def operation(name, model=None):
@@ -111,7 +111,9 @@ def test_invoke_is_capped_where_the_models_body_has_its_limit(model, body, place
     for key in place:
         found = found[key]
     assert found == 100
-    facts = PROVIDERS["bedrock"].read_request(operation("invoke", model), {}, "", json.dumps(capped).encode())
+    facts = PROVIDERS["bedrock"].operations.read_request(
+        operation("invoke", model), {}, "", json.dumps(capped).encode()
+    )
     assert facts.max_tokens == 100
 
 

@@ -10,8 +10,8 @@ from wirekey.providers.tools import NAMES_LIMIT
 
 
 def facts(provider, path, body):
-    found = PROVIDERS[provider].match_operation("POST", path, {})
-    return PROVIDERS[provider].read_request(found, {}, "application/json", json.dumps(body).encode())
+    found = PROVIDERS[provider].operations.match_operation("POST", path, {})
+    return PROVIDERS[provider].operations.read_request(found, {}, "application/json", json.dumps(body).encode())
 
 
 RESPONSES, CHAT, MESSAGES = "/v1/responses", "/v1/chat/completions", "/v1/messages"

@@ -15,7 +15,7 @@ CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 
 def ask_stream_usage(body):
     wanted = RequestEdits(include_usage=True)
-    return PROVIDERS["openai"].edit_request(CHAT, b"/v1/chat/completions", "application/json", body, wanted)
+    return PROVIDERS["openai"].operations.edit_request(CHAT, b"/v1/chat/completions", "application/json", body, wanted)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_request_that_the_provider_will_refuse_is_unchanged(body):
 def test_the_option_is_never_added_for_google():
     body = b'{"stream":true}'
     for edited in (
-        PROVIDERS["openai"].edit_request(CHAT, b"/v1/chat/completions", "", body, edits("gemini")),
-        PROVIDERS["gemini"].edit_request(CHAT, b"/v1beta/openai/chat/completions", "", body, edits(None)),
+        PROVIDERS["openai"].operations.edit_request(CHAT, b"/v1/chat/completions", "", body, edits("gemini")),
+        PROVIDERS["gemini"].operations.edit_request(CHAT, b"/v1beta/openai/chat/completions", "", body, edits(None)),
     ):
         assert edited.target == b"/v1beta/openai/chat/completions"
         assert edited.body is body

@@ -55,7 +55,7 @@ def test_every_operation_of_a_format_is_one_of_a_provider():
         for name in names:
             written = name.replace(".", "/")
             found = [
-                PROVIDERS[provider].match_operation("POST", path.format(written), {})
+                PROVIDERS[provider].operations.match_operation("POST", path.format(written), {})
                 for provider, path in paths.items()
             ]
             assert any(each is not None and each.name == name for each in found), name

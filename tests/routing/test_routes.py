@@ -23,7 +23,7 @@ def routes(folder, text):
 def candidates(routes, call, asked, wanted=None, named=None):
     called, line = call
     method, _, target = line.partition(" ")
-    operation = PROVIDERS[called].match_operation(method, target, {})
+    operation = PROVIDERS[called].operations.match_operation(method, target, {})
     return routes.candidates(called, operation, target.encode(), asked, wanted, named=named)
 
 

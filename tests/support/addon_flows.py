@@ -78,7 +78,7 @@ def recognised(
     call.reads_body = operation.body is not Body.NONE
     if call.reads_body:
         state.body = json.dumps(body or ({} if operation.model else {"model": "gpt-4o-mini", "messages": []})).encode()
-        call.facts = PROVIDERS[provider].read_request(operation, {}, "application/json", state.body)
+        call.facts = PROVIDERS[provider].operations.read_request(operation, {}, "application/json", state.body)
     return call
 
 

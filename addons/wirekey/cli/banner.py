@@ -151,6 +151,8 @@ def provider_lines(lifecycle: Lifecycle) -> list[str]:
         upstream = settings.upstreams.get(name)
         if upstream and not settings.simulated:
             hosts += f" (at {upstream.authority})"
-        missing = "" if count else f"; {other}" if other else f"; set {PROVIDERS[name].key_setting or 'its keys'}"
+        missing = (
+            "" if count else f"; {other}" if other else f"; set {PROVIDERS[name].credentials.setting or 'its keys'}"
+        )
         rows.append(f"  {name:<10} {keys:<10} {hosts}{missing}")
     return rows

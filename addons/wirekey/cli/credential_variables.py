@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PLACEHOLDER = "wirekey-holds-the-key"
 """The value of key variables for SDKs that require one. Wirekey removes it from requests."""
 
-POINTERS = frozenset(name for provider in PROVIDERS.values() for name in provider.variables.pointers)
+POINTERS = frozenset(name for provider in PROVIDERS.values() for name in provider.credentials.variables.pointers)
 """Names of variables that tell an SDK where to find a credential. Their values are not secrets."""
 LAST_WORD = re.compile(
     r"(?:\A|_)(?:\w*API_?KEYS?|KEYS?|TOKENS?|SECRETS?|CREDENTIALS?)"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wirekey.core.identity.aws_pairs import KeyPair
 
-KEY_VARIABLES = tuple(name for provider in PROVIDERS.values() for name in provider.variables.keys)
+KEY_VARIABLES = tuple(name for provider in PROVIDERS.values() for name in provider.credentials.variables.keys)
 """The variables from which programs read the key of a provider."""
 CODEX_KEY = "CODEX_API_KEY"
 """The key of Codex, which reads no base URL from a variable. Without one, it sends its key to chatgpt.com, too.
@@ -39,7 +39,7 @@ BUNDLE_VARIABLES = {
     "DENO_CERT": "Deno",
 }
 NEVER_PROXIED = "localhost,127.0.0.1,::1"
-BASE_URLS = {name: path for each in PROVIDERS.values() for name, path in each.variables.base_urls.items()}
+BASE_URLS = {name: path for each in PROVIDERS.values() for name, path in each.credentials.variables.base_urls.items()}
 """The variables with the base URL of a provider → the path of the gateway in it."""
 OPENCODE_CONFIG = "OPENCODE_CONFIG_CONTENT"
 """Settings that opencode adds to its own. It reads the base URL of Google's models only from there."""
@@ -99,7 +99,7 @@ def gateway_environment(
     variables |= dict.fromkeys(KEY_VARIABLES, token)
     variables[CODEX_KEY] = PLACEHOLDER
     if pair is None:  # then AWS SDKs must not sign
-        variables |= {each.key_setting: token for each in PROVIDERS.values() if each.uses_aws}
+        variables |= {each.credentials.setting: token for each in PROVIDERS.values() if each.credentials.uses_aws}
     if not inherited.get(OPENCODE_CONFIG):
         variables[OPENCODE_CONFIG] = opencode_config(address)
     variables["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] = str(trusted_copy(GEMINI_CLI_SETTINGS, inherited))

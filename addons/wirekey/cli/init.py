@@ -118,7 +118,7 @@ def configuration_text(keys: Mapping[str, str]) -> str:
     for name, variable in keys.items():
         setting = (
             f"aws: {{bearer: env:{variable}}}\n    regions: [us-east-1]"
-            if PROVIDERS[name].uses_aws
+            if PROVIDERS[name].credentials.uses_aws
             else f"keys: [env:{variable}]"
         )
         lines.append(f"  {name}:\n    {setting}\n")

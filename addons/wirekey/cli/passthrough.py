@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 def passed_through(config: Config) -> Iterator[ProviderVariables]:
     """Yield the variables of the providers whose key the programs have themselves."""
-    found = ((name, provider.variables) for name, provider in PROVIDERS.items() if provider.variables.own)
+    found = (
+        (name, provider.credentials.variables)
+        for name, provider in PROVIDERS.items()
+        if provider.credentials.variables.own
+    )
     return (variables for name, variables in found if config.providers.of(name).key_source == "passthrough")
 
 

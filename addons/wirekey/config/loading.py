@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "wirekey.yaml"
 LARGEST_FILE = 1024 * 1024
-KEY_VARIABLES = {name: found for name, each in PROVIDERS.items() if (found := each.variables.usual)}
+KEY_VARIABLES = {name: found for name, each in PROVIDERS.items() if (found := each.credentials.variables.usual)}
 """Provider → the variables from which it has a key if the configuration has none."""
 PLACEHOLDER = "wirekey-holds-the-key"
 """The value that `wirekey env` sets instead of keys. In such a shell, Wirekey must not use it as a key."""
@@ -140,7 +140,7 @@ def with_default_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[
         setting = dict(setting or {})
         if setting.get("key_source", "inject") != "inject" or "keys" in setting or setting.get("aws") is not None:
             continue
-        if PROVIDERS[name].uses_aws:
+        if PROVIDERS[name].credentials.uses_aws:
             setting["aws"] = {"bearer": f"env:{found}"}
             added[f"providers.{name}.aws.bearer"] = found
         else:

@@ -42,7 +42,7 @@ def route_warnings(config: Config) -> list[Problem]:
 def _provider_keys_in_clear(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     """Yield a problem for each key of a provider that a route would send without TLS."""
     own = {str(key) for _, _, settings in config.providers.entries() for key in settings.keys}
-    own |= {f"env:{PROVIDERS[name].key_setting}" for name in OWN_PROVIDERS}
+    own |= {f"env:{PROVIDERS[name].credentials.setting}" for name in OWN_PROVIDERS}
     for index, route in enumerate(config.routes):
         if route.upstream_url and not route.upstream_url.tls:
             for place, key in enumerate(route.keys):
@@ -84,9 +84,7 @@ def _sigv4_conflicts(config: Config, sources: ConfigSources) -> Iterator[Problem
         if route.auth == "sigv4" and not signs and not route.aws:
             message = "sigv4 needs AWS credentials, and providers.bedrock.aws has none. Set a profile there"
             yield sources.problem(f"routes[{index}].auth", message)
-        elif (
-            route.auth == "sigv4" and not route.upstream_url and route.named_provider and not route.leads_to("uses_aws")
-        ):
+        elif route.auth == "sigv4" and not route.upstream_url and route.named_provider and not route.uses_aws:
             message = f"sigv4 is for AWS, and {route.named_provider} does not accept it. Remove it, or set upstream_url"
             yield sources.problem(f"routes[{index}].auth", message)
 
@@ -102,7 +100,7 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
             own_family, target_family = families.get(own or "", own), families.get(target or "", target)
             # The others accept calls in the formats of several providers.
             known = {own_family, target_family} <= {
-                name for name in OWN_PROVIDERS if not PROVIDERS[name].rewrites_requests
+                name for name in OWN_PROVIDERS if not PROVIDERS[name].formats.rewriting is not None
             }
             if own_family and target_family and known and not accepts_format(target_family, own_family):
                 message = (
@@ -129,7 +127,7 @@ def _shadowed(config: Config, sources: ConfigSources) -> Iterator[Problem]:
 def _keyless(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
         provider = route.named_provider
-        if not provider or provider in BACKENDS or route.leads_to("uses_aws") or route.keys or route.upstream_url:
+        if not provider or provider in BACKENDS or route.uses_aws or route.keys or route.upstream_url:
             continue
         takes_key = route.auth in (None, "bearer", "x-api-key", "x-goog-api-key")
         settings = config.providers.of(provider)

@@ -71,15 +71,15 @@ def header_name(value: str) -> str:
     return value.lower()
 
 
-LOCATED = " or ".join(name for name, provider in PROVIDERS.items() if provider.has_locations)
+LOCATED = " or ".join(name for name, provider in PROVIDERS.items() if provider.locations)
 """The providers of which a route may choose the location."""
 
 
 def location_name(value: str) -> str:
     """Check the name of a location. Raises ValueError if no provider has a host there."""
-    having = [provider for provider in PROVIDERS.values() if provider.has_locations]
-    if having and not any(provider.host_in(value) for provider in having):
-        raise ValueError(f"must be {having[0].location_names}")
+    having = [provider.locations for provider in PROVIDERS.values() if provider.locations]
+    if having and not any(locations.host_in(value) for locations in having):
+        raise ValueError(f"must be {having[0].names}")
     return value
 
 
@@ -291,7 +291,7 @@ class RouteConfig(ConfigGroup):
     def check_aws(self) -> Self:
         """Refuse AWS settings of a route that does not go to Bedrock, or that never uses them. Raises ValueError."""
         for name in ("aws", "region"):
-            if getattr(self, name) and not self.leads_to("uses_aws"):
+            if getattr(self, name) and not self.uses_aws:
                 raise ValueError(f"{name} needs provider: bedrock")
         if self.aws and (self.keys or self.auth not in (None, "sigv4")):
             raise ValueError(f"aws is never used with {'keys' if self.keys else f'auth: {self.auth}'}. Remove one")
@@ -302,7 +302,8 @@ class RouteConfig(ConfigGroup):
     @model_validator(mode="after")
     def check_location(self) -> Self:
         """Refuse a location of a route that goes to a provider without locations. Raises ValueError."""
-        if self.location and not self.leads_to("has_locations"):
+        named = PROVIDERS.get(self.named_provider or "")
+        if self.location and not (named and named.locations):
             raise ValueError(f"location needs provider: {LOCATED}")
         return self
 
@@ -317,10 +318,11 @@ class RouteConfig(ConfigGroup):
             raise ValueError(f"falls back to {sent}, the model that has just failed. Remove it from fallback")
         return self
 
-    def leads_to(self, trait: Literal["uses_aws", "has_locations"]) -> bool:
-        """Return whether the route names a provider that has a trait."""
-        provider = PROVIDERS.get(self.named_provider or "")
-        return provider is not None and getattr(provider, trait)
+    @property
+    def uses_aws(self) -> bool:
+        """Whether the route names a service of AWS."""
+        named = PROVIDERS.get(self.named_provider or "")
+        return named is not None and named.credentials.uses_aws
 
     @property
     def named_provider(self) -> ProviderName | None:

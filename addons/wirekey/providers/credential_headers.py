@@ -42,7 +42,7 @@ CREDENTIAL_HEADERS = frozenset(
         "x-goog-authenticated-user-id",
         "x-goog-authenticated-user-email",
         # Provider keys that a client holds itself, for `key_source: client`. Also all of x-aws-…
-        *(each.client_key_header.lower() for each in PROVIDERS.values() if each.client_key_header),
+        *(each.credentials.client_header.lower() for each in PROVIDERS.values() if each.credentials.client_header),
         # A browser's session with the provider is a credential, too.
         "cookie",
         "cookie2",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FIXED_HOSTS = {PROVIDERS[name].hosts.own: name for name in OWN_PROVIDERS if PROVIDERS[name].hosts.own}
 SHARED_HOSTS = frozenset(host for name in OWN_PROVIDERS for host in PROVIDERS[name].hosts.shared)
-AT_AWS = next(name for name, provider in PROVIDERS.items() if provider.uses_aws)
+AT_AWS = next(name for name, provider in PROVIDERS.items() if provider.credentials.uses_aws)
 
 
 def provider_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:

@@ -7,25 +7,19 @@ from typing import TYPE_CHECKING
 from wirekey.core.metering.price import price_lists_in_use
 from wirekey.core.model_name import register_prefixes
 from wirekey.feature_registry import features, installed_settings
-from wirekey.providers.anthropic import Anthropic
-from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.anthropic import ANTHROPIC
+from wirekey.providers.bedrock import BEDROCK
 from wirekey.providers.bedrock.services import find_short
-from wirekey.providers.gemini import Gemini
-from wirekey.providers.mistral import Mistral
-from wirekey.providers.openai import OpenAi
+from wirekey.providers.gemini import GEMINI
+from wirekey.providers.mistral import MISTRAL
+from wirekey.providers.openai import OPENAI
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from wirekey.providers.protocol import Provider
 
-PROVIDERS: dict[str, Provider] = {
-    "openai": OpenAi(),
-    "gemini": Gemini(),
-    "anthropic": Anthropic(),
-    "bedrock": Bedrock(),
-    "mistral": Mistral(),
-}
+PROVIDERS: dict[str, Provider] = {each.name: each for each in (OPENAI, GEMINI, ANTHROPIC, BEDROCK, MISTRAL)}
 CORE_PROVIDERS = tuple(PROVIDERS)
 for feature in features():
     PROVIDERS.update(feature.providers())
@@ -34,10 +28,10 @@ OWN_PROVIDERS = tuple(PROVIDERS)
 BACKENDS = installed_settings("backends")
 """Further ways to reach Gemini's models, without an API key. Each is off until its setting enables it."""
 
-price_lists_in_use.update(provider.price_list for provider in PROVIDERS.values())
+price_lists_in_use.update(provider.prices.price_list for provider in PROVIDERS.values())
 register_prefixes(
-    (name for name, provider in PROVIDERS.items() if provider.speaks),
-    vendor_after=(name for name, provider in PROVIDERS.items() if provider.models_have_vendor),
+    (name for name, provider in PROVIDERS.items() if provider.formats.speaks),
+    vendor_after=(name for name, provider in PROVIDERS.items() if provider.formats.models_have_vendor),
 )
 
 
@@ -74,12 +68,12 @@ DEFAULT_PROVIDER = PROVIDERS["openai"]
 
 def owner_of_model(model: str, default: str | None = None) -> str:
     """Return the name of the provider that a model name belongs to, or `default`, or else the default provider."""
-    owner = next((name for name, provider in PROVIDERS.items() if provider.owns_model(model)), default)
+    owner = next((name for name, provider in PROVIDERS.items() if provider.formats.owns_model(model)), default)
     return owner or DEFAULT_PROVIDER.name
 
 
 def _compatible(called: str) -> tuple[str, ...]:
-    return PROVIDERS[family_of(called)].compatible_providers
+    return PROVIDERS[family_of(called)].formats.compatible
 
 
 def accepts_format(provider: str, called: str) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from wirekey.core.body import RequestBody
     from wirekey.core.model_name import Value
-    from wirekey.core.operation import Operation
+    from wirekey.core.operation import Facts, Operation
     from wirekey.providers.json_edits import EditableObject, Members
 
 
@@ -136,6 +136,23 @@ class RequestEditor:
     def request_usage(self, body: EditableBody, edits: RequestEdits) -> bool:
         """Ask for token counts in a JSON body, and return whether it now asks for them."""
         return False
+
+    # As most providers have it.
+
+    def plain_target(self, target: str) -> str:
+        """Return a raw path with its query in the one spelling that `match_operation` knows."""
+        return target
+
+    def check_head(self, operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Accept every head of a request."""
+
+    def read_upgrade(self, operation: Operation, query: Mapping[str, str]) -> Operation:
+        """Return the operation of a request that opens a WebSocket: its model is in its messages."""
+        return operation
+
+    def facts_at(self, operation: Operation, facts: Facts) -> Facts:
+        """Return the facts as the body has them: the path says nothing more."""
+        return facts
 
     # Common to them.
 

@@ -47,16 +47,16 @@ PATHS = (
     ("provider", "method", "path", "name", "model"), PATHS, ids=[f"{row[0].name} {row[2]}" for row in PATHS]
 )
 def test_the_operation_of_a_path(provider, method, path, name, model):
-    plain = provider.plain_target(path)
-    assert provider.plain_target(plain) == plain
-    found = provider.match_operation(method, plain, {})
+    plain = provider.operations.plain_target(path)
+    assert provider.operations.plain_target(plain) == plain
+    found = provider.operations.match_operation(method, plain, {})
     assert (found.name if found else None, found.model if found else None) == (name, model)
 
 
 def test_a_prefix_is_removed_only_as_whole_segments():
-    assert AZURE.plain_target("/openai/v1/models?x=1") == "/v1/models?x=1"
-    assert AZURE.plain_target("/openaiish/v1/models") == "/openaiish/v1/models"
-    assert AZURE.plain_target("/v1/models") == "/v1/models"
+    assert AZURE.operations.plain_target("/openai/v1/models?x=1") == "/v1/models?x=1"
+    assert AZURE.operations.plain_target("/openaiish/v1/models") == "/openaiish/v1/models"
+    assert AZURE.operations.plain_target("/v1/models") == "/v1/models"
 
 
 TARGETS = (
@@ -73,7 +73,7 @@ CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 
 @pytest.mark.parametrize(("provider", "target", "expected"), TARGETS, ids=lambda value: str(value)[:60])
 def test_the_target_at_another_provider(provider, target, expected):
-    assert AZURE.equivalent_target(target, CHAT, provider) == expected
+    assert AZURE.operations.equivalent_target(target, CHAT, provider) == expected
 
 
 def at_deployment(model="gpt-4o"):
@@ -82,7 +82,7 @@ def at_deployment(model="gpt-4o"):
 
 def edited(body, edits, operation=None):
     target = b"/deployments/gpt-4o/chat/completions" + VERSION
-    return AZURE.edit_request(operation or at_deployment(), target, JSON, json.dumps(body).encode(), edits)
+    return AZURE.operations.edit_request(operation or at_deployment(), target, JSON, json.dumps(body).encode(), edits)
 
 
 def test_another_model_is_another_deployment():
@@ -93,7 +93,9 @@ def test_another_model_is_another_deployment():
 
 def test_without_edits_no_byte_differs():
     body = b'{ "messages": [ ] }'
-    found = AZURE.edit_request(at_deployment(), b"/deployments/gpt-4o/chat/completions", JSON, body, RequestEdits())
+    found = AZURE.operations.edit_request(
+        at_deployment(), b"/deployments/gpt-4o/chat/completions", JSON, body, RequestEdits()
+    )
     assert (found.body, found.target, found.model_changed) == (body, b"/deployments/gpt-4o/chat/completions", False)
 
 
@@ -112,14 +114,14 @@ def test_a_stream_is_asked_for_its_usage_at_each_provider_of_the_family():
 
 def test_the_model_of_the_body_is_another_model_of_the_request():
     body = b'{"model": "gpt-4", "messages": [{"role": "user", "content": "x"}]}'
-    facts = AZURE.read_request(at_deployment("d-1"), {}, JSON, body)
+    facts = AZURE.operations.read_request(at_deployment("d-1"), {}, JSON, body)
     assert (facts.model, facts.other_models, facts.message_count) == ("d-1", ("gpt-4",), 1)
-    same = AZURE.read_request(at_deployment("gpt-4"), {}, JSON, body)
+    same = AZURE.operations.read_request(at_deployment("gpt-4"), {}, JSON, body)
     assert (same.model, same.other_models) == ("gpt-4", ())
 
 
 def test_each_sends_its_key_in_its_own_header():
-    headers = [provider.credential("k", "/") for provider in (AZURE, ROUTER, CLAUDE, GEMINI)]
+    headers = [provider.credentials.header("k", "/") for provider in (AZURE, ROUTER, CLAUDE, GEMINI)]
     assert headers == [
         ("api-key", "k"),
         ("authorization", "Bearer k"),
@@ -129,7 +131,7 @@ def test_each_sends_its_key_in_its_own_header():
 
 
 def test_no_name_of_a_model_leads_to_a_custom_provider():
-    assert not any(provider.owns_model("gemini-2.5-pro") for provider in (AZURE, ROUTER, CLAUDE, GEMINI))
+    assert not any(provider.formats.owns_model("gemini-2.5-pro") for provider in (AZURE, ROUTER, CLAUDE, GEMINI))
 
 
 def test_registered_providers_answer_in_their_family(monkeypatch):
@@ -148,5 +150,5 @@ def test_registered_providers_answer_in_their_family(monkeypatch):
 
 
 def test_a_listed_model_belongs_to_the_custom_provider():
-    assert ROUTER.read_model({"id": "x/y"}).provider == "openrouter"
-    assert AZURE.model_list_targets == ("/v1/models",)
+    assert ROUTER.models.read_model({"id": "x/y"}).provider == "openrouter"
+    assert AZURE.models.targets == ("/v1/models",)

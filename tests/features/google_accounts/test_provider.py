@@ -51,19 +51,21 @@ OPERATIONS = (
 
 @pytest.mark.parametrize(("method", "path", "name", "kind", "host"), OPERATIONS, ids=lambda value: str(value)[-40:])
 def test_the_operation_and_the_host_of_a_path(method, path, name, kind, host):
-    found = PROVIDER.match_operation(method, path, {})
+    found = PROVIDER.operations.match_operation(method, path, {})
     assert (found.name if found else None, found.kind if found else None) == (name, kind and Kind(kind))
-    assert PROVIDER.host_of(path) == host
+    assert PROVIDER.hosts.host_of(path) == host
     assert not found or found.stream is (name == STREAM)
 
 
 def test_a_header_that_replaces_the_method_makes_no_operation():
-    assert PROVIDER.match_operation("POST", f"{AT}:generateContent", {"x-http-method-override": "GET"}) is None
+    assert (
+        PROVIDER.operations.match_operation("POST", f"{AT}:generateContent", {"x-http-method-override": "GET"}) is None
+    )
 
 
 def read(action, body, query=None):
-    operation = PROVIDER.match_operation("POST", f"{AT}:{action}", {})
-    return PROVIDER.read_request(operation, query or {}, JSON, json.dumps(body).encode())
+    operation = PROVIDER.operations.match_operation("POST", f"{AT}:{action}", {})
+    return PROVIDER.operations.read_request(operation, query or {}, JSON, json.dumps(body).encode())
 
 
 CONTENTS = [{"role": "user", "parts": [{"text": "x"}]}]
@@ -102,8 +104,8 @@ def test_an_ambiguous_request_is_refused(what):
 
 def edited(action, body, **edits):
     path = f"{AT}:{action}"
-    operation = PROVIDER.match_operation("POST", path, {})
-    found = PROVIDER.edit_request(operation, path.encode(), JSON, body, RequestEdits(**edits))
+    operation = PROVIDER.operations.match_operation("POST", path, {})
+    found = PROVIDER.operations.edit_request(operation, path.encode(), JSON, body, RequestEdits(**edits))
     assert found.target == path.encode()
     return found.body
 
@@ -150,8 +152,8 @@ RESPONSES = {
 @pytest.mark.parametrize("kind", RESPONSES)
 def test_the_usage_is_read_from_the_envelope(kind, size):
     action, status, content_type, body = RESPONSES[kind]
-    operation = PROVIDER.match_operation("POST", f"{AT}:{action}", {})
-    reader = PROVIDER.response_reader(operation, Facts(), status, content_type)
+    operation = PROVIDER.operations.match_operation("POST", f"{AT}:{action}", {})
+    reader = PROVIDER.operations.response_reader(operation, Facts(), status, content_type)
     for start in range(0, len(body), size):
         reader.feed(body[start : start + size])
     reader.end()
@@ -161,9 +163,9 @@ def test_the_usage_is_read_from_the_envelope(kind, size):
 
 
 def test_an_error_has_its_type():
-    operation = PROVIDER.match_operation("POST", f"{AT}:generateContent", {})
+    operation = PROVIDER.operations.match_operation("POST", f"{AT}:generateContent", {})
     for body in (ERROR, [ERROR]):
-        reader = PROVIDER.response_reader(operation, Facts(), 429, JSON)
+        reader = PROVIDER.operations.response_reader(operation, Facts(), 429, JSON)
         reader.feed(json.dumps(body).encode())
         reader.end()
         assert reader.error_type == "RESOURCE_EXHAUSTED"
@@ -171,8 +173,8 @@ def test_an_error_has_its_type():
 
 @pytest.mark.parametrize("path", [f"{AT}:countTokens", f"{AT}:loadCodeAssist", "/token"])
 def test_nothing_is_read_of_other_responses(path):
-    operation = PROVIDER.match_operation("POST", path, {})
-    assert PROVIDER.response_reader(operation, Facts(), 200, JSON) is None
+    operation = PROVIDER.operations.match_operation("POST", path, {})
+    assert PROVIDER.operations.response_reader(operation, Facts(), 200, JSON) is None
 
 
 def test_the_default_policy_decides_each_operation_by_its_kind(policy):

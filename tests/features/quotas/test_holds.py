@@ -28,7 +28,7 @@ def reserved(call, request: dict) -> int | None:
     """Return the cost that the first attempt of a call reserves, in billionths of a dollar."""
     provider, operation = call
     body = json.dumps(request).encode()
-    facts = PROVIDERS[provider].read_request(operation, {}, "application/json", body)
+    facts = PROVIDERS[provider].operations.read_request(operation, {}, "application/json", body)
     state = CallState(Call(provider=provider, operation=operation, facts=facts), body=body)
     return hold_of_attempt(state, (), Candidate(provider), 1).use.cost
 

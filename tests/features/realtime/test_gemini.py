@@ -14,7 +14,7 @@ from wirekey.features.realtime.messages import Asks, Reports, ServerMessage
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
-protocol, gemini = GeminiLive(), PROVIDERS["gemini"]
+protocol, gemini = GeminiLive(), PROVIDERS["gemini"].operations
 PATH = "/ws/google.ai.generativelanguage.{}.GenerativeService.BidiGenerateContent"
 OPERATION = gemini.match_operation("GET", PATH.format("v1beta"), {})
 BEGAN = ServerMessage(Reports.BEGAN, TURN)

@@ -27,9 +27,9 @@ def test_a_summary_is_requested_in_the_own_format_of_the_provider(model, provide
     request = summary_request(model, "Summarise.", "[the conversation]")
     assert (request.provider, request.form) == (provider, form)
     assert form in FORMATS
-    operation = PROVIDERS[provider].match_operation("POST", request.path, request.headers)
+    operation = PROVIDERS[provider].operations.match_operation("POST", request.path, request.headers)
     assert (operation.body, operation.kind) == (Body.JSON, Kind.INFERENCE)
-    facts = PROVIDERS[provider].read_request(operation, {}, "application/json", request.body)
+    facts = PROVIDERS[provider].operations.read_request(operation, {}, "application/json", request.body)
     assert facts.model == model
     assert facts.has_system
     assert "[the conversation]" in request.body.decode()

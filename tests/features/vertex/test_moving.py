@@ -26,11 +26,13 @@ RESPONSES, EMBEDDINGS = ("openai", "/v1/responses"), ("openai", "/v1/embeddings"
 
 def operation_of(call):
     called, target = call
-    return PROVIDERS[called].match_operation("POST", target.partition("?")[0], {})
+    return PROVIDERS[called].operations.match_operation("POST", target.partition("?")[0], {})
 
 
 def moved(call, body, model, *, stream=False):
-    target, found = VERTEX.receive(operation_of(call), call[1].encode(), body, "us-east5", model, stream=stream)
+    target, found = VERTEX.formats.rewriting.receive(
+        operation_of(call), call[1].encode(), body, "us-east5", model, stream=stream
+    )
     return target.decode(), bytes(found)
 
 
@@ -63,8 +65,8 @@ def test_which_requests_keep_their_format(call, model, received):
     [(GEMINI, "gemini"), ("google/gemini-2.5-pro", "gemini"), (SONNET, "anthropic"), (LLAMA, "openai.chat")],
 )
 def test_the_format_of_the_others_is_that_of_the_maker(model, form):
-    assert VERTEX.default_format("converse", model) == form
-    assert VERTEX.answers(form, model)
+    assert VERTEX.formats.default("converse", model) == form
+    assert VERTEX.formats.answers(form, model)
 
 
 @pytest.mark.parametrize(("stream", "action"), [(False, "rawPredict"), (True, "streamRawPredict")])
@@ -135,4 +137,4 @@ def test_a_name_that_cannot_stand_in_a_path_is_refused(model):
 )
 def test_the_location_of_a_host(host, location):
     assert location_of(host) == location
-    assert VERTEX.location_of(host) == location
+    assert VERTEX.locations.location_of(host) == location

@@ -55,12 +55,15 @@ OPERATIONS = (
 
 @pytest.mark.parametrize(("method", "path", "name", "model"), OPERATIONS, ids=lambda value: str(value)[-60:])
 def test_the_operation_of_a_path(method, path, name, model):
-    found = VERTEX.match_operation(method, path, {})
+    found = VERTEX.operations.match_operation(method, path, {})
     assert (found.name if found else None, found.model if found else None) == (name, model)
 
 
 def test_a_header_that_replaces_the_method_makes_no_operation():
-    assert VERTEX.match_operation("POST", f"{GOOGLE}/m:generateContent", {"x-http-method-override": "GET"}) is None
+    assert (
+        VERTEX.operations.match_operation("POST", f"{GOOGLE}/m:generateContent", {"x-http-method-override": "GET"})
+        is None
+    )
 
 
 HOSTS = (
@@ -82,13 +85,13 @@ def test_the_host_of_a_location(location, host):
 
 
 def test_the_host_of_a_path_is_that_of_its_location():
-    assert VERTEX.host_of(f"{GOOGLE}/m:generateContent") == "europe-west4-aiplatform.googleapis.com"
-    assert VERTEX.host_of("/v1/publishers/google/models") is None
+    assert VERTEX.hosts.host_of(f"{GOOGLE}/m:generateContent") == "europe-west4-aiplatform.googleapis.com"
+    assert VERTEX.hosts.host_of("/v1/publishers/google/models") is None
 
 
 def read(path, body, query=None):
-    operation = VERTEX.match_operation("POST", path, {})
-    return VERTEX.read_request(operation, query or {}, JSON, json.dumps(body).encode())
+    operation = VERTEX.operations.match_operation("POST", path, {})
+    return VERTEX.operations.read_request(operation, query or {}, JSON, json.dumps(body).encode())
 
 
 def test_the_facts_of_each_format():
@@ -125,8 +128,10 @@ def test_an_ambiguous_request_is_refused(what):
 
 
 def edited(path, body, **edits):
-    operation = VERTEX.match_operation("POST", path, {})
-    found = VERTEX.edit_request(operation, path.encode(), JSON, json.dumps(body).encode(), RequestEdits(**edits))
+    operation = VERTEX.operations.match_operation("POST", path, {})
+    found = VERTEX.operations.edit_request(
+        operation, path.encode(), JSON, json.dumps(body).encode(), RequestEdits(**edits)
+    )
     return found.target.decode(), json.loads(found.body)
 
 
@@ -163,14 +168,15 @@ def test_a_name_that_is_no_segment_cannot_be_the_model(model):
 def test_the_gemini_api_has_the_same_conversations():
     for action, expected in (("generateContent", True), ("streamGenerateContent", True), ("predict", False)):
         path = f"{GOOGLE}/gemini-2.5-pro:{action}"
-        operation = VERTEX.match_operation("POST", path, {})
-        target = VERTEX.equivalent_target(f"{path}?alt=sse".encode(), operation, "gemini")
+        operation = VERTEX.operations.match_operation("POST", path, {})
+        target = VERTEX.operations.equivalent_target(f"{path}?alt=sse".encode(), operation, "gemini")
         assert target == (f"/v1beta/models/gemini-2.5-pro:{action}?alt=sse".encode() if expected else None)
 
 
 def test_the_cache_of_claude_is_counted_apart_and_that_of_gemini_is_not():
-    assert set(VERTEX.cached_apart) == {"rawPredict", "streamRawPredict", "rawPredict.count_tokens"}
-    assert not VERTEX.counts_cached_apart
+    claudes = ("rawPredict", "streamRawPredict", "rawPredict.count_tokens")
+    assert all(VERTEX.prices.counts_cached_apart(name) for name in claudes)
+    assert not any(VERTEX.prices.counts_cached_apart(name) for name in ("generateContent", "chat.completions"))
 
 
 def test_an_error_in_a_stream_has_the_format_of_the_stream():
@@ -180,9 +186,9 @@ def test_an_error_in_a_stream_has_the_format_of_the_stream():
         (f"{CLAUDE}/{SONNET}:streamRawPredict", b"event: error"),
         (f"{PLACE}/endpoints/openapi/chat/completions", b'data: {"error"'),
     ):
-        operation = VERTEX.match_operation("POST", path, {})
+        operation = VERTEX.operations.match_operation("POST", path, {})
         assert operation.kind is Kind.INFERENCE
-        assert expected in VERTEX.stream_error(refusal, operation, "text/event-stream")
+        assert expected in VERTEX.operations.stream_error(refusal, operation, "text/event-stream")
 
 
 def test_a_refused_tunnel_names_the_setting():

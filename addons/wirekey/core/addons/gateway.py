@@ -137,7 +137,7 @@ class Gateway(Addon):
         state.by_model, state.own_models = direction.by_model, direction.own_models
         state.base = f"{'https' if flow.client_conn.tls else 'http'}://{request.host_header}"
         state.origin = origin
-        if PROVIDERS[direction.provider].uses_aws:
+        if PROVIDERS[direction.provider].credentials.uses_aws:
             state.arrived = signed_head(request, tls=flow.client_conn.tls)
             host = self.bedrock_host(request, direction.path, state.arrived)
         else:
@@ -194,7 +194,7 @@ class Gateway(Addon):
     def host_of(self, direction: Direction) -> str:
         """Return the host that a path of the gateway leads to. Raises Refusal if its location is not allowed."""
         provider, hosts = PROVIDERS[direction.provider], self.services.settings.hosts
-        wanted = provider.host_of(direction.path) or provider.hosts.own
+        wanted = provider.hosts.host_of(direction.path) or provider.hosts.own
         if not wanted:
             return next(host for host, name in hosts.items() if name == direction.provider)
         if wanted not in hosts:

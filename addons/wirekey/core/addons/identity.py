@@ -229,7 +229,7 @@ class Identity(Addon):
             return self.identify_by_kind(flow, state, tokens, imported, head)
         held = [(name, token_digest(token)) for name, token in tokens]
         self.identify(flow, state, [*held, *imported.claims])
-        if call.provider and PROVIDERS[call.provider].has_upload_ids and self.services.sharing.is_needed:
+        if call.provider and PROVIDERS[call.provider].credentials.has_upload_ids and self.services.sharing.is_needed:
             ids = upload_ids(request.path)
             if self.services.sharing.must_ask_for_upload(ids):
                 return self.check_after_asking(flow, state, imported, head, ids)
@@ -262,7 +262,7 @@ class Identity(Addon):
         held = [(name, await self.hold(token)) for name, token in tokens]
         self.identify(flow, state, [*held, *imported.claims])
         call = state.call
-        if call.provider and PROVIDERS[call.provider].has_upload_ids and self.services.sharing.is_needed:
+        if call.provider and PROVIDERS[call.provider].credentials.has_upload_ids and self.services.sharing.is_needed:
             await self.services.sharing.learn_uploads(upload_ids(flow.request.path))
         self.check_identity(flow, state, imported, head)
         if head and (waiting := self.services.agent_signatures.admit(state)):
@@ -277,7 +277,7 @@ class Identity(Addon):
     ) -> None:
         """Raise Refusal unless a request has the identity that it needs. Its tokens were looked up before."""
         call, request = state.call, flow.request
-        if call.provider and PROVIDERS[call.provider].has_upload_ids and (ids := upload_ids(request.path)):
+        if call.provider and PROVIDERS[call.provider].credentials.has_upload_ids and (ids := upload_ids(request.path)):
             self.find_upload(state, ids)
         if head is not None:
             self.services.agent_signatures.keep(state, request, head)

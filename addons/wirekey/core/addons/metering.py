@@ -77,13 +77,13 @@ class Metering(Addon):
         if state.attempt and rewritten:
             provider = state.attempt.planned.candidate.provider
             operation, facts = rewritten.operation, rewritten.facts
-        reader = PROVIDERS[provider].response_reader(
+        reader = PROVIDERS[provider].operations.response_reader(
             operation, facts, response.status_code, content_type, headers=response.headers
         )
         if is_two_way(call.operation):
             reader = self.services.conversations.reader(flow, state, content_type) or reader
         if reader is not None:  # what the body says counts more
-            reader.usage.modifiers = header_modifiers(PROVIDERS[provider].modifier_headers, response.headers)
+            reader.usage.modifiers = header_modifiers(PROVIDERS[provider].prices.modifier_headers, response.headers)
         state.tap = self.make_tap(flow, state, reader, changes=change is not None)
         if change:
             state.tap.change = change
@@ -146,7 +146,7 @@ class Metering(Addon):
         if takes_usage and not isinstance(tap.filter, RemovedBody):
             assert attempt
             answers = PROVIDERS[attempt.planned.candidate.provider]
-            tap.usage_filter = UsageEventFilter(beside_choices=answers.counts_beside_choices)
+            tap.usage_filter = UsageEventFilter(beside_choices=answers.prices.counts_beside_choices)
             unframe(flow)
         return tap
 
@@ -157,7 +157,7 @@ class Metering(Addon):
             return None
         if response.status_code >= FIRST_ERROR_STATUS:
             name = state.call.upstream_provider or state.call.provider
-            status, sign = PROVIDERS[name].refused_key_sign if name else (0, b"")
+            status, sign = PROVIDERS[name].credentials.refused_sign if name else (0, b"")
             return KeyScrubber(secrets, sign if response.status_code == status else b"", encoded=True)
         if response.headers.get("content-type", "").lower().startswith(AWS_EVENT_STREAM):
             return EventStreamScrubber(secrets)
@@ -269,7 +269,7 @@ def usage_of(state: CallState, reader: ResponseReader) -> Usage:
     provider = PROVIDERS.get(name or "")
     if provider is None or operation is None:
         return reader.usage
-    apart = provider.counts_cached_apart or operation.name in provider.cached_apart
+    apart = provider.prices.counts_cached_apart(operation.name)
     return reader.usage.with_cached_input() if apart else reader.usage
 
 
@@ -297,7 +297,7 @@ def cost_of(call: Call, usage: Usage, asked: Facts | None = None) -> float | Non
     if name is None or not call.is_billed:
         return None
     provider = PROVIDERS[name]
-    models = (call.model, usage.model) if provider.model_names_region else (usage.model, call.model)
+    models = (call.model, usage.model) if provider.prices.model_names_region else (usage.model, call.model)
     place = place_of(provider, call.upstream)
     # A default price is for models of which nothing better is known by any name.
     named = sorted(models, key=lambda model: has_default_price(provider, model, place))

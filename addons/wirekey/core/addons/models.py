@@ -86,7 +86,7 @@ class Models(AdmittingAddon):
         if not entries and not known.lists:
             raise unknown(known)
         if operation.name == "models.list":
-            document = PROVIDERS[provider].write_models(await self.allowed(flow, call, entries))
+            document = PROVIDERS[provider].models.write_models(await self.allowed(flow, call, entries))
         else:
             wanted = operation.model
             found = await self.allowed(flow, call, [entry for entry in entries if entry.id == wanted])
@@ -97,7 +97,7 @@ class Models(AdmittingAddon):
                     "No provider or route has a model of this name that this agent may call. "
                     "GET /v1/models lists them.",
                 )
-            document = PROVIDERS[provider].write_model(found[0])
+            document = PROVIDERS[provider].models.write_model(found[0])
         self.respond(flow, call, document)
 
     async def allowed(self, flow: http.HTTPFlow, call: Call, entries: Sequence[ListedModel]) -> list[ListedModel]:
@@ -140,12 +140,12 @@ class Models(AdmittingAddon):
         """Fetch the list of a provider with Wirekey's own key. Raises ListError."""
         settings = self.services.settings
         host = host_of(provider, settings)
-        upstream = settings.upstreams.get(provider) or Upstream(host, path=PROVIDERS[provider].path_prefix)
+        upstream = settings.upstreams.get(provider) or Upstream(host, path=PROVIDERS[provider].hosts.path_prefix)
         pool = settings.pools.get(provider)
         key = pool.choose(time.monotonic()) if pool else None
         usual = {"Host": upstream.authority, "Accept": "application/json", "User-Agent": "wirekey"}
-        usual |= PROVIDERS[provider].model_list_headers
-        targets = PROVIDERS[provider].model_list_targets
+        usual |= PROVIDERS[provider].models.headers
+        targets = PROVIDERS[provider].models.targets
         requests = []
         for target in targets:
             headers = usual | await self.credential(provider, key, target, usual)
@@ -172,10 +172,10 @@ class Models(AdmittingAddon):
     ) -> dict[str, str]:
         """Return the headers with the credential of a request for a list. Raises ListError without a credential."""
         if key:
-            name, value = PROVIDERS[provider].credential(key.secret.reveal(), target.partition("?")[0])
+            name, value = PROVIDERS[provider].credentials.header(key.secret.reveal(), target.partition("?")[0])
             return {name: value}
         aws = self.services.settings.aws
-        if not PROVIDERS[provider].uses_aws or aws is None:
+        if not PROVIDERS[provider].credentials.uses_aws or aws is None:
             raise ListError("there is no key for it")
         try:
             pair = aws.current(None) or await aws.fetch(None)
@@ -207,7 +207,7 @@ def list_origins(settings: Settings) -> dict[str, str]:
     found = {}
     for name, provider in PROVIDERS.items():
         pool = settings.pools.get(name)
-        has_key = bool(pool and pool.keys) or (provider.uses_aws and settings.aws is not None)
+        has_key = bool(pool and pool.keys) or (provider.credentials.uses_aws and settings.aws is not None)
         if has_key and name not in settings.key_sources:
             upstream = settings.upstreams.get(name)
             found[name] = upstream.authority if upstream else host_of(name, settings)
@@ -219,7 +219,7 @@ def host_of(provider: str, settings: Settings) -> str:
     if host := PROVIDERS[provider].hosts.own:
         return host
     region = next(found.region for name in settings.hosts if (found := region_of(name)))
-    found_host = bedrock_host_of("GET", PROVIDERS[provider].model_list_targets[0], region, settings.hosts)
+    found_host = bedrock_host_of("GET", PROVIDERS[provider].models.targets[0], region, settings.hosts)
     assert found_host
     return found_host
 

@@ -81,7 +81,9 @@ class Policy(AdmittingAddon):
             assert call.provider
             assert call.operation
             target, edits = self.calls.request(flow).data.path, RequestEdits(max_tokens=decision.max_tokens)
-            state.body = PROVIDERS[call.provider].edit_request(call.operation, target, "", state.body, edits).body
+            state.body = (
+                PROVIDERS[call.provider].operations.edit_request(call.operation, target, "", state.body, edits).body
+            )
             state.cap = decision.max_tokens
         state.wanted_model = decision.model
 

@@ -60,13 +60,13 @@ class Recognition(Addon):
         assert call.provider
         request = flow.request
         check_headers(request.headers.fields)
-        plain = PROVIDERS[call.provider].plain_target(request.path)
+        plain = PROVIDERS[call.provider].operations.plain_target(request.path)
         path, _, query = plain.partition("?")
         if plain != request.path:
             request.path, call.path = plain, path
         parameters = read_query(query)
         check_location(PROVIDERS[call.provider], path, self.calls.state(flow).host)
-        operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
+        operation = PROVIDERS[call.provider].operations.match_operation(request.method, path, request.headers)
         if operation is None or operation.kind is Kind.OTHER:
             operation = PROVIDERS[call.provider].companions.find(request.method, path) or operation
         if "upgrade" in request.headers and (operation is None or operation.body not in WEBSOCKETS):
@@ -78,12 +78,12 @@ class Recognition(Addon):
                 f"{request.method} on this path is not an operation of {call.provider}. Write the path as its "
                 "documentation does.",
             )
-        if PROVIDERS[call.provider].uses_aws:
+        if PROVIDERS[call.provider].credentials.uses_aws:
             self.check_for_aws(self.calls.state(flow), operation)
         if operation.body in OPEN_FOR_LONG:
             operation = self.services.conversations.open(flow, self.calls.state(flow), operation, parameters)
         call.operation = operation
-        PROVIDERS[call.provider].check_head(operation, parameters, request.headers)
+        PROVIDERS[call.provider].operations.check_head(operation, parameters, request.headers)
         call.reads_body = operation.body in READ_BODIES
         if call.reads_body:
             self.check_body_head(flow)
@@ -147,7 +147,9 @@ class Recognition(Addon):
             body.values, body.spans = reading.values, reading.spans
         if reading.facts is None or call.operation is None:
             return reading.facts
-        return self.with_headers(flow, call, PROVIDERS[call.provider].facts_at(call.operation, reading.facts))
+        return self.with_headers(
+            flow, call, PROVIDERS[call.provider].operations.facts_at(call.operation, reading.facts)
+        )
 
     async def check_large(self, call: Call, body: RequestBody) -> None:
         """Count the values of a call's body and check its UTF-8, before it is decoded. Raises Refusal."""
@@ -178,13 +180,13 @@ class Recognition(Addon):
         assert call.operation
         query, content_type = self.read_head(flow)
         body = self.calls.state(flow).body
-        facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+        facts = PROVIDERS[call.provider].operations.read_request(call.operation, query, content_type, body)
         return self.with_headers(flow, call, facts)
 
     def with_headers(self, flow: http.HTTPFlow, call: Call, facts: Facts) -> Facts:
         """Return facts with what the headers of a request ask for that changes its price. Note its tier of service."""
         assert call.provider
-        names = PROVIDERS[call.provider].modifier_headers
+        names = PROVIDERS[call.provider].prices.modifier_headers
         found = header_modifiers(names, self.calls.request(flow).headers) if names else ()
         if found:
             facts = replace(facts, modifiers=with_modifiers(facts.modifiers, found))
@@ -206,7 +208,7 @@ class Recognition(Addon):
             return True
         if model and (owner := self.owner_elsewhere(flow, call, model)):
             self.move(flow, call, owner, model)
-            call.facts = PROVIDERS[owner].own_facts(call.facts)
+            call.facts = PROVIDERS[owner].formats.own_facts(call.facts)
         return False
 
     def owner_elsewhere(self, flow: http.HTTPFlow, call: Call, model: str) -> str | None:
@@ -220,7 +222,7 @@ class Recognition(Addon):
         if owner == call.provider:
             return None
         target = self.calls.request(flow).data.path
-        offered = PROVIDERS[call.provider].equivalent_target(target, call.operation, owner) is not None
+        offered = PROVIDERS[call.provider].operations.equivalent_target(target, call.operation, owner) is not None
         offered = offered or PROVIDERS[owner].receives(call.operation, model)
         route = settings.routes.find(model, call.operation, call.provider, call.agent) if offered else None
         return owner if offered and route is None else None
@@ -237,9 +239,11 @@ class Recognition(Addon):
             content_type = request.headers.get("content-type", "")
             reader = PROVIDERS[provider_of_backend(model.destination or owner_of_model(model.name))]
             edits = RequestEdits(
-                model.name, model.parameters, google_reads=reader.serves_google_models or reader.has_locations
+                model.name,
+                model.parameters,
+                google_reads=reader.formats.serves_google_models or reader.locations is not None,
             )
-            edited = PROVIDERS[call.provider].edit_request(
+            edited = PROVIDERS[call.provider].operations.edit_request(
                 call.operation, request.data.path, content_type, state.body, edits
             )
         except ModelNameError as error:
@@ -272,9 +276,11 @@ class Recognition(Addon):
         if provider == called:
             return
         elsewhere = answered_as(called, provider)
-        target = PROVIDERS[called].equivalent_target(request.data.path, call.operation, elsewhere)
+        target = PROVIDERS[called].operations.equivalent_target(request.data.path, call.operation, elsewhere)
         path = (target or b"").partition(b"?")[0].decode("latin-1")
-        operation = PROVIDERS[provider].match_operation(request.method, path, request.headers) if target else None
+        operation = (
+            PROVIDERS[provider].operations.match_operation(request.method, path, request.headers) if target else None
+        )
         is_served = PROVIDERS[provider].receives(call.operation, model) or self.is_translated(call.operation, provider)
         if (target is None or operation is None) and is_served:
             call.backend = state.named_destination = provider
@@ -289,7 +295,7 @@ class Recognition(Addon):
                 f"{called}. Call {provider} in its own format.{note}",
             )
         parameters = read_query(target.decode("latin-1").partition("?")[2])
-        PROVIDERS[provider].check_head(operation, parameters, request.headers)
+        PROVIDERS[provider].operations.check_head(operation, parameters, request.headers)
         request.data.path, call.path = target, path
         call.provider, call.operation, state.host = provider, operation, PROVIDERS[provider].hosts.own
         # A credential that the client supplied for one provider is never sent to another.
@@ -297,13 +303,13 @@ class Recognition(Addon):
 
     def is_translated(self, operation: Operation, provider: str) -> bool:
         """Return whether calls of an operation are translated for a provider."""
-        speaks = PROVIDERS[provider].speaks or PROVIDERS[provider].embeddings_format("")
+        speaks = PROVIDERS[provider].formats.speaks or PROVIDERS[provider].formats.embeddings("")
         return bool(speaks) and operation.name in TRANSLATED and self.services.settings.routes.translates
 
 
 def check_location(provider: Provider, path: str, host: str) -> None:
     """Raise Refusal unless a path belongs to the host that was called, if the provider has one for each location."""
-    wanted = provider.host_of(path)
+    wanted = provider.hosts.host_of(path)
     if wanted not in (None, host):
         raise Refusal(
             421,

@@ -79,5 +79,5 @@ def read(task: ReadTask, body: SpooledBody) -> Reading:
     body.values = values
     facts = None
     if task.operation is not None:
-        facts = PROVIDERS[task.provider].read_request(task.operation, task.query, task.content_type, body)
+        facts = PROVIDERS[task.provider].operations.read_request(task.operation, task.query, task.content_type, body)
     return Reading(facts, values, body.spans)

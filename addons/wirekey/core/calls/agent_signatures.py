@@ -76,7 +76,7 @@ class AgentSignatures:
 
 def is_for_aws(state: CallState) -> bool:
     """Return whether AWS signatures are what the provider of a call expects."""
-    return state.call.provider is not None and PROVIDERS[state.call.provider].uses_aws
+    return state.call.provider is not None and PROVIDERS[state.call.provider].credentials.uses_aws
 
 
 def signed_head(request: http.Request, *, tls: bool = True) -> RequestHead | None:

@@ -138,7 +138,7 @@ def new_attempt(services: Services, state: CallState, planned: Attempt) -> Attem
     host = provider_host(settings, state, candidate)
     if candidate.region:
         host = in_region(host, candidate.region)
-    upstream = candidate.upstream or Upstream(host, path=PROVIDERS[candidate.provider].path_prefix)
+    upstream = candidate.upstream or Upstream(host, path=PROVIDERS[candidate.provider].hosts.path_prefix)
     return AttemptState(
         planned,
         upstream,
@@ -199,14 +199,14 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
         include_usage=not translates and wants_usage(services.settings, call, candidate),
         provider=call.provider if translates or moves else answered_as(call.provider, candidate.provider),
-        google_reads=provider.serves_google_models or (moves and provider.has_locations),
+        google_reads=provider.formats.serves_google_models or (moves and provider.locations is not None),
     )
     content_type = request.headers.get("content-type", "")
     if candidate.provider != call.provider and not translates:
         query = read_query(attempt.target.decode("latin-1").partition("?")[2])
-        PROVIDERS[candidate.provider].check_head(call.operation, query, request.headers)
+        PROVIDERS[candidate.provider].operations.check_head(call.operation, query, request.headers)
     try:
-        edited = PROVIDERS[call.provider].edit_request(
+        edited = PROVIDERS[call.provider].operations.edit_request(
             call.operation, attempt.target, content_type, attempt.body, edits
         )
     except ModelNameError as error:
@@ -253,7 +253,9 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
     assert state.call.provider
     if any(steps.makes_credential(services.settings, attempt) for steps in attempt.steps):
         return None
-    if PROVIDERS[state.call.provider].has_upload_ids and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
+    if PROVIDERS[state.call.provider].credentials.has_upload_ids and upload_ids(
+        attempt.target.decode("utf-8", "surrogateescape")
+    ):
         # The upload_id is the credential; the request carries no other.
         return structs.replace(attempt, credential="upload")
     if candidate.auth in ("client", "passthrough"):
@@ -266,7 +268,9 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
     two_way = is_two_way(state.call.operation)
     if (key := attempt.planned.key) and not two_way:
         return structs.replace(attempt, key=key, pool=candidate.pool, credential=key.label)
-    if candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws):
+    if candidate.auth == "sigv4" or (
+        candidate.auth == "provider" and PROVIDERS[candidate.provider].credentials.uses_aws
+    ):
         aws = candidate.aws or services.settings.aws
         pair = aws.current(state.call.agent) if aws and isinstance(attempt.body, bytes) else None
         return structs.replace(attempt, aws=pair, credential="bedrock/aws") if pair else None
@@ -315,7 +319,11 @@ def with_client_credential(services: Services, state: CallState, attempt: Attemp
     if supplied is None and mode == "client":
         supplied = client_supplied_credential(provider, state.host, state.client_credential_fields, passthrough=False)
     label = f"{provider}/{mode}"
-    if supplied is None and state.call.operation and state.call.operation.name in PROVIDERS[provider].keyless:
+    if (
+        supplied is None
+        and state.call.operation
+        and state.call.operation.name in PROVIDERS[provider].credentials.keyless
+    ):
         return structs.replace(attempt, credential=label)
     if supplied is None:
         raise missing_credential(provider, passthrough=mode == "passthrough")
@@ -345,7 +353,7 @@ def no_key(candidate: Candidate | None) -> str:
     provider = candidate.provider if candidate else "bedrock"
     if candidate and candidate.auth != "provider":
         return f"Wirekey has no key for {candidate.route}. Its operator sets {candidate.route}.keys in wirekey.yaml."
-    variable, setting = PROVIDERS[provider].key_setting, PROVIDERS[provider].setting
+    variable, setting = PROVIDERS[provider].credentials.setting, PROVIDERS[provider].setting
     places = f"{variable} in the environment or" if variable else "its keys in"
     return f"Wirekey has no key for {provider}. Its operator sets {places} {setting} in wirekey.yaml."
 

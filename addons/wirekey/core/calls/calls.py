@@ -256,7 +256,7 @@ class Calls:
             call.outcome = Outcome.TIMEOUT if refusal.status == GATEWAY_TIMEOUT else Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or refusal.code
         provider = PROVIDERS.get(call.provider or "", DEFAULT_PROVIDER)
-        body, headers = provider.error_response(without_quoted_tokens(refusal), call.id)
+        body, headers = provider.operations.error_response(without_quoted_tokens(refusal), call.id)
         headers["x-wirekey-request-id"] = call.id
         if self.services.settings.simulated:
             headers["x-wirekey-simulated"] = "true"
@@ -279,7 +279,9 @@ class Calls:
             return None
         if not content_type.startswith("text/") and not ends_with_frame(state.tap):
             return None
-        return PROVIDERS[call.provider].stream_error(without_quoted_tokens(refusal), call.operation, content_type)
+        return PROVIDERS[call.provider].operations.stream_error(
+            without_quoted_tokens(refusal), call.operation, content_type
+        )
 
 
 def without_quoted_tokens(refusal: Refusal) -> Refusal:

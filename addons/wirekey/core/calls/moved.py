@@ -30,8 +30,8 @@ def provider_host(settings: Settings, state: CallState, candidate: Candidate) ->
     Raises Refusal if the message that opens a connection names a place of another host.
     """
     provider = PROVIDERS[candidate.provider]
-    if candidate.location:
-        return provider.host_in(candidate.location)
+    if candidate.location and provider.locations:
+        return provider.locations.host_in(candidate.location) or ""
     if candidate.provider == state.call.provider:
         return host_of_message(settings, state, provider) or state.host
     return provider.hosts.own or next((host for host, name in settings.hosts.items() if name == candidate.provider), "")
@@ -40,7 +40,7 @@ def provider_host(settings: Settings, state: CallState, candidate: Candidate) ->
 def host_of_message(settings: Settings, state: CallState, provider: Provider) -> str | None:
     """Return the host that the message which opens a connection names, or None. Raises Refusal if it is not allowed."""
     assert state.call.operation
-    wanted = provider.host_of_message(state.call.operation, state.body)
+    wanted = provider.locations.host_of_message(state.call.operation, state.body) if provider.locations else None
     if wanted is None or wanted == state.host:
         return wanted
     if not state.base:
@@ -58,15 +58,15 @@ def host_of_message(settings: Settings, state: CallState, provider: Provider) ->
 def own_target(state: CallState, candidate: Candidate) -> bytes:
     """Return path and query as the client sent them, at the location of the route if it has one."""
     target, provider = state.original_target, PROVIDERS[candidate.provider]
-    if candidate.location and candidate.provider == state.call.provider:
-        return provider.in_location(target, candidate.location)
+    if candidate.location and provider.locations and candidate.provider == state.call.provider:
+        return provider.locations.in_location(target, candidate.location)
     return target
 
 
 def is_moved(state: CallState, candidate: Candidate) -> bool:
     """Return whether a request keeps its format, and goes to a provider that wants it changed."""
     elsewhere = candidate.provider != state.call.provider and candidate.speaks is None
-    return elsewhere and PROVIDERS[candidate.provider].rewrites_requests
+    return elsewhere and PROVIDERS[candidate.provider].formats.rewriting is not None
 
 
 def moved_attempt(state: CallState, attempt: AttemptState) -> AttemptState:
@@ -74,7 +74,9 @@ def moved_attempt(state: CallState, attempt: AttemptState) -> AttemptState:
     call, location = state.call, attempt.location or ""
     assert call.operation
     assert call.facts
-    target, body = PROVIDERS[attempt.planned.candidate.provider].receive(
+    rewriting = PROVIDERS[attempt.planned.candidate.provider].formats.rewriting
+    assert rewriting
+    target, body = rewriting.receive(
         call.operation, attempt.target, attempt.body, location, attempt.model or "", stream=call.facts.stream
     )
     return structs.replace(attempt, target=attempt.upstream.path.encode() + target, body=body)
@@ -87,8 +89,10 @@ def moved_request(  # noqa: PLR0917  # where it goes, and what it is
 
     Raises Refusal if it cannot stand there.
     """
-    owner = next(each for each in PROVIDERS.values() if form in each.speaks)
-    operation = owner.match_operation("POST", target.partition("?")[0], {})
+    owner = next(each for each in PROVIDERS.values() if form in each.formats.speaks)
+    operation = owner.operations.match_operation("POST", target.partition("?")[0], {})
+    rewriting = PROVIDERS[provider].formats.rewriting
     assert operation
-    moved, body = PROVIDERS[provider].receive(operation, target.encode(), body, location, model, stream=stream)
+    assert rewriting
+    moved, body = rewriting.receive(operation, target.encode(), body, location, model, stream=stream)
     return moved.decode(), bytes(body)

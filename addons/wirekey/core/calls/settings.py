@@ -252,7 +252,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
     upstream = Upstream("127.0.0.1", port, configured=True)
     accepted = {name: keys[name] if name in keys else keys[family_of(name)] for name in settings.pools}
     pools = {name: KeyPool([ProviderKey(f"{name}/simulator", Secret(key))]) for name, key in accepted.items()}
-    upstreams = {name: replace(upstream, path=PROVIDERS[name].path_prefix) for name in accepted}
+    upstreams = {name: replace(upstream, path=PROVIDERS[name].hosts.path_prefix) for name in accepted}
     defaults = {name: Candidate(name, upstream=upstreams[name], pool=pool) for name, pool in pools.items()}
     defaults |= {name: replace(defaults["gemini"], backend=name) for name in settings.backends}
     routes = [

@@ -116,7 +116,7 @@ class CallDelegate:
 
     def signs_for_aws(self, state: CallState) -> bool:
         """Return whether a call to AWS came with a signature, or will go out with one."""
-        if state.call.provider is None or not PROVIDERS[state.call.provider].uses_aws:
+        if state.call.provider is None or not PROVIDERS[state.call.provider].credentials.uses_aws:
             return False
         supplied = state.client_credential.pair if state.client_credential else None
         return state.unverified or supplied is not None or self.services.settings.aws is not None

@@ -89,4 +89,4 @@ def key_field(attempt: AttemptState, key: ProviderKey, path: str) -> tuple[str, 
         return "authorization", f"Bearer {secret}"
     if candidate.auth in ("x-api-key", "x-goog-api-key"):
         return candidate.auth, secret
-    return PROVIDERS[candidate.provider].credential(secret, path)
+    return PROVIDERS[candidate.provider].credentials.header(secret, path)

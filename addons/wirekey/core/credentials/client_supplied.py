@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 AWS_HEADERS = "X-AWS-Bearer-Token, or X-AWS-Access-Key and X-AWS-Secret-Key (X-AWS-Session-Token too, if there is one)"
 
 
-_CLIENT_HEADERS = frozenset({*(each.client_key_header.lower().encode() for each in PROVIDERS.values()), *NAMES} - {b""})
+_CLIENT_HEADERS = frozenset(
+    {*(each.credentials.client_header.lower().encode() for each in PROVIDERS.values()), *NAMES} - {b""}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ def client_supplied_credential(
     """
     if passthrough:
         return _passed_through(provider, headers, query, agent_tokens)
-    if PROVIDERS[provider].uses_aws:
+    if PROVIDERS[provider].credentials.uses_aws:
         return _for_aws(host, headers)
-    header = PROVIDERS[provider].client_key_header
+    header = PROVIDERS[provider].credentials.client_header
     key = _only(_values(headers, header.lower()), header)
     return ClientCredential(key) if key else None
 
@@ -75,12 +77,12 @@ def missing_credential(provider: str, *, passthrough: bool) -> Refusal:
             f"Wirekey passes the client's own key for {provider} through, and the request has none. Send the key as "
             "usual, and put the agent token into the proxy URL."
         )
-        if PROVIDERS[provider].uses_aws:
+        if PROVIDERS[provider].credentials.uses_aws:
             sentence += " An AWS signature cannot be passed through: send a Bedrock API key (AWS_BEARER_TOKEN_BEDROCK)."
     else:
         sentence = (
             f"Wirekey has no key for {provider}: the client supplies its own. Send it in the header "
-            f"{PROVIDERS[provider].client_key_header or AWS_HEADERS}."
+            f"{PROVIDERS[provider].credentials.client_header or AWS_HEADERS}."
         )
     return Refusal(401, "no_client_key", sentence)
 
@@ -102,7 +104,7 @@ def _for_aws(host: str, headers: Fields) -> ClientCredential | None:
 def _passed_through(
     provider: str, headers: Fields, query: str, agent_tokens: Collection[str]
 ) -> ClientCredential | None:
-    names, parameter = PROVIDERS[provider].key_headers, PROVIDERS[provider].key_parameter
+    names, parameter = PROVIDERS[provider].credentials.headers, PROVIDERS[provider].credentials.parameter
     found = [(value, name == "authorization") for name in names for value in _keys(headers, name)]
     if parameter and query:
         found += [(value, False) for value in query_values(query, parameter) if not is_wirekey_token(value)]

@@ -114,20 +114,20 @@ def current_prices(provider: Provider, model: str | None, region: str = "") -> P
     if not model:
         return None
     hour = int(time.time()) // HOUR
-    listed = prices_of(provider.price_list, model, hour)
+    listed = prices_of(provider.prices.price_list, model, hour)
     own = own_prices(provider.name, model, region, hour) if has_own_prices() else None
     own = own or (default_prices() if listed is None else None)
     if own is None:
         return listed
     # The list also knows the name that several names share, the context window, and the price of a search.
     if listed is None:
-        return replace(own, price_list=provider.price_list)
+        return replace(own, price_list=provider.prices.price_list)
     return replace(
         own,
         model=listed.model,
         context=listed.context,
         search_usd=listed.search_usd,
-        price_list=provider.price_list,
+        price_list=provider.prices.price_list,
     )
 
 

@@ -81,7 +81,9 @@ def read_backend(recorded: str) -> ModelName:
 def kind_of(given: Input) -> str | None:
     """Return the kind of a recorded call's operation, by its path as the provider knows it; None for a tunnel."""
     provider = PROVIDERS.get(str(given.get("provider")))
-    found = provider.match_operation(str(given.get("method")), str(given.get("path")), {}) if provider else None
+    found = (
+        provider.operations.match_operation(str(given.get("method")), str(given.get("path")), {}) if provider else None
+    )
     return found.kind.value if found and found.name == given.get("operation") else None
 
 

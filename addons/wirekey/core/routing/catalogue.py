@@ -80,7 +80,9 @@ def models_of_backends(defaults: Mapping[str, Candidate]) -> dict[str, list[List
 def operation_of(entry: ListedModel) -> Operation | None:
     """Return the operation by which a model is called, or None if Wirekey lets none through."""
     provider = PROVIDERS[entry.provider]
-    found = provider.match_operation("POST", provider.plain_target(provider.inference_path(entry)), {})
+    found = provider.operations.match_operation(
+        "POST", provider.operations.plain_target(provider.models.inference_path(entry)), {}
+    )
     return found if found and found.kind is Kind.INFERENCE else None
 
 
@@ -95,7 +97,7 @@ def as_call(entry: ListedModel, listing: Call) -> Call:
         header_labels=listing.header_labels,
         provider=entry.provider,
         method="POST",
-        path=PROVIDERS[entry.provider].inference_path(entry),
+        path=PROVIDERS[entry.provider].models.inference_path(entry),
         operation=operation_of(entry),
         facts=Facts(model=named.name if named else entry.id),
         backend=named.backend if named else None,

@@ -95,8 +95,8 @@ def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
         provider_upstream(config, name),
         pool=pool,
         maker=maker,
-        without_key=provider.uses_google_credentials or provider.uses_aws,
-        renews_token=provider.uses_google_credentials,
+        without_key=provider.credentials.uses_google or provider.credentials.uses_aws,
+        renews_token=provider.credentials.uses_google,
         asks_usage=settings.asks_usage,
     )
 
@@ -112,7 +112,7 @@ def use_configured_providers(config: Config) -> None:
     """Add the providers that a configuration makes, with their price lists. Raises UserError for an unknown list."""
     made = [made for _, _, settings in config.providers.entries() if (made := settings.made_provider())]
     register(made)
-    use_price_lists({each.price_list: each.setting for each in made if each.price_list})
+    use_price_lists({each.prices.price_list: each.setting for each in made if each.prices.price_list})
 
 
 def _route(

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from wirekey.core.egress.hosts import RUNTIME, bedrock_hosts
-from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.bedrock import BEDROCK
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.registry import PROVIDERS
 
@@ -28,14 +28,12 @@ _PREFIXED = re.compile(r"/api/v1/([a-z0-9_-]+)(/.*)", re.DOTALL)
 _AT_THE_ROOT = [
     (re.compile(pattern), provider)
     for provider in reversed(PROVIDERS.values())
-    for pattern in (*provider.gateway_paths, *provider.companions.at_the_gateway)
+    for pattern in (*provider.gateway.paths, *provider.companions.at_the_gateway)
 ]
 LONGEST_PATH = 256
 """Characters of a path that is remembered. Clients choose the paths, and could fill the memory with long ones."""
 MODELS = re.compile(r"/(?:v1|v1beta|v1alpha)/models(?:/[^/]+)?")
 """Paths of the list of models of all providers, at the root of the gateway."""
-
-_BEDROCK = Bedrock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,9 @@ def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
     if found.by_model:
         for provider in reversed(PROVIDERS.values()):
             if is_of_sdk(provider, path, headers):
-                return Direction(provider.name, path, by_model=provider.leads_by_model, own_models=found.own_models)
+                return Direction(
+                    provider.name, path, by_model=provider.gateway.leads_by_model, own_models=found.own_models
+                )
     return found
 
 
@@ -75,25 +75,25 @@ def direction_at_the_root(path: str) -> Direction | None:
     if provider is None:
         return None
     models = MODELS.fullmatch(path) is not None
-    return Direction(provider.name, path, by_model=provider.leads_by_model, own_models=models)
+    return Direction(provider.name, path, by_model=provider.gateway.leads_by_model, own_models=models)
 
 
 def direction_without_version(path: str, headers: Mapping[str, str]) -> Direction | None:
     """Return where a path leads whose SDK expects the version in the base URL, as the AI SDK for Anthropic does."""
     for provider in PROVIDERS.values():
-        if provider.sdk_header in headers and re.fullmatch(provider.unversioned_paths, path):
+        if provider.gateway.sdk_header in headers and re.fullmatch(provider.gateway.unversioned_paths, path):
             return Direction(provider.name, f"/v1{path}")
     return None
 
 
 def is_of_sdk(provider: Provider, path: str, headers: Mapping[str, str]) -> bool:
     """Return whether a header says that a path which several formats have is called by this provider's SDK."""
-    return provider.sdk_header in headers and re.fullmatch(provider.sdk_paths, path) is not None
+    return provider.gateway.sdk_header in headers and re.fullmatch(provider.gateway.sdk_paths, path) is not None
 
 
 def bedrock_host_of(method: str, path: str, region: str, allowed: Collection[str]) -> str | None:
     """Return the host of Bedrock that has this operation in `region`, or None if it is not among the `allowed` ones."""
-    operation = _BEDROCK.match_operation(method, path, {})
+    operation = BEDROCK.operations.match_operation(method, path, {})
     service = service_of(operation.name) if operation else RUNTIME
     hosts = bedrock_hosts(region)
     return next((host for host, stands_for in hosts.items() if stands_for.service == service and host in allowed), None)

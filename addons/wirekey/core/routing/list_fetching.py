@@ -151,7 +151,9 @@ class ModelLists:
     async def _fly(self, name: str, kept: Kept) -> None:
         try:
             documents = await self._fetch(name)
-            kept.entries = tuple(_merged(read_list(PROVIDERS[name].read_model, document) for document in documents))
+            kept.entries = tuple(
+                _merged(read_list(PROVIDERS[name].models.read_model, document) for document in documents)
+            )
             kept.good_since, kept.trouble = self._clock(), ""
         except Exception as error:
             kept.failed_at = self._clock()

@@ -122,9 +122,9 @@ def not_enabled(name: str) -> Refusal:
 
 def provider_of(speaks: str | None, called: str) -> str:
     """Return the provider whose protocol an upstream of a format has: the one that was called, if it has the format."""
-    if speaks is None or speaks in PROVIDERS[provider_of_backend(called)].speaks:
+    if speaks is None or speaks in PROVIDERS[provider_of_backend(called)].formats.speaks:
         return called
-    return next(name for name, provider in PROVIDERS.items() if speaks in provider.speaks)
+    return next(name for name, provider in PROVIDERS.items() if speaks in provider.formats.speaks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,10 +223,12 @@ class Routes:
         if self.default_backend is None or operation.name not in {*CONVERSATIONS, "countTokens"}:
             return None
         provider = PROVIDERS[called]
-        if provider.family or not (provider.serves_google_models or (provider.leads_by_model and by_model)):
+        if provider.family or not (
+            provider.formats.serves_google_models or (provider.gateway.leads_by_model and by_model)
+        ):
             return None
         owner = provider if model is None else PROVIDERS[owner_of_model(model)]
-        is_others = not owner.serves_google_models and owner is not DEFAULT_PROVIDER
+        is_others = not owner.formats.serves_google_models and owner is not DEFAULT_PROVIDER
         return None if is_others else self.default_backend
 
     def reached(
@@ -241,7 +243,7 @@ class Routes:
             if operation.name in candidate.operations:
                 return candidate if candidate.speaks is None else replace(candidate, speaks=None)
             translates = self.translates and operation.name in CONVERSATIONS
-            return replace(candidate, speaks=PROVIDERS[candidate.provider].speaks[0]) if translates else None
+            return replace(candidate, speaks=PROVIDERS[candidate.provider].formats.speaks[0]) if translates else None
         speaks = configured_format(candidate, operation)
         form = client or HTTP_INSTEAD.get(operation.name)
         keeps_format = speaks is None or form in {speaks, f"{speaks}.embeddings"}
@@ -252,9 +254,9 @@ class Routes:
             return None
         provider = PROVIDERS[candidate.provider]
         if operation.name in EMBEDDINGS:
-            upstream = provider.embeddings_format(model)
+            upstream = provider.formats.embeddings(model)
         else:
-            upstream = speaks or provider.default_format(client, model)
+            upstream = speaks or provider.formats.default(client, model)
         if upstream in {None, client} or (operation.name in COUNTS and upstream == "openai.chat"):
             return None  # it makes no vectors, or is a server that cannot count
         return replace(candidate, speaks=upstream)
@@ -278,14 +280,14 @@ def is_answered(called: str, target: bytes, operation: Operation, candidate: Can
     upstream, form = PROVIDERS[candidate.provider], TRANSLATED.get(operation.name)
     if called != candidate.provider and upstream.receives(operation, model):
         return True
-    if form and candidate.model and not upstream.answers(form, model):
+    if form and candidate.model and not upstream.formats.answers(form, model):
         return False
     return equivalent_target(called, target, operation, candidate.provider) is not None
 
 
 def equivalent_target(called: str, target: bytes, operation: Operation, provider: str) -> bytes | None:
     """Return the target that means the same at another provider, or None if that does not answer this format."""
-    return PROVIDERS[called].equivalent_target(target, operation, answered_as(called, provider))
+    return PROVIDERS[called].operations.equivalent_target(target, operation, answered_as(called, provider))
 
 
 NATIVE_VECTORS = ("gemini",)

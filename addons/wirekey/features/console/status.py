@@ -93,14 +93,14 @@ class Status:
         for name, pool in settings.pools.items():
             provider = PROVIDERS[name]
             mode = settings.key_sources.get(name, "inject")
-            if provider.uses_aws and settings.aws and not pool.keys:
+            if provider.credentials.uses_aws and settings.aws and not pool.keys:
                 mode = "aws"
-            elif provider.uses_google_credentials and mode == "inject" and not pool.keys:
+            elif provider.credentials.uses_google and mode == "inject" and not pool.keys:
                 mode = "google"
             yield {
                 "name": name,
                 "mode": mode,
-                "setting": provider.key_setting,
+                "setting": provider.credentials.setting,
                 "keys": [self._key(key.label, key.cooling_until - now, key.refusals) for key in keys_of(pool)],
             }
 
@@ -199,12 +199,12 @@ class Status:
         has_any = (
             any(pool.keys for pool in settings.all_pools().values())
             or settings.aws
-            or any(PROVIDERS[name].uses_google_credentials for name in settings.pools)
+            or any(PROVIDERS[name].credentials.uses_google for name in settings.pools)
             or settings.key_sources
             or settings.backends
         )
         if not has_any:
-            example = DEFAULT_PROVIDER.key_setting
+            example = DEFAULT_PROVIDER.credentials.setting
             yield note("bad", "There is no provider key.", f"Set {example}, or keys in wirekey.yaml, and restart.")
 
     def _advice(self, active: list[AgentRecord]) -> Iterator[Note]:

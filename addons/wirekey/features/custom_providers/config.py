@@ -157,7 +157,7 @@ class CustomProviderConfig(ProviderSettings):
     @property
     def family(self) -> str:
         """The provider whose format this one has."""
-        return FORMS[self.speaks].name
+        return FORMS[self.speaks][0].name
 
     def made_provider(self) -> Provider:
         """Return the provider."""
@@ -178,7 +178,7 @@ class CustomProviderConfig(ProviderSettings):
     @model_validator(mode="after")
     def check_deployments(self) -> Self:
         """Refuse paths of deployments in a format that has none. Raises ValueError."""
-        if self.deployments and not FORMS[self.speaks].has_deployments:
+        if self.deployments and not self.speaks.startswith("openai."):
             raise ValueError("deployments needs speaks: openai.chat or openai.responses")
         return self
 

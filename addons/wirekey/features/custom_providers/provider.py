@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.core.operation import Facts, Kind
-from wirekey.providers.anthropic import Anthropic
-from wirekey.providers.companions import NO_COMPANIONS, CompanionPaths
-from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, ProviderHeaders, ProviderHosts, ProviderVariables
-from wirekey.providers.gemini import Gemini
-from wirekey.providers.openai import OpenAi
+from wirekey.providers.anthropic import ANTHROPIC, AnthropicOperations
+from wirekey.providers.companions import NO_COMPANIONS
+from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, NOTHING, always, gateway_paths, key_in, one_host
+from wirekey.providers.gemini import GEMINI, GeminiOperations
+from wirekey.providers.openai import OPENAI, OpenAiOperations
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import SEGMENT
-from wirekey.providers.protocol import Provider
+from wirekey.providers.request_edits import RequestEditor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wirekey.core.body import RequestBody
     from wirekey.core.operation import Operation
-    from wirekey.providers.model_list import Document, ListedModel
+    from wirekey.providers.model_list import ListedModel
+    from wirekey.providers.protocol import Provider, ProviderOperations
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
 
 DEPLOYMENT = re.compile(rf"/deployments/(?P<model>{SEGMENT})(?P<rest>/.+)")
@@ -50,60 +50,20 @@ class CustomTraits:
     prices: str = ""
 
 
-class CustomProvider(Provider):
-    """The common part of custom providers of all formats. It comes before the class of the format.
+class CustomOperations(RequestEditor):
+    """The common part of the operations of custom providers. It comes before the class of the format.
 
     `family` is the provider of that format. Requests to another provider of the same family need no translation.
     """
 
-    setting = "providers.custom"
-    has_deployments = False
-    """Whether its paths may name a deployment."""
-
-    # Set by the class of the format, and for each provider.
-    name: str
-    otel_name: str
-    price_list: str
-    gateway_paths: tuple[str, ...]
-    key_setting: str
-    key_headers: tuple[str, ...]
-    hosts: ProviderHosts
-    headers: ProviderHeaders
-    companions: CompanionPaths
-    variables: ProviderVariables
-
     def __init__(self, traits: CustomTraits) -> None:
         self.traits = traits
-        self.family = self.name
-        self.name = self.otel_name = traits.name
-        self.hosts = ProviderHosts(traits.hosts[0], MappingProxyType({}))
-        self.path_prefix, self.price_list = traits.path, traits.prices
-        self.speaks = (traits.speaks, *(form for form in self.speaks if form != traits.speaks))
-        if traits.speaks == "openai.chat":
-            self.speaks = ("openai.chat",)
-        self.gateway_paths, self.compatible_providers, self.leads_by_model = (), (), False
-        self.headers, self.companions, self.variables = NO_HEADERS, NO_COMPANIONS, NO_VARIABLES
-        self.key_setting, self.client_key_header, self.sdk_header = "", "", ""
-        self.key_headers = tuple(dict.fromkeys((traits.header, "authorization")))
+        self.family, self.name = self.name, traits.name
 
     def plain_target(self, target: str) -> str:
         """Return a raw path with its query without the prefix of this provider."""
-        prefix = self.path_prefix
+        prefix = self.traits.path
         return super().plain_target(target[len(prefix) :] if prefix and target.startswith(f"{prefix}/") else target)
-
-    def credential(self, key: str, path: str) -> tuple[str, str]:
-        """Return the header that carries an API key."""
-        header = self.traits.header
-        return header, f"Bearer {key}" if header == "authorization" else key
-
-    def owns_model(self, model: str) -> bool:
-        """Return False: the name of a model alone never leads to a custom provider."""
-        return False
-
-    def read_model(self, row: Document) -> ListedModel | None:
-        """Return a model of the provider's list, as one of this provider."""
-        found = super().read_model(row)  # type: ignore[safe-super]  # that of the format, which comes next
-        return replace(found, provider=self.name) if found else None
 
     def equivalent_target(self, target: bytes, operation: Operation, provider: str) -> bytes | None:
         """Return the target that means the same at another provider. `provider`: this one, or a family."""
@@ -112,7 +72,7 @@ class CustomProvider(Provider):
         plain = self.family_target(target, operation)
         if provider == self.family:
             return plain
-        return super().equivalent_target(plain, operation, provider)  # type: ignore[safe-super]  # as above
+        return super().equivalent_target(plain, operation, provider)
 
     def family_target(self, target: bytes, operation: Operation) -> bytes:
         """Return a target as the family writes it."""
@@ -125,17 +85,16 @@ class CustomProvider(Provider):
         here = edits
         if edits.provider == self.family:
             here = replace(edits, provider=self.name, model=edits.model or operation.model)
-        edited = super().edit_request(operation, target, content_type, body, here)  # type: ignore[safe-super]  # as above
+        edited = super().edit_request(operation, target, content_type, body, here)
         if here is edits:
             return edited
         changed = edited.model_changed and edits.model is not None
         return replace(edited, target=self.family_target(edited.target, operation), model_changed=changed)
 
 
-class CustomOpenAi(CustomProvider, OpenAi):
-    """A custom provider with OpenAI's format, perhaps with Azure's paths, in which a deployment is the model."""
+class CustomOpenAi(CustomOperations, OpenAiOperations):
+    """The operations of OpenAI's format, perhaps with Azure's paths, in which a deployment is the model."""
 
-    has_deployments = True
     model_in_path = re.compile(rb"/(?:models|deployments)/([^/]+)")
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
@@ -180,23 +139,58 @@ class CustomOpenAi(CustomProvider, OpenAi):
         return replace(facts, model=model, other_models=others([facts.model, *facts.other_models], model))
 
 
-class CustomGemini(CustomProvider, Gemini):
-    """A custom provider with Gemini's format."""
+class CustomGemini(CustomOperations, GeminiOperations):
+    """The operations of Gemini's format."""
 
 
-class CustomAnthropic(CustomProvider, Anthropic):
-    """A custom provider with Anthropic's format."""
+class CustomAnthropic(CustomOperations, AnthropicOperations):
+    """The operations of Anthropic's format."""
 
 
-FORMS: Mapping[str, type[CustomOpenAi | CustomGemini | CustomAnthropic]] = {
-    "openai.chat": CustomOpenAi,
-    "openai.responses": CustomOpenAi,
-    "gemini": CustomGemini,
-    "anthropic": CustomAnthropic,
+FORMS: Mapping[str, tuple[Provider, Callable[[CustomTraits], ProviderOperations]]] = {
+    "openai.chat": (OPENAI, CustomOpenAi),
+    "openai.responses": (OPENAI, CustomOpenAi),
+    "gemini": (GEMINI, CustomGemini),
+    "anthropic": (ANTHROPIC, CustomAnthropic),
 }
-"""The class of custom providers, by the format that they speak."""
+"""The family of custom providers, and the class of their operations, by the format that they speak."""
 
 
 def custom_provider(traits: CustomTraits) -> Provider:
-    """Return a custom provider."""
-    return FORMS[traits.speaks](traits)
+    """Return a custom provider: its family, with hosts, credentials and operations of its own."""
+    family, operations = FORMS[traits.speaks]
+    speaks = (traits.speaks, *(form for form in family.formats.speaks if form != traits.speaks))
+    return replace(
+        family,
+        name=traits.name,
+        family=family.name,
+        setting="providers.custom",
+        otel_name=traits.name,
+        hosts=replace(one_host(traits.hosts[0], NOTHING), path_prefix=traits.path),
+        gateway=gateway_paths(),
+        headers=NO_HEADERS,
+        companions=NO_COMPANIONS,
+        credentials=replace(
+            family.credentials,
+            setting="",
+            headers=tuple(dict.fromkeys((traits.header, "authorization"))),
+            header=key_in(traits.header),
+            client_header="",
+            variables=NO_VARIABLES,
+        ),
+        operations=operations(traits),
+        formats=replace(
+            family.formats,
+            speaks=("openai.chat",) if traits.speaks == "openai.chat" else speaks,
+            compatible=(),
+            default=always(traits.speaks),
+            owns_model=always(False),  # the name of a model alone never leads to a custom provider
+        ),
+        prices=replace(family.prices, price_list=traits.prices),
+        models=replace(family.models, read_model=lambda row: own_model(family.models.read_model(row), traits.name)),
+    )
+
+
+def own_model(listed: ListedModel | None, name: str) -> ListedModel | None:
+    """Return a model of the list, as one of this provider."""
+    return replace(listed, provider=name) if listed else None

@@ -130,8 +130,8 @@ def check_keys(
     if custom_setting:
         fix = f"set {custom_setting}.keys"
     else:
-        setting = f"providers.{provider}.{'aws' if PROVIDERS[provider].uses_aws else 'keys'}"
-        fix = f"set {PROVIDERS[provider].key_setting}, or {setting}"
+        setting = f"providers.{provider}.{'aws' if PROVIDERS[provider].credentials.uses_aws else 'keys'}"
+        fix = f"set {PROVIDERS[provider].credentials.setting}, or {setting}"
     if not_needed:
         return found(Level.SKIPPED, f"none: {not_needed}", fix)
     return found(Level.WARNING, "none, and no other provider has any. All calls fail with 503", fix)

@@ -77,8 +77,8 @@ class RequestHooks(Addon):
     def operation_of(self, request: http.Request, call: Call) -> Operation | None:
         """Return the operation of a request by its head."""
         assert call.provider
-        path = PROVIDERS[call.provider].plain_target(request.path).partition("?")[0]
-        return PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
+        path = PROVIDERS[call.provider].operations.plain_target(request.path).partition("?")[0]
+        return PROVIDERS[call.provider].operations.match_operation(request.method, path, request.headers)
 
     async def ask(self, flow: http.HTTPFlow, call: Call, operation: Operation | None) -> None:
         """Ask the extensions, and apply what they return. `operation`: None if only the head is read.

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def providers() -> dict[str, Provider]:
     """Return the provider that this feature adds."""
-    from wirekey.features.google_accounts.provider import CodeAssistApi
+    from wirekey.features.google_accounts.provider import CODE_ASSIST
 
-    return {"code_assist": CodeAssistApi()}
+    return {"code_assist": CODE_ASSIST}
 
 
 def parts() -> tuple[object, ...]:

@@ -69,7 +69,7 @@ class CarriedConversations(Conversations):
         if "upgrade" not in request.headers:
             raise NO_WEBSOCKET
         assert state.call.provider
-        operation = PROVIDERS[state.call.provider].read_upgrade(operation, query)
+        operation = PROVIDERS[state.call.provider].operations.read_upgrade(operation, query)
         self.check_connection(state.call, operation, request.headers)
         return operation
 

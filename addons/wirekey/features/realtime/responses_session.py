@@ -94,7 +94,7 @@ class ResponsesSession(RealtimeSession):
         assert parent.call.provider
         self.provider = parent.call.provider
         path = parent.original_target.decode("latin-1").partition("?")[0]
-        operation = PROVIDERS[self.provider].match_operation("POST", path, {})
+        operation = PROVIDERS[self.provider].operations.match_operation("POST", path, {})
         assert operation
         self.operation: Operation = operation
         self.request, self.by_http = request, by_http
@@ -160,7 +160,7 @@ class ResponsesSession(RealtimeSession):
 
     def open(self, operation: Operation, facts: Facts) -> CallState:
         """Return the state of a new call within the connection. Policies see it as a request by HTTP."""
-        state = super().open(operation, PROVIDERS[self.provider].facts_at(operation, facts))
+        state = super().open(operation, PROVIDERS[self.provider].operations.facts_at(operation, facts))
         state.call.method = "POST"
         return state
 
@@ -172,7 +172,7 @@ class ResponsesSession(RealtimeSession):
         if facts.model and not is_plain(facts.model):
             body, reading = self.with_plain_model(body, reading, facts.model), None
             facts = self.requests.read_client(body).facts
-            state.call.facts = PROVIDERS[self.provider].facts_at(self.operation, facts)
+            state.call.facts = PROVIDERS[self.provider].operations.facts_at(self.operation, facts)
         decision = await check_policy(self.services, self.parent, self.headers, state)
         candidate = await self.route(state, decision.model)
         model = candidate.model
@@ -214,7 +214,7 @@ class ResponsesSession(RealtimeSession):
             body = spool.finish()
             body.values, body.spans = reading.values, reading.spans
         target = self.parent.original_target
-        edited = PROVIDERS[self.provider].edit_request(self.operation, target, JSON, body, edits)
+        edited = PROVIDERS[self.provider].operations.edit_request(self.operation, target, JSON, body, edits)
         return payload if edited.body is body else edited.body[:], edited.model_changed
 
     async def route(self, state: CallState, wanted: str | None) -> Candidate:

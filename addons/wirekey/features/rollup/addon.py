@@ -174,7 +174,7 @@ class Rollup(Addon):
         assert call.facts
         request = self.calls.request(flow)
         query, content_type = read_query(request.path.partition("?")[2]), request.headers.get("content-type", "")
-        facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+        facts = PROVIDERS[call.provider].operations.read_request(call.operation, query, content_type, body)
         decided = call.facts
         names = ("model", "stream", "tools", "tool_count", "other_models", "choices")
         cap = self.calls.state(flow).cap

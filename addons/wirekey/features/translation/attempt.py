@@ -114,12 +114,12 @@ def translate_attempt(state: CallState, options: Options, states: StateReader, a
     assert call.operation
     assert call.facts
     speaks = candidate.speaks or ""
-    model = PROVIDERS[candidate.provider].name_in(
+    model = PROVIDERS[candidate.provider].formats.name_in(
         speaks, candidate.model.name if candidate.model else call.facts.model or ""
     )
     body = attempt.body
     request = translated_request(call.operation.name, speaks, model, body, states, options, call.facts)
-    if PROVIDERS[candidate.provider].rewrites_requests:
+    if PROVIDERS[candidate.provider].formats.rewriting is not None:
         request = moved(request, candidate.provider, attempt.location or "", model, stream=call.facts.stream)
     client, upstream = format_of(request.context.client), format_of(request.context.upstream)
     operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
@@ -182,10 +182,10 @@ def read_again(
     more tokens than the policy allows.
     """
     upstream = PROVIDERS[provider]
-    operation = upstream.match_operation("POST", request.path, dict(request.headers))
+    operation = upstream.operations.match_operation("POST", request.path, dict(request.headers))
     if operation is None:
         raise DIFFERS
-    facts = upstream.read_request(operation, read_query(request.query), "application/json", request.body)
+    facts = upstream.operations.read_request(operation, read_query(request.query), "application/json", request.body)
     names = {request.context.tool_names.incoming(name) for name in facts.tools}
     if (
         facts.model != model

@@ -42,7 +42,7 @@ def translated_routes(config: Config) -> Iterator[TranslatedRoute]:
             called, (path, _) = client.called, client.paths.of("model", stream=False)
             if called is None:
                 continue
-            operation = PROVIDERS[called].match_operation("POST", path, {})
+            operation = PROVIDERS[called].operations.match_operation("POST", path, {})
             assert operation
             if route.conditions and not route.conditions.hold(operation, called, None):
                 continue

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def providers() -> dict[str, Provider]:
     """Return the provider that this feature adds."""
-    from wirekey.features.vertex.provider import Vertex
+    from wirekey.features.vertex.provider import VERTEX
 
-    return {"vertex": Vertex()}
+    return {"vertex": VERTEX}
 
 
 def parts() -> tuple[object, ...]:

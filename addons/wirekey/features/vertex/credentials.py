@@ -131,7 +131,7 @@ class VertexSteps(AttemptSteps):
 
     def applies(self, candidate: Candidate) -> bool:
         """Return whether attempts at a candidate are made with an access token of Google's."""
-        return candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_google_credentials
+        return candidate.auth == "provider" and PROVIDERS[candidate.provider].credentials.uses_google
 
     def makes_credential(self, settings: Settings, attempt: AttemptState) -> bool:
         """Return whether Wirekey has a source of tokens, and the route has no key."""

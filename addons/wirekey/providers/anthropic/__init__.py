@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from wirekey.providers.anthropic.errors import AnthropicErrors
-from wirekey.providers.anthropic.models import AnthropicModels
+from wirekey.providers.anthropic.models import MODELS
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.anthropic.responses import AnthropicResponses
 from wirekey.providers.companions import CompanionPaths
-from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
-from wirekey.providers.protocol import Provider
+from wirekey.providers.description import (
+    ProviderGateway,
+    ProviderHeaders,
+    ProviderVariables,
+    always,
+    bearer_key,
+    key_in,
+    one_host,
+    own_formats,
+    plain_prices,
+)
+from wirekey.providers.protocol import Provider, ProviderOperations
 
 
-class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, AnthropicModels, Provider):
-    """The protocol of Anthropic's API."""
+class AnthropicOperations(AnthropicRequests, AnthropicResponses, AnthropicErrors, ProviderOperations):
+    """The operations of Anthropic's API."""
 
-    hosts = ProviderHosts(
-        own="api.anthropic.com",
-        elsewhere=MappingProxyType(
+
+ANTHROPIC = Provider(
+    name="anthropic",
+    family="",
+    setting="providers.anthropic",
+    otel_name="anthropic",
+    hosts=one_host(
+        "api.anthropic.com",
+        MappingProxyType(
             {
                 "claude.ai": "Claude, signed in with an Anthropic account",
                 "*.claude.ai": "Claude, signed in with an Anthropic account",
             }
         ),
-    )
-    key_setting = "ANTHROPIC_API_KEY"
-    headers = ProviderHeaders(
+    ),
+    gateway=ProviderGateway(
+        paths=(r"/v1/messages(?:/.*)?",),
+        leads_by_model=False,
+        sdk_header="anthropic-version",
+        sdk_paths=(
+            r"/v1/(?:models|files|skills|agents|sessions|environments|deployments|deployment_runs|dreams|memory_stores"
+            r"|organizations|tunnels|user_profiles|vaults)(?:/.*)?"
+        ),
+        unversioned_paths=r"/messages(?:/.*)?",
+    ),
+    headers=ProviderHeaders(
         account=("anthropic-workspace-id",),
         shown=("anthropic-version", "anthropic-beta"),
         shown_families=("anthropic-ratelimit-",),
         limits="anthropic-ratelimit-{counted}-{value}",
         resets_at=True,
-    )
-    companions = CompanionPaths(
+    ),
+    companions=CompanionPaths(
         (
             ("GET|HEAD", r"/", "check"),
             ("GET|HEAD", r"/api/hello", "check"),
@@ -50,35 +76,33 @@ class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, Anthropi
             ("GET", r"/api/organizations/[\w/-]+", "account"),
         ),
         at_the_gateway=(r"/api/(?:hello|claude_(?:cli|code)\w*|event_logging|eval|directory|oauth)(?:/.*)?",),
-    )
-    variables = ProviderVariables(
-        usual=("ANTHROPIC_API_KEY",),
-        keys=("ANTHROPIC_API_KEY",),
-        own=(
+    ),
+    credentials=replace(
+        bearer_key(
             "ANTHROPIC_API_KEY",
-            "ANTHROPIC_AUTH_TOKEN",
-            "ANTHROPIC_ADMIN_KEY",
-            "ANTHROPIC_FOUNDRY_API_KEY",
-            "CLAUDE_API_KEY",
-            "CLAUDE_CODE_OAUTH_TOKEN",
+            "X-Anthropic-Key",
+            ProviderVariables(
+                usual=("ANTHROPIC_API_KEY",),
+                keys=("ANTHROPIC_API_KEY",),
+                own=(
+                    "ANTHROPIC_API_KEY",
+                    "ANTHROPIC_AUTH_TOKEN",
+                    "ANTHROPIC_ADMIN_KEY",
+                    "ANTHROPIC_FOUNDRY_API_KEY",
+                    "CLAUDE_API_KEY",
+                    "CLAUDE_CODE_OAUTH_TOKEN",
+                ),
+                pointers=(),
+                base_urls=MappingProxyType({"ANTHROPIC_BASE_URL": ""}),
+                settings=(),
+            ),
         ),
-        pointers=(),
-        base_urls=MappingProxyType({"ANTHROPIC_BASE_URL": ""}),
-    )
-    key_headers: tuple[str, ...] = ("x-api-key", "authorization")
-    client_key_header = "X-Anthropic-Key"
-    gateway_paths: tuple[str, ...] = (r"/v1/messages(?:/.*)?",)
-    sdk_header = "anthropic-version"
-    sdk_paths = (
-        r"/v1/(?:models|files|skills|agents|sessions|environments|deployments|deployment_runs|dreams|memory_stores"
-        r"|organizations|tunnels|user_profiles|vaults)(?:/.*)?"
-    )
-    unversioned_paths = r"/messages(?:/.*)?"
-    model_list_headers = MappingProxyType({"anthropic-version": "2023-06-01"})
-    counts_cached_apart = True
-    speaks = ("anthropic",)
-    otel_name = price_list = "anthropic"
-
-    def credential(self, key: str, path: str) -> tuple[str, str]:
-        """Return the header that carries an API key."""
-        return "x-api-key", key
+        headers=("x-api-key", "authorization"),
+        header=key_in("x-api-key"),
+    ),
+    operations=AnthropicOperations(),
+    formats=own_formats(("anthropic",), None),
+    prices=replace(plain_prices("anthropic"), counts_cached_apart=always(True)),
+    models=MODELS,
+    locations=None,
+)

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from wirekey.providers.companions import ONLY_CHECKS
-from wirekey.providers.description import ProviderHeaders, ProviderHosts, ProviderVariables
+from wirekey.providers.description import (
+    USUAL_LIMITS,
+    ProviderHeaders,
+    ProviderVariables,
+    bearer_key,
+    gateway_paths,
+    one_host,
+    own_formats,
+    plain_prices,
+)
 from wirekey.providers.openai.errors import OpenAiErrors
-from wirekey.providers.openai.models import OpenAiModels
+from wirekey.providers.openai.models import MODELS
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.openai.responses import OpenAiResponses
-from wirekey.providers.protocol import Provider
+from wirekey.providers.protocol import Provider, ProviderOperations
 
 
-class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provider):
-    """The protocol of OpenAI, which many other servers speak too."""
+class OpenAiOperations(OpenAiRequests, OpenAiResponses, OpenAiErrors, ProviderOperations):
+    """The operations of OpenAI, which many other servers have, too."""
 
-    hosts = ProviderHosts(
-        own="api.openai.com",
-        elsewhere=MappingProxyType(
+
+OPENAI = Provider(
+    name="openai",
+    family="",
+    setting="providers.openai",
+    otel_name="openai",
+    hosts=one_host(
+        "api.openai.com",
+        MappingProxyType(
             {
                 # Codex sends its API key there, to ask for the list of models.
                 "chatgpt.com": "Codex and ChatGPT, signed in with an OpenAI account",
@@ -26,45 +42,43 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
                 "*.api.openai.com": "OpenAI, regional",
             }
         ),
-    )
-    key_setting = "OPENAI_API_KEY"
-    headers = ProviderHeaders(
+    ),
+    gateway=gateway_paths(r"/v1/.*", leads_by_model=True),
+    headers=ProviderHeaders(
         account=("openai-organization", "openai-project"),
         shown=("openai-beta", "openai-version", "openai-model", "openai-processing-ms"),
         shown_families=("x-ratelimit-",),
-    )
-    companions = ONLY_CHECKS
-    variables = ProviderVariables(
-        usual=("OPENAI_API_KEY",),
-        keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
-        own=(
-            "OPENAI_API_KEY",
-            "OPENAI_KEY",
-            "OPENAI_ADMIN_KEY",
-            "OPENAI_ACCESS_TOKEN",
-            "OPENAI_WEBHOOK_SECRET",
-            "CODEX_API_KEY",
+        limits=USUAL_LIMITS,
+        resets_at=False,
+    ),
+    companions=ONLY_CHECKS,
+    credentials=bearer_key(
+        "OPENAI_API_KEY",
+        "X-OpenAI-Key",
+        ProviderVariables(
+            usual=("OPENAI_API_KEY",),
+            keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
+            own=(
+                "OPENAI_API_KEY",
+                "OPENAI_KEY",
+                "OPENAI_ADMIN_KEY",
+                "OPENAI_ACCESS_TOKEN",
+                "OPENAI_WEBHOOK_SECRET",
+                "CODEX_API_KEY",
+            ),
+            pointers=(),
+            base_urls=MappingProxyType(
+                {
+                    "OPENAI_BASE_URL": "/v1",
+                    "OPENAI_API_BASE": "/v1",  # LiteLLM, aider, older LangChain
+                }
+            ),
+            settings=(),
         ),
-        pointers=(),
-        base_urls=MappingProxyType(
-            {
-                "OPENAI_BASE_URL": "/v1",
-                "OPENAI_API_BASE": "/v1",  # LiteLLM, aider, older LangChain
-            }
-        ),
-    )
-    key_headers: tuple[str, ...] = ("authorization",)
-    client_key_header = "X-OpenAI-Key"
-    gateway_paths: tuple[str, ...] = (r"/v1/.*",)
-    leads_by_model = True
-    speaks = ("openai.responses", "openai.chat")
-    compatible_providers = ("gemini",)
-    otel_name = price_list = "openai"
-
-    def embeddings_format(self, model: str) -> str | None:
-        """Return the format of embeddings, which is the same for all models."""
-        return "openai.embeddings"
-
-    def credential(self, key: str, path: str) -> tuple[str, str]:
-        """Return the header that carries an API key."""
-        return "authorization", f"Bearer {key}"
+    ),
+    operations=OpenAiOperations(),
+    formats=replace(own_formats(("openai.responses", "openai.chat"), "openai.embeddings"), compatible=("gemini",)),
+    prices=plain_prices("openai"),
+    models=MODELS,
+    locations=None,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.providers.description import NOTHING, ProviderModels
 from wirekey.providers.model_list import ListedModel, text_of
 
 if TYPE_CHECKING:
@@ -12,26 +13,27 @@ if TYPE_CHECKING:
     from wirekey.providers.model_list import Document
 
 
-class OpenAiModels:
-    """Reads and writes lists of models in OpenAI's format."""
+def read_model(row: Document) -> ListedModel | None:
+    """Return a model of the list."""
+    created = row.get("created")
+    return ListedModel(text_of(row, "id"), "openai", created=created if type(created) is int else 0, own=row)
 
-    model_list_targets: tuple[str, ...] = ("/v1/models",)
 
-    def read_model(self, row: Document) -> ListedModel | None:
-        """Return a model of the list."""
-        created = row.get("created")
-        return ListedModel(text_of(row, "id"), "openai", created=created if type(created) is int else 0, own=row)
+def inference_path(model: ListedModel) -> str:
+    """Return the path of a call of this model."""
+    return "/v1/embeddings" if "embedding" in model.id else "/v1/chat/completions"
 
-    def inference_path(self, model: ListedModel) -> str:
-        """Return the path of a call of this model."""
-        return "/v1/embeddings" if "embedding" in model.id else "/v1/chat/completions"
 
-    def write_model(self, model: ListedModel) -> Document:
-        """Describe a model of any provider in this format."""
-        if model.provider == "openai" and model.own is not None:
-            return model.own
-        return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
+def write_model(model: ListedModel) -> Document:
+    """Describe a model of any provider in this format."""
+    if model.provider == "openai" and model.own is not None:
+        return model.own
+    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
 
-    def write_models(self, models: Sequence[ListedModel]) -> Document:
-        """Write a list of models, in one page."""
-        return {"object": "list", "data": [self.write_model(model) for model in models]}
+
+def write_models(models: Sequence[ListedModel]) -> Document:
+    """Write a list of models, in one page."""
+    return {"object": "list", "data": [write_model(model) for model in models]}
+
+
+MODELS = ProviderModels(("/v1/models",), NOTHING, read_model, inference_path, write_model, write_models)

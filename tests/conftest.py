@@ -36,6 +36,7 @@ LONGEST_FIRST = (
     "clients",
     "features/workers",
     "policy/test_differential.py",
+    "features/test_core_alone.py",
     "threats/test_denial_of_service.py",
     "endurance/test_fault_matrix.py",
     "secrecy/test_nothing_leaks.py",
@@ -58,7 +59,7 @@ LONGEST_FIRST = (
 """Files and folders that take longest, in the order in which they start."""
 ON_ONE_WORKER = tuple(f"tests/clients/test_{name}.py" for name in ("aborts", "calls", "errors", "gateway"))
 """Files that share what takes longer to start than to use: one client program for each language and way."""
-ON_ANY_WORKER = ("tests/policy/test_differential.py",)
+ON_ANY_WORKER = ("tests/features/test_core_alone.py", "tests/policy/test_differential.py")
 """Files whose tests take long and share little."""
 LIMIT = float(os.environ.get("WIREKEY_TEST_SECONDS", "300"))
 """Seconds after which a test, with its fixtures, fails as hung."""

@@ -1,6 +1,11 @@
 """What the core keeps for features, and finds by type."""
 
-from wirekey.feature import NO_VALUES, FeatureData, FeatureValues
+import dataclasses
+
+import pytest
+
+from wirekey.feature import NO_VALUES, FeatureData, FeatureValues, Later
+from wirekey.feature_registry import features
 
 
 def test_values_are_found_by_their_type():
@@ -28,3 +33,19 @@ def test_data_of_a_call_is_put_found_and_removed():
     assert data.find(int) == 2
     data.remove(int)
     assert data.find(int) is None
+
+
+def test_a_function_is_imported_when_it_is_first_called():
+    assert Later("operator", "itemgetter")(1)("ab") == "b"
+    assert Later("builtins", "str.upper")("a") == "A"
+    missing = Later("no_such_module", "name")
+    with pytest.raises(ModuleNotFoundError):
+        missing()
+
+
+def test_each_function_that_features_name_exists():
+    parts = [part for feature in features() for part in feature.parts() if dataclasses.is_dataclass(part)]
+    values = [getattr(part, field.name) for part in parts for field in dataclasses.fields(part)]
+    named = [value for value in values if isinstance(value, Later)]
+    assert named
+    assert all(callable(one.function) for one in named)

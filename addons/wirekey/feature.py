@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +30,24 @@ class AddedCommand:
     module: str
 
 
+@dataclass(frozen=True)
+class Later:
+    """A function of a part whose module is imported when it is first called, as most commands never call it."""
+
+    module: str
+    name: str
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The function, from its module."""
+        found: Callable[..., Any] = attrgetter(self.name)(import_module(self.module))
+        return found
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
+        return self.function(*arguments)
+
+
 def no_parts() -> tuple[object, ...]:
     """Return the parts of a feature that only has commands: none."""
     return ()
@@ -44,7 +65,8 @@ class Feature:
     `parts` returns what the feature adds to the core. The type of a part is defined beside the code of the core that
     asks for it: settings in `config/feature_settings.py`, values that are made of them in
     `core/calls/feature_values.py`, addons in `core/addons/order.py`, services and notices in
-    `server/feature_parts.py`. It is a function, so that the help of the command line does not import them.
+    `server/feature_parts.py`. It is a function, so that the help of the command line does not import them. Parts whose
+    functions are in large modules have them as `Later`, so that commands which only read the configuration start fast.
 
     `providers` returns name → provider for `providers/registry.py`. It is no part, because parts import the settings,
     which import the providers.

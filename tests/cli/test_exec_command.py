@@ -55,6 +55,15 @@ def test_a_relative_path_of_a_program_is_relative_to_that_folder(execute):
     assert execute("./mine").stdout == f"mine: {execute.elsewhere}\n"
 
 
+def test_a_program_starts_without_importing_the_proxy(execute):
+    script = "import runpy, sys\ntry: runpy.run_module('wirekey', alter_sys=True)\nfinally: print(sorted(sys.modules))"
+    environment = bare_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, "exec", "--", "true"]
+    done = subprocess.run(command, cwd=execute.checkout, env=environment, capture_output=True, text=True, check=True)
+    assert "'wirekey.cli.exec'" in done.stdout
+    assert not any(f"'{name}'" in done.stdout for name in ("mitmproxy", "tornado", "jwt"))
+
+
 @pytest.mark.parametrize("name", ["no-such-program", "./no-such-program"])
 def test_a_missing_program_is_named_and_exits_with_127(execute, name):
     done = execute(name)

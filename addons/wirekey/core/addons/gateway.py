@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -20,6 +19,7 @@ from wirekey.core.ca.certificates import LOOPBACK
 from wirekey.core.ca.gateway_certificate import IssuedCertificate
 from wirekey.core.calls.agent_signatures import signed_head
 from wirekey.core.calls.redaction import redact_head, redacted_headers, removed_values
+from wirekey.core.calls.service_parts import AddedPreflights
 from wirekey.core.credentials.client_supplied_aws import client_aws_credentials
 from wirekey.core.egress.addresses import is_address, is_own_name
 from wirekey.core.egress.hosts import region_of
@@ -47,7 +47,7 @@ from wirekey.feature_registry import parts
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from mitmproxy.connection import Client
     from mitmproxy.tls import TlsData
@@ -70,16 +70,6 @@ NO_SUCH_PATH = Refusal(
 def at_gateway(client: Client) -> bool:
     """Return whether a client is connected to the gateway, rather than to the forward proxy."""
     return isinstance(client.proxy_mode, ReverseMode)
-
-
-@dataclass(frozen=True, slots=True)
-class AddedPreflights:
-    """The part of a feature that responds to preflights of pages that `gateway.cors` does not list.
-
-    `respond` returns None if it is off. Its awaitable raises Refusal if there is no response.
-    """
-
-    respond: Callable[[Services, http.HTTPFlow], Awaitable[None] | None]
 
 
 class Gateway(Addon):

@@ -6,12 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.core.addons.base import Addon
 from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from wirekey.core.addons.base import Addon
     from wirekey.core.calls.services import Services
     from wirekey.core.endpoints.reply import LocalHandler
 
@@ -28,6 +28,8 @@ class AddonOrder:
 
     def pages(self) -> dict[str, LocalHandler]:
         """Return the pages of the console that addons serve, by path."""
+        from wirekey.core.addons.base import Addon  # mitmproxy, which commands without a proxy do not need
+
         return {path: page for addon in self.addons if isinstance(addon, Addon) for path, page in addon.pages.items()}
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from wirekey.feature_registry import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    from mitmproxy import http
 
     from wirekey.core.calls.agent_signatures import AgentSignatures
     from wirekey.core.calls.attempt_rewrite import FindStep
@@ -47,6 +49,16 @@ class AddedAgentSignatures:
     """The part of a feature that verifies the signatures of agents. `make` is called once for each process."""
 
     make: Callable[[Services], AgentSignatures]
+
+
+@dataclass(frozen=True, slots=True)
+class AddedPreflights:
+    """The part of a feature that responds to preflights of pages that `gateway.cors` does not list.
+
+    `respond` returns None if it is off. Its awaitable raises Refusal if there is no response.
+    """
+
+    respond: Callable[[Services, http.HTTPFlow], Awaitable[None] | None]
 
 
 def add_services_of_features(services: Services) -> None:

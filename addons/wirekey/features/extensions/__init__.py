@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.feature import Feature
+from wirekey.feature import Feature, Later
 
 if TYPE_CHECKING:
     from wirekey.core.addons.base import Addon
@@ -21,32 +21,29 @@ def parts() -> tuple[object, ...]:
     """Return what extensions add to the core."""
     from wirekey.config.feature_settings import TOP, AddedSettings
     from wirekey.config.operator_functions import OperatorFunctions
-    from wirekey.core.addons.gateway import AddedPreflights
     from wirekey.core.addons.order import AddedAddon
     from wirekey.core.calls.credential_kinds import AddedKeyIdentification
     from wirekey.core.calls.feature_values import RenewedValue
+    from wirekey.core.calls.service_parts import AddedPreflights
     from wirekey.core.calls.state_sharing import CredentialKind
     from wirekey.features.extensions.checked_keys import CHECKED_KEY, restored_key
     from wirekey.features.extensions.config import CheckSetting, ExtensionsSetting
-    from wirekey.features.extensions.functions import (
-        FunctionCredential,
-        FunctionModel,
-        function_problems,
-        hooks_in_use,
-    )
-    from wirekey.features.extensions.key_checks import KeyChecks, key_checker
-    from wirekey.features.extensions.request_hooks import respond_to_preflight
 
+    functions, key_checks = f"{__name__}.functions", f"{__name__}.key_checks"
     return (
         AddedSettings({TOP: ExtensionsSetting, "identity": CheckSetting}),
-        OperatorFunctions(function_problems, FunctionCredential.load, FunctionModel.load),
-        RenewedValue(hooks_in_use),
-        RenewedValue(key_checker),
+        OperatorFunctions(
+            Later(functions, "function_problems"),
+            Later(functions, "FunctionCredential.load"),
+            Later(functions, "FunctionModel.load"),
+        ),
+        RenewedValue(Later(functions, "hooks_in_use")),
+        RenewedValue(Later(key_checks, "key_checker")),
         CredentialKind(CHECKED_KEY, restored_key),
-        AddedKeyIdentification(KeyChecks),
+        AddedKeyIdentification(Later(key_checks, "KeyChecks")),
         AddedAddon("Egress", make_request_hooks),
         AddedAddon("Credentials", make_response_hooks),
-        AddedPreflights(respond_to_preflight),
+        AddedPreflights(Later(f"{__name__}.request_hooks", "respond_to_preflight")),
     )
 
 

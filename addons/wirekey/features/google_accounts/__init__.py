@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.feature import AddedCommand, Feature
+from wirekey.feature import AddedCommand, Feature, Later
 
 if TYPE_CHECKING:
     from wirekey.providers.protocol import Provider
@@ -26,9 +26,7 @@ def parts() -> tuple[object, ...]:
     """Return what Google accounts add to the core."""
     from wirekey.config.feature_settings import TOP, AddedSettings
     from wirekey.config.terms import TermsOfUse
-    from wirekey.features.google_accounts import service
     from wirekey.features.google_accounts.account_limits import AccountLimits
-    from wirekey.features.google_accounts.code_assist.configured import terms
     from wirekey.features.google_accounts.config import GoogleBackends
     from wirekey.features.google_accounts.login_config import GoogleSetting
     from wirekey.features.google_accounts.provider_config import CodeAssistSetting
@@ -42,15 +40,16 @@ def parts() -> tuple[object, ...]:
         ReloadedService,
     )
 
+    service = f"{__name__}.service"
     return (
         AddedSettings({TOP: GoogleSetting, "providers": CodeAssistSetting, "backends": GoogleBackends}),
-        TermsOfUse(terms),
+        TermsOfUse(Later(f"{__name__}.code_assist.configured", "terms")),
         OpenedService(lambda _, services: AccountLimits(services)),
-        ReloadedService(service.GoogleAccounts.prepare),
-        AddedBackends(service.candidates),
-        EventLoopPart(service.begin, service.end),
-        RegularCheck(service.check),
-        AddedEndpoints(service.routes),
+        ReloadedService(Later(service, "GoogleAccounts.prepare")),
+        AddedBackends(Later(service, "candidates")),
+        EventLoopPart(Later(service, "begin"), Later(service, "end")),
+        RegularCheck(Later(service, "check")),
+        AddedEndpoints(Later(service, "routes")),
         CodeAssistSteps(),
     )
 

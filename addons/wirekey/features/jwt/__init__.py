@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from wirekey.feature import Feature
+from wirekey.feature import Feature, Later
+
+KIND = "jwt"
+"""The kind of these credentials among those that workers share."""
 
 
 def parts() -> tuple[object, ...]:
@@ -12,17 +15,16 @@ def parts() -> tuple[object, ...]:
     from wirekey.core.calls.state_sharing import CredentialKind
     from wirekey.core.identity.tokens import looks_like_jwt
     from wirekey.features.jwt.config import JWTSetting, LabelClaims
-    from wirekey.features.jwt.service import TokenService, identify, keep_fresh, paths_in_use, restored_token, routes
-    from wirekey.features.jwt.tokens import JWT
     from wirekey.server.feature_parts import AddedEndpoints, RegularCheck, ReloadedService
 
+    service = f"{__name__}.service"
     return (
         AddedSettings({"identity": JWTSetting, IDENTITY_LABELS: LabelClaims}),
-        ReloadedService(TokenService.prepare),
-        RegularCheck(keep_fresh),
-        TokenKind(looks_like_jwt, identify),
-        CredentialKind(JWT, restored_token),
-        AddedEndpoints(lambda services, _: routes(services), paths_in_use),
+        ReloadedService(Later(service, "TokenService.prepare")),
+        RegularCheck(Later(service, "keep_fresh")),
+        TokenKind(looks_like_jwt, Later(service, "identify")),
+        CredentialKind(KIND, Later(service, "restored_token")),
+        AddedEndpoints(Later(service, "routes"), Later(service, "paths_in_use")),
     )
 
 

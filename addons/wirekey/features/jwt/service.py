@@ -17,6 +17,7 @@ from wirekey.features.jwt.token_routes import token_routes
 from wirekey.features.jwt.tokens import JwtTokens, VerifiedToken, signing_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from wirekey.core.calls.services import Services
@@ -122,7 +123,7 @@ def endpoint_of(services: Services) -> TokenEndpoint | None:
     return service.endpoint if service else None
 
 
-def routes(services: Services) -> dict[str, LocalHandler]:
+def routes(services: Services, _: Callable[[], int | None]) -> dict[str, LocalHandler]:
     """Return path → handler of the token endpoint."""
     return token_routes(lambda: endpoint_of(services))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wirekey.core.call import Agent
 from wirekey.core.identity.tokens import token_digest
+from wirekey.features.jwt import KIND
 from wirekey.features.jwt.derived_keys import DerivedSigningKeys
 from wirekey.features.jwt.issuers import LEEWAY, TokenIssuer, external_agent, external_issuer, own_issuer
 from wirekey.features.jwt.jwks_fetching import FetchedKeys
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 MAX_REMEMBERED = 10_000
 """Verified tokens that are kept. Beyond this, the oldest has to be verified again."""
 KEYS_FILE = "jwt-keys.json"
-JWT = "jwt"
-"""The kind of credential."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +38,7 @@ class VerifiedToken:
     `agent` is the agent that the token names. For Wirekey's own tokens, `client_id` finds the agent in the AgentStore.
     """
 
-    kind: ClassVar[str] = JWT
+    kind: ClassVar[str] = KIND
     issuer: TokenIssuer
     ends: float
     thumbprint: str

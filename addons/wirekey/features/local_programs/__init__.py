@@ -7,7 +7,7 @@ follows the configuration.
 
 from __future__ import annotations
 
-from wirekey.feature import Feature
+from wirekey.feature import Feature, Later
 
 
 def parts() -> tuple[object, ...]:
@@ -15,16 +15,16 @@ def parts() -> tuple[object, ...]:
     from wirekey.config.feature_settings import AddedSettings
     from wirekey.config.terms import TermsOfUse
     from wirekey.features.local_programs.config import LocalProgramSetting
-    from wirekey.features.local_programs.service import LocalPrograms, backends, end, listen, terms
     from wirekey.features.local_programs.steps import LocalProgramSteps
     from wirekey.server.feature_parts import AddedBackends, EventLoopPart, ReloadedService
 
+    service = f"{__name__}.service"
     return (
         AddedSettings({"backends": LocalProgramSetting}),
-        TermsOfUse(terms),
-        ReloadedService(LocalPrograms.prepare),
-        AddedBackends(backends),
-        EventLoopPart(listen, end),
+        TermsOfUse(Later(service, "terms")),
+        ReloadedService(Later(service, "LocalPrograms.prepare")),
+        AddedBackends(Later(service, "backends")),
+        EventLoopPart(Later(service, "listen"), Later(service, "end")),
         LocalProgramSteps(),
     )
 

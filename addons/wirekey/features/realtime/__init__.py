@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.feature import Feature
+from wirekey.feature import Feature, Later
 
 if TYPE_CHECKING:
     from wirekey.core.addons.base import Addon
@@ -25,11 +25,11 @@ def parts() -> tuple[object, ...]:
     from wirekey.core.addons.order import AddedAddon
     from wirekey.core.calls.feature_values import ConfiguredValue
     from wirekey.core.calls.service_parts import AddedConversations
-    from wirekey.features.realtime.config import WebSocketSetting, configured_limits
+    from wirekey.features.realtime.config import WebSocketSetting
 
     return (
         AddedSettings({"limits": WebSocketSetting}),
-        ConfiguredValue(configured_limits),
+        ConfiguredValue(Later(f"{__name__}.decisions", "configured_limits")),
         AddedAddon("Retry", make_addon),
         AddedConversations(make_conversations),
     )

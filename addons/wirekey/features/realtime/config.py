@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import ByteSize, Field
 
 from wirekey.config.group import ConfigGroup
 from wirekey.config.values import Count, Size
-from wirekey.features.realtime.decisions import WebSocketLimits
-
-if TYPE_CHECKING:
-    from wirekey.config import Config
 
 
 class WebSocketLimitsConfig(ConfigGroup):
@@ -32,9 +26,3 @@ class WebSocketSetting(ConfigGroup):
     websocket: WebSocketLimitsConfig = Field(
         default=WebSocketLimitsConfig(), description="Limits of the messages of a WebSocket."
     )
-
-
-def configured_limits(config: Config) -> WebSocketLimits:
-    """Return the limits of WebSockets that are configured."""
-    limits = config.limits.part(WebSocketSetting).websocket
-    return WebSocketLimits(limits.message_bytes, limits.messages_per_second, limits.bytes_per_second)

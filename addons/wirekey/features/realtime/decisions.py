@@ -9,11 +9,14 @@ from mitmproxy.proxy.commands import StartHook
 from wsproto.frame_protocol import CloseReason
 
 from wirekey.core.call import Outcome
+from wirekey.features.realtime.config import WebSocketSetting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from mitmproxy import http
+
+    from wirekey.config import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,12 @@ class WebSocketLimits:
     bytes_per_second: int = 10 * 1024 * 1024
     client_message_bytes: int | None = None
     """The limit of a message of the client, if it differs from the provider's."""
+
+
+def configured_limits(config: Config) -> WebSocketLimits:
+    """Return the limits of WebSockets that are configured."""
+    limits = config.limits.part(WebSocketSetting).websocket
+    return WebSocketLimits(limits.message_bytes, limits.messages_per_second, limits.bytes_per_second)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ TURNS = 43
 TEXT = 2_400
 """Characters of each message. All of them have 360 KB of JSON."""
 CODE = Path(load.__file__).read_text()
-EVENTS, PACE = 100, 0.002
+SETTINGS = {"events": 100, "pace": 0.002}
 """Of a streamed response: events, and seconds between them."""
 
 
 @cache
-def session(*, stream: bool) -> bytes:
+def session(*, stream: bool, turns: int = TURNS) -> bytes:
     """Return the request. It is the same in each run."""
     chance = random.Random(360)
 
@@ -30,7 +30,7 @@ def session(*, stream: bool) -> bytes:
         return CODE[start : start + length]
 
     messages: list[dict[str, object]] = [{"role": "system", "content": text(8_000)}]
-    for number in range(TURNS):
+    for number in range(turns):
         identifier = f"call_{number:024d}"
         arguments = json.dumps({"path": f"src/module_{number}.py", "text": text(TEXT)})
         function = {"name": "write_file", "arguments": arguments}
@@ -52,15 +52,19 @@ def session(*, stream: bool) -> bytes:
         for number in range(10)
     ]
     content = {"model": "gpt-4o-mini", "messages": messages, "tools": tools, "max_tokens": 100}
-    return json.dumps(content | ({"stream": True} if stream else {}), separators=(",", ":")).encode()
+    return json.dumps((load.streamed(SETTINGS) if stream else {}) | content, separators=(",", ":")).encode()
+
+
+def request(target: Target, *, stream: bool, turns: int = TURNS) -> bytes:
+    """Return the request with its head."""
+    content = session(stream=stream, turns=turns)
+    head = load.request(target).partition(b"\r\n\r\n")[0]
+    return load.LENGTH.sub(b"Content-Length: %d" % len(content), head) + b"\r\n\r\n" + content
 
 
 async def agent_sessions(target: Target, clients: int, requests: int, *, stream: bool) -> None:
     """Send the request `requests` times in all, over a kept connection of each client, and read the responses."""
-    settings = {"events": EVENTS, "pace": PACE} if stream else {}
-    content = session(stream=stream)
-    head = load.request(target, stream=stream, **settings).partition(b"\r\n\r\n")[0]
-    data = load.LENGTH.sub(b"Content-Length: %d" % len(content), head) + b"\r\n\r\n" + content
+    data = request(target, stream=stream)
     context, left = target.context(), iter(range(requests))
 
     async def client() -> None:

@@ -9,6 +9,7 @@ import re
 import ssl
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -16,7 +17,8 @@ from tests.support import signed_requests as signing
 
 BEDROCK_PATH = "/model/us.amazon.nova-pro-v1%3A0/converse"
 LENGTH = re.compile(rb"Content-Length: \d+")
-SENT = b'"sent":"'
+SENT = b"sent:"
+"""In front of the time at which an event was sent. It is in the text of the model, which every proxy passes on."""
 MESSAGE = {"role": "user", "content": "Please tell me about canaries in mines. " * 20}
 
 
@@ -31,29 +33,41 @@ class Target:
     token: str | None = None
     pair: tuple[str, str] | None = None
     """The AWS key pair of the agent, which signs instead of a token."""
+    tunnel: bool = True
+    """Whether the host is reached with CONNECT. Without: TLS is with the proxy, which is a gateway."""
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether the token of the agent is in the place of a provider's key."""
+        return not self.ca or not self.tunnel
 
     def context(self) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=self.ca) if self.ca else None
 
 
-def body(*, stream: bool) -> bytes:
+def streamed(settings: Mapping[str, float]) -> dict[str, object]:
+    """Return the members of a request for a stream. `settings` tell the upstream which events it sends."""
+    told = " ".join(f"{name}={value}" for name, value in settings.items())
+    return {"user": told, "stream": True} if told else {"stream": True}
+
+
+def body(*, stream: bool, **settings: float) -> bytes:
     content = {"model": "gpt-4o-mini", "messages": [MESSAGE], "max_tokens": 100}
-    return json.dumps(content | ({"stream": True} if stream else {}), separators=(",", ":")).encode()
+    return json.dumps(content | (streamed(settings) if stream else {}), separators=(",", ":")).encode()
 
 
 def request(target: Target, *, stream: bool = False, **settings: float) -> bytes:
-    content = body(stream=stream)
+    content = body(stream=stream, **settings)
     lines = [
         "POST /v1/chat/completions HTTP/1.1",
         f"Host: {target.host}" if target.port == 443 else f"Host: {target.host}:{target.port}",
         "Accept: application/json",
         "Accept-Encoding: identity",
-        f"Authorization: Bearer {'placeholder' if target.ca or not target.token else target.token}",
+        f"Authorization: Bearer {target.token if target.is_gateway and target.token else 'placeholder'}",
         "Content-Type: application/json",
         "User-Agent: OpenAI/Python 2.0.0",
         "X-Stainless-Lang: python",
         "X-Stainless-Retry-Count: 0",
-        *(f"x-{name}: {value}" for name, value in settings.items()),
         f"Content-Length: {len(content)}",
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
@@ -62,6 +76,9 @@ def request(target: Target, *, stream: bool = False, **settings: float) -> bytes
 async def connect(target: Target, context: ssl.SSLContext | None):
     reader, writer = await asyncio.open_connection("127.0.0.1", target.proxy_port, limit=1 << 22)
     if context is None:
+        return reader, writer
+    if not target.tunnel:
+        await writer.start_tls(context, server_hostname=target.host)
         return reader, writer
     lines = [f"CONNECT {target.host}:{target.port} HTTP/1.1", f"Host: {target.host}:{target.port}"]
     if target.token:
@@ -197,7 +214,7 @@ async def transit(target: Target, streams: int, events: int, pace: float) -> lis
         writer.write(data)
         for _ in range(events):
             await reader.readuntil(SENT)
-            sent = int((await reader.readexactly(40)).split(b'"', 1)[0])
+            sent = int((await reader.readexactly(40)).split(b" ", 1)[0])
             delays.append((time.monotonic_ns() - sent) / 1e9)
         await rest_of_stream(reader)
         writer.close()
@@ -232,7 +249,7 @@ async def chunk_delay(target: Target, events: int, pace: float) -> float:
     delays = []
     for _ in range(events):
         await reader.readuntil(SENT)
-        sent = int((await reader.readexactly(40)).split(b'"', 1)[0])
+        sent = int((await reader.readexactly(40)).split(b" ", 1)[0])
         delays.append((time.monotonic_ns() - sent) / 1e9)
     await rest_of_stream(reader)
     writer.close()

@@ -116,21 +116,21 @@ async def memory(pid: int, target: Target, share: float) -> float:
 
 
 ROWS = (
-    Row("forward, 1 client", "ms/request", "forward", "forward", kept(1, 800), 0.75),
-    Row("forward, 16 clients", "ms/request", "forward", "forward", kept(16), 0.65),
-    Row("forward, 64 clients", "ms/request", "forward", "forward", kept(64), 0.60),
-    Row("gateway, 16 clients", "ms/request", "reverse", "gateway", kept(16), 0.70),
+    Row("forward, 1 client", "ms/request", "forward", "forward", kept(1, 800), 0.80),
+    Row("forward, 16 clients", "ms/request", "forward", "forward", kept(16), 0.62),
+    Row("forward, 64 clients", "ms/request", "forward", "forward", kept(64), 0.55),
+    Row("gateway, 16 clients", "ms/request", "reverse", "gateway", kept(16), 0.64),
     Row("Bedrock, signed again, 16 clients", "ms/request", "forward", "bedrock", signed, 0.75),
-    Row("stream of 200 events, forward", "ms/stream", "forward streaming", "forward", event_streams, 0.60),
-    Row("stream of 200 events, gateway", "ms/stream", "reverse streaming", "gateway", event_streams, 0.60),
+    Row("stream of 200 events, forward", "ms/stream", "forward streaming", "forward", event_streams, 0.40),
+    Row("stream of 200 events, gateway", "ms/stream", "reverse streaming", "gateway", event_streams, 0.55),
     Row("event transit, 100 streams, p50", "ms", "forward streaming", "forward", transit(50), 0.8, is_ratio=False),
     Row("event transit, 100 streams, p99", "ms", "forward streaming", "forward", transit(99), 15.0, is_ratio=False),
-    Row("a connection for each request, forward", "ms/request", "forward", "forward", cold, 0.45),
-    Row("request of 1 MB, gateway", "ms/request", "reverse", "gateway", large_requests, 1.0),
+    Row("a connection for each request, forward", "ms/request", "forward", "forward", cold, 0.48),
+    Row("request of 1 MB, gateway", "ms/request", "reverse", "gateway", large_requests, 0.90),
     Row("agent's session of 360 KB, gateway", "ms/request", "reverse", "gateway", sessions(stream=False), 1.10),
     Row("the same, streamed, gateway", "ms/request", "reverse streaming", "gateway", sessions(stream=True), 0.70),
-    Row("stream of 1 GB, forward", "CPU s", "forward streaming", "forward", long_stream, 1.0),
-    Row("memory after load", "MiB", "forward streaming", "forward", memory, 120.0, is_ratio=False, places=0),
+    Row("stream of 1 GB, forward", "CPU s", "forward streaming", "forward", long_stream, 0.85),
+    Row("memory after load", "MiB", "forward streaming", "forward", memory, 125.0, is_ratio=False, places=0),
 )
 
 

@@ -9,7 +9,6 @@ the providers refuse. A session that ends with an error says how many of its twe
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -18,8 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmarks import proxies
-from tests.benchmarks.systems import LITELLM
+from tests.benchmarks import litellm as litellm_proxy
 from tests.support.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
 from tests.support.sessions import (
     MEDIA,
@@ -118,8 +116,7 @@ def sentence(error: Exception) -> str:
 @contextlib.contextmanager
 def litellm(folder: Path, simulator: SimulatorThread) -> Iterator[tuple[str, str]]:
     """Run LiteLLM's proxy. Yields its URL and its key."""
-    url, folder = simulator.url, folder / "litellm"
-    folder.mkdir()
+    url = simulator.url
     parameters = {
         "openai": {"model": f"openai/{MODELS['openai']}", "api_base": f"{url}/v1", "api_key": PROVIDER_KEYS["openai"]},
         "gemini": {
@@ -135,20 +132,13 @@ def litellm(folder: Path, simulator: SimulatorThread) -> Iterator[tuple[str, str
     }  # fmt: skip
     configuration = {
         "model_list": [{"model_name": f"to-{name}", "litellm_params": one} for name, one in parameters.items()],
-        "general_settings": {"master_key": "sk-litellm"},
+        "general_settings": {"master_key": litellm_proxy.KEY},
         "litellm_settings": {"ssl_verify": str(simulator.ca_file), "telemetry": False, "num_retries": 0,
                              "drop_params": True, "modify_params": True},
     }  # fmt: skip
-    (folder / "config.yaml").write_text(json.dumps(configuration))
-    port = proxies.free_port()
-    arguments = [str(LITELLM), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
-    environ = {
-        "SSL_CERT_FILE": str(simulator.ca_file), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR",
-        "DISABLE_ADMIN_UI": "True", "AWS_BEARER_TOKEN_BEDROCK": PROVIDER_KEYS["bedrock"],
-    }  # fmt: skip
-    with proxies.process([*arguments, "--num_workers", "1"], folder, environ):
-        proxies.wait_for_port(port, seconds=120)
-        yield f"http://127.0.0.1:{port}", "sk-litellm"
+    environ = {"SSL_CERT_FILE": str(simulator.ca_file), "AWS_BEARER_TOKEN_BEDROCK": PROVIDER_KEYS["bedrock"]}
+    with litellm_proxy.running(folder / "litellm", configuration, environ) as (_, port):
+        yield f"http://127.0.0.1:{port}", litellm_proxy.KEY
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.benchmarks import litellm as litellm_proxy
 from tests.benchmarks import proxies
 from tests.benchmarks.load import Target
 from wirekey.core.identity.agents import AgentStore
 
-LITELLM = Path("~/.cache/wirekey-litellm/bin/litellm").expanduser()
 BEDROCK_HOST = "bedrock-runtime.us-east-1.amazonaws.com"
 OPENAI_KEY = "sk-proj-" + secrets.token_urlsafe(117)
 """As long as the keys of OpenAI are. How long the search for a key in a response takes depends on its length."""
@@ -29,6 +29,8 @@ class System:
     name: str
     pid: int
     targets: dict[str, Target]
+    folder: Path = Path()
+    """Of the files of a system that is not started yet."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def wirekey(
     cores: Cores,
     name: str = "wirekey",
     module: tuple[str, ...] = ("wirekey",),
+    *,
+    console: bool = False,
     **settings: object,
 ) -> Iterator[System]:
     """Start Wirekey with both listeners, an agent, and AWS credentials to sign with. `settings`: further ones.
@@ -80,9 +84,10 @@ def wirekey(
     folder = folder / name
     folder.mkdir()
     forward, gateway = proxies.free_port(), proxies.free_port()
+    place_of_console = f"127.0.0.1:{proxies.free_port()}" if console else None
     upstream = f"https://localhost:{upstream_port}"
     configuration = {
-        "listen": {"forward": f"127.0.0.1:{forward}", "gateway": f"127.0.0.1:{gateway}", "console": None},
+        "listen": {"forward": f"127.0.0.1:{forward}", "gateway": f"127.0.0.1:{gateway}", "console": place_of_console},
         "state": str(folder / "state"),
         "certs": str(folder / "certs"),
         "upstream_ca_file": str(folder.parent / "ca.pem"),
@@ -99,7 +104,12 @@ def wirekey(
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
     arguments = [str(proxies.PYTHON), "-m", *module, "serve", "--config", str(folder / "wirekey.yaml")]
-    environ = {"BENCH_KEY": OPENAI_KEY, "BENCH_AWS_ID": AWS_PAIR[0], "BENCH_AWS_SECRET": AWS_PAIR[1]}
+    environ = {
+        "BENCH_KEY": OPENAI_KEY,
+        "BENCH_KEY_2": OPENAI_KEY[::-1],
+        "BENCH_AWS_ID": AWS_PAIR[0],
+        "BENCH_AWS_SECRET": AWS_PAIR[1],
+    }
     with proxies.process(arguments, folder, proxies.as_installed() | environ) as running:
         cores.pin(running.pid)
         for port in (forward, gateway):
@@ -125,12 +135,8 @@ def wirekey(
 
 @contextlib.contextmanager
 def litellm(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
-    """Start LiteLLM's proxy with one worker, as its documentation says. It has a gateway only."""
-    if not LITELLM.exists():
-        raise SystemExit(f"LiteLLM's proxy is not installed: {LITELLM} does not exist. See docs/performance.md.")
-    folder = folder / "litellm"
-    folder.mkdir()
-    port = proxies.free_port()
+    """Start LiteLLM's proxy. It has a gateway only."""
+    ca = str(folder / "ca.pem")
     parameters = {
         "model": "openai/gpt-4o-mini",
         "api_base": f"https://localhost:{upstream_port}/v1",
@@ -138,22 +144,9 @@ def litellm(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
     }
     configuration = {
         "model_list": [{"model_name": "gpt-4o-mini", "litellm_params": parameters}],
-        "general_settings": {"master_key": "sk-litellm"},
-        "litellm_settings": {"ssl_verify": str(folder.parent / "ca.pem"), "telemetry": False},
+        "general_settings": {"master_key": litellm_proxy.KEY},
+        "litellm_settings": {"ssl_verify": ca, "telemetry": False},
     }
-    (folder / "config.yaml").write_text(json.dumps(configuration))
-    arguments = [str(LITELLM), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
-    environ = {
-        "SSL_CERT_FILE": str(folder.parent / "ca.pem"),
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_LOG": "ERROR",
-        "DISABLE_ADMIN_UI": "True",
-    }
-    with proxies.process([*arguments, "--num_workers", "1"], folder, environ) as running:
-        cores.pin(running.pid)
-        try:
-            proxies.wait_for_port(port, seconds=120)
-        except RuntimeError:
-            printed = (folder / "output.txt").read_text(errors="replace").splitlines()
-            raise SystemExit(f"LiteLLM's proxy did not start: {printed[-1] if printed else 'no output'}") from None
-        yield System("litellm", running.pid, {"gateway": Target(port, "localhost", port, "", "sk-litellm")})
+    with litellm_proxy.running(folder / "litellm", configuration, {"SSL_CERT_FILE": ca}) as (pid, port):
+        cores.pin(pid)
+        yield System("litellm", pid, {"gateway": Target(port, "localhost", port, "", litellm_proxy.KEY)})

@@ -1,8 +1,9 @@
 """A provider that costs almost nothing: fixed answers over TLS, so that what is measured is the proxy.
 
-python -m tests.benchmarks.upstream FOLDER: writes FOLDER/ca.pem, prints its port. The path says the
-answer: /v1/chat/completions gives JSON; with `"stream":true` in the body it gives events, `x-events` of them,
-`x-pace` seconds apart, `x-size` bytes each; each event says when it was sent (monotonic nanoseconds).
+python -m tests.benchmarks.upstream FOLDER: writes FOLDER/ca.pem, prints its port. The path says the answer:
+/v1/chat/completions gives JSON. With `"stream":true` in the body it gives events: `x-events` of them, `x-pace` seconds
+apart, `x-size` bytes each, or as the member `user` says ("events=9 pace=0.1"). The text of each event says when it was
+sent (monotonic nanoseconds).
 """
 
 from __future__ import annotations
@@ -43,15 +44,28 @@ LAST = (
     ),
     b"data: [DONE]\n\n",
 )
-NUMBER = {
-    name: re.compile(rb"\r\n%b: ([0-9.]+)\r\n" % name, re.IGNORECASE) for name in (b"x-events", b"x-pace", b"x-size")
-}
+DEFAULTS = {b"events": 20, b"pace": 0.0, b"size": 200}
+IN_HEAD = {name: re.compile(rb"\r\nx-%b: ([0-9.]+)\r\n" % name, re.IGNORECASE) for name in DEFAULTS}
+IN_BODY = {name: re.compile(rb"\b%b=([0-9.]+)" % name) for name in DEFAULTS}
+"""For proxies that pass no headers on."""
+USER = re.compile(rb'"user": ?"([a-z0-9=., ]*)"')
+STREAMED = (b'"stream":true', b'"stream": true')
+
+
+def wanted(head: bytes, body: bytes) -> list[float]:
+    """Return the number of events, the seconds between them, and the size of each."""
+    if match := USER.search(body):
+        text, patterns = match[1], IN_BODY
+    else:
+        text, patterns = head, IN_HEAD
+    found = ((patterns[name].search(text), default) for name, default in DEFAULTS.items())
+    return [float(match[1]) if match else default for match, default in found]
 
 
 def event(size: int) -> bytes:
     text = b"x" * max(1, size - 140)
     return (
-        b'data: {"id":"c","object":"chat.completion.chunk","sent":"%d","choices":[{"index":0,"delta":{"content":"%b"},'
+        b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"sent:%d %b"},'
         b'"finish_reason":null}],"usage":null}\n\n' % (time.monotonic_ns(), text)
     )
 
@@ -84,16 +98,12 @@ class Exchange(asyncio.Protocol):
                 return
             body = self.received[end + 4 : end + 4 + length]
             self.received = self.received[end + 4 + length :]
-            if b'"stream":true' in body:
-                self.task = asyncio.ensure_future(self.stream(head))
+            if any(each in body for each in STREAMED):
+                self.task = asyncio.ensure_future(self.stream(*wanted(head, body)))
             else:
                 self.transport.write(SIGNED if b"/converse " in head else PLAIN)
 
-    async def stream(self, head):
-        found = {name: pattern.search(head) for name, pattern in NUMBER.items()}
-        count, pace, size = (
-            float(match[1]) if match else default for match, default in zip(found.values(), (20, 0.0, 200), strict=True)
-        )
+    async def stream(self, count: float, pace: float, size: float) -> None:
         self.transport.write(EVENTS)
         for _ in range(int(count)):
             data = event(int(size))

@@ -1,61 +1,69 @@
-"""What several workers cost and gain: python -m tests.benchmarks.workers [--rounds N] [--requests N] [--connections N]
+"""What several workers cost and gain (a scenario), and how to share a port: python -m tests.benchmarks.workers
 
-Prints, for one process and for two workers, the processor time per request, the requests per second and the memory, and
-the ratio within each round. Then it compares two ways to share a port: all workers accept from one socket, or each has
-a socket of its own (SO_REUSEPORT), by how evenly connections that arrive together are spread.
+Compares two ways to share a port: all workers accept from one socket, or each has a socket of its own (SO_REUSEPORT),
+by how evenly connections that arrive together are spread.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import socket
 import statistics
-import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.benchmarks import load, proxies
+from tests.benchmarks import load, proxies, systems
+from tests.benchmarks.scenarios import Figure, Goal, Scenario, Start
+from tests.benchmarks.systems import Cores, System
 from wirekey.features.workers.listeners import SharedListener
 
 WORKERS = 2
+NAMES = {1: "1 worker", WORKERS: "2 workers"}
+CLIENTS = 32
+REQUESTS = 3200
 
 
-async def measure(pid: int, target: load.Target, connections: int, requests: int) -> tuple[float, float]:
-    """Return milliseconds of processor time per request, and requests per second."""
-    await load.plain(target, connections, requests // 4)
-    used, began = proxies.cpu_seconds(pid), time.monotonic()
-    await load.plain(target, connections, requests)
-    seconds = time.monotonic() - began
-    return (proxies.cpu_seconds(pid) - used) / requests * 1000, requests / seconds
+def with_workers(number: int) -> Start:
+    """Return what starts Wirekey with so many workers, which may use two cores."""
+
+    @contextlib.contextmanager
+    def start(folder: Path, port: int, cores: Cores) -> Iterator[System]:
+        two = Cores(cores.proxy | set(sorted(cores.load)[:1]), cores.load)
+        with systems.wirekey(folder, port, two, f"workers-{number}", workers=number) as running:
+            yield replace(running, name=NAMES[number])
+
+    return start
 
 
-async def compare(rounds: int, requests: int, connections: int) -> None:
-    """Print the figures of one process and of two workers, in interleaved rounds."""
-    found: dict[int, list[tuple[float, float]]] = {1: [], WORKERS: []}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with (
-            proxies.upstream(folder) as port,
-            proxies.wirekey(folder / "one", port) as one,
-            proxies.wirekey(folder / "several", port, workers=WORKERS) as several,
-        ):
-            for number in range(rounds):
-                systems = [(1, one), (WORKERS, several)]
-                for count, (pid, target) in systems if number % 2 else reversed(systems):
-                    found[count].append(await measure(pid, target, connections, requests))
-            for count, (pid, _) in ((1, one), (WORKERS, several)):
-                cpu, rate = (statistics.median(values) for values in zip(*found[count], strict=True))
-                memory = proxies.memory_of_all_mib(pid)
-                print(
-                    f"{count} worker(s): {cpu:.3f} ms CPU per request, {rate:.0f} requests/s, {memory:.0f} MiB in all"
-                )
-    for place, what in ((0, "CPU per request"), (1, "requests/s")):
-        ratios = [two[place] / one[place] for one, two in zip(found[1], found[WORKERS], strict=True)]
-        print(f"{what}, ratio within a round: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+async def measure(system: System, share: float) -> Mapping[str, float]:
+    """Send calls over kept connections through the proxy."""
+    target, count = system.targets["forward"], max(CLIENTS, int(REQUESTS * share) // CLIENTS * CLIENTS)
+    used = proxies.cpu_seconds(system.pid)
+    seconds = await load.plain(target, CLIENTS, count)
+    return {
+        "CPU a request": (proxies.cpu_seconds(system.pid) - used) / count * 1000,
+        "requests a second": count / seconds,
+        "memory": proxies.memory_of_all_mib(system.pid),
+    }
+
+
+SCENARIO = Scenario(
+    "workers",
+    (
+        Figure("CPU a request", "ms", goal=Goal(1.05, NAMES[1])),
+        Figure("requests a second", "", 0, goal=Goal(1.8, NAMES[1], at_least=True)),
+        Figure("memory", "MiB", 0),
+    ),
+    {NAMES[number]: with_workers(number) for number in NAMES},
+    measure,
+    ours=NAMES[WORKERS],
+)
 
 
 # Ways to share a port.
@@ -126,18 +134,12 @@ def spread(connections: int, *, reuse_port: bool) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--requests", type=int, default=1500)
-    parser.add_argument("--connections", type=int, default=16)
-    arguments = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} processors")
     for reuse_port, name in ((False, "one socket"), (True, "SO_REUSEPORT")):
         shares = [max(spread(16, reuse_port=reuse_port)) / 16 for _ in range(20)]
         print(
             f"{name}: the busier of two has {statistics.mean(shares):.0%} of 16 connections, {max(shares):.0%} at worst"
         )
-    asyncio.run(compare(arguments.rounds, arguments.requests, arguments.connections))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wirekey.config import Config
+    from wirekey.core.audit.filters import Filters
     from wirekey.core.audit.sums import CallCounts, GroupBy
     from wirekey.features.quotas.definition import Quota
     from wirekey.features.quotas.usage import Row
@@ -112,8 +113,8 @@ def shared_totals(config: Config) -> dict[str, int]:
         return {}
 
 
-def spend_since(config: Config, per: GroupBy, begin: datetime) -> Spend:
-    """Return the sums of the recorded calls by agent, model, …, those that cost most first."""
+def spend_since(config: Config, per: GroupBy, begin: datetime, filters: Filters | None = None) -> Spend:
+    """Return the sums of the recorded calls by agent, model, …, those that cost most first. `filters`: fewer calls."""
     from wirekey.core.audit.totals import totals
     from wirekey.server.audit_store import audit_database
 
@@ -126,6 +127,7 @@ def spend_since(config: Config, per: GroupBy, begin: datetime) -> Spend:
         until=datetime.now(UTC) + timedelta(days=1),
         bucket_seconds=ALL_TIME,
         by=None if per == "all" else per,
+        filters=filters,
         max_groups=MOST_GROUPS,
     )
     if per == "all":

@@ -84,6 +84,8 @@ def test_a_program_ends_within_its_budget_and_its_use_is_printed(proxy, options)
     assert f"The run {name} has used $0.05 of $0.05. To extend it: wirekey runs extend {name} --budget +5" in printed
     calls = printed.splitlines().count("200")
     assert re.search(rf"wirekey: the run {name} has used {calls} calls, [\d,]+ tokens, \$0.05 of \$0.05", said)
+    model = rf"wirekey:   {CHAT['model']}: {calls + 1} calls, 1 refused, [\d,]+ tokens in, [\d,]+ out, \$0\.05\d\d"
+    assert re.search(model, said), said
     found = spent(proxy, name)
     assert (found["calls"], found["state"]) == (calls, "ended")
     assert BUDGET <= found["spent_usd"] < BUDGET + RESERVED

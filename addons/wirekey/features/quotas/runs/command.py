@@ -18,7 +18,8 @@ from wirekey.core.identity.stored_runs import NewRun, StoredRuns
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.refusals import dollars
 from wirekey.features.quotas.runs.options import limit_options
-from wirekey.features.quotas.runs.used import RunUse, reached, used_by
+from wirekey.features.quotas.runs.summary import lines_of_models
+from wirekey.features.quotas.runs.used import RunUse, reached, used_by, used_of_models
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -98,6 +99,8 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
         ("state", state_of(run, use)),
     ):
         click.echo(f"{label:<8}  {value}")
+    for line in lines_of_models(used_of_models(config, record)):
+        click.echo(f"          {line}")
 
 
 @command.command("extend")

@@ -17,8 +17,8 @@ from wirekey.core.errors import UserError
 from wirekey.core.identity.runs import LONGEST
 from wirekey.features.quotas.runs.command import new_run, stored_runs
 from wirekey.features.quotas.runs.options import limit_options
-from wirekey.features.quotas.runs.summary import settled_use, summary
-from wirekey.features.quotas.runs.used import reached, used_by
+from wirekey.features.quotas.runs.summary import lines_of_models, settled_use, summary
+from wirekey.features.quotas.runs.used import reached, used_by, used_of_models
 
 if TYPE_CHECKING:
     import subprocess
@@ -136,6 +136,8 @@ class RunningProgram:
             record = runs.find(self.run).record
             use = settled_use(lambda: used_by(self.config, [record])[record.token])
             click.echo(f"wirekey: {summary(record, use)}", err=True)
+            for line in lines_of_models(used_of_models(self.config, record)):
+                click.echo(f"wirekey:   {line}", err=True)
         except UserError as error:
             click.echo(f"wirekey: the use of the run {self.run} is not known: {error}", err=True)
         return EXHAUSTED if self.exhausted else code

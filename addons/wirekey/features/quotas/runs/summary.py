@@ -1,4 +1,4 @@
-"""The use of a run in words, when its program has ended."""
+"""The use of a run in words, in all and by model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wirekey.core.identity.runs import RunRecord
+    from wirekey.features.quotas.command import Spend
     from wirekey.features.quotas.runs.used import RunUse
 
 READ_EVERY = 0.3
@@ -39,6 +40,16 @@ def summary(run: RunRecord, use: RunUse) -> str:
         f"{dollars(use.usd)}{'' if run.budget is UNSET else f' of {dollars(run.budget)}'}",
     )
     return f"the run {run.name} has used {', '.join(used)}"
+
+
+def lines_of_models(used: Spend) -> list[str]:
+    """Return a line for each model: its calls, those that were refused, its tokens and its cost."""
+    return [
+        f"{name or 'no model'}: {counts.calls:,} calls, {counts.denials:,} refused, "
+        f"{counts.input_tokens or 0:,} tokens in, "
+        f"{counts.output_tokens or 0:,} out, ${counts.cost_usd or 0:.4f}"
+        for name, counts in used
+    ]
 
 
 def of(limit: object) -> str:

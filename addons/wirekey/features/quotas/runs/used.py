@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
 
-from wirekey.features.quotas.command import shared_totals
+from wirekey.features.quotas.command import shared_totals, spend_since
 from wirekey.features.quotas.ledger import FILE, totals_in
 from wirekey.features.quotas.refusals import run_amount
 from wirekey.features.quotas.runs.quota import key_of, quota_of
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.core.identity.runs import RunRecord
+    from wirekey.features.quotas.command import Spend
 
 
 class RunUse(NamedTuple):
@@ -33,6 +34,13 @@ def used_by(config: Config, runs: Iterable[RunRecord]) -> dict[str, RunUse]:
     for key, amount in shared_totals(config).items():
         totals[key] = max(amount, totals.get(key, 0))
     return {run.token: RunUse(*(totals.get(key_of(run, name), 0) for name in RunUse._fields)) for run in runs}
+
+
+def used_of_models(config: Config, run: RunRecord) -> Spend:
+    """Return the recorded calls of a run by model, those that cost most first. Raises AuditDatabaseError."""
+    from wirekey.core.audit.filters import Filters
+
+    return spend_since(config, "model", run.created, Filters(labels=(("run", run.name),)))
 
 
 def reached(run: RunRecord, use: RunUse, now: datetime) -> str | None:

@@ -14,9 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.agents.programs import AGENTS, ANSWER, CACHE, CONTENT, GATEWAY, MODES, PROXY, TRANSLATED
+from tests.clients.agents.programs import (
+    AGENTS,
+    ANSWER,
+    BUDGET,
+    BUDGETED,
+    CACHE,
+    CONTENT,
+    GATEWAY,
+    MODES,
+    PROXY,
+    TRANSLATED,
+)
 from tests.support.conversation import installed
 from tests.support.running import bare_environment
+from wirekey.features.quotas.runs.program import EXHAUSTED
 
 CHECKOUT = Path(__file__).parents[2]
 GROUPS = [
@@ -34,7 +46,10 @@ GROUPS = [
 ]
 if os.environ.get("WIREKEY_AGENTS") == "all":
     GROUPS.append([name for name in AGENTS if not any(name in group for group in GROUPS)])
-SESSIONS = [(number, name, mode) for number, group in enumerate(GROUPS) for name in group for mode in MODES]
+# The sessions of the last group end early, as their budget is spent.
+GROUPS.append([f"{name}-budget" for name in BUDGETED])
+WITH_BUDGET = [(len(GROUPS) - 1, name, mode) for name in GROUPS[-1] for mode in MODES]
+SESSIONS = [(number, name, mode) for number, group in enumerate(GROUPS[:-1]) for name in group for mode in MODES]
 
 
 CODEX = (AGENTS["codex"], AGENTS["codex-base-url"])
@@ -138,6 +153,20 @@ def test_an_agent_that_is_signed_in_uses_its_own_account(run_group, group, name,
     assert {event["credential"] for event in events if event["requested_model"]} == {
         f"{AGENTS[name].provider}/passthrough"
     }
+
+
+@pytest.mark.parametrize(("group", "name", "mode"), WITH_BUDGET)
+def test_a_budget_ends_the_session_of_an_agent_within_its_bound(run_group, group, name, mode):
+    session = run_group(group)["sessions"][f"{name}-{mode}"]
+    assert session["code"] == EXHAUSTED, session["output"]
+    # Codex gives up by itself after the first refused call.
+    assert "has ended the program" in session["output"] or "codex" in name
+    calls = [event for event in session["events"] if event["requested_model"] and event["cost_usd"]]
+    costs = [event["cost_usd"] for event in calls]
+    assert BUDGET <= sum(costs) < BUDGET + max(costs), costs
+    assert len({event["labels"] for event in calls}) == 1
+    assert json.loads(calls[0]["labels"])["run"].startswith(f"{name}-{mode}-")
+    assert f"{ANSWER} {CONTENT}" not in session["output"]
 
 
 SPOKEN = {"gemini": "gemini", "openai": "openai.responses", "anthropic": "anthropic", "bedrock": "invoke"}

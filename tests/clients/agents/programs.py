@@ -36,6 +36,8 @@ class Agent:
     """JSON files in its home folder, as a login leaves them."""
     at_gateway: bool = True
     """Whether its model calls use the gateway in gateway mode."""
+    options: tuple[str, ...] = ()
+    """More options of `exec`."""
 
     def arguments(self, folder: Path) -> list[str]:
         prompt = f"Write note.txt and read it back. {MARK} {json.dumps([*self.steps, {'text': ANSWER + ' {result}'}])}"
@@ -226,6 +228,21 @@ AGENTS |= {
 }
 AGENTS |= {f"codex-on-{provider}": on("codex", provider) for provider in ("anthropic", "gemini")}
 AGENTS["gemini-cli-on-anthropic"] = on("gemini-cli", "anthropic")
+BUDGET = 0.05
+"""US dollars. The model of an agent with a budget asks for its tool so often that the budget ends the session."""
+
+
+def with_budget(name: str) -> Agent:
+    """Return an agent whose run has a budget, and whose work costs more."""
+    agent = AGENTS[name]
+    # Each command differs, because agents stop a model that repeats itself.
+    again = json.dumps(agent.steps[1])
+    steps = [json.loads(again.replace(READ, f"{READ}; : {number}")) for number in range(100)]
+    return replace(agent, steps=[agent.steps[0], *steps], options=("--budget", str(BUDGET), "--stop"))
+
+
+BUDGETED = ("claude-code", "codex", "gemini-cli", "opencode-anthropic")
+AGENTS |= {f"{name}-budget": with_budget(name) for name in BUDGETED}
 MODES = ("proxy", "gateway")
 PROXY, GATEWAY = "127.0.0.1", "127.0.0.2"
 """Where the proxy and the gateway listen. In the record, a client has the address that it connected to."""

@@ -107,7 +107,7 @@ def session(proxy: Wirekey, folder: Path, name: str, mode: str) -> dict:
     }
     environment = bare_environment() | chosen | {"HOME": str(home)}
     wirekey = [sys.executable, "-m", "wirekey", "exec", "--config", str(proxy.folder / "wirekey.yaml")]
-    options = ["--agent", folder.name, *(["--gateway"] if mode == "gateway" else [])]
+    options = ["--agent", folder.name, *agent.options, *(["--gateway"] if mode == "gateway" else [])]
     began = time.monotonic()
     process = subprocess.Popen(
         [*wirekey, *options, "--", *agent.arguments(work)],

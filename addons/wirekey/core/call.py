@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from wirekey.core.labels import NOTHING, combined
+from wirekey.core.labels import NOTHING, LabelPairs, combined
 
 if TYPE_CHECKING:
-    from wirekey.core.labels import FoundLabels, LabelPairs, Labels
+    from wirekey.core.labels import FoundLabels, Labels
     from wirekey.core.operation import Facts, Operation, Usage
 
 

@@ -31,15 +31,19 @@ VALUES = {
     "integer": [-(2**63), 2**63 - 1, 0],
     "number": [float("nan"), float("inf"), float("-inf")],
     "boolean": [None, True, False],
+    "list": [ESCAPE, json.dumps([1, ESCAPE, None]), "{}"],
+    # Not as in a list: the index of labels makes the database refuse what is no JSON.
+    "texts": [json.dumps(ESCAPE), json.dumps({"run": 1, "team": ESCAPE, ESCAPE: None, "list": [{}]}), "[1]"],
 }
 COMMANDS = [
     ["list"],
     ["list", "--json"],
     ["list", "--agent", ESCAPE],
+    ["list", "--label", "team=x"],
     ["show", "hostile-0"],
     ["show", "hostile-1", "--json"],
     ["stats"],
-    *(["stats", "--by", by] for by in ("agent", "model", "provider")),
+    *(["stats", "--by", by] for by in ("agent", "model", "provider", "label:team")),
     ["stats", "--by", "agent", "--json"],
     ["export"],
     ["export", "--format", "csv"],

@@ -14,6 +14,7 @@ import pytest
 
 from tests.features.quotas.runs.conftest import CHAT, LISTEN
 from tests.support.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
+from wirekey.core.command_name import COMMAND
 from wirekey.core.identity.runs import LimitChange
 from wirekey.core.identity.stored_runs import StoredRuns
 from wirekey.features.quotas.runs.program import EXHAUSTED
@@ -81,7 +82,8 @@ def test_a_program_ends_within_its_budget_and_its_use_is_printed(proxy, options)
     child = start(proxy, name, "--budget", str(BUDGET), *options, "--", sys.executable, "-c", GIVES_UP)
     printed, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == 3, said  # the program's own code
-    assert f"The run {name} has used $0.05 of $0.05. To extend it: wirekey runs extend {name} --budget +5" in printed
+    extend = f"{COMMAND} runs extend {name} --budget +5"
+    assert f"The run {name} has used $0.05 of $0.05. To extend it: {extend}" in printed
     calls = printed.splitlines().count("200")
     assert re.search(rf"wirekey: the run {name} has used {calls} calls, [\d,]+ tokens, \$0.05 of \$0.05", said)
     model = rf"wirekey:   {CHAT['model']}: {calls + 1} calls, 1 refused, [\d,]+ tokens in, [\d,]+ out, \$0\.05\d\d"

@@ -6,6 +6,7 @@ import secrets
 import signal
 import string
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from wirekey.cli.program_limits import ProgramRequest
     from wirekey.cli.program_token import Program
     from wirekey.config import Config
+    from wirekey.core.identity.runs import RunRecord
 
 LIFETIME = 3 * 60.0
 """Seconds for which the token is valid if nothing renews it, as after `kill -9` of `exec`."""
@@ -118,10 +120,26 @@ class RunningProgram:
 
     def _limit_reached(self) -> str | None:
         """Return the limit in words that is reached, or None. A run that was stopped has no calls left."""
-        record = stored_runs(self.config).find(self.run).record
+        record = self._record()
         if record.ended_at is not UNSET:
             return "it was stopped"
         return reached(record, used_by(self.config, [record])[record.token], datetime.now(UTC))
+
+    def _limit_that_refused(self) -> str | None:
+        """Return the limit in words for which the program gave up before it was terminated, or None.
+
+        A proxy writes what a call has used some time after it refuses the next one, so this waits if one was refused.
+        """
+        limit = self._limit_reached()
+        if limit is None and any(counts.denials for _, counts in used_of_models(self.config, self._record())):
+            deadline = time.monotonic() + PATIENCE
+            while limit is None and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY)
+                limit = self._limit_reached()
+        return limit
+
+    def _record(self) -> RunRecord:
+        return stored_runs(self.config).find(self.run).record
 
     def finish(self, code: int) -> int:
         """End the run, and print what it has used. Return the exit code of `exec`."""
@@ -130,10 +148,9 @@ class RunningProgram:
             self._watching.join(PATIENCE)
         try:
             if code and self._stops and not self.exhausted:
-                self.exhausted = self._limit_reached()  # the program ended first, as its calls were refused
-            runs = stored_runs(self.config)
-            runs.end(self.run, self.program.token)
-            record = runs.find(self.run).record
+                self.exhausted = self._limit_that_refused()
+            stored_runs(self.config).end(self.run, self.program.token)
+            record = self._record()
             use = settled_use(lambda: used_by(self.config, [record])[record.token])
             click.echo(f"wirekey: {summary(record, use)}", err=True)
             for line in lines_of_models(used_of_models(self.config, record)):

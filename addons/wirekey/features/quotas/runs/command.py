@@ -161,7 +161,7 @@ def state_of(run: StoredRun, use: RunUse) -> str:
 
 def row(run: StoredRun, use: RunUse) -> tuple[str, ...]:
     """Return the cells of a run in the table."""
-    budget = "-" if run.record.budget is UNSET else f"{run.record.budget / NANODOLLARS:.2f}"
+    budget = "-" if run.record.budget is UNSET else dollars(run.record.budget).removeprefix("$")
     spent = f"{use.usd / NANODOLLARS:.4f}"
     state = state_of(run, use)
     return (

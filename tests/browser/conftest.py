@@ -50,11 +50,11 @@ class Scene:
         proxy = self.proxy.proxy_url(agent, self.tokens[agent])
         return httpx.Client(proxy=proxy, verify=context, trust_env=False, timeout=PATIENCE)
 
-    def call(self, agent: str, model: str, count: int = 1, **more) -> None:
+    def call(self, agent: str, model: str, count: int = 1, headers: dict[str, str] | None = None, **more) -> None:
         content = {"model": model, "messages": [{"role": "user", "content": PROMPT}], **more}
         with self.program(agent) as client:
             for _ in range(count):
-                answer = client.post("https://api.openai.com/v1/chat/completions", json=content)
+                answer = client.post("https://api.openai.com/v1/chat/completions", json=content, headers=headers)
                 assert answer.status_code in (200, 403)
 
 

@@ -107,9 +107,20 @@ def test_filters_choose_rows_and_options_are_what_was_seen(scene, page):
     assert models(page)[0] == "o3-pro"
 
 
+def test_labels_are_shown_and_can_be_chosen(scene, page):
+    scene.call("alice", "gpt-4.1-mini")
+    scene.call("alice", "gpt-4.1-mini", headers={"session_id": "session-7"})
+    label = "session: session-7 (unverified)"
+    rows(page).first.get_by_text(label).wait_for()
+    before = rows(page).count()
+    choose(page, label=label)
+    assert rows(page).count() == 1 < before
+
+
 def test_while_paused_rows_stay_as_they_are_and_what_is_new_is_counted(scene, page):
     scene.call("alice", "gpt-4o")
-    rows(page).first.get_by_text("completed").wait_for()
+    # Not the row of another test's call: one that arrives later would count as new.
+    rows(page).first.filter(has_text="gpt-4o").get_by_text("completed").wait_for()
     page.get_by_role("button", name="Pause").click()
     shown = page.locator("#rows").inner_text()
     scene.call("alice", "gpt-4.1", 3)

@@ -10,7 +10,7 @@ const SHOWN = 500;
 const OPTIONS = 200;
 const ANIMATED = 10; // More new rows than this in one batch are not animated: nobody could follow them.
 const USUAL_ENDS = new Set(["stop", "STOP", "end_turn"]);
-const FILTERS = ["agent", "model", "provider", "outcome"];
+const FILTERS = ["agent", "model", "provider", "outcome", "label"];
 
 export class Calls {
   // names: the names of an event's fields, in order. open(event): shows the details of one call.
@@ -89,22 +89,23 @@ export class Calls {
   }
 
   matches(event) {
-    const { agent, model, provider, outcome, text } = this.filters;
+    const { agent, model, provider, outcome, label, text } = this.filters;
     if (agent && agentOf(event) !== agent) return false;
     if (model && event.model !== model && event.requested_model !== model) return false;
     if (provider && event.provider !== provider) return false;
     if (outcome && outcomeOf(event) !== outcome) return false;
+    if (label && !labelsOf(event).includes(label)) return false;
     return !text || Object.values(event).some((value) => typeof value === "string" && value.toLowerCase().includes(text));
   }
 
   addOptions(event) {
-    const found = { agent: [agentOf(event)], model: [event.model, event.requested_model], provider: [event.provider], outcome: [outcomeOf(event)] };
+    const found = { agent: [agentOf(event)], model: [event.model, event.requested_model], provider: [event.provider], outcome: [outcomeOf(event)], label: labelsOf(event) };
     for (const [name, values] of Object.entries(found)) {
       for (const value of values) {
         const options = this.options[name];
         if (!value || options.has(value) || options.size >= OPTIONS) continue;
         options.add(value);
-        this.form.elements[name].append(el("option", { value }, words(value)));
+        this.form.elements[name].append(el("option", { value }, name === "label" ? value : words(value)));
       }
     }
   }
@@ -215,6 +216,25 @@ export class Calls {
 export const agentOf = (event) => event.agent_id ?? "unknown";
 export const outcomeOf = (event) => event.outcome ?? "in_progress";
 
+// The labels of a call as texts such as `team: search`. Those that the client wrote itself are marked.
+export function labelsOf(event) {
+  return [
+    ...membersOf(event.labels).map(([name, value]) => `${name}: ${value}`),
+    ...membersOf(event.labels_unverified).map(([name, value]) => `${name}: ${value} (unverified)`),
+  ];
+}
+
+// The members of an object of texts in JSON. The audit log may have been changed by somebody else.
+function membersOf(text) {
+  if (!text) return [];
+  try {
+    const found = JSON.parse(text);
+    return found && typeof found === "object" ? Object.entries(found).filter(([, value]) => typeof value === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
 export function toneOf(outcome) {
   if (outcome === "completed") return "good";
   return outcome === "in_progress" || outcome === "declined" ? "soft" : outcome === "denied" || outcome === "client_cancelled" ? "warn" : "bad";
@@ -227,8 +247,10 @@ function cells(event) {
   const details = [event.provider, event.operation ?? `${event.method} ${event.path}`, requested && requested !== model ? `requested: ${requested}` : null];
   const reason = event.policy_reason ?? (USUAL_ENDS.has(event.finish_reason) ? null : event.finish_reason);
   const tokens = known(event.input_tokens) || known(event.output_tokens) ? `${count(event.input_tokens)} → ${count(event.output_tokens)}` : UNKNOWN;
+  const labels = labelsOf(event).join(" · ");
   return [
-    el("td", {}, agentOf(event), event.agent_role ? el("span", { class: "sub" }, event.agent_role) : null),
+    el("td", {}, agentOf(event), event.agent_role ? el("span", { class: "sub" }, event.agent_role) : null,
+      labels ? el("span", { class: "sub", title: labels }, labels) : null),
     el("td", {}, model ?? UNKNOWN, el("span", { class: "sub narrow" }, agentOf(event)), el("span", { class: "sub" }, details.filter(Boolean).join(" · "))),
     el("td", {}, el("span", { class: toneOf(outcome) }, words(outcome)), known(event.status) ? ` ${event.status}` : null,
       reason ? el("span", { class: "sub", title: reason }, reason) : null),

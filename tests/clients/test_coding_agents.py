@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,8 +160,8 @@ def test_an_agent_that_is_signed_in_uses_its_own_account(run_group, group, name,
 def test_a_budget_ends_the_session_of_an_agent_within_its_bound(run_group, group, name, mode):
     session = run_group(group)["sessions"][f"{name}-{mode}"]
     assert session["code"] == EXHAUSTED, session["output"]
-    # Codex gives up by itself after the first refused call.
-    assert "has ended the program" in session["output"] or "codex" in name
+    # Some agents give up by themselves after the first refused call, before exec ends them.
+    assert re.search(rf"wirekey: the run {name}-{mode}-\w+ has used .* of \${BUDGET}", session["output"])
     calls = [event for event in session["events"] if event["requested_model"] and event["cost_usd"]]
     costs = [event["cost_usd"] for event in calls]
     assert BUDGET <= sum(costs) < BUDGET + max(costs), costs

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -108,25 +110,30 @@ def session(proxy: Wirekey, folder: Path, name: str, mode: str) -> dict:
     environment = bare_environment() | chosen | {"HOME": str(home)}
     wirekey = [sys.executable, "-m", "wirekey", "exec", "--config", str(proxy.folder / "wirekey.yaml")]
     options = ["--agent", folder.name, *agent.options, *(["--gateway"] if mode == "gateway" else [])]
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [*wirekey, *options, "--", *agent.arguments(work)],
-        cwd=work,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        output, _ = process.communicate(timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        output, _ = process.communicate()
-        output += b"\n(ended after the time limit)"
+    began, output = time.monotonic(), folder / "output.txt"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [*wirekey, *options, "--", *agent.arguments(work)],
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+            file.write(b"\n(ended after the time limit)")
+    # What an agent has started may outlive it, as the second process of Gemini CLI does when a budget ends the first.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     note = work / "note.txt"
     return {
         "code": process.returncode,
-        "output": output.decode(errors="replace"),
+        "output": output.read_text(errors="replace"),
         "note": note.read_text() if note.exists() else None,
         "seconds": time.monotonic() - began,
     }

@@ -65,7 +65,7 @@ def command(
     if running is None:
         raise UserError(f"no proxy uses this state folder. Start one in another terminal: {SERVE_COMMAND}")
     place = gateway_of(running.gateway) if gateway else None
-    request = ProgramRequest(config, agent, program, strict)
+    request = ProgramRequest(config, agent, strict)
     limited = next((found for part in parts(ProgramLimits) if (found := part.begin(request, of_features))), None)
     if limited:
         given, lifetime = limited.program, limited.lifetime

@@ -20,7 +20,6 @@ class ProgramRequest(NamedTuple):
 
     config: Config
     agent: str | None
-    words: Sequence[str]
     strict: bool
 
 

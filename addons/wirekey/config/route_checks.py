@@ -100,7 +100,7 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
             own_family, target_family = families.get(own or "", own), families.get(target or "", target)
             # The others accept calls in the formats of several providers.
             known = {own_family, target_family} <= {
-                name for name in OWN_PROVIDERS if not PROVIDERS[name].formats.rewriting is not None
+                name for name in OWN_PROVIDERS if PROVIDERS[name].formats.rewriting is None
             }
             if own_family and target_family and known and not accepts_format(target_family, own_family):
                 message = (

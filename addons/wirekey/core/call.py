@@ -206,7 +206,11 @@ class Call:
     def labels(self) -> Labels:
         """The labels of the call: those of its agent are verified, those of headers are not."""
         agent = self.agent
-        return combined(agent.labels, self.header_labels, agent.invalid_labels) if agent else self.header_labels.alone
+        return (
+            combined(agent.labels, self.header_labels, agent.invalid_labels)
+            if agent
+            else combined((), self.header_labels)
+        )
 
 
 def elapsed_ms(call: Call) -> float:

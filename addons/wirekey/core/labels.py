@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,6 @@ class Labels:
     def __bool__(self) -> bool:
         return bool(self.verified or self.unverified or self.invalid)
 
-    def shown(self, name: str) -> str | None:
-        """Return the value of a label, marked if it is unverified; None if the call does not have it."""
-        if (value := self.verified.get(name)) is not None:
-            return value
-        return None if (value := self.unverified.get(name)) is None else value + UNVERIFIED
-
 
 NONE = Labels()
 
@@ -64,11 +59,6 @@ class FoundLabels:
 
     accepted: LabelPairs = ()
     invalid: tuple[str, ...] = ()
-
-    @property
-    def alone(self) -> Labels:
-        """The labels of a call without an agent."""
-        return combined((), self)
 
 
 NOTHING = FoundLabels()
@@ -85,6 +75,7 @@ def checked(found: Iterable[tuple[str, str]]) -> FoundLabels:
     return FoundLabels(kept, tuple(sorted(invalid)))
 
 
+@lru_cache(maxsize=256)
 def combined(verified: LabelPairs, unverified: FoundLabels = NOTHING, invalid: tuple[str, ...] = ()) -> Labels:
     """Return the labels of a call. Of more than `MOST`, the last unverified ones are not accepted.
 

@@ -40,8 +40,8 @@ FIELDS = tuple(field for field in CALL_FIELDS if field.event)
 """The fields of the event, in their order."""
 NAMES = tuple(field.name for field in FIELDS)
 
-# A row is written in two steps. The first fields never change after the intent. The outcome sets the others, among
-# them the labels, which are the last columns.
+# A row is written in two steps. The first fields never change after the intent. The outcome sets the others, but for
+# the labels, which do not change either. They are the last columns.
 REQUEST_NAMES = NAMES[: NAMES.index("policy_result")]
 OUTCOME_NAMES = NAMES[len(REQUEST_NAMES) :]
 LABEL_NAMES = ("labels", "labels_unverified", "labels_invalid")

@@ -200,7 +200,7 @@ class AuditFile:
             if given:
                 self.database.executemany(statement, given)
         if rows.outcomes:
-            changed = self.database.executemany(schema.UPDATE, rows.outcomes).rowcount
+            changed = self.database.executemany(schema.UPDATE, map(schema.of_update, rows.outcomes)).rowcount
             if changed != len(rows.outcomes):
                 raise MissingRowError
         for statement, given in ((schema.REPLACE, rows.finals), (schema.ATTEMPT, rows.attempts)):

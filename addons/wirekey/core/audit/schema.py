@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from wirekey.core.audit.audit_log import AuditDatabaseError
-from wirekey.core.audit.event import FIELDS, NAMES, OUTCOME_NAMES
+from wirekey.core.audit.event import FIELDS, LABEL_NAMES, NAMES, OUTCOME_NAMES
 from wirekey.core.audit.fields import ATTEMPT_FIELDS
 from wirekey.core.audit.filters import INDEXED_LABELS, label_form
 from wirekey.core.sqlite_file import create_private
@@ -70,7 +71,11 @@ CHECKPOINT = "INSERT INTO checkpoints VALUES (?, ?)"
 PLACES = ", ".join("?" * len(FIELDS))
 INSERT = f"INSERT INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
 REPLACE = f"INSERT OR REPLACE INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
-UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in OUTCOME_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
+# The intent has stored the labels already. To set them again would write their indexes again.
+SET_AT_END = ("model", *(name for name in OUTCOME_NAMES if name not in LABEL_NAMES))
+UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in SET_AT_END)} WHERE id = ?"  # noqa: S608  # of our own names
+of_update = itemgetter(*(("model", *OUTCOME_NAMES, "id").index(name) for name in (*SET_AT_END, "id")))
+"""Returns the values of `UPDATE` from the row of an outcome."""
 ATTEMPT = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * len(ATTEMPT_FIELDS))})"  # noqa: S608  # of our own names
 IN_PROGRESS = f"SELECT {', '.join(NAMES)} FROM calls WHERE outcome IS NULL"  # noqa: S608  # of our own names
 ATTEMPTS_OF = "SELECT * FROM attempts WHERE call_id = ? ORDER BY number"

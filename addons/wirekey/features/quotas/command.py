@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.core.audit.filters import Filters
     from wirekey.core.audit.sums import CallCounts, GroupBy
     from wirekey.features.quotas.definition import Quota
+    from wirekey.features.quotas.ledger import Spent
     from wirekey.features.quotas.usage import Row
 
     type Spend = list[tuple[str | None, CallCounts]]
@@ -76,23 +77,31 @@ def budget_rows(config: Config, quotas: Sequence[Quota]) -> list[Row]:
 
     With `shared_state`, it is what all machines have spent, or this one alone if the server does not respond.
     """
-    from wirekey.features.quotas.ledger import FILE, Spent, totals_in
+    from wirekey.features.quotas.ledger import FILE, totals_in
     from wirekey.features.quotas.usage import UsageView
 
-    totals = totals_in(config.state / FILE)
-    for key, amount in shared_totals(config).items() if quotas else ():
-        # A server that was restarted empty lacks what a machine adds with its next call.
-        known = totals.get(key, Spent(0, 0.0))
-        totals[key] = Spent(max(amount, known.amount), known.ends)
+    totals = known_totals(config) if quotas else totals_in(config.state / FILE)
     view = UsageView(time.time)
     view.restore(quotas, totals)
     return sorted(view.rows(quotas), key=lambda row: (row.ratio, row.quota, row.subject, row.limit))
 
 
-def shared_totals(config: Config) -> dict[str, int]:
+def known_totals(config: Config, *, warns: bool = True) -> dict[str, Spent]:
+    """Return what is spent of each budget, by key: by all machines, or by this one if no server responds."""
+    from wirekey.features.quotas.ledger import FILE, Spent, totals_in
+
+    totals = totals_in(config.state / FILE)
+    for key, amount in shared_totals(config, warns=warns).items():
+        # A server that was restarted empty lacks what a machine adds with its next call.
+        known = totals.get(key, Spent(0, 0.0))
+        totals[key] = Spent(max(amount, known.amount), known.ends)
+    return totals
+
+
+def shared_totals(config: Config, *, warns: bool) -> dict[str, int]:
     """Return what all machines have spent of each budget, by key. Empty if no server is configured.
 
-    If it does not respond, a warning is printed.
+    If it does not respond, a warning is printed, unless the caller asks again and again.
     """
     from wirekey.core.shared_state import SharedStateUnavailableError
     from wirekey.server.shared_state import remote_state
@@ -109,7 +118,8 @@ def shared_totals(config: Config) -> dict[str, int]:
     try:
         return asyncio.run(read())
     except SharedStateUnavailableError as error:
-        click.echo(f"wirekey: {error}. The budgets show only what this machine has spent.", err=True)
+        if warns:
+            click.echo(f"wirekey: {error}. The budgets show only what this machine has spent.", err=True)
         return {}
 
 

@@ -9,7 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
-from wirekey.features.quotas.limits import budget_limits, rate_limits
+from wirekey.features.quotas.limits import amount_of, budget_limits, rate_limits
 from wirekey.features.quotas.refusals import over_budget, over_rate, over_time, unavailable, unpriced
 from wirekey.features.quotas.restoring import LEASE, PERIOD_MARGIN
 from wirekey.features.quotas.subjects import QuotaSubjects
@@ -187,7 +187,7 @@ class QuotaEnforcer:
         """
         amounts: dict[str, int] = {}
         for limit in hold.budgets:
-            if limit.period and used is not None and (amount := limit.amount(used, calls)):
+            if limit.period and used is not None and (amount := amount_of(limit.name, used, calls)):
                 key = limit.budget.key
                 amounts[key] = amount
                 if self.ledger:

@@ -32,10 +32,6 @@ class BudgetLimit(NamedTuple):
     period: Period | None = None
     """None for a number of calls at the same time."""
 
-    def amount(self, use: Use, calls: int = 1) -> int:
-        """Return what an attempt with this use, and this number of calls, takes of the total."""
-        return amount_of(self.name, use, calls)
-
 
 def rate_limits(
     quotas: Iterable[Applied], tokens: int, requests: int = 1, *, processes: int = 1

@@ -86,7 +86,12 @@ def run_exhausted(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
 
 def run_amount(name: LimitName, amount: int) -> str:
     """Return an amount of a run in words: dollars, calls or tokens."""
-    return dollars(amount) if name == "usd" else f"{amount:,} {name}"
+    return dollars(amount) if name == "usd" else counted(amount, name)
+
+
+def counted(amount: int, nouns: str) -> str:
+    """Return a number with its noun, such as `1 call` for 1 and `calls`."""
+    return f"{amount:,} {nouns[:-1] if amount == 1 else nouns}"
 
 
 def over_time(quota: Quota) -> Refusal:

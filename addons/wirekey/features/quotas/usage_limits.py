@@ -53,8 +53,7 @@ class QuotaLimits(UsageLimits):
 
     def note_limits(self, state: CallState, given: Input) -> None:
         """Note which quotas apply to a call, with that of its run, and show the policy what is left of them."""
-        configured = self.services.settings.features.find(ConfiguredQuotas)
-        applied = self.enforcer.applied(configured.quotas, given) if configured else ()
+        applied = self.enforcer.applied(self.configured.quotas, given)
         agent = state.call.agent
         if agent is not None and agent.run is not None:
             applied = (*applied, self.runs.applied(agent.run, self.services.agents.runs))

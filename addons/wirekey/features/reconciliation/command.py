@@ -10,7 +10,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wirekey.config import Config
+    from wirekey.core.egress.upstream_proxy import UpstreamProxy
+    from wirekey.core.routing.candidate import Upstream
     from wirekey.core.secret import Secret
     from wirekey.features.reconciliation.comparison import Compared
     from wirekey.features.reconciliation.usage import Used
@@ -80,17 +81,19 @@ def command(config: Config, provider: str, tolerance: float, *, as_json: bool, *
 
 def period(since: float | None, until: float | None) -> tuple[datetime, datetime]:
     """Return the beginning of the first day, and of the day after the last. Raises UsageError."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    first = datetime.fromtimestamp(time.time() - USUAL_DAYS * 86400 if since is None else since, UTC)
-    begin = first.replace(hour=0, minute=0, second=0, microsecond=0)
-    end = today
-    if until is not None:
-        last = datetime.fromtimestamp(until, UTC)
-        end = last.replace(hour=0, minute=0, second=0, microsecond=0)
-        end += timedelta(days=1) if last > end else timedelta()
+    now = time.time()
+    begin = midnight(now - USUAL_DAYS * 86400 if since is None else since)
+    end = midnight(now if until is None else until)
+    if until is not None and until > end.timestamp():
+        end += timedelta(days=1)
     if begin >= end:
         raise click.UsageError("There is no whole day from --since until --until. To include today, say --until 0s.")
     return begin, end
+
+
+def midnight(moment: float) -> datetime:
+    """Return the beginning of the day of a moment (Unix seconds), in UTC."""
+    return datetime.fromtimestamp(moment, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def keys_of(same: Sequence[str]) -> dict[str, str]:
@@ -117,18 +120,32 @@ def from_files(provider: str, files: Sequence[Path]) -> list[Used]:
 
 def from_provider(config: Config, provider: str, key: str | None, begin: datetime, end: datetime) -> list[Used]:
     """Return what the provider's API says. Raises UsageError, ReportError."""
+    from wirekey.core.routing.candidate import Upstream
+    from wirekey.core.routing.configured import provider_upstream
     from wirekey.features.reconciliation.fetching import fetched, server_at
     from wirekey.features.reconciliation.reports import read_report
+    from wirekey.providers.registry import PROVIDERS
 
     if provider not in APIS:
         raise click.UsageError(f"{provider} has no API of reports that Wirekey knows. Export one, and use --from FILE.")
     secret = admin_key(key)
-    url = config.providers.of(provider).upstream_url
-    parts = urlsplit(str(url) if url else f"https://{APIS[provider].host}")
-    host, tls = parts.hostname or "", parts.scheme == "https"
-    server = server_at(host, parts.port or (443 if tls else 80), config.upstream_ca_file, tls=tls)
-    pages = fetched(provider, server, secret, begin.timestamp(), end.timestamp())
-    return read_report(provider, json.dumps(pages).encode(), f"The report of {host}")
+    upstream = provider_upstream(config, provider) or Upstream(PROVIDERS[provider].hosts.own)
+    server = server_at(upstream, config.upstream_ca_file, proxy_to(config, provider, upstream))
+    pages = fetched(provider, upstream, server, secret, (begin, end))
+    return read_report(provider, pages, f"The report of {upstream.host}")
+
+
+def proxy_to(config: Config, provider: str, upstream: Upstream) -> UpstreamProxy | None:
+    """Return the proxy on the way out to a provider, or None. Raises ConfigError."""
+    from wirekey.config import configured_proxy, environment_proxy
+
+    own = config.providers.of(provider).upstream_proxy
+    proxy = (
+        configured_proxy(config, own, f"providers.{provider}.upstream_proxy")
+        or configured_proxy(config, config.upstream_proxy, "upstream_proxy")
+        or environment_proxy(config, config.environ).proxy
+    )
+    return proxy if proxy and proxy.is_used_for(upstream.host, upstream.port) else None
 
 
 def admin_key(reference: str | None) -> Secret:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -13,28 +12,29 @@ import msgspec
 
 from wirekey.core.egress.http_client import HttpError, HttpRequest, HttpServer, fetch, resolve
 from wirekey.features.reconciliation.reports import ReportError
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
+    from wirekey.core.egress.upstream_proxy import UpstreamProxy
+    from wirekey.core.routing.candidate import Upstream
     from wirekey.core.secret import Secret
 
-MOST_BYTES = 32 * 1024 * 1024
-MOST_PAGES = 1000
+MOST_BYTES = 4 * 1024 * 1024
+"""Of a page."""
+MOST_PAGES = 200
+"""Of all reports together."""
 DAYS_OF_A_PAGE = 31
 """The most that both APIs return at once with daily buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportApi:
-    """The reports of one provider at its `host`.
+    """The reports of one provider. `reports`: path and its grouping. `parameters`: the period, from two times."""
 
-    `reports`: path and its grouping. `parameters`: the period, from two times.
-    """
-
-    host: str
-    headers: Callable[[str], tuple[tuple[str, str], ...]]
     parameters: Callable[[datetime, datetime], list[tuple[str, str]]]
     group_by: str
     reports: tuple[tuple[str, tuple[str, ...]], ...]
@@ -47,8 +47,6 @@ def utc(moment: datetime) -> str:
 
 APIS = {
     "openai": ReportApi(
-        "api.openai.com",
-        lambda key: (("authorization", f"Bearer {key}"),),
         lambda since, until: [
             ("start_time", f"{since.timestamp():.0f}"),
             ("end_time", f"{until.timestamp():.0f}"),
@@ -61,8 +59,6 @@ APIS = {
         ),
     ),
     "anthropic": ReportApi(
-        "api.anthropic.com",
-        lambda key: (("x-api-key", key), ("anthropic-version", "2023-06-01")),
         lambda since, until: [("starting_at", utc(since)), ("ending_at", utc(until))],
         "group_by[]",
         (
@@ -74,25 +70,26 @@ APIS = {
 """Provider → its API of reports. AWS and Google have exports instead."""
 
 
-def fetched(provider: str, server: HttpServer, key: Secret, since: float, until: float) -> list[dict[str, Any]]:
-    """Return all pages of a provider's reports. Blocks. Raises ReportError, whose text has no key."""
-    api = APIS[provider]
-    period = [datetime.fromtimestamp(moment, UTC) for moment in (since, until)]
-    found = []
+def fetched(name: str, upstream: Upstream, server: HttpServer, key: Secret, period: tuple[datetime, datetime]) -> bytes:
+    """Return all pages of a provider's reports, a line each. Blocks. Raises ReportError, whose text has no key."""
+    api, provider = APIS[name], PROVIDERS[name]
+    found: list[bytes] = []
     for path, groups in api.reports:
         fixed = [*api.parameters(*period), ("bucket_width", "1d"), ("limit", str(DAYS_OF_A_PAGE))]
         fixed += [(api.group_by, group) for group in groups]
-        page = None
-        for _ in range(MOST_PAGES):
-            target = f"{path}?{urlencode([*fixed, *([('page', page)] if page else [])])}"
-            document = one_page(
-                server, HttpRequest("GET", target, (("Host", place(server)), *api.headers(key.reveal())), MOST_BYTES)
-            )
-            found.append(document)
-            page = document.get("next_page") if document.get("has_more") else None
-            if not page:
+        credential = provider.credentials.header(key.reveal(), path)
+        headers = (("Host", upstream.authority), credential, *provider.models.headers.items())
+        page: tuple[tuple[str, str], ...] = ()
+        while True:
+            target = f"{upstream.path}{path}?{urlencode([*fixed, *page])}"
+            document = one_page(server, HttpRequest("GET", target, headers, MOST_BYTES))
+            found.append(msgspec.json.encode(document))
+            if len(found) > MOST_PAGES:
+                raise ReportError(f"{server.host} has more than {MOST_PAGES} pages of reports. Shorten the period.")
+            if not (document.get("has_more") and document.get("next_page")):
                 break
-    return found
+            page = (("page", str(document["next_page"])),)
+    return b"\n".join(found)
 
 
 def one_page(server: HttpServer, request: HttpRequest) -> dict[str, Any]:
@@ -116,19 +113,15 @@ def one_page(server: HttpServer, request: HttpRequest) -> dict[str, Any]:
     return document
 
 
-def server_at(host: str, port: int, trusted: Path | None, *, tls: bool) -> HttpServer:
+def server_at(upstream: Upstream, trusted: Path | None, proxy: UpstreamProxy | None) -> HttpServer:
     """Return the server of a provider. `trusted`: PEM file of roots beside the public ones. Raises ReportError."""
     context = None
-    if tls:
+    if upstream.tls:
         context = ssl.create_default_context(cafile=certifi.where())
         if trusted:
             context.load_verify_locations(trusted)
+    host, port = (proxy.host, proxy.port) if proxy else (upstream.host, upstream.port)
     try:
-        return HttpServer(host, port, context, resolve(host, port))
+        return HttpServer(upstream.host, upstream.port, context, resolve(host, port), proxy)
     except HttpError as error:
         raise ReportError(f"{host}: {error}") from None
-
-
-def place(server: HttpServer) -> str:
-    """Return the value of the Host header."""
-    return server.host if server.port == (443 if server.context else 80) else f"{server.host}:{server.port}"

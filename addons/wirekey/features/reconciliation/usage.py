@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.core.audit.sums import known_sum
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -39,22 +41,15 @@ class UsedTokens:
 
     def __add__(self, other: UsedTokens) -> UsedTokens:
         return UsedTokens(
-            added(self.input_tokens, other.input_tokens),
-            added(self.output_tokens, other.output_tokens),
-            added(self.cost_usd, other.cost_usd),
-            added(self.requests, other.requests),
+            known_sum(self.input_tokens, other.input_tokens),
+            known_sum(self.output_tokens, other.output_tokens),
+            known_sum(self.cost_usd, other.cost_usd),
+            known_sum(self.requests, other.requests),
             self.uncounted + other.uncounted,
         )
 
 
 type Used = tuple[Group, UsedTokens]
-
-
-def added[N: (int, float)](one: N | None, other: N | None) -> N | None:
-    """Return the sum of two numbers, of which None is unknown. It is None only if both are."""
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other
 
 
 def base_name(model: str) -> str:

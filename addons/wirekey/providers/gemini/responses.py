@@ -265,6 +265,10 @@ def _is_json(data: bytes) -> bool:
 class GeminiResponses:
     """Picks the reader of a response."""
 
+    uncounted: tuple[str, ...] = ("countTokens", "interactions.create")
+    """Operations whose responses are not read."""
+    sse, array, whole = GeminiSseReader, GeminiArrayReader, GeminiJsonReader
+
     def response_reader(
         self,
         operation: Operation,
@@ -274,16 +278,16 @@ class GeminiResponses:
         headers: Mapping[str, str] | None = None,
     ) -> ResponseReader | None:
         """Return a reader for a response, or None if nothing can be learned from it."""
-        if operation.kind is not Kind.INFERENCE or operation.name in ("countTokens", "interactions.create"):
+        if operation.kind is not Kind.INFERENCE or operation.name in self.uncounted:
             return None
         if operation.name in OPENAI_NAMES:
             return _OPENAI.response_reader(operation, facts, status, content_type, headers)
         kind = media_type(content_type)
         if kind == "text/event-stream":
-            return GeminiSseReader()
+            return self.sse()
         if kind != "application/json":
             return None
-        return GeminiArrayReader() if operation.stream and status == 200 else GeminiJsonReader()
+        return self.array() if operation.stream and status == 200 else self.whole()
 
 
 def media_type(content_type: str) -> str:

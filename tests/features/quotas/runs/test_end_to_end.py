@@ -61,7 +61,7 @@ def test_the_error_has_the_form_of_its_provider(proxy):
     assert (anthropic.status_code, gemini.status_code) == (429, 429)
     assert anthropic.json()["type"] == "error"
     for message in (anthropic.json()["error"]["message"], gemini.json()["error"]["message"]):
-        assert f"The run {run.name} has used 1 calls of 1 calls" in message
+        assert f"The run {run.name} has used 1 call of 1 call" in message
 
 
 @both_modes

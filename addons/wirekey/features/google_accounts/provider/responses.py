@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from wirekey.core.metering.json_response import DECODE_ERRORS
-from wirekey.core.operation import Kind
 from wirekey.features.google_accounts.provider.requests import COUNT
-from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader, media_type
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from wirekey.core.operation import Facts, Operation, ResponseReader
+from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiResponses, GeminiSseReader
 
 
 class _Envelope(msgspec.Struct):
@@ -56,23 +48,8 @@ class EnvelopeArrayReader(GeminiArrayReader):
         super().read_event(content_of(data))
 
 
-class CodeAssistResponses:
-    """Picks the reader of a response."""
+class CodeAssistResponses(GeminiResponses):
+    """Picks the reader of a response in an envelope."""
 
-    def response_reader(
-        self,
-        operation: Operation,
-        facts: Facts,
-        status: int,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> ResponseReader | None:
-        """Return a reader for a response, or None if nothing can be learned from it."""
-        if operation.kind is not Kind.INFERENCE or operation.name == COUNT:
-            return None
-        kind = media_type(content_type)
-        if kind == "text/event-stream":
-            return EnvelopeSseReader()
-        if kind != "application/json":
-            return None
-        return EnvelopeArrayReader() if operation.stream and status == 200 else EnvelopeJsonReader()
+    uncounted = (COUNT,)
+    sse, array, whole = EnvelopeSseReader, EnvelopeArrayReader, EnvelopeJsonReader

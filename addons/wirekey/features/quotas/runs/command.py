@@ -19,7 +19,7 @@ from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.refusals import dollars
 from wirekey.features.quotas.runs.options import limit_options
 from wirekey.features.quotas.runs.summary import lines_of_models
-from wirekey.features.quotas.runs.used import RunUse, reached, used_by, used_of_models
+from wirekey.features.quotas.runs.used import RunUse, reached, use_of, used_by, used_of_models
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -82,7 +82,7 @@ def list_runs(config: Config, *, shows_ended: bool, as_json: bool) -> None:
 def show(config: Config, name: str, *, as_json: bool) -> None:
     """Show the run NAME: its limits, and what it has used of them."""
     run = stored_runs(config).find(name)
-    use = used_by(config, [run.record])[run.record.token]
+    use = use_of(config, run.record)
     if as_json:
         click.echo(json.dumps(facts(run, use), indent=2))
         return
@@ -116,7 +116,7 @@ def extend(config: Config, name: str, *, as_json: bool, seconds: LimitChange | N
     runs.extend(name, changes, seconds)
     if as_json:
         run = runs.find(name)
-        click.echo(json.dumps(facts(run, used_by(config, [run.record])[run.record.token]), indent=2))
+        click.echo(json.dumps(facts(run, use_of(config, run.record)), indent=2))
     else:
         click.echo(f"Changed {name}. A running proxy applies it within 2 seconds.")
 

@@ -19,7 +19,7 @@ from wirekey.core.identity.runs import LONGEST
 from wirekey.features.quotas.runs.command import new_run, stored_runs
 from wirekey.features.quotas.runs.options import limit_options
 from wirekey.features.quotas.runs.summary import lines_of_models, settled_use, summary
-from wirekey.features.quotas.runs.used import reached, used_by, used_of_models
+from wirekey.features.quotas.runs.used import reached, use_of, used_of_models
 
 if TYPE_CHECKING:
     import subprocess
@@ -123,7 +123,7 @@ class RunningProgram:
         record = self._record()
         if record.ended_at is not UNSET:
             return "it was stopped"
-        return reached(record, used_by(self.config, [record])[record.token], datetime.now(UTC))
+        return reached(record, use_of(self.config, record, warns=False), datetime.now(UTC))
 
     def _limit_that_refused(self) -> str | None:
         """Return the limit in words for which the program gave up before it was terminated, or None.
@@ -151,7 +151,7 @@ class RunningProgram:
                 self.exhausted = self._limit_that_refused()
             stored_runs(self.config).end(self.run, self.program.token)
             record = self._record()
-            use = settled_use(lambda: used_by(self.config, [record])[record.token])
+            use = settled_use(lambda: use_of(self.config, record))
             click.echo(f"wirekey: {summary(record, use)}", err=True)
             for line in lines_of_models(used_of_models(self.config, record)):
                 click.echo(f"wirekey:   {line}", err=True)

@@ -90,11 +90,8 @@ class RunQuotas:
         if run is None:
             raise RUN_ENDED
         made = self._made.get(name)
-        if made is None or made[0] is not run:
+        if made is None or made[0] != run:  # equal if the file was only read again
             if len(self._made) >= MOST_REMEMBERED:
                 self._made = {each: value for each, value in self._made.items() if each in runs}
-            applied = applied_to(run)
-            if made is not None and made[0] == run:  # the file was read again
-                applied = made[1]
-            made = self._made[name] = run, applied
+            made = self._made[name] = run, applied_to(run)
         return made[1]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from wirekey.features.quotas.refusals import dollars
+from wirekey.features.quotas.refusals import counted, dollars
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,8 @@ def settled_use(read: Callable[[], RunUse], sleep: Callable[[float], None] = tim
 def summary(run: RunRecord, use: RunUse) -> str:
     """Return what a run has used of its limits in one line."""
     used = (
-        f"{use.calls:,}{of(run.calls)} calls",
-        f"{use.tokens:,}{of(run.tokens)} tokens",
+        of_limit(use.calls, run.calls, "calls"),
+        of_limit(use.tokens, run.tokens, "tokens"),
         f"{dollars(use.usd)}{'' if run.budget is UNSET else f' of {dollars(run.budget)}'}",
     )
     return f"the run {run.name} has used {', '.join(used)}"
@@ -45,13 +45,13 @@ def summary(run: RunRecord, use: RunUse) -> str:
 def lines_of_models(used: Spend) -> list[str]:
     """Return a line for each model: its calls, those that were refused, its tokens and its cost."""
     return [
-        f"{name or 'no model'}: {counts.calls:,} calls, {counts.denials:,} refused, "
+        f"{name or 'no model'}: {counted(counts.calls, 'calls')}, {counts.denials:,} refused, "
         f"{counts.input_tokens or 0:,} tokens in, "
         f"{counts.output_tokens or 0:,} out, ${counts.cost_usd or 0:.4f}"
         for name, counts in used
     ]
 
 
-def of(limit: object) -> str:
-    """Return a limit of calls or tokens in words, or nothing."""
-    return f" of {limit:,}" if isinstance(limit, int) else ""
+def of_limit(amount: int, limit: object, nouns: str) -> str:
+    """Return what is used of a limit of calls or tokens, such as `3 of 9 calls`, or `3 calls` without a limit."""
+    return f"{amount:,} of {limit:,} {nouns}" if isinstance(limit, int) else counted(amount, nouns)

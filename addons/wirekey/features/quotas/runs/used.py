@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
 
-from wirekey.features.quotas.command import shared_totals, spend_since
-from wirekey.features.quotas.ledger import FILE, totals_in
+from wirekey.features.quotas.command import known_totals, spend_since
 from wirekey.features.quotas.refusals import run_amount
 from wirekey.features.quotas.runs.quota import key_of, quota_of
 
@@ -28,12 +27,15 @@ class RunUse(NamedTuple):
     tokens: int = 0
 
 
-def used_by(config: Config, runs: Iterable[RunRecord]) -> dict[str, RunUse]:
+def used_by(config: Config, runs: Iterable[RunRecord], *, warns: bool = True) -> dict[str, RunUse]:
     """Return what each run has used, by the id of its token. Raises LedgerError, ConfigError."""
-    totals = {key: total.amount for key, total in totals_in(config.state / FILE).items()}
-    for key, amount in shared_totals(config).items():
-        totals[key] = max(amount, totals.get(key, 0))
+    totals = {key: total.amount for key, total in known_totals(config, warns=warns).items()}
     return {run.token: RunUse(*(totals.get(key_of(run, name), 0) for name in RunUse._fields)) for run in runs}
+
+
+def use_of(config: Config, run: RunRecord, *, warns: bool = True) -> RunUse:
+    """Return what a run has used. Raises LedgerError, ConfigError."""
+    return used_by(config, [run], warns=warns)[run.token]
 
 
 def used_of_models(config: Config, run: RunRecord) -> Spend:

@@ -35,6 +35,8 @@ LIFETIME = 3 * 60.0
 EXHAUSTED = 75
 """EX_TEMPFAIL of sysexits.h: the exit code of `exec` if a limit has ended the program."""
 LOOK_EVERY = 0.5
+GRACE = 1.5
+"""Seconds for which `exec --stop` waits for the records of the last calls of a program that failed."""
 PATIENCE = 10.0
 """Seconds that the program has to end after SIGTERM."""
 NAME = string.ascii_lowercase + string.digits
@@ -128,15 +130,19 @@ class RunningProgram:
     def _limit_that_refused(self) -> str | None:
         """Return the limit in words for which the program gave up before it was terminated, or None.
 
-        A proxy writes what a call has used some time after it refuses the next one, so this waits if one was refused.
+        A proxy writes what a call has used, and that it has refused the next one, a moment after the response. So this
+        waits for a short time, and longer if a call was refused.
         """
-        limit = self._limit_reached()
-        if limit is None and any(counts.denials for _, counts in used_of_models(self.config, self._record())):
-            deadline = time.monotonic() + PATIENCE
-            while limit is None and time.monotonic() < deadline:
-                time.sleep(LOOK_EVERY)
-                limit = self._limit_reached()
+        began = time.monotonic()
+        while (limit := self._limit_reached()) is None:
+            waited = time.monotonic() - began
+            if waited > PATIENCE or (waited > GRACE and not self._was_refused()):
+                return None
+            time.sleep(LOOK_EVERY)
         return limit
+
+    def _was_refused(self) -> bool:
+        return any(counts.denials for _, counts in used_of_models(self.config, self._record()))
 
     def _record(self) -> RunRecord:
         return stored_runs(self.config).find(self.run).record

@@ -172,8 +172,10 @@ def verify(
     `findings` gets the result. `files`: checkpoints from outside of the database.
     """
     points = stored_points(findings, source)
+    known = set(points)
     for point in files:
-        if point.chain == source.chain and point not in points:
+        if point.chain == source.chain and point not in known:
+            known.add(point)
             points.append(point)
             findings.add("removed", f"The checkpoint of {point.time} was removed from the database.", seq=point.seq)
     start, first_id, before = start_of([point for point in points if problem_of(point, keys) is None], since)

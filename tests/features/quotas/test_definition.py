@@ -89,6 +89,19 @@ def test_the_number_of_subjects_that_clients_name_is_limited(monkeypatch):
     assert found == [*own, *[subjects.OTHER] * 3, own[1]]
 
 
+def test_new_values_of_clients_get_limits_of_their_own_again_after_a_day(monkeypatch):
+    monkeypatch.setattr(subjects, "MOST_APPLIED", 1)
+    now = [0.0]
+    known, quota = subjects.QuotaSubjects(lambda: now[0]), Quota("q", "label:session")
+
+    def subject(session):
+        return known.applied([quota], {"labels_unverified": {"session": session}})[0].subject
+
+    assert [subject("s1"), subject("s2")] == ["s1 (unverified)", subjects.OTHER]
+    now[0] = subjects.FORGOTTEN_AFTER + 1
+    assert [subject("s2"), subject("s1")] == ["s2 (unverified)", subjects.OTHER]
+
+
 def test_match_may_name_labels():
     condition = MatchCondition.of("labels.team", ["sea*"])
     assert condition.holds({"labels": {"team": "search"}})

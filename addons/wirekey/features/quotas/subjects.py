@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from wirekey.core.labels import UNVERIFIED
@@ -10,7 +11,7 @@ from wirekey.features.quotas.definition import NOBODY, Applied
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from wirekey.features.quotas.definition import Quota
@@ -19,18 +20,22 @@ MOST_APPLIED = 10_000
 """Subjects of quotas whose keys are remembered."""
 MOST_UNPRICED = 256
 """Models without a list price that are counted by name. Clients choose these names."""
+FORGOTTEN_AFTER = 86400.0
+"""Seconds after which the labels that clients have sent are forgotten: sessions and traces are new all the time."""
 OTHER = "_OTHER"
 
 
 class QuotaSubjects:
     """The subjects of the quotas of one process. It remembers a limited number, as clients choose some of the names."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._applied: dict[tuple[Quota, str], Applied] = {}
         self._models: set[str] = set()
         """Models without a list price that have a budget or a limit of their own."""
         self._unverified: set[str] = set()
-        """Labels that clients have sent, of which each has a budget or a limit of its own."""
+        """Labels that clients have sent since `_unverified_since`. Each has a budget or a limit of its own."""
+        self._unverified_since = clock()
 
     def applied(self, quotas: Iterable[Quota], given: Mapping[str, Any]) -> tuple[Applied, ...]:
         """Return the quotas that apply to a call, in their order. `given`: the policy's input for the call."""
@@ -51,6 +56,9 @@ class QuotaSubjects:
         """Return whose use a call counts towards. The names that clients choose are limited."""
         subject = quota.subject(given)
         if subject.endswith(UNVERIFIED):
+            if (now := self._clock()) - self._unverified_since > FORGOTTEN_AFTER:
+                self._unverified.clear()
+                self._unverified_since = now
             if subject not in self._unverified and len(self._unverified) >= MOST_APPLIED:
                 return OTHER
             self._unverified.add(subject)

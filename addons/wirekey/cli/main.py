@@ -38,7 +38,7 @@ def commands() -> dict[str, AddedCommand]:
 
 
 def loaded(added: AddedCommand) -> click.Command:
-    """Import a command and return it, with the commands that features add to it: those with its name and another."""
+    """Import a command and return it, with the commands that features add to it, whose names begin with its own."""
     command: click.Command = importlib.import_module(added.module).command
     assert isinstance(command, click.Command)
     for name, below in commands().items():

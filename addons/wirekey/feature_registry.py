@@ -30,6 +30,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "doctor": (),
         "demo": (),
         "reconciliation": (),
+        "version": (),
         "extensions": ("extensions", "identity.check"),
         "opa_server": ("policy.opa_url",),
         "jwt": ("identity.jwt", "identity.labels.claims"),

@@ -5,6 +5,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -60,6 +62,40 @@ def test_the_wheel_contains_every_file_of_the_packages_and_the_default_policy(wh
         assert {f"{place}/{path.relative_to(folder)}" for path in files} <= packed
 
 
+def test_a_copy_of_the_source_gives_the_same_bytes(wheel, tmp_path):
+    """In another folder, by another user's umask, at another time and in another time zone."""
+    source = tmp_path / "source"
+    shutil.copytree(CHECKOUT / "addons", source / "addons", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CHECKOUT / "policies", source / "policies")
+    for name in ("LICENSE", "README.md", "deploy/sbom.py", "pyproject.toml", "requirements.lock"):
+        (source / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(CHECKOUT / name, source / name)
+    for path in source.rglob("*"):
+        os.utime(path, (1, 1))
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    run(["sh", "-c", 'umask 077; exec "$@"', "sh", *build], cwd=source, TZ="Asia/Tokyo", PYTHONHASHSEED="7")
+    (again,) = tmp_path.glob("*.whl")
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_the_wheel_has_a_bill_of_materials_with_each_locked_package(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if ".dist-info/sboms/" in name]
+        bill = json.loads(archive.read(name))
+    lock = (CHECKOUT / "requirements.lock").read_text()
+    components = bill["components"]
+    assert [(each["name"], each["version"]) for each in components] == re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE)
+    assert [each["purl"] for each in components] == [
+        f"pkg:pypi/{each['name']}@{each['version']}" for each in components
+    ]
+    hashes = sorted(entry["value"] for each in components for entry in each["properties"])
+    assert hashes == sorted(re.findall(r"sha256:([0-9a-f]{64})", lock))
+    (root,) = bill["dependencies"]
+    assert root["ref"] == bill["metadata"]["component"]["bom-ref"]
+    assert "pkg:pypi/mitmproxy@" in " ".join(root["dependsOn"])
+
+
 @pytest.fixture(scope="module", params=FOUND or [None])
 def installed(request, wheel, tmp_path_factory):
     """The folder of the programs of an environment that has only the wheel and what it needs."""
@@ -78,6 +114,28 @@ def test_the_demo_runs_from_the_wheel(installed, tmp_path):
     output = run([installed / "wirekey", "demo"], cwd=tmp_path)
     assert "checks passed" in output
     assert "Next: wirekey serve" in output
+
+
+def test_the_installed_files_are_those_of_the_wheel_until_one_is_changed(installed, wheel, tmp_path):
+    locked = json.loads(run([installed / "wirekey", "version", "--json"], cwd=tmp_path))
+
+    def problems(*words):
+        done = subprocess.run(
+            [installed / "wirekey", "version", "--verify", "--json", *words],
+            cwd=tmp_path, env=without_checkout() | {"PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True,
+        )  # fmt: skip
+        found = json.loads(done.stdout)
+        assert (done.returncode == 0) == found["verified"] == (not found["problems"])
+        return found["problems"]
+
+    assert problems() == problems("--wheel", wheel) == []
+    changed = Path(locked["folder"]) / "core" / "credentials" / "scrub.py"
+    source = changed.read_text()
+    try:
+        changed.write_text(source + "\n")
+        assert problems() == problems("--wheel", wheel) == ["wirekey/core/credentials/scrub.py was changed."]
+    finally:
+        changed.write_text(source)
 
 
 def test_serve_and_exec_run_from_the_wheel_in_an_empty_folder(installed, tmp_path):

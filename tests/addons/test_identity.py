@@ -11,6 +11,7 @@ from tests.support.addon_flows import HOSTS, passed, refusal_of, request_flow, s
 from wirekey.core.addons.identity import Identity
 from wirekey.core.call import Agent
 from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.proof import proven_agent
 
 OTHER_PROVIDERS_KEY = "sk-ant-key-of-a-person-0123456789"
 UNKNOWN = "wk_unknown0123456789012345678901234567890"
@@ -84,7 +85,7 @@ async def test_a_token_in_the_place_of_a_key_names_the_agent_and_leaves_the_flow
     flow = await passed(addon, request_flow(path.format(alice), host, **headers))
     state = addon.calls.state(flow)
     assert state.call.agent == Agent("alice")
-    assert addon.services.agent_of(state.proof, state.proof.accepted_at) == Agent("alice")
+    assert proven_agent(state.proof, addon.services.agents, state.proof.accepted_at) == Agent("alice")
     assert alice not in shown(flow)
     assert alice not in state.call.path
     assert flow.response is None

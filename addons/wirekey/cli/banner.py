@@ -69,7 +69,7 @@ def endpoint_lines(lifecycle: Lifecycle) -> list[str]:
 
     running = lifecycle.running_proxy
     assert running
-    added = [path for part in parts(AddedEndpoints) for path in part.listed(lifecycle.services)]
+    added = [path for part in parts(AddedEndpoints) for path in part.listed(lifecycle.services.opened)]
     paths = ", ".join([HEALTH_PATH, READY_PATH, *added])
     found = []
     if running.console:
@@ -132,7 +132,7 @@ def notices_of_features(lifecycle: Lifecycle) -> list[str]:
     from wirekey.feature_registry import parts
     from wirekey.server.feature_parts import Notices
 
-    return [line for notices in parts(Notices) for line in notices.banner(lifecycle.services)]
+    return [line for notices in parts(Notices) for line in notices.banner(lifecycle.services.opened)]
 
 
 def provider_lines(lifecycle: Lifecycle) -> list[str]:

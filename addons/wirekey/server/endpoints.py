@@ -95,7 +95,7 @@ class Endpoints:
 
         routes = dict(health_routes(self.readiness.report))
         for part in parts(AddedEndpoints):
-            routes |= part.routes(self.services, port)
+            routes |= part.routes(lambda: self.services.opened, port)
         return routes
 
     def _open_server(self, server: Server, name: str, config: Config) -> bool:

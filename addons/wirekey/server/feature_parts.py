@@ -89,41 +89,45 @@ class AddedBackends:
 class EventLoopPart:
     """The part of a feature that works within the event loop.
 
-    `begin` runs before there are calls, and after each reload. `end` runs after the last call.
+    `begin` runs before there are calls, and after each reload. `end` runs after the last call. Both get the services of
+    features.
     """
 
-    begin: Callable[[Services], None]
-    end: Callable[[Services], Awaitable[None]]
+    begin: Callable[[FeatureValues], None]
+    end: Callable[[FeatureValues], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class RegularCheck:
-    """The part of a feature that runs twice a second, within the event loop. `run` never blocks or raises."""
+    """The part of a feature that runs twice a second, within the event loop.
 
-    run: Callable[[Services], None]
+    `run` gets the services of features, and never blocks or raises.
+    """
+
+    run: Callable[[FeatureValues], None]
 
 
 @dataclass(frozen=True, slots=True)
 class AddedEndpoints:
     """The part of a feature with endpoints of Wirekey's own, on the gateway and the console.
 
-    `routes` returns path → handler. It gets a function that returns the port of the listener once that is open.
-    `listed` returns the paths that the startup banner names.
+    `routes` returns path → handler. It gets functions that return the services of features, which a reload may replace,
+    and the port of the listener once that is open. `listed` returns the paths that the startup banner names.
     """
 
-    routes: Callable[[Services, Callable[[], int | None]], Mapping[str, LocalHandler]]
-    listed: Callable[[Services], Iterable[str]] = lambda _: ()
+    routes: Callable[[Callable[[], FeatureValues], Callable[[], int | None]], Mapping[str, LocalHandler]]
+    listed: Callable[[FeatureValues], Iterable[str]] = lambda _: ()
 
 
 @dataclass(frozen=True, slots=True)
 class Notices:
     """The part of a feature that tells operators about its services. Each function returns nothing if they are off."""
 
-    warnings: Callable[[Services], Iterable[str]]
+    warnings: Callable[[FeatureValues], Iterable[str]]
     """Lines that are logged at the start."""
-    banner: Callable[[Services], Iterable[str]]
+    banner: Callable[[FeatureValues], Iterable[str]]
     """Lines of the startup banner."""
-    notes: Callable[[Services], Iterable[tuple[str, str, str]]]
+    notes: Callable[[FeatureValues], Iterable[tuple[str, str, str]]]
     """Entries of the live page's section "attention": level, text, and what to do."""
 
 
@@ -178,13 +182,13 @@ def with_backends(settings: Settings, config: Config, opened: FeatureValues) -> 
     return replace(settings, routes=replace(settings.routes, defaults=found))
 
 
-def begin_in_event_loop(services: Services) -> None:
+def begin_in_event_loop(opened: FeatureValues) -> None:
     """Begin what features do within the event loop, before there are calls and after each reload."""
     for part in parts(EventLoopPart):
-        part.begin(services)
+        part.begin(opened)
 
 
-async def end_in_event_loop(services: Services) -> None:
+async def end_in_event_loop(opened: FeatureValues) -> None:
     """End what features do within the event loop."""
     for part in parts(EventLoopPart):
-        await part.end(services)
+        await part.end(opened)

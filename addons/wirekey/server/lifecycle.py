@@ -234,7 +234,7 @@ class Lifecycle:
             await self.revocations.exchange_or_report()
         if self.agents_follower:
             self.agents_follower.start(asyncio.get_running_loop(), self.use_agents)
-        begin_in_event_loop(self.services)
+        begin_in_event_loop(self.services.opened)
         await listeners.listen_as_configured()
         self.listening = True
 
@@ -261,7 +261,7 @@ class Lifecycle:
         if self.worker is None:
             self.running_proxy.write(self.started_with.state)
         if self.worker is None or self.worker.is_first:
-            start_warnings.warn_of_settings(self.config, self.services)
+            start_warnings.warn_of_settings(self.config, self.services.opened)
             self.on_started(self)
         if self.retention:
             self.retention.begin()
@@ -301,7 +301,7 @@ class Lifecycle:
         self.services.body_reader.end()
         await self.services.store.close()
         await self.services.usage_limits.finish()
-        await end_in_event_loop(self.services)
+        await end_in_event_loop(self.services.opened)
         await self.services.sharing.close()
         await self.services.shared_state.close()
         await asyncio.to_thread(self.services.usage_limits.close)

@@ -161,7 +161,7 @@ class Reloader:
         use_own_prices(built.prices)
         services.upstream_connections.drain()  # their addresses may no longer be allowed
         begin_services(services, prepared)
-        begin_in_event_loop(services)
+        begin_in_event_loop(services.opened)
         lifecycle.config, self.fingerprint = config, fingerprint
         if policy is not before:
             before.close()
@@ -220,7 +220,7 @@ class Reloader:
     async def _reload_agents(self) -> None:
         self.services.agents.refresh()
         for check in self.regular_checks:
-            check(self.services)
+            check(self.services.opened)
         self.services.calls.tunnels.end_withdrawn()
 
     async def _reload_configuration(self) -> None:

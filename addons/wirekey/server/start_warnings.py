@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.core.ca.authority import Authority
-    from wirekey.core.calls.services import Services
+    from wirekey.feature import FeatureValues
 
 logger = logging.getLogger(__name__)
 
 
-def warn_of_settings(config: Config, services: Services) -> None:
+def warn_of_settings(config: Config, opened: FeatureValues) -> None:
     """Log a warning for each setting whose effects may not be expected."""
     listeners.warn_if_reachable(config)
     listeners.warn_if_open(config)
     for line in terms_of_features(config):
         logger.warning("%s", line)
     for notices in parts(Notices):
-        for line in notices.warnings(services):
+        for line in notices.warnings(opened):
             logger.warning("%s", line)
 
 

@@ -44,7 +44,7 @@ class Process:
         self.backend.open(Accounts(), None)
         self.services = Services()
         self.services.shared_state = state
-        self.limits = AccountLimits(self.services)
+        self.limits = AccountLimits(self.services.sharing)
         self.limits.watch({NAME: self.backend})
 
     def limited(self, model=PRO):

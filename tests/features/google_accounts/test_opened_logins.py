@@ -132,7 +132,7 @@ async def test_a_running_wirekey_follows_the_login_file(tmp_path):
     path.write_text(json.dumps(LOGIN))
     backends = {"gemini-oauth-plan": {"enabled": True, "login_file": str(path)}}
     async with wirekey(tmp_path, configured(tmp_path, backends=backends)) as running:
-        plan = logins_of(running.services).plan
+        plan = logins_of(running.services.opened).plan
         assert (await plan.token()).access_token.reveal() == "ya29.canary"
         beside = tmp_path / "new.json"
         beside.write_text(json.dumps(LOGIN | {"access_token": "ya29.later"}))

@@ -33,7 +33,7 @@ class Audit(AdmittingAddon):
 
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         """Record the intent of a call. Raises Refusal if the agent was revoked, or the store cannot record."""
-        check_agent(self.services, self.calls.state(flow))
+        check_agent(self.services.agents, self.calls.state(flow))
         call.policy_result = "allow"
         try:
             await self.services.store.record_intent(call)

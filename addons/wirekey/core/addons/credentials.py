@@ -94,7 +94,7 @@ class Credentials(AdmittingAddon):
         """Remove from the response head what the client must not get: the key, and names that lead past Wirekey."""
         response.data.reason = standard_reason(response.status_code)
         try:
-            location = location_for_client(self.services, state, response)
+            location = location_for_client(self.services.settings.hosts, state, response)
             if location is not None:
                 response.headers["location"] = location
             response.headers.fields = client_fields(

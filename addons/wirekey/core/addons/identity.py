@@ -21,7 +21,7 @@ from wirekey.core.egress.web_pages import OF_A_PAGE, is_from_a_page
 from wirekey.core.errors import Refusal
 from wirekey.core.header_fields import by_name
 from wirekey.core.identity.client_tokens import is_wirekey_token, presented_values, proxy_credentials
-from wirekey.core.identity.proof import Proof
+from wirekey.core.identity.proof import Proof, agent_of_token, proven_agent
 from wirekey.core.identity.refusals import (
     NO_AGENT,
     TWO_AGENTS,
@@ -121,12 +121,12 @@ class Identity(Addon):
         """Return what is kept of a token. Raises Refusal if it is of a feature's kind and not valid."""
         for kind in self.token_kinds:
             if kind.fits(token):
-                return await kind.identify(self.services, token)
+                return await kind.identify(self.services.opened, token)
         return token_digest(token)
 
     def accept(self, state: CallState, proof: Proof) -> None:
         """Make the agent that a proof identifies the agent of the call."""
-        state.proof, state.call.agent = proof, self.services.agent_of(proof, proof.accepted_at)
+        state.proof, state.call.agent = proof, proven_agent(proof, self.services.agents, proof.accepted_at)
 
     def challenge(self, flow: http.HTTPFlow, reason: str) -> None:
         """Refuse with 407. The reason phrase repeats the reason, since most SDKs hide the body."""
@@ -309,7 +309,7 @@ class Identity(Addon):
             return
         ids: set[str] = set()
         for name, held in claims:
-            agent = self.services.agent_of(Proof((held,)), now)
+            agent = agent_of_token(held, self.services.agents, now)
             if agent is None:
                 raise UNKNOWN_AGENT
             ids |= {agent.id, name or agent.id}
@@ -328,7 +328,7 @@ class Identity(Addon):
             self.services.agent_signatures.verify(state)
             waiting = self.services.agent_signatures.admit(state)
         if state.proof:
-            agent = self.services.agent_of(state.proof, time.time())
+            agent = proven_agent(state.proof, self.services.agents, time.time())
             if agent is None:
                 raise IDENTITY_ENDED
             state.call.agent = agent

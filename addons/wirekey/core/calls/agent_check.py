@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.body import WEBSOCKETS, Body
 from wirekey.core.errors import Fault, Refusal
+from wirekey.core.identity.proof import proven_agent
 
 if TYPE_CHECKING:
-    from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
+    from wirekey.core.identity.agents import AgentStore
 
 OPEN_FOR_LONG = (Body.EVENTS, *WEBSOCKETS)
 """Bodies of operations that keep a connection open for many calls."""
@@ -40,18 +41,18 @@ STOPPING = Refusal(
 )
 
 
-def check_agent(services: Services, state: CallState) -> None:
+def check_agent(agents: AgentStore, state: CallState) -> None:
     """Raise Refusal unless the request's credentials still identify the agent that was decided on."""
     if not state.proof:
         return
-    agent = services.agent_of(state.proof, time.time())
+    agent = proven_agent(state.proof, agents, time.time())
     if agent is None:
         raise IDENTITY_ENDED
     if agent != state.call.agent:
         raise AGENT_CHANGED
 
 
-def refusal_if_revoked(services: Services, state: CallState) -> Refusal | None:
+def refusal_if_revoked(agents: AgentStore, state: CallState) -> Refusal | None:
     """Return the refusal that ends a running call if its agent was revoked; None if the call continues.
 
     A token that merely expires does not end what it began, except a connection that may stay open for long: a WebSocket
@@ -61,6 +62,6 @@ def refusal_if_revoked(services: Services, state: CallState) -> Refusal | None:
         return None
     operation = state.call.operation
     now = time.time() if operation and operation.body in OPEN_FOR_LONG else state.proof.accepted_at
-    if services.agent_of(state.proof, now) is not None:
+    if proven_agent(state.proof, agents, now) is not None:
         return None
     return AGENT_REVOKED

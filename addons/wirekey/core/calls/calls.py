@@ -25,6 +25,7 @@ from wirekey.core.calls.state import CallState
 from wirekey.core.calls.tunnels import Tunnels
 from wirekey.core.credentials.agent_tokens import text_without_tokens
 from wirekey.core.errors import COMPANION_DECLINED, INTERNAL_ERROR, Refusal
+from wirekey.core.identity.proof import proven_agent
 from wirekey.core.identity.throttle import neighbourhood
 from wirekey.core.metering.eventstream import EventStreamReader
 from wirekey.core.metering.json_array import JsonArrayReader
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from wirekey.core.audit.store import AuditStore
-    from wirekey.core.call import Agent
     from wirekey.core.call_events import CallEvents
     from wirekey.core.calls.conversations import Conversations
     from wirekey.core.calls.held_bytes import HeldBytes
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from wirekey.core.calls.settings import Settings
     from wirekey.core.calls.usage_limits import UsageLimits
     from wirekey.core.endpoints.local_request import LocalRequest
-    from wirekey.core.identity.proof import Proof
+    from wirekey.core.identity.agents import AgentStore
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +64,12 @@ class CallServices(Protocol):
     """The services of the process that calls use."""
 
     settings: Settings
+    agents: AgentStore
     store: AuditStore
     events: CallEvents
     held_bytes: HeldBytes
     usage_limits: UsageLimits
     conversations: Conversations
-
-    def agent_of(self, proof: Proof, now: float) -> Agent | None:
-        """Return the agent that a proof identifies; None if any part of it is not valid at `now` (Unix seconds)."""
 
 
 class Calls:
@@ -84,7 +82,10 @@ class Calls:
         self.services = services
         self.states: dict[str, CallState] = {}
         self.refusals = Refusals(lambda call: services.store.record_final(call))  # noqa: PLW0108  # the store is opened later
-        self.tunnels = Tunnels(lambda proof, now: services.agent_of(proof, now), lambda call: self.record(call))  # noqa: PLW0108  # tests replace them
+        self.tunnels = Tunnels(
+            lambda proof, now: proven_agent(proof, services.agents, now),
+            lambda call: self.record(call),  # noqa: PLW0108  # tests replace it
+        )
         self.on_recorded: Callable[[http.HTTPFlow, Call], None] = ignore_flow
         """Called with each flow whose call is recorded."""
         self.removed_values: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()

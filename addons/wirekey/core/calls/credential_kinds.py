@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from wirekey.core.calls.services import Services
     from wirekey.core.identity.proof import KeptCredential
     from wirekey.core.secret import Secret
+    from wirekey.feature import FeatureValues
 
 
 @dataclass(frozen=True, slots=True)
 class TokenKind:
     """The part of a feature that identifies agents by tokens of a form of their own.
 
-    `identify` returns what is kept of a token that fits. It raises Refusal if the token is not valid.
+    `identify` gets the services of features, and returns what is kept of a token that fits. It raises Refusal if the
+    token is not valid.
     """
 
     fits: Callable[[str], bool]
-    identify: Callable[[Services, str], Awaitable[KeptCredential]]
+    identify: Callable[[FeatureValues, str], Awaitable[KeptCredential]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from wirekey.core.errors import Fault, Refusal
 from wirekey.core.metering.decoding import can_undo, is_plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mitmproxy import http
 
-    from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
 
 REDIRECTED = Refusal(
@@ -49,18 +50,21 @@ FINAL_STATUSES = range(200, 600)
 SWITCHING_PROTOCOLS = 101
 
 
-def refusal_of_response(services: Services, state: CallState, response: http.Response) -> Refusal | None:
-    """Return why a response must not reach the client, before anything of it did."""
+def refusal_of_response(hosts: Mapping[str, str], state: CallState, response: http.Response) -> Refusal | None:
+    """Return why a response must not reach the client, before anything of it did.
+
+    `hosts` is provider host → provider name.
+    """
     status, headers = response.status_code, response.headers
     if status not in FINAL_STATUSES and not (status == SWITCHING_PROTOCOLS and opens_websocket(state)):
         return ODD_STATUS
     head = b"".join(chain.from_iterable(headers.fields))
     if len(head.translate(None, CONTROLS)) != len(head):  # a search by a regular expression takes longer
         return CONTROL_CHARACTERS
-    if 300 <= status < 400 and "location" in headers and location_for_client(services, state, response) is None:
+    if 300 <= status < 400 and "location" in headers and location_for_client(hosts, state, response) is None:
         return REDIRECTED
     for name in UPLOAD_URL_HEADERS:
-        if (url := headers.get(name)) and location_for(url, redirect_targets(services, state)) is None:
+        if (url := headers.get(name)) and location_for(url, redirect_targets(hosts, state)) is None:
             return REDIRECTED
     encoding = headers.get("content-encoding", "")
     if 200 <= status < 300 and not is_plain(encoding) and not can_undo(encoding) and state.secrets:
@@ -73,22 +77,21 @@ def opens_websocket(state: CallState) -> bool:
     return state.call.operation is not None and state.call.operation.body in WEBSOCKETS
 
 
-def location_for_client(services: Services, state: CallState, response: http.Response) -> str | None:
+def location_for_client(hosts: Mapping[str, str], state: CallState, response: http.Response) -> str | None:
     """Return the Location of a redirect as the client gets it, or None if it is missing or leads to another host."""
     if not 300 <= response.status_code < 400:
         return None
     found = response.headers.get_all("location")
-    return location_for(found[0], redirect_targets(services, state)) if len(found) == 1 else None
+    return location_for(found[0], redirect_targets(hosts, state)) if len(found) == 1 else None
 
 
-def redirect_targets(services: Services, state: CallState) -> RedirectTargets:
+def redirect_targets(hosts: Mapping[str, str], state: CallState) -> RedirectTargets:
     """Return the hosts to which a response of this attempt may redirect the client."""
     assert state.attempt
     upstream, provider = state.attempt.upstream, state.attempt.planned.candidate.provider
     if state.base:
         own = {state.host} if provider == state.call.provider else set()
         return RedirectTargets(own, upstream.authority, state.base, f"/api/v1/{provider}")
-    hosts = services.settings.hosts
     return RedirectTargets(
         frozenset(host for host, name in hosts.items() if name == provider),
         upstream.authority,

@@ -21,7 +21,6 @@ from wirekey.core.calls.upstream_signatures import UpstreamSignatures
 from wirekey.core.calls.usage_limits import UsageLimits
 from wirekey.core.credentials.uploads import Uploads
 from wirekey.core.identity.guess_limit import GuessLimit
-from wirekey.core.identity.proof import proven_agent
 from wirekey.core.observing.open_sessions import OpenSessions
 from wirekey.core.shared_state import MemoryState
 from wirekey.core.wire.connection_pool import ConnectionPool
@@ -35,10 +34,9 @@ if TYPE_CHECKING:
 
     from wirekey.core.audit.store import AuditStore
     from wirekey.core.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
-    from wirekey.core.call import Agent
     from wirekey.core.calls.attempt_rewrite import FindStep
     from wirekey.core.identity.agents import AgentStore
-    from wirekey.core.identity.proof import Proof, TokenReference
+    from wirekey.core.identity.proof import TokenReference
     from wirekey.core.policy.engine import PolicyEngine
     from wirekey.core.shared_state import SharedState
     from wirekey.feature import FeatureValues
@@ -86,7 +84,3 @@ class Services:
         """Held while a large body is rewritten."""
         self.conversations = Conversations()
         self.drain = Drain()
-
-    def agent_of(self, proof: Proof, now: float) -> Agent | None:
-        """Return the agent that a proof identifies; None if any part of it is not valid at `now` (Unix seconds)."""
-        return proven_agent(proof, self.agents, now)

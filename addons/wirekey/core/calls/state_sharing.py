@@ -83,13 +83,18 @@ class StateSharing:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
+    def state(self) -> SharedState:
+        """The shared state, for what a feature shares itself."""
+        return self.services.shared_state
+
+    @property
     def is_needed(self) -> bool:
         """Whether there are other processes."""
-        return not self.services.shared_state.is_local
+        return not self.state.is_local
 
     async def begin(self) -> None:
         """Learn which keys cool down, and follow later ones."""
-        state = self.services.shared_state
+        state = self.state
         state.subscribe(COOL_DOWNS, self._receive_cool_down)
         try:
             for pool in self.services.settings.all_pools().values():
@@ -117,7 +122,7 @@ class StateSharing:
         self.record_status(pool, key, 401, None, now)
 
     async def _tell_cool_down(self, label: str, message: bytes, seconds: float) -> None:
-        state = self.services.shared_state
+        state = self.state
         if seconds > 0:
             await state.set(f"cool-down:{label}", message, seconds)
         else:
@@ -144,7 +149,7 @@ class StateSharing:
         self.services.uploads.remember(upload_id, agent, token, time.monotonic())
         if self.is_needed:
             value = msgspec.json.encode([agent, token_values(token)])
-            self.write(self.services.shared_state.add(upload_key(upload_id), value, MAX_UPLOAD_AGE))
+            self.write(self.state.add(upload_key(upload_id), value, MAX_UPLOAD_AGE))
 
     def must_ask_for_upload(self, ids: Iterable[str]) -> bool:
         """Return whether only another process may know one of these uploads."""
@@ -154,7 +159,7 @@ class StateSharing:
         """Learn the agents of uploads that began in other processes. Raises Refusal if the state does not respond."""
         try:
             for upload_id in ids:
-                if found := await self.services.shared_state.get(upload_key(upload_id)):
+                if found := await self.state.get(upload_key(upload_id)):
                     agent, token = msgspec.json.decode(found)
                     reference = self._token(token)
                     if token is None or reference is not None:
@@ -180,7 +185,7 @@ class StateSharing:
             if pool.selection != "session-affinity" or pool.sessions.find(session, now) or not pool.keys:
                 continue
             try:
-                found = await self.services.shared_state.get(session_key(session, pool))
+                found = await self.state.get(session_key(session, pool))
             except SharedStateUnavailableError:
                 return
             for key in pool.keys:
@@ -190,7 +195,7 @@ class StateSharing:
     def remember_session(self, session: str, pool: KeyPool, key: ProviderKey) -> None:
         """Report to the others which key a session uses."""
         value, ttl = key.label.encode(), pool.sessions.ttl
-        self.write(self.services.shared_state.set(session_key(session, pool), value, ttl))
+        self.write(self.state.set(session_key(session, pool), value, ttl))
 
     # Failures.
 

@@ -147,7 +147,7 @@ class CallDelegate:
         Raises Refusal if the agent was revoked, or the connection is not verified.
         """
         state = self.states[flow.id]
-        if refusal := refusal_if_revoked(self.services, state):
+        if refusal := refusal_if_revoked(self.services.agents, state):
             state.call.outcome = Outcome.INTERRUPTED
             raise refusal
         request = wire_request(self.services, state, server, keep=keep)
@@ -223,13 +223,13 @@ class CallDelegate:
             return STOPPING
         if state and is_two_way(state.call.operation) and (refusal := self.services.conversations.due(state)):
             return refusal
-        return refusal_if_revoked(self.services, state) if state else None
+        return refusal_if_revoked(self.services.agents, state) if state else None
 
     @guard(on_error=lambda *_: INTERNAL_ERROR)
     def refusal_of_response(self, flow: http.HTTPFlow, response: http.Response) -> Refusal | None:
         """Return why a provider's response must not reach the client; None if it may."""
         state = self.states.get(flow.id)
-        return refusal_of_response(self.services, state, response) if state and state.attempt else None
+        return refusal_of_response(self.services.settings.hosts, state, response) if state and state.attempt else None
 
     @guard(on_error=lambda *_: INTERNAL_ERROR)
     def refusal_of_hooks(self, flow: http.HTTPFlow) -> Refusal | None:

@@ -14,19 +14,19 @@ from wirekey.features.aws_signatures.refusals import refusal_of
 from wirekey.features.aws_signatures.replay import GRACE, REPLAYED
 
 if TYPE_CHECKING:
-    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state_sharing import StateSharing
     from wirekey.features.aws_signatures.verify import VerifiedSignature
 
 
 class SharedUses:
     """Notes the uses of signatures in the shared state, and asks it for those of other processes."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
+    def __init__(self, sharing: StateSharing) -> None:
+        self.sharing = sharing
 
     async def admit(self, verified: VerifiedSignature, sender: str) -> None:
         """Note the use of a signature, which this process has admitted. Raises Refusal if it was used before."""
-        state, now = self.services.shared_state, time.time()
+        state, now = self.sharing.state, time.time()
         key, ttl = signature_key(verified), max(1.0, verified.good_until - now)
         try:
             found = await state.add(key, use_of(now, sender), ttl)
@@ -36,18 +36,18 @@ class SharedUses:
             if released and await state.replace(key, found, use_of(first, sender), ttl):
                 return
         except SharedStateUnavailableError:
-            self.services.sharing.refuse_if_away()
+            self.sharing.refuse_if_away()
             return
         if verified.numbered or previous != sender or now > first + GRACE:
             raise refusal_of(invalid(REPLAYED))
 
     def release(self, verified: VerifiedSignature) -> None:
         """Allow one more use of a signature."""
-        if self.services.sharing.is_needed:
-            self.services.sharing.write(self._release(verified))
+        if self.sharing.is_needed:
+            self.sharing.write(self._release(verified))
 
     async def _release(self, verified: VerifiedSignature) -> None:
-        state, key = self.services.shared_state, signature_key(verified)
+        state, key = self.sharing.state, signature_key(verified)
         if found := await state.get(key):
             first, _, sender = msgspec.json.decode(found, type=tuple[float, bool, str])
             ttl = max(1.0, verified.good_until - time.time())

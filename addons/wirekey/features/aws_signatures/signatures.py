@@ -48,7 +48,7 @@ class VerifiedSignatures(AgentSignatures):
     def __init__(self, services: Services) -> None:
         self.services = services
         self.replays = ReplayWindow()
-        self.shared_uses = SharedUses(services)
+        self.shared_uses = SharedUses(services.sharing)
 
     @cached_property
     def verifier(self) -> Verifier:

@@ -213,7 +213,7 @@ class Status:
         if settings.simulated:
             yield note("note", "The simulator handles all calls. No provider is reached.", "Set a key and restart.")
         for notices in parts(Notices):
-            for level, what, fix in notices.notes(self._services):
+            for level, what, fix in notices.notes(self._services.opened):
                 yield note(level, what, fix)
         follower = self._lifecycle.agents_follower
         if follower and follower.trouble:

@@ -44,7 +44,7 @@ def parts() -> tuple[object, ...]:
     return (
         AddedSettings({TOP: GoogleSetting, "providers": CodeAssistSetting, "backends": GoogleBackends}),
         TermsOfUse(Later(f"{__name__}.code_assist.configured", "terms")),
-        OpenedService(lambda _, services: AccountLimits(services)),
+        OpenedService(lambda _, services: AccountLimits(services.sharing)),
         ReloadedService(Later(service, "GoogleAccounts.prepare")),
         AddedBackends(Later(service, "candidates")),
         EventLoopPart(Later(service, "begin"), Later(service, "end")),

@@ -19,7 +19,7 @@ from wirekey.features.google_accounts.code_assist.limits import DAY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.core.calls.services import Services
+    from wirekey.core.calls.state_sharing import StateSharing
     from wirekey.core.credentials.pool import ProviderKey
     from wirekey.features.google_accounts.code_assist.backend import CodeAssist
     from wirekey.features.google_accounts.code_assist.pool import AccountPool
@@ -34,28 +34,28 @@ _limit = msgspec.json.Decoder(tuple[str, str, float, int])
 class AccountLimits:
     """Reports to other processes which accounts are limited for a model, and asks them. For the event loop's thread."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
+    def __init__(self, sharing: StateSharing) -> None:
+        self.sharing = sharing
         self._backends: Mapping[str, CodeAssist] | None = None
 
     def watch(self, backends: Mapping[str, CodeAssist]) -> None:
         """Report the limits of these backends' accounts, and follow what other processes report."""
         if self._backends is None:
-            self.services.shared_state.subscribe(LIMITS, self._receive)
+            self.sharing.state.subscribe(LIMITS, self._receive)
         self._backends = backends
         for backend in backends.values():
             backend.shared_limits = self
 
     def report(self, pool: AccountPool, key: ProviderKey) -> None:
         """Report to the others until when an account is limited for the pool's model, or that it no longer is."""
-        if not self.services.sharing.is_needed:
+        if not self.sharing.is_needed:
             return
         left = max(0.0, key.cooling_until - time.monotonic())
         message = msgspec.json.encode((key.label, pool.model, time.time() + left if left else 0.0, key.refusals))
-        self.services.sharing.write(self._tell(limit_key(key.label, pool.model), message, left))
+        self.sharing.write(self._tell(limit_key(key.label, pool.model), message, left))
 
     async def _tell(self, name: str, message: bytes, seconds: float) -> None:
-        state = self.services.shared_state
+        state = self.sharing.state
         if seconds > 0:
             await state.set(name, message, seconds)
         else:
@@ -69,7 +69,7 @@ class AccountLimits:
         pool.is_learned = True
         try:
             for key in pool.keys:
-                if found := await self.services.shared_state.get(limit_key(key.label, pool.model)):
+                if found := await self.sharing.state.get(limit_key(key.label, pool.model)):
                     self._receive(found)
         except SharedStateUnavailableError as error:
             logger.warning("The limits of accounts that other processes know are not known here: %s.", error)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from wirekey.config import Config
-    from wirekey.core.calls.services import Services
     from wirekey.core.endpoints.reply import LocalHandler
     from wirekey.feature import FeatureValues
     from wirekey.features.google_accounts.code_assist.backend import CodeAssist
@@ -51,28 +50,28 @@ class GoogleAccounts:
                 backend.carry_over(self.previous[name])
 
 
-def logins_of(services: Services) -> GoogleLogins:
+def logins_of(opened: FeatureValues) -> GoogleLogins:
     """Return the logins of the configuration in force."""
-    found = services.opened.find(GoogleAccounts)
+    found = opened.find(GoogleAccounts)
     return found.logins if found else GoogleLogins()
 
 
-def begin(services: Services) -> None:
+def begin(opened: FeatureValues) -> None:
     """Share the limits of accounts with other processes, and read changed files of logins."""
-    found, limits = services.opened.find(GoogleAccounts), services.opened.find(AccountLimits)
+    found, limits = opened.find(GoogleAccounts), opened.find(AccountLimits)
     if found and limits:
         limits.watch(found.backends)
-    check(services)
+    check(opened)
 
 
-def check(services: Services) -> None:
+def check(opened: FeatureValues) -> None:
     """Read changed login files, and replace tokens that end soon. Calls that come first would find no account."""
-    logins_of(services).check()
+    logins_of(opened).check()
 
 
-async def end(services: Services) -> None:
+async def end(opened: FeatureValues) -> None:
     """Write what is not written yet of the accounts."""
-    await logins_of(services).end()
+    await logins_of(opened).end()
 
 
 def candidates(_: Config, opened: FeatureValues) -> Mapping[str, Candidate]:
@@ -92,6 +91,6 @@ def candidates(_: Config, opened: FeatureValues) -> Mapping[str, Candidate]:
     }
 
 
-def routes(services: Services, port: Callable[[], int | None]) -> Mapping[str, LocalHandler]:
-    """Return the endpoints of logins. `port` returns that of their listener."""
-    return AuthEndpoints(lambda: logins_of(services), port).routes()
+def routes(opened: Callable[[], FeatureValues], port: Callable[[], int | None]) -> Mapping[str, LocalHandler]:
+    """Return the endpoints of logins. `opened` returns the services of features, `port` that of the listener."""
+    return AuthEndpoints(lambda: logins_of(opened()), port).routes()

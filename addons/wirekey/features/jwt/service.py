@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from wirekey.core.calls.services import Services
     from wirekey.core.endpoints.reply import LocalHandler
     from wirekey.core.identity.agents import AgentStore
     from wirekey.feature import FeatureValues
@@ -91,9 +90,9 @@ class TokenService:
             self.endpoint.settings = self.settings
 
 
-async def identify(services: Services, token: str) -> VerifiedToken:
+async def identify(opened: FeatureValues, token: str) -> VerifiedToken:
     """Return the content of a verified token. Raises Refusal."""
-    service = services.opened.find(TokenService)
+    service = opened.find(TokenService)
     assert service
     try:
         return await service.jwts.identify(token)
@@ -111,23 +110,23 @@ def restored_token(values: Any, opened: FeatureValues) -> VerifiedToken | None:
     return VerifiedToken(known, ends, thumbprint, msgspec.convert(agent, Agent), client_id, service.jwts.trust)
 
 
-def keep_fresh(services: Services) -> None:
+def keep_fresh(opened: FeatureValues) -> None:
     """Refresh the keys of all issuers."""
-    if service := services.opened.find(TokenService):
+    if service := opened.find(TokenService):
         service.jwts.keep_fresh()
 
 
-def endpoint_of(services: Services) -> TokenEndpoint | None:
+def endpoint_of(opened: FeatureValues) -> TokenEndpoint | None:
     """Return the token endpoint, or None if this process issues no tokens."""
-    service = services.opened.find(TokenService)
+    service = opened.find(TokenService)
     return service.endpoint if service else None
 
 
-def routes(services: Services, _: Callable[[], int | None]) -> dict[str, LocalHandler]:
+def routes(opened: Callable[[], FeatureValues], _: Callable[[], int | None]) -> dict[str, LocalHandler]:
     """Return path → handler of the token endpoint."""
-    return token_routes(lambda: endpoint_of(services))
+    return token_routes(lambda: endpoint_of(opened()))
 
 
-def paths_in_use(services: Services) -> tuple[str, ...]:
+def paths_in_use(opened: FeatureValues) -> tuple[str, ...]:
     """Return the path at which clients get tokens, if this process issues them."""
-    return (TOKEN_PATH,) if endpoint_of(services) else ()
+    return (TOKEN_PATH,) if endpoint_of(opened) else ()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wirekey.config import Config
-    from wirekey.core.calls.services import Services
     from wirekey.feature import FeatureValues
     from wirekey.features.local_programs.config import LocalProgramConfig
     from wirekey.server.feature_parts import ServiceStart
@@ -56,18 +55,18 @@ class LocalPrograms:
         self.bridge.use(self.settings)
 
 
-def listen(services: Services) -> None:
+def listen(opened: FeatureValues) -> None:
     """Open the listener if the backend is on, within the event loop."""
-    found = services.opened.find(LocalPrograms)
+    found = opened.find(LocalPrograms)
     if found and found.settings:
         from wirekey.features.local_programs.bridge_server import bridge_server  # its HTTP server takes 4 MiB
 
         found.bridge.open(lambda: bridge_server(found.bridge, found.body_bytes))
 
 
-async def end(services: Services) -> None:
+async def end(opened: FeatureValues) -> None:
     """Close the listener, and end all programs."""
-    if found := services.opened.find(LocalPrograms):
+    if found := opened.find(LocalPrograms):
         await found.bridge.close()
 
 

@@ -10,6 +10,7 @@ from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.body import Body
 from wirekey.core.calls.agent_check import refusal_if_revoked
 from wirekey.core.errors import Fault, Refusal
+from wirekey.core.identity.proof import proven_agent
 from wirekey.core.operation import Kind, Operation
 from wirekey.core.policy.input import build_input
 from wirekey.core.policy.permissions import check_permission
@@ -61,10 +62,10 @@ async def check_policy(services: Services, parent: CallState, headers: Mapping[s
     `parent`: the call of the connection, whose request had `headers`.
     """
     call = state.call
-    if revoked := refusal_if_revoked(services, parent):
+    if revoked := refusal_if_revoked(services.agents, parent):
         raise revoked
     if state.proof:
-        call.agent = services.agent_of(state.proof, state.proof.accepted_at) or call.agent
+        call.agent = proven_agent(state.proof, services.agents, state.proof.accepted_at) or call.agent
     if call.agent is not None or services.settings.identity_required:
         check_permission(call)
     given = build_input(call, headers)

@@ -134,7 +134,7 @@ class RealtimeSession:
         """Return why the connection must be closed now, or None."""
         if self.services.drain.ends_calls:
             return Closing(GOING_AWAY, "Wirekey is stopping", Outcome.INTERRUPTED)
-        if refusal_if_revoked(self.services, self.parent):
+        if refusal_if_revoked(self.services.agents, self.parent):
             return Closing(POLICY_VIOLATION, "agent_revoked", Outcome.INTERRUPTED)
         if self.is_flooded:
             return Closing(POLICY_VIOLATION, TOO_MANY_OPEN.code, Outcome.UPSTREAM_ERROR)

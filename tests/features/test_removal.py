@@ -59,11 +59,9 @@ DESTINATIONS = {
 
 def copy_without(folder: Path, *names: str) -> Path:
     """Copy the packages without these features. Return the folder to import from."""
-    copied = folder / "addons"
-    shutil.copytree(PACKAGES, copied)
+    copied, features_folder = folder / "addons", str(PACKAGES / "wirekey" / "features")
+    shutil.copytree(PACKAGES, copied, ignore=lambda parent, _: names if parent == features_folder else ())
     shutil.copytree(PACKAGES.parent / "policies", folder / "policies")  # the policy that comes with Wirekey
-    for name in names:
-        shutil.rmtree(copied / "wirekey" / "features" / name)
     return copied
 
 
@@ -159,39 +157,51 @@ def check(folder: Path, packages: Path, settings: dict, **environ: str) -> tuple
     return found
 
 
-def test_only_a_setting_of_a_missing_feature_is_refused_and_with_its_name(removed, tmp_path):
-    names, packages = removed
-    settings = [(name, setting) for name in names for setting in FEATURES[name]]
-    *refused, valid = check_each(tmp_path, packages, [*(using(each) for _, each in settings), {"state": "state"}])
-    for (name, setting), (status, printed) in zip(settings, refused, strict=True):
-        assert status == 1, setting
-        assert f"needs the feature {name}, which is missing in this installation" in printed, setting
-    assert valid[0] == 0, valid
-
-
-def test_a_missing_provider_or_backend_is_refused_wherever_it_is_named(removed, tmp_path):
-    names, packages = removed
-    named = [
-        (name, setting.partition(".")[2]) for name in names for setting in FEATURES[name] if setting in DESTINATIONS
+def naming(destination: str) -> list[dict]:
+    """Return two configurations that name a provider or a backend: in five places, and as the one that is called."""
+    model = f"{destination}:gemini-2.5-pro"
+    routes = [
+        {"match": "a", "provider": destination, "location": "europe-west4"},
+        {"match": "b", "model": model},
+        {"match": "c", "fallback": [model]},
     ]
-    configurations = []
-    for _, destination in named:
-        model = f"{destination}:gemini-2.5-pro"
-        routes = [
-            {"match": "a", "provider": destination, "location": "europe-west4"},
-            {"match": "b", "model": model},
-            {"match": "c", "fallback": [model]},
-        ]
-        configurations += [
-            {"default_backend": destination, "routes": routes, "model_override": model},
-            {"routes": [{"match": "*", "called_provider": destination}]},
-        ]
-    found = check_each(tmp_path, packages, configurations) if configurations else []
-    for number, (name, _) in enumerate(named):
-        (status, each_place), (_, called) = found[2 * number : 2 * number + 2]
-        assert status == 1
-        assert each_place.count(f"needs the feature {name}, which is missing") == 5
-        assert f"needs the feature {name}, which is missing" in called
+    return [
+        {"default_backend": destination, "routes": routes, "model_override": model},
+        {"routes": [{"match": "*", "called_provider": destination}]},
+    ]
+
+
+@pytest.fixture(scope="module")
+def checked(removed, tmp_path_factory):
+    """A configuration as JSON → the exit code and the output of `wirekey config check`, from one process for all."""
+    names, packages = removed
+    settings = [setting for name in names for setting in FEATURES[name]]
+    configurations = [{"state": "state"}, *map(using, settings)]
+    for setting in settings:
+        if setting in DESTINATIONS:
+            configurations += naming(setting.partition(".")[2])
+    found = check_each(tmp_path_factory.mktemp("checked"), packages, configurations)
+    return {json.dumps(each): result for each, result in zip(configurations, found, strict=True)}
+
+
+def test_only_a_setting_of_a_missing_feature_is_refused_and_with_its_name(removed, checked):
+    for name in removed[0]:
+        for setting in FEATURES[name]:
+            status, printed = checked[json.dumps(using(setting))]
+            assert status == 1, setting
+            assert f"needs the feature {name}, which is missing in this installation" in printed, setting
+    assert checked[json.dumps({"state": "state"})][0] == 0, checked
+
+
+def test_a_missing_provider_or_backend_is_refused_wherever_it_is_named(removed, checked):
+    for name in removed[0]:
+        for setting in DESTINATIONS.intersection(FEATURES[name]):
+            (status, each_place), (_, called) = (
+                checked[json.dumps(each)] for each in naming(setting.partition(".")[2])
+            )
+            assert status == 1
+            assert each_place.count(f"needs the feature {name}, which is missing") == 5
+            assert f"needs the feature {name}, which is missing" in called
 
 
 def test_the_registry_has_each_folder_and_each_setting():

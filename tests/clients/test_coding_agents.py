@@ -23,7 +23,7 @@ from tests.clients.agents.programs import (
     CACHE,
     CONTENT,
     GATEWAY,
-    MODES,
+    MODES_OF,
     PROXY,
     TRANSLATED,
 )
@@ -49,8 +49,10 @@ if os.environ.get("WIREKEY_AGENTS") == "all":
     GROUPS.append([name for name in AGENTS if not any(name in group for group in GROUPS)])
 # The sessions of the last group end early, as their budget is spent.
 GROUPS.append([f"{name}-budget" for name in BUDGETED])
-WITH_BUDGET = [(len(GROUPS) - 1, name, mode) for name in GROUPS[-1] for mode in MODES]
-SESSIONS = [(number, name, mode) for number, group in enumerate(GROUPS[:-1]) for name in group for mode in MODES]
+SESSIONS = [
+    (number, name, mode) for number, group in enumerate(GROUPS[:-1]) for name in group for mode in MODES_OF[name]
+]
+WITH_BUDGET = [(len(GROUPS) - 1, name, mode) for name in GROUPS[-1] for mode in MODES_OF[name]]
 
 
 CODEX = (AGENTS["codex"], AGENTS["codex-base-url"])

@@ -244,5 +244,16 @@ def with_budget(name: str) -> Agent:
 BUDGETED = ("claude-code", "codex", "gemini-cli", "opencode-anthropic")
 AGENTS |= {f"{name}-budget": with_budget(name) for name in BUDGETED}
 MODES = ("proxy", "gateway")
+ONLY_AT_GATEWAY = (
+    *("opencode-anthropic", "opencode-google", "aider-gemini"),
+    *("claude-code-on-openai", "claude-code-on-bedrock", "codex-on-gemini"),
+)
+MODES_OF = dict.fromkeys(AGENTS, MODES) | dict.fromkeys(ONLY_AT_GATEWAY, ("gateway",))
+"""The modes in which each agent runs. A program has an address for each of its providers at the gateway, but finds the
+proxy in the same way for all of them, unless it calls one with another library, as Claude Code does for Bedrock."""
+MODES_OF |= {
+    f"{name}-budget": (mode,) for name, mode in zip(BUDGETED, ("gateway", "proxy", "proxy", "gateway"), strict=True)
+}
+"""`exec` ends a program in the same way in both modes."""
 PROXY, GATEWAY = "127.0.0.1", "127.0.0.2"
 """Where the proxy and the gateway listen. In the record, a client has the address that it connected to."""

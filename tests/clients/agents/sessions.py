@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.clients.agents.programs import ACCOUNTS, AGENTS, DROPPED, GATEWAY, MODES, PROXY, TRANSLATED
+from tests.clients.agents.programs import ACCOUNTS, AGENTS, DROPPED, GATEWAY, MODES_OF, PROXY, TRANSLATED
 from tests.clients.agents.trap import Trap
 from tests.support.running import SimulatorThread, Wirekey, bare_environment, behind, wait_for, wirekey_behind
 from wirekey.config.policy import SHIPPED_POLICIES
@@ -47,7 +47,7 @@ def main() -> None:
             return session(proxies[AGENTS[name].signed_in], folder / f"{name}-{mode}", name, mode)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            running = [(name, mode, pool.submit(run, name, mode)) for name in chosen for mode in MODES]
+            running = [(name, mode, pool.submit(run, name, mode)) for name in chosen for mode in MODES_OF[name]]
             sessions = {f"{name}-{mode}": future.result() for name, mode, future in running}
         events = [event for proxy in proxies.values() for event in proxy.events()]
         for name, found in sessions.items():

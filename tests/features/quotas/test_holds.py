@@ -7,11 +7,15 @@ import json
 import pytest
 
 from wirekey.core.body import Body
-from wirekey.core.call import Call
+from wirekey.core.call import Agent, Call
 from wirekey.core.calls.state import CallState
 from wirekey.core.operation import Kind, Operation
 from wirekey.core.routing.candidate import Candidate
+from wirekey.features.quotas.definition import NANODOLLARS, Applied, Quota
+from wirekey.features.quotas.expected_output import CallKind, Output, OutputEstimates
+from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.holds import hold_of_attempt
+from wirekey.features.quotas.limits import budget_limits
 from wirekey.providers.registry import PROVIDERS
 
 CHAT = ("openai", Operation("chat.completions", Body.JSON, Kind.INFERENCE))
@@ -21,6 +25,8 @@ HAIKU, OPUS = "claude-haiku-4-5", "claude-opus-4-5"
 MESSAGES = [{"role": "user", "content": "Hello."}]
 A_CHAT = {"messages": MESSAGES, "max_tokens": 100, "service_tier": "default"}
 A_RESPONSE = {"input": "Hello.", "max_output_tokens": 100, "service_tier": "default"}
+WORST = Quota("worst", "agent", usd_per_day=NANODOLLARS)
+EXPECTED = Quota("expected", "agent", usd_per_day=NANODOLLARS, reserves_expected=True)
 A_MESSAGE = {"messages": MESSAGES, "max_tokens": 100, "inference_geo": "global"}
 
 
@@ -30,7 +36,40 @@ def reserved(call, request: dict) -> int | None:
     body = json.dumps(request).encode()
     facts = PROVIDERS[provider].operations.read_request(operation, {}, "application/json", body)
     state = CallState(Call(provider=provider, operation=operation, facts=facts), body=body)
-    return hold_of_attempt(state, (), Candidate(provider), 1).use.cost
+    return hold_of_attempt(state, (), Candidate(provider), 1, OutputEstimates()).use.cost
+
+
+def expectation(known: int, quota: Quota = EXPECTED, **request) -> tuple[Hold, int, int]:
+    """Return the hold of a stream whose kind had `known` times 200 tokens, and what two quotas reserve of it."""
+    operation = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
+    body = json.dumps(A_CHAT | {"model": "gpt-4o"} | request).encode()
+    facts = PROVIDERS["openai"].operations.read_request(operation, {}, "application/json", body)
+    state = CallState(Call(provider="openai", operation=operation, facts=facts, agent=Agent("alice")), body=body)
+    estimates = OutputEstimates()
+    for _ in range(known):
+        estimates.note(CallKind("alice", "gpt-4o", "chat.completions"), Output(200))
+    applied = (Applied(WORST, "alice"), Applied(quota, "alice"))
+    hold = hold_of_attempt(state, applied, Candidate("openai"), 1, estimates)
+    worst, expected = budget_limits(applied, hold.use, 0.0, expected=hold.expected)
+    return hold, worst.budget.amount, expected.budget.amount
+
+
+@pytest.mark.parametrize(
+    ("known", "max_tokens", "expected"),
+    [(0, 16_000, 1000), (5, 16_000, 200), (5, 100, 100), (0, 100, 100)],
+    ids=["unknown", "known", "limited", "unknown and limited"],
+)
+def test_a_quota_reserves_the_expected_output_if_it_is_set(known, max_tokens, expected):
+    hold, worst, reserved = expectation(known, max_tokens=max_tokens)
+    assert worst == hold.use.cost
+    assert worst - reserved == (max_tokens - expected) * 10_000
+    assert hold.growth.tokens == expected
+
+
+def test_a_quota_that_reserves_the_worst_case_needs_no_estimate():
+    hold, worst, reserved = expectation(5, WORST, max_tokens=16_000)
+    assert hold.growth is None
+    assert worst == reserved == hold.use.cost
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ limits. Without it, calls of runs are refused.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
@@ -32,6 +32,8 @@ class RunRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """In billionths of a US dollar."""
     calls: Limit | UnsetType = UNSET
     tokens: Limit | UnsetType = UNSET
+    reserve: Literal["expected"] | UnsetType = UNSET
+    """Whether its calls reserve what they are expected to use, not the most that they can use."""
     ends_at: Time | UnsetType = UNSET
     """When its time is over."""
     ended_at: Time | UnsetType = UNSET

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec import UNSET
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from wirekey.core.identity.stored_agents import StoredAgents
 
 
+type Reserve = Literal["worst", "expected"]
+
+
 class NewRun(NamedTuple):
     """The name and the limits of a run that is about to start. None: no limit."""
 
@@ -26,6 +29,7 @@ class NewRun(NamedTuple):
     calls: int | None = None
     tokens: int | None = None
     seconds: float | None = None
+    reserve: Reserve = "worst"
 
     def record(self, token: str, now: datetime) -> RunRecord:
         """Return what is stored of it."""
@@ -36,6 +40,7 @@ class NewRun(NamedTuple):
             budget=UNSET if self.budget is None else self.budget,
             calls=UNSET if self.calls is None else self.calls,
             tokens=UNSET if self.tokens is None else self.tokens,
+            reserve="expected" if self.reserve == "expected" else UNSET,
             ends_at=UNSET if self.seconds is None else now + timedelta(seconds=self.seconds),
         )
 

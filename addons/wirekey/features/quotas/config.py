@@ -110,6 +110,12 @@ class QuotaConfig(ConfigGroup):
         description="Calls of models without a list price, if the quota has a budget. refuse: 403. allow: they count "
         "as free.",
     )
+    reserve: Literal["worst", "expected"] = Field(
+        default="worst",
+        description="The amount that a call reserves of budgets before it is sent. worst: its largest possible cost. "
+        "expected: its input, and as much output as nine of ten of the last calls of the same agent, model and "
+        "operation had.",
+    )
     burst: Share = Field(
         default=0.02,
         description="Share of a limit per minute that may be used at once. In no minute are more than the limit and "

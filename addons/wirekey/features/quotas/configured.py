@@ -52,6 +52,7 @@ def quota_of(entry: QuotaConfig) -> Quota:
         UTC_CALENDAR if zone is UTC else Calendar(zone, entry.timezone),
         entry.on_unknown_price == "refuse",
         entry.burst,
+        entry.reserve == "expected",
     )
 
 

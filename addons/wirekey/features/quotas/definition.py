@@ -103,6 +103,8 @@ class Quota:
     refuses_unknown_price: bool = True
     burst: float = 0.02
     """The share of a limit per minute that may be used at once."""
+    reserves_expected: bool = False
+    """Whether a call reserves the output that it is expected to have. Otherwise it reserves the largest possible."""
     ends: float | None = None
     """The moment from which it refuses all calls, in Unix seconds; None for never."""
 

@@ -111,7 +111,7 @@ class QuotaEnforcer:
 
     async def _reserve(self, hold: Hold) -> None:
         now = self._clock()
-        limits = tuple(budget_limits(hold.quotas, hold.use, now))
+        limits = tuple(budget_limits(hold.quotas, hold.use, now, expected=hold.expected))
         if not limits:
             return
         state = self._state()
@@ -121,7 +121,8 @@ class QuotaEnforcer:
             if self._refuses(is_budget=any(limit.period for limit in limits)):
                 raise unavailable() from error
             state = self._local
-            limits = tuple(budget_limits(hold.quotas, hold.use, now, processes=self._totals.processes.known))
+            processes = self._totals.processes.known
+            limits = tuple(budget_limits(hold.quotas, hold.use, now, expected=hold.expected, processes=processes))
             found = await self._reserve_in(state, hold.id, limits, now)
         self.view.note_budgets(limits, found.levels)
         if found.exhausted:

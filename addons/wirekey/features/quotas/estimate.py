@@ -64,8 +64,11 @@ def generates(operation: Operation) -> bool:
     return operation.kind is Kind.INFERENCE and (not counts or operation.name == "responses.compact")
 
 
-def largest_use(request: EstimatedRequest, prices: Prices | None) -> Use:
-    """Return the largest use of a call. `prices`: those of the model that is sent, None if it has no list price."""
+def largest_use(request: EstimatedRequest, prices: Prices | None, most_output: int | None = None) -> Use:
+    """Return the largest use of a call. `prices`: those of the model that is sent, None if it has no list price.
+
+    `most_output`: the most tokens of output that count, of those that the response may have.
+    """
     if not generates(request.operation):
         return NOTHING
     window = context_window(request.model or "", prices.context if prices else None)
@@ -74,6 +77,8 @@ def largest_use(request: EstimatedRequest, prices: Prices | None) -> Use:
     read = window if refers else inside
     is_inside = not refers and not request.context_tokens
     written = largest_output(request)
+    if most_output is not None:
+        written = min(written, most_output)
     tokens = min(read, inside + LONGEST_EXPECTED) + min(written, LONGEST_EXPECTED)
     if prices is None:
         return Use(tokens, None, read + written)

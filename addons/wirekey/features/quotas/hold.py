@@ -10,6 +10,7 @@ from wirekey.features.quotas.estimate import NOTHING, Use
 if TYPE_CHECKING:
     from wirekey.core.shared_state import RateLevel, SharedState
     from wirekey.features.quotas.definition import Applied
+    from wirekey.features.quotas.growth import Growth
     from wirekey.features.quotas.limits import BudgetLimit, RateLimit
 
 
@@ -24,6 +25,8 @@ class Hold:
     """The model that is sent."""
     use: Use = NOTHING
     """The largest use of the attempt."""
+    growth: Growth | None = None
+    """The use that is expected of it. None if all its quotas reserve the largest use."""
     budgets: tuple[BudgetLimit, ...] = ()
     rates: tuple[RateLimit, ...] = ()
     levels: tuple[RateLevel, ...] = ()
@@ -36,6 +39,11 @@ class Hold:
     """The state from which `rates` were taken."""
     sent: bool = False
     """Whether the attempt is on its way to the provider."""
+
+    @property
+    def expected(self) -> Use | None:
+        """The use that quotas with `reserve: expected` have reserved for it."""
+        return self.growth.use if self.growth else None
 
 
 @dataclass(slots=True)

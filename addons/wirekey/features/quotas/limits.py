@@ -65,8 +65,12 @@ def amount_of(name: LimitName, use: Use, calls: int = 1) -> int:
     return use.all_tokens if name == "tokens" else use.cost or 0
 
 
-def budget_limits(quotas: Iterable[Applied], use: Use, now: float, *, processes: int = 1) -> Iterator[BudgetLimit]:
+def budget_limits(
+    quotas: Iterable[Applied], use: Use, now: float, *, expected: Use | None = None, processes: int = 1
+) -> Iterator[BudgetLimit]:
     """Yield the totals that bound a call, and its limits of calls at the same time. `now`: Unix seconds.
+
+    `expected`: what quotas with `reserve: expected` reserve.
 
     A call is allowed until a budget is used up, even if less is left than the call may cost. Otherwise the
     last dollars of a budget would be out of reach for calls without `max_tokens`. So the state gets a limit that is
@@ -78,8 +82,9 @@ def budget_limits(quotas: Iterable[Applied], use: Use, now: float, *, processes:
             most = share_of(quota.concurrent, processes)
             budget = Budget(applied.key("concurrent"), 1, most, counts_total=False)
             yield BudgetLimit(applied, "concurrent", quota.concurrent, budget)
+        reserved = expected if expected is not None and quota.reserves_expected else use
         for name, most, period in quota.period_limits(now):
-            amount = amount_of(name, use)
+            amount = amount_of(name, reserved)
             if amount == 0 and (name == "tokens" or use.cost is not None):
                 continue
             budget = Budget(budget_key(applied, name, period), amount, share_of(most, processes) + amount - 1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from wirekey.core.call import FailureKind
+from wirekey.core.audit.audit_log import AuditDatabaseError
+from wirekey.core.call import FailureKind, Outcome
 from wirekey.core.calls.usage_limits import NO_HEADERS, UsageLimits
 from wirekey.core.policy.input import QUOTA_FIELDS
 from wirekey.features.quotas.account_defaults import note_defaults
@@ -14,10 +17,12 @@ from wirekey.features.quotas.configured import NO_QUOTAS, ConfiguredQuotas, quot
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import NOTHING, real_use
+from wirekey.features.quotas.expected_output import OutputEstimates
 from wirekey.features.quotas.headers import limit_headers
 from wirekey.features.quotas.hold import CallQuotas
 from wirekey.features.quotas.holds import hold_of_attempt, hold_of_response
 from wirekey.features.quotas.ledger import FILE, Ledger
+from wirekey.features.quotas.recorded_output import recorded_output
 from wirekey.features.quotas.runs.quota import RunQuotas
 
 if TYPE_CHECKING:
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
     from wirekey.core.policy.input import Input
     from wirekey.core.routing.candidate import Candidate
     from wirekey.core.routing.plan import Failure
+    from wirekey.features.quotas.hold import Hold
+
+logger = logging.getLogger(__name__)
 
 NOT_PROCESSED = frozenset({FailureKind.STATUS, FailureKind.STALE, FailureKind.UNPROCESSED})
 """Failures after which a provider charges nothing."""
@@ -43,6 +51,9 @@ class QuotaLimits(UsageLimits):
         self.services = services
         self.enforcer = QuotaEnforcer(lambda: services.shared_state)
         self.runs = RunQuotas()
+        self.estimates = OutputEstimates()
+        self._restoring: asyncio.Task[None] | None = None
+        """Reads the output of the calls before the start, once a quota needs it."""
 
     @property
     def configured(self) -> ConfiguredQuotas:
@@ -71,8 +82,14 @@ class QuotaLimits(UsageLimits):
         Return None, or what remains to be awaited if other processes share the state. Raises Refusal if one is
         exhausted.
         """
-        found.hold = hold_of_attempt(state, found.applied, candidate, 1)
+        found.hold = self._hold(state, found, candidate, 1)
         return self.enforcer.acquire(found.hold)
+
+    def _hold(self, state: CallState, found: CallQuotas, candidate: Candidate, number: int) -> Hold:
+        hold = hold_of_attempt(state, found.applied, candidate, number, self.estimates)
+        if hold.growth:
+            self._restore_estimates()
+        return hold
 
     def reserve_next_attempt(self, state: CallState, candidate: Candidate, failure: Failure) -> Awaitable[None] | None:
         """Settle the attempt of a call that failed, and hold the largest use of the next one in its quotas."""
@@ -80,7 +97,7 @@ class QuotaLimits(UsageLimits):
         if found is None or found.hold is None:
             return None
         failed = found.hold
-        found.hold = hold_of_attempt(state, found.applied, candidate, failed.number + 1)
+        found.hold = self._hold(state, found, candidate, failed.number + 1)
         used = NOTHING if failure.kind in NOT_PROCESSED else failed.use
         return self.enforcer.exchange(failed, used if failed.sent else None, found.hold)
 
@@ -123,6 +140,8 @@ class QuotaLimits(UsageLimits):
         assert call.operation
         status = None if call.refusal_code else call.status
         used = real_use(hold.use, call.operation, status, call.usage, call.cost_usd, is_final=state.has_all_counts)
+        if hold.growth and call.usage and state.has_all_counts and call.outcome is Outcome.COMPLETED:
+            self.estimates.note_usage(hold.growth.kind, call.usage)
         self.enforcer.settle(hold, used)
 
     def release(self, state: CallState) -> None:
@@ -172,7 +191,23 @@ class QuotaLimits(UsageLimits):
 
     async def maintain(self) -> None:
         """Watch the budgets and renew the reservations of open calls, again and again, until it is cancelled."""
+        if any(quota.reserves_expected for quota in self.configured.quotas):
+            self._restore_estimates()
         await self.enforcer.maintain()
+
+    def _restore_estimates(self) -> None:
+        """Begin to read the output of the calls before the start, once."""
+        if self._restoring is None:
+            self._restoring = asyncio.ensure_future(self._read_estimates())
+
+    async def _read_estimates(self) -> None:
+        try:
+            found = await asyncio.to_thread(recorded_output, self.services.store.database, time.time())
+        except AuditDatabaseError as error:
+            logger.warning("the output of earlier calls is not known: %s", error)
+            return
+        for kind, output in found:
+            self.estimates.note(kind, output)
 
     async def finish(self) -> None:
         """Wait until all calls that have ended are settled."""

@@ -17,14 +17,14 @@ from wirekey.core.identity.runs import LONGEST
 from wirekey.core.identity.stored_runs import NewRun, StoredRuns
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.refusals import dollars
-from wirekey.features.quotas.runs.options import limit_options
+from wirekey.features.quotas.runs.options import RESERVE, limit_options
 from wirekey.features.quotas.runs.summary import lines_of_models
 from wirekey.features.quotas.runs.used import RunUse, reached, use_of, used_by, used_of_models
 
 if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.core.identity.runs import LimitChange
-    from wirekey.core.identity.stored_runs import StoredRun
+    from wirekey.core.identity.stored_runs import Reserve, StoredRun
 
 HEAD = ("RUN", "AGENT", "STARTED", "CALLS", "TOKENS", "SPENT $", "OF $", "STATE")
 
@@ -47,10 +47,11 @@ def start(
     *,
     strict: bool,
     as_json: bool,
+    reserve: Reserve,
     **limits: LimitChange | None,
 ) -> None:
     """Start the run NAME and print its token, for programs that `exec` does not start. It ends with `runs stop`."""
-    run = new_run(name, limits)
+    run = new_run(name, limits, reserve)
     token = stored_runs(config).start(agent, run, lifetime=LONGEST.total_seconds(), strict=strict)
     if as_json:
         click.echo(json.dumps({"run": name, "agent": agent, "token": token}))
@@ -95,6 +96,7 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
         ("spent", f"{dollars(use.usd)} of {'-' if record.budget is UNSET else dollars(record.budget)}"),
         ("calls", f"{use.calls:,} of {'-' if record.calls is UNSET else f'{record.calls:,}'}"),
         ("tokens", f"{use.tokens:,} of {'-' if record.tokens is UNSET else f'{record.tokens:,}'}"),
+        ("reserve", "worst" if record.reserve is UNSET else record.reserve),
         ("ends", ends),
         ("state", state_of(run, use)),
     ):
@@ -134,7 +136,7 @@ def stop(config: Config, name: str, *, as_json: bool) -> None:
         click.echo(f"Stopped {name}. A running proxy refuses it within 2 seconds.")
 
 
-start.params[-1:-1] = limit_options()  # in front of --json
+start.params[-1:-1] = (*limit_options(), RESERVE)  # in front of --json
 extend.params[-1:-1] = limit_options(extends=True)
 
 
@@ -145,9 +147,9 @@ def stored_runs(config: Config) -> StoredRuns:
     return StoredRuns(agent_store(config))
 
 
-def new_run(name: str, limits: dict[str, LimitChange | None]) -> NewRun:
+def new_run(name: str, limits: dict[str, LimitChange | None], reserve: Reserve) -> NewRun:
     """Return a run with limits as options set them."""
-    return NewRun(name, **{option: limit.amount for option, limit in limits.items() if limit})
+    return NewRun(name, **{option: limit.amount for option, limit in limits.items() if limit}, reserve=reserve)
 
 
 def state_of(run: StoredRun, use: RunUse) -> str:
@@ -189,6 +191,7 @@ def facts(run: StoredRun, use: RunUse) -> dict[str, Any]:
         "calls": use.calls,
         "most_tokens": None if record.tokens is UNSET else record.tokens,
         "tokens": use.tokens,
+        "reserve": "worst" if record.reserve is UNSET else record.reserve,
         "ends_at": None if record.ends_at is UNSET else stamp(record.ends_at),
         "ended_at": None if record.ended_at is UNSET else stamp(record.ended_at),
         "state": state_of(run, use).partition(" ")[0],

@@ -38,6 +38,14 @@ class LimitType(click.ParamType[LimitChange]):
         return LimitChange(amount, is_added)
 
 
+RESERVE = click.Option(
+    ["--reserve"],
+    type=click.Choice(["worst", "expected"]),
+    default="worst",
+    show_default=True,
+    help="The use that a call reserves of the limits before it is sent: the most that it can have, or the usual one of "
+    "calls of its kind.",
+)
 EXAMPLES = {"dollars": "5 or 0.05", "count": "200, 50k or 2M", "duration": "90s, 30m, 2h or 7d"}
 LARGEST = {"dollars": f"${MOST // NANODOLLARS:,}", "count": f"{MOST:,}", "duration": f"{LONGEST.days} days"}
 

@@ -17,7 +17,7 @@ from wirekey.cli.program_token import new_program, own_name
 from wirekey.core.errors import UserError
 from wirekey.core.identity.runs import LONGEST
 from wirekey.features.quotas.runs.command import new_run, stored_runs
-from wirekey.features.quotas.runs.options import limit_options
+from wirekey.features.quotas.runs.options import RESERVE, limit_options
 from wirekey.features.quotas.runs.summary import lines_of_models, settled_use, summary
 from wirekey.features.quotas.runs.used import reached, use_of, used_of_models
 
@@ -46,6 +46,7 @@ def options() -> Sequence[click.Option]:
     """Return the options of `exec`."""
     return (
         *limit_options(),
+        RESERVE,
         click.Option(["--run", "run_name"], metavar="NAME", help="Name of the run. Default: the agent and a number."),
         click.Option(
             ["--stop", "stops"],
@@ -58,10 +59,11 @@ def options() -> Sequence[click.Option]:
 def begin(request: ProgramRequest, options: Mapping[str, Any]) -> RunningProgram | None:
     """Start a run for the program of `exec`, if an option asks for one. Raises AgentError."""
     given = dict(options)
-    name, stops = given.pop("run_name"), given.pop("stops")
+    name, stops, reserve = given.pop("run_name"), given.pop("stops"), given.pop("reserve")
     if name is None and not any(given.values()):
-        if stops:
-            raise click.UsageError("--stop needs a limit: --budget, --calls, --tokens or --for.")
+        if stops or reserve == "expected":
+            option = "--stop" if stops else "--reserve expected"
+            raise click.UsageError(f"{option} needs a limit: --budget, --calls, --tokens or --for.")
         return None
     name = name or new_name(request.agent or own_name())
     program = new_program(
@@ -71,7 +73,7 @@ def begin(request: ProgramRequest, options: Mapping[str, Any]) -> RunningProgram
         lifetime=LIFETIME,
         renewable=LONGEST.total_seconds(),
         strict=request.strict,
-        run=new_run(name, given),
+        run=new_run(name, given, reserve),
     )
     click.echo(f"wirekey: this is the run {name}", err=True)
     return RunningProgram(request.config, program, name, stops=stops)

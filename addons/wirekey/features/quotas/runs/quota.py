@@ -54,7 +54,7 @@ def quota_of(run: RunRecord) -> RunQuota:
         PeriodLimit("tokens", limit_of(run.tokens), period),
     )
     ends = None if run.ends_at is UNSET else run.ends_at.timestamp()
-    return RunQuota(run.name, "run", ends=ends, totals=totals)
+    return RunQuota(run.name, "run", reserves_expected=run.reserve == "expected", ends=ends, totals=totals)
 
 
 def limit_of(limit: int | UnsetType) -> int:

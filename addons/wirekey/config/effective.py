@@ -43,6 +43,9 @@ def flatten(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
         for index, item in enumerate(value):
             yield from flatten(item, f"{key}[{index}]")
+    elif isinstance(value, dict) and any(isinstance(item, BaseModel) for item in value.values()):
+        for name, item in value.items():
+            yield from flatten(item, f"{key}.{name}")
     else:
         yield key, yaml_value(value)
 

@@ -41,7 +41,7 @@ def folder(tmp_path, monkeypatch):
 def used(folder):
     """A folder in which alice and bob have called."""
     now = datetime.now(UTC).timestamp()
-    day, month = UTC_CALENDAR.day(now), UTC_CALENDAR.month(now)
+    day, month = (UTC_CALENDAR.period(window, now) for window in ("day", "month"))
     ledger = Ledger(folder / "state" / "quotas.db")
     ledger.add(f"quota:daily:usd_per_day:{day.label}:alice", 1_500_000_000, day.end)
     ledger.add(f"quota:daily:usd_per_month:{month.label}:alice", 5_000_000_000, month.end)
@@ -58,11 +58,11 @@ def used(folder):
 
 def test_budgets_are_listed_with_the_fullest_first(used):
     lines = [line.split() for line in run("--since", "1h").splitlines()]
-    assert lines[0] == ["QUOTA", "PER", "OF", "PERIOD", "SPENT", "$", "OF", "$", "LEFT", "UNTIL"]
+    assert lines[0] == ["QUOTA", "PER", "OF", "LIMIT", "USED", "ALLOWED", "LEFT", "UNTIL"]
     assert [line[:7] for line in lines[1:4]] == [
-        ["daily", "agent", "alice", "day", "1.50", "2.00", "25%"],
-        ["daily", "agent", "alice", "month", "5.00", "20.00", "75%"],
-        ["company", "all", "_ALL", "month", "5.25", "1000.00", "99%"],
+        ["daily", "agent", "alice", "usd_per_day", "$1.50", "$2.00", "25%"],
+        ["daily", "agent", "alice", "usd_per_month", "$5.00", "$20.00", "75%"],
+        ["company", "all", "_ALL", "usd_per_month", "$5.25", "$1000.00", "99%"],
     ]
     assert lines[4] == []
 

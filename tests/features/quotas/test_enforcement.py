@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.features.quotas.making import START, Enforced, usd
 from wirekey.core.errors import Refusal
-from wirekey.features.quotas.definition import Quota
+from wirekey.features.quotas.definition import Quota, SubjectLimits
 from wirekey.features.quotas.estimate import NOTHING, Use
 from wirekey.features.quotas.periods import Calendar
 
@@ -198,6 +199,64 @@ def test_64_clients_never_spend_more_than_the_budget_and_one_reservation(steps):
     assert spent <= limit + largest
 
 
+@pytest.mark.parametrize(
+    ("limits", "words", "lasts"),
+    [
+        ({"usd_per_hour": usd(1)}, "$1.00 an hour for the agent alice. The next hour begins at 2026-01-01 01:00", 3600),
+        ({"usd_per_week": usd(1)}, "$1.00 a week for the agent alice. The next week begins at 2026-01-05", 4 * 86_400),
+        ({"usd_lifetime": usd(1)}, "$1.00 in total for the agent alice. Ask the operator for more.", None),
+        ({"tokens_per_day": 900}, "900 tokens a day for the agent alice. The next day begins at 2026-01-02", 86_400),
+        ({"tokens_lifetime": 900}, "900 tokens in total for the agent alice. Ask", None),
+        ({"requests_per_hour": 2}, "2 requests an hour for the agent alice. The next hour begins at", 3600),
+        ({"requests_lifetime": 2}, "2 requests in total for the agent alice. Ask", None),
+    ],
+)
+def test_a_total_is_used_up_until_its_period_ends(limits, words, lasts):
+    enforced = Enforced(Quota("q", "agent", **limits))
+    for _ in range(2):
+        hold = enforced.hold()
+        hold.use = Use(500, usd(0.5), 500)
+        assert enforced.service.acquire(hold) is None
+        enforced.service.settle(hold, hold.use)
+
+    def admit() -> None:
+        hold = enforced.hold()
+        hold.use = Use(1, 1, 1)
+        enforced.service.acquire(hold)
+
+    with pytest.raises(Refusal, match=re.escape(words)):
+        admit()
+    enforced.clock.now += (lasts or 100 * 365 * 86_400) - 1
+    with pytest.raises(Refusal, match="is used up"):
+        admit()
+    if lasts:
+        enforced.clock.now += 1
+        admit()
+
+
+def test_a_subject_with_an_override_has_limits_of_its_own():
+    quota = Quota("q", "agent", usd_per_day=usd(1), overrides={"alice": SubjectLimits(usd_per_day=usd(2))})
+    enforced = Enforced(quota)
+    for subject, allowed in (("alice", 2), ("bob", 1)):
+        for _ in range(allowed):
+            enforced.end(enforced.call(usd=1.0, subject=subject), usd=1.0)
+        with pytest.raises(Refusal, match=f"is used up: \\${allowed}.00 a day for the agent {subject}"):
+            enforced.call(usd=1.0, subject=subject)
+    assert {row.subject: row.allowed for row in enforced.service.view.rows([quota])} == {
+        "alice": usd(2),
+        "bob": usd(1),
+    }
+
+
+def test_a_budget_in_an_override_alone_refuses_models_without_a_price():
+    quota = Quota("q", "agent", concurrent=9, overrides={"alice": SubjectLimits(concurrent=9, usd_per_day=usd(2))})
+    enforced = Enforced(quota)
+    with pytest.raises(Refusal) as caught:
+        enforced.call(usd=None, subject="alice")
+    assert caught.value.code == "unknown_price"
+    enforced.call(usd=None, subject="bob")
+
+
 def test_a_model_without_a_price_is_refused_unless_the_quota_allows_it():
     enforced = Enforced(Quota("q", "agent", usd_per_day=usd(1.0)))
     refusal = refused(enforced, usd=None)
@@ -209,12 +268,25 @@ def test_a_model_without_a_price_is_refused_unless_the_quota_allows_it():
 
 
 def test_a_warning_is_logged_once_when_a_share_of_a_budget_is_spent(caplog):
-    enforced = Enforced(Quota("q", "agent", usd_per_day=usd(1.0), warn_at=0.5))
+    enforced = Enforced(Quota("q", "agent", usd_per_day=usd(1.0), warn_at=(0.5,)))
     for _ in range(4):
         with caplog.at_level(logging.WARNING):
             enforced.end(enforced.call(usd=0.3), usd=0.2)
     assert [record.getMessage() for record in caplog.records] == [
         "60 % of the quota q is spent: usd_per_day 2026-01-01 for the agent alice"
+    ]
+
+
+def test_each_share_is_logged_once_and_skipped_ones_are_not(caplog):
+    enforced = Enforced(Quota("q", "all", tokens_per_day=100, warn_at=(0.25, 0.5, 0.75, 1.0)))
+    with caplog.at_level(logging.WARNING):
+        for tokens in (10, 50, 5, 30, 20):
+            hold = enforced.hold()
+            hold.use = Use(tokens, 0, tokens)
+            assert enforced.service.acquire(hold) is None
+            enforced.service.settle(hold, hold.use)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{share} % of the quota q is spent: tokens_per_day 2026-01-01" for share in (60, 95, 115)
     ]
 
 

@@ -63,6 +63,24 @@ def test_totals_of_ended_periods_are_dropped(path):
     assert totals_in(path) == {}
 
 
+def test_a_lifetime_total_survives_restarts_years_later_and_the_end_of_other_periods(path):
+    """Nor does the retention of the audit log touch it: it is in this file, which no event is read for."""
+    quota = Quota("q", "agent", usd_per_day=usd(5), usd_lifetime=usd(1))
+    before = Enforced(quota, ledger=Ledger(path, Clock()))
+    before.end(before.call(usd=1.0), usd=1.0)
+    before.service.close()
+    for years in (1, 2, 50):
+        later = Clock(START + years * 365 * 86_400)
+        ledger = Ledger(path, later, later)
+        ledger.forget_ended()
+        assert list(ledger.totals) == ["quota:q:usd_lifetime:lifetime:alice"] or years == 1
+        after = Enforced(quota, ledger=ledger)
+        after.clock.now = later.now
+        with pytest.raises(Refusal, match=r"is used up: \$1.00 in total"):
+            after.call(usd=0.1)
+        after.service.close()
+
+
 def test_a_file_that_is_no_database_is_named(path):
     path.write_text("no database" * 100)
     with pytest.raises(LedgerError, match=r"quotas\.db cannot be used: .*not a database.*move it away"):

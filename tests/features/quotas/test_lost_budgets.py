@@ -15,6 +15,7 @@ import time
 from itertools import count
 
 import pytest
+import redis
 
 from tests.features.quotas.making import usd
 from tests.features.quotas.test_shared import PATIENT, Replica
@@ -104,6 +105,23 @@ def forget(server: RedisServer, how: str) -> None:
     else:
         server.stop()
         server.start()
+
+
+async def test_a_lifetime_total_is_kept_for_longer_than_anyone_asks_for_it_and_restored(start, server):
+    quota = Quota("q", "agent", usd_lifetime=usd(1))
+    one, two = await start(quota), await start(quota)
+    await spend(one, 1.0)
+    await until(lambda: seen(two) == usd(1))
+    await remove(one)
+    for _ in range(2):
+        client = redis.Redis.from_url(server.url)
+        assert client.pttl(f"{PREFIX}budget:quota:q:usd_lifetime:lifetime:alice:total") > 100 * 365 * 86_400_000
+        client.close()
+        with pytest.raises(Refusal, match="is used up"):
+            await two.call(usd_=0.1)
+        epoch = two.state.losses.epoch
+        server.empty()
+        await until(lambda epoch=epoch: two.state.losses.epoch != epoch)
 
 
 @pytest.mark.parametrize("how", ["FLUSHALL", "restart"])

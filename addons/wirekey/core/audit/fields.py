@@ -147,17 +147,17 @@ CALL_FIELDS = (
     CallField(
         "spend",
         "object",
-        input="what is spent of each quota that applies to the call, in US dollars: "
-        '`input.spend.company.usd_per_month`; write `input.spend["per-agent"]` for a name with a hyphen. In a run, '
-        "`input.spend.run` has `usd`, `calls` and `tokens`. Absent if no quota applies",
+        input="what is spent of each quota that applies to the call, by the name of the limit of a total: "
+        '`input.spend.company.usd_per_month` in US dollars; write `input.spend["per-agent"]` for a name with a hyphen. '
+        "In a run, `input.spend.run` has `usd`, `calls` and `tokens`. Absent if no quota applies",
     ),
     CallField(
         "remaining",
         "object",
         input="what is left of each quota that applies, by the name of the limit: "
-        "`input.remaining.company.usd_per_month`, and `usd_per_day`, `requests_per_minute`, `tokens_per_minute`, "
-        "`concurrent`. In a run, `input.remaining.run` has its limits of `usd`, `calls`, `tokens`. Absent if no quota "
-        "applies",
+        "`input.remaining.company.usd_per_month`, and `usd_per_day`, `tokens_per_week`, `requests_lifetime`, "
+        "`requests_per_minute`, `tokens_per_minute`, `concurrent`, …. In a run, `input.remaining.run` has its limits "
+        "of `usd`, `calls`, `tokens`. Absent if no quota applies",
     ),
     CallField("headers", "texts", input="the request headers below, by lower-case names. Always present"),
     CallField("policy_result", "text", "`allow` or `deny`"),

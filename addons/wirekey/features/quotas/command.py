@@ -21,17 +21,15 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.core.audit.filters import Filters
     from wirekey.core.audit.sums import CallCounts, GroupBy
-    from wirekey.features.quotas.definition import Quota
+    from wirekey.features.quotas.definition import Quota, SubjectLimits
     from wirekey.features.quotas.ledger import Spent
     from wirekey.features.quotas.usage import Row
 
     type Spend = list[tuple[str | None, CallCounts]]
     """The name of an agent, a model, …, and the sums of its calls."""
 
-PERIODS = {"usd_per_day": "day", "usd_per_month": "month"}
-QUOTA_HEAD = ("QUOTA", "PER", "OF", "PERIOD", "SPENT $", "OF $", "LEFT", "UNTIL")
+QUOTA_HEAD = ("QUOTA", "PER", "OF", "LIMIT", "USED", "ALLOWED", "LEFT", "UNTIL")
 SPEND_HEAD = ("CALLS", "DENIED", "IN", "OUT", "COST $")
-RATES = ("requests_per_minute", "tokens_per_minute", "concurrent")
 MOST_GROUPS = 1000
 ALL_TIME = 10**10
 """Seconds: a period that contains all calls."""
@@ -155,8 +153,8 @@ def usage_json(
     return {
         "quotas": [
             {"name": quota.name, "per": quota.per}
-            | {name: limit for name in RATES if (limit := getattr(quota, name)) is not None}
-            | {name: in_dollars(limit) for name in PERIODS if (limit := getattr(quota, name)) is not None}
+            | shown_limits(quota)
+            | ({"overrides": overrides} if (overrides := shown_overrides(quota)) else {})
             for quota in quotas
         ],
         "budgets": [
@@ -165,11 +163,9 @@ def usage_json(
                 "per": row.per,
                 "subject": row.subject,
                 "limit": row.limit,
-                "allowed_usd": in_dollars(row.allowed),
-                "spent_usd": in_dollars(row.used),
-                "remaining_usd": in_dollars(row.remaining),
-                "until": moment_text(row.ends),
             }
+            | amounts(row)
+            | {"until": moment_text(row.ends)}
             for row in rows
         ],
         "per": per,
@@ -189,9 +185,9 @@ def budget_table(quotas: Sequence[Quota], rows: Sequence[Row]) -> str:
             row.quota,
             row.per,
             row.subject,
-            PERIODS[row.limit],
-            money(in_dollars(row.used)),
-            money(in_dollars(row.allowed)),
+            row.limit,
+            cell(row, row.used),
+            cell(row, row.allowed),
             f"{row.ratio:.0%}",
             moment_text(row.ends) or "",
         )
@@ -215,11 +211,29 @@ def spend_table(per: str, spend: Spend) -> str:
     return table((per.upper(), *SPEND_HEAD), cells, right=range(1, len(SPEND_HEAD) + 1))
 
 
-def in_dollars(amount: int) -> float:
-    """Return an amount in billionths of a dollar in dollars."""
+def shown_limits(limits: SubjectLimits) -> dict[str, float]:
+    """Return the limits that are set, by name, money in dollars."""
     from wirekey.features.quotas.definition import NANODOLLARS
+    from wirekey.features.quotas.limit_names import LIMITS, is_money
 
-    return amount / NANODOLLARS
+    given = ((name, getattr(limits, name)) for name in LIMITS)
+    return {name: limit / NANODOLLARS if is_money(name) else limit for name, limit in given if limit is not None}
+
+
+def shown_overrides(quota: Quota) -> dict[str, dict[str, float]]:
+    """Return the limits of the subjects of a quota that have others."""
+    return {subject: shown_limits(limits) for subject, limits in quota.overrides.items()}
+
+
+def amounts(row: Row) -> dict[str, float]:
+    """Return the amounts of a limit as JSON values, in US dollars if its members say so."""
+    found = {"allowed": row.allowed, "spent": row.used, "remaining": row.remaining}
+    return {f"{name}_usd": amount / row.unit for name, amount in found.items()} if row.unit > 1 else dict(found)
+
+
+def cell(row: Row, amount: int) -> str:
+    """Return an amount of a limit as a cell of the table."""
+    return f"${money(amount / row.unit)}" if row.unit > 1 else f"{amount:,}"
 
 
 def moment_text(timestamp: float | None) -> str | None:

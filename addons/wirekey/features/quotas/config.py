@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Annotated, Any, Literal, Self
+from itertools import combinations
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -14,9 +15,16 @@ from wirekey.config.values import Count, Patterns, Text, ValueFormat, money
 from wirekey.core.labels import NAME as LABEL_NAME
 from wirekey.core.labels import NAME_RULE
 from wirekey.features.quotas.definition import GROUPS, LABEL, MATCHED, SUBJECT_FIELDS
+from wirekey.features.quotas.limit_names import KINDS, LIMITS, name_of
+from wirekey.features.quotas.periods import WINDOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.features.quotas.limit_names import Kind
+    from wirekey.features.quotas.periods import Window
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent", "usd_per_day", "usd_per_month")
 
 
 def quota_name(value: str) -> str:
@@ -54,6 +62,11 @@ def share(value: Any) -> Any:
     return float(value)
 
 
+def shares(value: Any) -> Any:
+    """Return one share or a list of them as ascending shares. Raises ValueError."""
+    return tuple(sorted({share(each) for each in (value if isinstance(value, list | tuple) else [value])}))
+
+
 def time_zone(value: str) -> str:
     """Check the name of a time zone. Raises ValueError."""
     try:
@@ -65,6 +78,7 @@ def time_zone(value: str) -> str:
 
 Dollars = Annotated[float, BeforeValidator(money), Field(gt=0, le=1_000_000), ValueFormat("US dollars")]
 Share = Annotated[float, BeforeValidator(share), ValueFormat("share from 0 to 1")]
+Shares = Annotated[tuple[float, ...], BeforeValidator(shares), ValueFormat("share from 0 to 1, or a list of shares")]
 Match = Annotated[
     dict[str, Patterns], BeforeValidator(matched_fields), ValueFormat("fields, each with a pattern or a list of them")
 ]
@@ -73,8 +87,49 @@ Match = Annotated[
 PerName = Annotated[str, AfterValidator(per_name), ValueFormat(" \\| ".join((*SUBJECT_FIELDS, "all", f"{LABEL}NAME")))]
 
 
-class QuotaConfig(ConfigGroup):
-    """An entry of the setting `quotas`."""
+NOUNS: dict[Kind, str] = {"usd": "US dollars", "tokens": "tokens, of input and output together,", "requests": "calls"}
+
+
+def total(kind: Kind, window: Window, examples: list[float] | None = None) -> Any:
+    """Return the setting of the limit of a total."""
+    when = "in total, from the first call on" if window == "lifetime" else f"in a calendar {window}"
+    priced = ", by list prices" if kind == "usd" else ""
+    return Field(default=None, description=f"Most {NOUNS[kind]} {when}{priced}.", examples=examples)
+
+
+class LimitSettings(ConfigGroup):
+    """An entry of `overrides`: the limits of one subject."""
+
+    requests_per_minute: Count | None = Field(default=None, description="Most calls in a minute.", examples=[600])
+    tokens_per_minute: Count | None = Field(
+        default=None, description="Most tokens in a minute, of input and output together.", examples=[200000]
+    )
+    concurrent: Count | None = Field(default=None, description="Most calls at the same time.", examples=[32])
+    usd_per_hour: Dollars | None = total("usd", "hour")
+    usd_per_day: Dollars | None = total("usd", "day", [50])
+    usd_per_week: Dollars | None = total("usd", "week")
+    usd_per_month: Dollars | None = total("usd", "month", [800])
+    usd_lifetime: Dollars | None = total("usd", "lifetime")
+    tokens_per_hour: Count | None = total("tokens", "hour")
+    tokens_per_day: Count | None = total("tokens", "day")
+    tokens_per_week: Count | None = total("tokens", "week")
+    tokens_per_month: Count | None = total("tokens", "month")
+    tokens_lifetime: Count | None = total("tokens", "lifetime")
+    requests_per_hour: Count | None = total("requests", "hour")
+    requests_per_day: Count | None = total("requests", "day")
+    requests_per_week: Count | None = total("requests", "week")
+    requests_per_month: Count | None = total("requests", "month")
+    requests_lifetime: Count | None = total("requests", "lifetime")
+
+    @property
+    def set_limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        given = ((name, getattr(self, name)) for name in LIMITS)
+        return {name: limit for name, limit in given if limit is not None}
+
+
+class QuotaSubjectSettings(ConfigGroup):
+    """The settings of a quota that say which calls are added up."""
 
     name: Annotated[Text, AfterValidator(quota_name)] = Field(
         description="Name of the quota, in messages, metrics and policies. The use so far is kept under this name."
@@ -90,20 +145,34 @@ class QuotaConfig(ConfigGroup):
         "and are case-sensitive. `agent`, `role` and `type` are short for `agent.id`, `agent.role` and `agent.type`.",
         examples=[{"role": "senior", "model": "gpt-5*"}],
     )
-    requests_per_minute: Count | None = Field(default=None, description="Most calls in a minute.", examples=[600])
-    tokens_per_minute: Count | None = Field(
-        default=None, description="Most tokens in a minute, of input and output together.", examples=[200000]
+
+    @field_validator("match")
+    @classmethod
+    def check_patterns(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """Refuse a field with an empty list, which no call matches. Raises ValueError."""
+        if empty := [name for name, patterns in value.items() if not patterns]:
+            raise ValueError(f"{empty[0]} has an empty list, which no call matches. Add a pattern or remove it")
+        return value
+
+
+class QuotaConfig(LimitSettings, QuotaSubjectSettings):  # the settings of the last one come first
+    """An entry of the setting `quotas`."""
+
+    overrides: dict[Text, LimitSettings] = Field(
+        default={},
+        description="Other limits for some subjects, by the agent, the role or the value that `per` adds up. A limit "
+        "that an entry does not set is that of the quota.",
+        examples=[{"alice": {"usd_per_day": 80}}],
     )
-    concurrent: Count | None = Field(default=None, description="Most calls at the same time.", examples=[32])
-    usd_per_day: Dollars | None = Field(
-        default=None, description="Most US dollars in a calendar day, by list prices.", examples=[50]
+    warn_at: Shares = Field(
+        default=(0.8,),
+        description="Shares of a total at which a warning is logged, once a period: 0.8 or [0.5, 0.8, 1].",
+        examples=[0.8],
     )
-    usd_per_month: Dollars | None = Field(
-        default=None, description="Most US dollars in a calendar month, by list prices.", examples=[800]
-    )
-    warn_at: Share = Field(default=0.8, description="Share of a budget at which a warning is logged, once a period.")
     timezone: Annotated[Text, AfterValidator(time_zone)] = Field(
-        default="UTC", description="Time zone of the days and months.", examples=["Europe/Berlin"]
+        default="UTC",
+        description="Time zone of days, of weeks, which begin on Monday, and of months. Hours are those of UTC.",
+        examples=["Europe/Berlin"],
     )
     on_unknown_price: Literal["refuse", "allow"] = Field(
         default="refuse",
@@ -122,22 +191,29 @@ class QuotaConfig(ConfigGroup):
         "this share of it used, and one call more.",
     )
 
-    @field_validator("match")
-    @classmethod
-    def check_patterns(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        """Refuse a field with an empty list, which no call matches. Raises ValueError."""
-        if empty := [name for name, patterns in value.items() if not patterns]:
-            raise ValueError(f"{empty[0]} has an empty list, which no call matches. Add a pattern or remove it")
-        return value
-
     @model_validator(mode="after")
     def check_limits(self) -> Self:
-        """Refuse a quota that limits nothing, and a day's budget that the month's never allows. Raises ValueError."""
-        if not any(getattr(self, name) is not None for name in LIMITS):
+        """Refuse a quota that limits nothing, and limits that others never allow. Raises ValueError."""
+        if not self.set_limits and not self.overrides:
             raise ValueError(f"limits nothing. Add one of {', '.join(LIMITS)}")
-        if self.usd_per_day is not None and self.usd_per_month is not None and self.usd_per_day > self.usd_per_month:
-            raise ValueError("usd_per_day is larger than usd_per_month, so it has no effect. Correct one of the two")
+        if self.overrides and self.per == "all":
+            raise ValueError("has overrides, but adds up the calls of everybody together. Remove one of the two")
+        for problem in ineffective(self.set_limits):
+            raise ValueError(problem)
+        for subject, limits in self.overrides.items():
+            if not limits.set_limits:
+                raise ValueError(f"overrides.{subject} limits nothing. Add a limit or remove it")
+            for problem in ineffective(self.set_limits | limits.set_limits):
+                raise ValueError(f"overrides.{subject}: {problem}")
         return self
+
+
+def ineffective(limits: dict[str, float]) -> Iterator[str]:
+    """Yield what is wrong with a limit of a period that a longer one never allows."""
+    for kind in KINDS:
+        for shorter, longer in combinations([name_of(kind, window) for window in WINDOWS], 2):
+            if limits.get(shorter, 0) > limits.get(longer, float("inf")):
+                yield f"{shorter} is larger than {longer}, so it has no effect. Correct one of the two"
 
 
 class QuotasSetting(ConfigGroup):

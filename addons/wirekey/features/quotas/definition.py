@@ -5,28 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wirekey.core.labels import UNVERIFIED
+from wirekey.features.quotas.limit_names import TOTALS, is_money
 from wirekey.features.quotas.periods import UTC_CALENDAR, Calendar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from wirekey.features.quotas.periods import Period
+    from wirekey.features.quotas.limit_names import LimitName
+    from wirekey.features.quotas.periods import Period, Window
 
 type Per = str
 """A key of `SUBJECT_FIELDS`, `all`, `run` (of quotas that runs make), or `label:NAME`."""
-type LimitName = Literal[
-    "requests_per_minute",
-    "tokens_per_minute",
-    "concurrent",
-    "usd_per_day",
-    "usd_per_month",
-    "usd",
-    "calls",
-    "tokens",
-]
 
 NANODOLLARS = 1_000_000_000
 """Amounts of money are whole billionths of a dollar, so that sums are exact."""
@@ -86,19 +79,64 @@ class PeriodLimit(NamedTuple):
     period: Period
 
 
+class TotalLimit(NamedTuple):
+    """The limit of a total in each period of a window."""
+
+    name: LimitName
+    limit: int
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SubjectLimits:
+    """The limits of a subject. One of None does not exist. Money is in `NANODOLLARS`."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent: int | None = None
+    usd_per_hour: int | None = None
+    usd_per_day: int | None = None
+    usd_per_week: int | None = None
+    usd_per_month: int | None = None
+    usd_lifetime: int | None = None
+    tokens_per_hour: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_week: int | None = None
+    tokens_per_month: int | None = None
+    tokens_lifetime: int | None = None
+    requests_per_hour: int | None = None
+    requests_per_day: int | None = None
+    requests_per_week: int | None = None
+    requests_per_month: int | None = None
+    requests_lifetime: int | None = None
+    totals: tuple[TotalLimit, ...] = field(init=False, repr=False)
+    """Those of totals."""
+
+    def __post_init__(self) -> None:
+        given = ((name, getattr(self, name), total.window) for name, total in TOTALS.items())
+        totals = tuple(TotalLimit(name, limit, window) for name, limit, window in given if limit is not None)
+        object.__setattr__(self, "totals", totals)
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether dollars are limited."""
+        return any(is_money(name) for name, _, _ in self.totals)
+
+
+NO_OVERRIDES: Mapping[str, SubjectLimits] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Quota:
-    """One entry of the setting `quotas`. A limit of None does not exist. Money is in `NANODOLLARS`."""
+class Quota(SubjectLimits):
+    """One entry of the setting `quotas`. Its own limits are those of each subject without an override."""
 
     name: str
     per: Per
     conditions: tuple[MatchCondition, ...] = ()
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    concurrent: int | None = None
-    usd_per_day: int | None = None
-    usd_per_month: int | None = None
-    warn_at: float = 0.8
+    overrides: Mapping[str, SubjectLimits] = NO_OVERRIDES
+    """All limits of the subjects that have others."""
+    warn_at: tuple[float, ...] = (0.8,)
+    """The shares of a total at which a warning is due, ascending."""
     calendar: Calendar = UTC_CALENDAR
     refuses_unknown_price: bool = True
     burst: float = 0.02
@@ -107,6 +145,10 @@ class Quota:
     """Whether a call reserves the output that it is expected to have. Otherwise it reserves the largest possible."""
     ends: float | None = None
     """The moment from which it refuses all calls, in Unix seconds; None for never."""
+
+    def limits_of(self, subject: str) -> SubjectLimits:
+        """Return the limits of a subject, as configured."""
+        return self.overrides.get(subject, self)
 
     def applies(self, given: Mapping[str, Any]) -> bool:
         """Return whether the quota applies to a call. `given`: the policy's input for the call."""
@@ -129,21 +171,14 @@ class Quota:
         return None if found is None else f"{found}{UNVERIFIED}"
 
     @property
-    def has_budget(self) -> bool:
-        """Whether the quota limits dollars."""
-        return self.usd_per_day is not None or self.usd_per_month is not None
-
-    @property
     def title(self) -> str:
         """Its name in messages."""
         return f"quota {self.name}"
 
-    def period_limits(self, now: float) -> Iterator[PeriodLimit]:
-        """Yield its limits of totals, each with its period of this moment (Unix seconds)."""
-        if self.usd_per_day is not None:
-            yield PeriodLimit("usd_per_day", self.usd_per_day, self.calendar.day(now))
-        if self.usd_per_month is not None:
-            yield PeriodLimit("usd_per_month", self.usd_per_month, self.calendar.month(now))
+    def period_limits(self, limits: SubjectLimits, now: float) -> Iterator[PeriodLimit]:
+        """Yield the limits of totals, each with its period of this moment (Unix seconds)."""
+        for name, limit, window in limits.totals:
+            yield PeriodLimit(name, limit, self.calendar.period(window, now))
 
     def burst_of(self, limit: int) -> int:
         """Return how much of a limit per minute may be used at once."""
@@ -159,10 +194,19 @@ class Applied:
 
     quota: Quota
     subject: str
+    limits: SubjectLimits = field(init=False, repr=False)
+    """The limits of the subject that are in force."""
     keys: dict[str, str] = field(default_factory=dict, repr=False)
     """The keys of its limits per minute and of its calls at the same time, by the name of the limit."""
     budget_keys: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     """By the name of the budget, the label of the present period and the key."""
+
+    def __post_init__(self) -> None:
+        self.limits = self.quota.limits_of(self.subject)
+
+    def period_limits(self, now: float) -> Iterator[PeriodLimit]:
+        """Yield the limits of its totals, each with its period of this moment (Unix seconds)."""
+        return self.quota.period_limits(self.limits, now)
 
     @property
     def words(self) -> str:

@@ -13,6 +13,7 @@ from wirekey.features.quotas.limits import amount_of, budget_limits, rate_limits
 from wirekey.features.quotas.refusals import over_budget, over_rate, over_time, unavailable, unpriced
 from wirekey.features.quotas.restoring import LEASE, PERIOD_MARGIN
 from wirekey.features.quotas.subjects import QuotaSubjects
+from wirekey.features.quotas.thresholds import BudgetWarnings
 from wirekey.features.quotas.totals import SharedTotals
 from wirekey.features.quotas.usage import UsageView
 
@@ -37,7 +38,6 @@ RENEWED_EVERY = 80
 """The number of checks after which reservations are renewed."""
 COUNTED_FOR = 10.0
 """Seconds for which a process is counted that no longer responds."""
-MOST_WARNED = 10_000
 
 
 class QuotaEnforcer:
@@ -69,8 +69,7 @@ class QuotaEnforcer:
         self._totals.restoring.held = self._held
         self._tasks: set[asyncio.Task[None]] = set()
         self._subjects = QuotaSubjects()
-        self._warned: dict[str, float] = {}
-        """The budgets whose warning was logged, with the end of their period."""
+        self.warnings = BudgetWarnings(self.view.spent, clock)
 
     @property
     def ledger(self) -> Ledger | None:
@@ -98,7 +97,7 @@ class QuotaEnforcer:
         now = self._clock()
         for applied in hold.quotas:
             quota = applied.quota
-            if hold.use.cost is None and quota.has_budget and quota.refuses_unknown_price:
+            if hold.use.cost is None and applied.limits.has_budget and quota.refuses_unknown_price:
                 raise unpriced(applied, hold.model)
             if quota.ends is not None and now >= quota.ends:
                 raise over_time(quota)
@@ -196,7 +195,7 @@ class QuotaEnforcer:
         if hold.reserved_in and not self._state().is_local:
             self._totals.note_unsettled(hold.id, amounts)
         self.view.note_settled(hold.budgets, amounts)
-        self._warn(hold.budgets)
+        self.warnings.check(hold.budgets)
         self._open.pop(hold.id, None)
         tokens = (used.tokens if used else 0) - hold.use.tokens
         requests = 0 if used else -1
@@ -225,26 +224,6 @@ class QuotaEnforcer:
             self._open.pop(hold.id, None)
             self.view.note_settled(hold.budgets, {})
             await self._settle(hold, {}, ())
-
-    def _warn(self, limits: Sequence[BudgetLimit]) -> None:
-        for limit in limits:
-            if limit.period is None or limit.budget.key in self._warned:
-                continue
-            spent = self.view.spent(limit.budget.key)
-            quota = limit.applied.quota
-            if spent >= limit.limit * quota.warn_at:
-                self._warned[limit.budget.key] = limit.period.end
-                logger.warning(
-                    "%d %% of the %s is spent: %s %s%s",
-                    spent * 100 // limit.limit,
-                    quota.title,
-                    limit.name,
-                    limit.period.label,
-                    limit.applied.words,
-                )
-        if len(self._warned) > MOST_WARNED:
-            now = self._clock()
-            self._warned = {key: end for key, end in self._warned.items() if end > now}
 
     # Between calls.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from wirekey.core.shared_state import Budget, Rate
+from wirekey.features.quotas.limit_names import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from wirekey.features.quotas.definition import Applied, LimitName
+    from wirekey.features.quotas.definition import Applied
     from wirekey.features.quotas.estimate import Use
+    from wirekey.features.quotas.limit_names import LimitName
     from wirekey.features.quotas.periods import Period
 
 
@@ -41,11 +43,11 @@ def rate_limits(
     `processes`: how many share the limits without knowing what the others take. Here and below, each gets its share.
     """
     for applied in quotas:
-        quota = applied.quota
-        if quota.requests_per_minute is not None and requests:
-            yield rate_limit(applied, "requests_per_minute", share_of(quota.requests_per_minute, processes), requests)
-        if quota.tokens_per_minute is not None:
-            yield rate_limit(applied, "tokens_per_minute", share_of(quota.tokens_per_minute, processes), tokens)
+        limits = applied.limits
+        if limits.requests_per_minute is not None and requests:
+            yield rate_limit(applied, "requests_per_minute", share_of(limits.requests_per_minute, processes), requests)
+        if limits.tokens_per_minute is not None:
+            yield rate_limit(applied, "tokens_per_minute", share_of(limits.tokens_per_minute, processes), tokens)
 
 
 def share_of(limit: int, processes: int) -> int:
@@ -60,9 +62,10 @@ def rate_limit(applied: Applied, name: LimitName, limit: int, amount: int) -> Ra
 
 def amount_of(name: LimitName, use: Use, calls: int = 1) -> int:
     """Return what an attempt takes of the total that a limit bounds. An unknown cost counts as 0."""
-    if name == "calls":
+    kind = kind_of(name)
+    if kind == "requests":
         return calls
-    return use.all_tokens if name == "tokens" else use.cost or 0
+    return use.all_tokens if kind == "tokens" else use.cost or 0
 
 
 def budget_limits(
@@ -77,20 +80,20 @@ def budget_limits(
     larger by the call's own reservation. A call that costs nothing needs no budget.
     """
     for applied in quotas:
-        quota = applied.quota
-        if quota.concurrent is not None:
-            most = share_of(quota.concurrent, processes)
+        concurrent = applied.limits.concurrent
+        if concurrent is not None:
+            most = share_of(concurrent, processes)
             budget = Budget(applied.key("concurrent"), 1, most, counts_total=False)
-            yield BudgetLimit(applied, "concurrent", quota.concurrent, budget)
-        reserved = expected if expected is not None and quota.reserves_expected else use
-        for name, most, period in quota.period_limits(now):
+            yield BudgetLimit(applied, "concurrent", concurrent, budget)
+        reserved = expected if expected is not None and applied.quota.reserves_expected else use
+        for name, most, period in applied.period_limits(now):
             amount = amount_of(name, reserved)
-            if amount == 0 and (name == "tokens" or use.cost is not None):
+            if amount == 0 and (use.cost is not None or kind_of(name) == "tokens"):
                 continue
             budget = Budget(budget_key(applied, name, period), amount, share_of(most, processes) + amount - 1)
             yield BudgetLimit(applied, name, most, budget, period)
 
 
 def budget_key(applied: Applied, name: LimitName, period: Period) -> str:
-    """Return the key of a budget. Each day and each month has its own."""
+    """Return the key of a budget. Each period has its own."""
     return applied.budget_key(name, period.label)

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from wirekey.core.command_name import COMMAND
 from wirekey.core.errors import Fault, Refusal
 from wirekey.features.quotas.definition import NANODOLLARS
+from wirekey.features.quotas.limit_names import TOTALS, is_money
 
 if TYPE_CHECKING:
     from wirekey.core.shared_state import BudgetLevel
-    from wirekey.features.quotas.definition import Applied, LimitName, Quota
+    from wirekey.features.quotas.definition import Applied, Quota
+    from wirekey.features.quotas.limit_names import LimitName
     from wirekey.features.quotas.limits import BudgetLimit, RateLimit
 
 BUSY_SECONDS = 1
 """Retry-After of a refusal that ends when an open call ends."""
 UNPRICED_IN_A_RUN = "Use a model with a price, or a run without --budget"
 UNITS = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
-PERIODS = {"usd_per_day": "day", "usd_per_month": "month"}
 
 
 def over_rate(limit: RateLimit, retry_after: float) -> Refusal:
@@ -46,7 +47,9 @@ def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
             f"{name} allows {limit.limit} calls at the same time{applied.words}. Retry when one has ended.",
             retry_after=BUSY_SECONDS,
         )
-    allowance = f"{dollars(limit.limit)} a {PERIODS[limit.name]}{applied.words}"
+    window = TOTALS[limit.name].window
+    period = "in total" if window == "lifetime" else f"an {window}" if window == "hour" else f"a {window}"
+    allowance = f"{amount_in_words(limit.name, limit.limit)} {period}{applied.words}"
     if level.spent < limit.limit:
         return Refusal(
             429,
@@ -55,18 +58,16 @@ def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
             "or set a lower limit of output tokens, which is what a call reserves.",
             retry_after=BUSY_SECONDS,
         )
-    ends = applied.quota.calendar.local_time(limit.period.end)
-    return Refusal(
-        429,
-        "insufficient_quota",
-        f"{name} is used up: {allowance}. The next {PERIODS[limit.name]} begins at {ends}. Ask the operator for more.",
-    )
+    following = ""
+    if limit.period.last is not None:
+        following = f" The next {window} begins at {applied.quota.calendar.local_time(limit.period.last)}."
+    return Refusal(429, "insufficient_quota", f"{name} is used up: {allowance}.{following} Ask the operator for more.")
 
 
 def run_exhausted(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
     """Return the refusal of a call for which a limit of its run has no room."""
     run = limit.applied.subject
-    spent, most = run_amount(limit.name, level.spent), run_amount(limit.name, limit.limit)
+    spent, most = amount_in_words(limit.name, level.spent), amount_in_words(limit.name, limit.limit)
     if level.spent < limit.limit:
         return Refusal(
             429,
@@ -84,9 +85,9 @@ def run_exhausted(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
     )
 
 
-def run_amount(name: LimitName, amount: int) -> str:
-    """Return an amount of a run in words: dollars, calls or tokens."""
-    return dollars(amount) if name == "usd" else counted(amount, name)
+def amount_in_words(name: LimitName, amount: int) -> str:
+    """Return an amount of a total in words: dollars, calls, requests or tokens."""
+    return dollars(amount) if is_money(name) else counted(amount, name.partition("_")[0])
 
 
 def counted(amount: int, nouns: str) -> str:

@@ -10,15 +10,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wirekey.features.quotas.definition import NANODOLLARS, UNLIMITED, Applied
+from wirekey.features.quotas.definition import NANODOLLARS, UNLIMITED, Applied, Quota
+from wirekey.features.quotas.limit_names import is_money
 from wirekey.features.quotas.limits import budget_key, rate_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from wirekey.core.shared_state import BudgetLevel, Rate, RateLevel
-    from wirekey.features.quotas.definition import LimitName, Quota
+    from wirekey.features.quotas.definition import SubjectLimits
     from wirekey.features.quotas.ledger import Spent
+    from wirekey.features.quotas.limit_names import LimitName
     from wirekey.features.quotas.limits import BudgetLimit, RateLimit
     from wirekey.features.quotas.periods import Period
 
@@ -67,12 +69,12 @@ class Row:
     ratio: float
     """The share that is left, from 0 to 1."""
     ends: float | None = None
-    """When the period of a budget ends, in Unix seconds."""
+    """When the period of a total ends, in Unix seconds."""
 
     @property
-    def is_money(self) -> bool:
-        """Whether the limit is in dollars."""
-        return self.limit in ("usd_per_day", "usd_per_month")
+    def unit(self) -> int:
+        """Its amounts are divided by this to show them."""
+        return NANODOLLARS if is_money(self.limit) else 1
 
 
 class UsageView:
@@ -83,6 +85,8 @@ class UsageView:
         self._monotonic = monotonic
         self._budgets: dict[str, SeenBudget] = {}
         self._rates: dict[str, SeenRate] = {}
+        self.limits_in_force: Callable[[Quota, str], SubjectLimits] = Quota.limits_of
+        """Returns the limits of a subject of a quota."""
 
     # Noting.
 
@@ -96,7 +100,7 @@ class UsageView:
             if quota is None:
                 continue
             applied = Applied(quota, parts[4])
-            for name, _, period in quota.period_limits(now):
+            for name, _, period in applied.period_limits(now):
                 if budget_key(applied, name, period) == key:
                     remember(self._budgets, key, SeenBudget(applied, name, period, total.amount))
 
@@ -149,18 +153,18 @@ class UsageView:
             quota = applied.quota
             spent: dict[str, float] = {}
             left: dict[str, float] = {}
-            for name, most, period in quota.period_limits(now):
+            for name, most, period in applied.period_limits(now):
                 seen = self._budgets.get(budget_key(applied, name, period))
-                used, unit = seen.spent if seen else 0, 1 if name in ("calls", "tokens") else NANODOLLARS
+                used, unit = seen.spent if seen else 0, NANODOLLARS if is_money(name) else 1
                 spent[name] = used / unit
                 if most < UNLIMITED:
                     left[name] = max(0, most - used - (seen.reserved if seen else 0)) / unit
             for limit in rate_limits((applied,), 0):
                 rate = self._rates.get(limit.rate.key)
                 left[limit.name] = rate.left(self._monotonic()) if rate else limit.rate.burst or limit.rate.limit
-            if quota.concurrent is not None:
+            if (concurrent := applied.limits.concurrent) is not None:
                 seen = self._budgets.get(applied.key("concurrent"))
-                left["concurrent"] = max(0, quota.concurrent - (seen.reserved if seen else 0))
+                left["concurrent"] = max(0, concurrent - (seen.reserved if seen else 0))
             shown = "run" if quota.per == "run" else quota.name
             spend.setdefault(shown, spent)  # a quota of this name comes before the run
             remaining.setdefault(shown, left)
@@ -172,10 +176,10 @@ class UsageView:
         now = self._clock()
         for seen in self._budgets.values():
             quota = named.get(seen.applied.quota.name)
-            allowed = getattr(quota, seen.name, None) if quota else None
+            allowed = self._allowed(quota, seen.applied.subject, seen.name)
             if quota is None or allowed is None or (seen.period and not seen.period.has(now)):
                 continue
-            ends = seen.period.end if seen.period else None
+            ends = seen.period.last if seen.period else None
             used = seen.spent if seen.period else seen.reserved
             left = max(0, allowed - used)
             yield Row(
@@ -192,7 +196,7 @@ class UsageView:
             )
         for rate in self._rates.values():
             quota = named.get(rate.limit.applied.quota.name)
-            allowed = getattr(quota, rate.limit.name) if quota else None
+            allowed = self._allowed(quota, rate.limit.applied.subject, rate.limit.name)
             if quota is None or allowed is None:
                 continue
             left, burst = rate.left(self._monotonic()), quota.burst_of(allowed)
@@ -207,6 +211,13 @@ class UsageView:
                 left,
                 min(1.0, left / burst),
             )
+
+    def _allowed(self, quota: Quota | None, subject: str, name: LimitName) -> int | None:
+        """Return a limit of a subject, or None if its quota does not have it, or not any more."""
+        if quota is None:
+            return None
+        allowed: int | None = getattr(self.limits_in_force(quota, subject), name, None)
+        return allowed
 
     def ratios(self, quotas: Iterable[Quota]) -> dict[str, float]:
         """Return the share that is left of each quota: of its subject and limit with the least. 1 if it is unused."""

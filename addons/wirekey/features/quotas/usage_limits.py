@@ -14,7 +14,6 @@ from wirekey.core.calls.usage_limits import NO_HEADERS, UsageLimits
 from wirekey.core.policy.input import QUOTA_FIELDS
 from wirekey.features.quotas.account_defaults import note_defaults
 from wirekey.features.quotas.configured import NO_QUOTAS, ConfiguredQuotas, quotas_of
-from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import NOTHING, real_use
 from wirekey.features.quotas.expected_output import OutputEstimates
@@ -169,8 +168,8 @@ class QuotaLimits(UsageLimits):
                 "quota": row.quota,
                 "subject": row.subject,
                 "limit": row.limit,
-                "allowed": row.allowed / (NANODOLLARS if row.is_money else 1),
-                "used": row.used / (NANODOLLARS if row.is_money else 1),
+                "allowed": row.allowed / row.unit,
+                "used": row.used / row.unit,
                 "ratio": row.ratio,
                 "ends": row.ends,
             }

@@ -132,7 +132,7 @@ def test_a_call_that_is_not_sent_counts_nothing():
 
 def levels(run: Run):
     quota = applied_to(run.record)
-    keys = [quota.budget_key(name, period.label) for name, _, period in quota.quota.period_limits(0)]
+    keys = [quota.budget_key(name, period.label) for name, _, period in quota.period_limits(0)]
     return asyncio.run(run.state.levels(keys))
 
 
@@ -246,7 +246,7 @@ def test_concurrent_calls_of_two_processes_never_exceed_the_limits_and_one_call(
         for service in services:
             await service.finish()
         applied = applied_to(record)
-        keys = [applied.budget_key(name, period.label) for name, _, period in applied.quota.period_limits(0)]
+        keys = [applied.budget_key(name, period.label) for name, _, period in applied.period_limits(0)]
         found = await states[0].levels(keys)
         for state, service in zip(states, services, strict=True):
             service.close()

@@ -64,16 +64,22 @@ const LIMITS = {
   requests_per_minute: (row) => `${count(row.allowed)} requests a minute`,
   tokens_per_minute: (row) => `${count(row.allowed)} tokens a minute`,
   concurrent: (row) => `${count(row.used)} of ${count(row.allowed)} calls at a time`,
-  usd_per_day: (row) => `${money(row.used)} of ${money(row.allowed)} today`,
-  usd_per_month: (row) => `${money(row.used)} of ${money(row.allowed)} this month`,
 };
+const WINDOWS = { hour: "this hour", day: "today", week: "this week", month: "this month", lifetime: "in total" };
+
+// Of a total, such as usd_per_day, tokens_per_week or requests_lifetime.
+function totalOf(row) {
+  const [, kind, window] = /^(usd|tokens|requests)_(?:per_)?(\w+)$/.exec(row.limit);
+  const used = kind === "usd" ? `${money(row.used)} of ${money(row.allowed)}` : `${count(row.used)} of ${count(row.allowed)} ${kind}`;
+  return `${used} ${WINDOWS[window]}`;
+}
 
 function quotaOf(row) {
   const left = Math.round(100 * row.ratio);
   const health = left > 20 ? "good" : left > 0 ? "warn" : "bad";
   return el("li", {},
     el("div", { class: "row" }, el("span", {}, row.quota, row.subject === "_ALL" ? null : ` · ${row.subject}`), el("span", { class: health }, `${left} % left`)),
-    el("div", { class: "soft" }, LIMITS[row.limit](row)));
+    el("div", { class: "soft" }, (LIMITS[row.limit] ?? totalOf)(row)));
 }
 
 // denials: events, latest first.

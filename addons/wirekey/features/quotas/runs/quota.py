@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from msgspec import UnsetType
 
     from wirekey.core.identity.runs import RunRecord
+    from wirekey.features.quotas.definition import SubjectLimits
 
 PREFIX = "run"
 """In keys of totals, in place of the name of a quota."""
@@ -28,21 +29,21 @@ RUN_ENDED = Refusal(401, "run_ended", "The run of this token has ended. The requ
 class RunQuota(Quota):
     """The quota of a run. Its three totals are counted, also those without a limit."""
 
-    totals: tuple[PeriodLimit, ...] = ()
+    of_run: tuple[PeriodLimit, ...] = ()
 
     @property
     def has_budget(self) -> bool:
         """Whether the run limits dollars."""
-        return self.totals[0].limit < UNLIMITED
+        return self.of_run[0].limit < UNLIMITED
 
     @property
     def title(self) -> str:
         """Its name in messages."""
         return f"run {self.name}"
 
-    def period_limits(self, now: float) -> Iterator[PeriodLimit]:
+    def period_limits(self, limits: SubjectLimits, now: float) -> Iterator[PeriodLimit]:
         """Yield its totals. Their period is the whole run."""
-        yield from self.totals
+        yield from self.of_run
 
 
 def quota_of(run: RunRecord) -> RunQuota:
@@ -54,7 +55,7 @@ def quota_of(run: RunRecord) -> RunQuota:
         PeriodLimit("tokens", limit_of(run.tokens), period),
     )
     ends = None if run.ends_at is UNSET else run.ends_at.timestamp()
-    return RunQuota(run.name, "run", reserves_expected=run.reserve == "expected", ends=ends, totals=totals)
+    return RunQuota(run.name, "run", reserves_expected=run.reserve == "expected", ends=ends, of_run=totals)
 
 
 def limit_of(limit: int | UnsetType) -> int:
@@ -68,7 +69,7 @@ def applied_to(run: RunRecord) -> Applied:
     The keys of its totals never equal those of a quota of this name, which have other limits.
     """
     found = Applied(quota_of(run), run.name)
-    for name, _, period in found.quota.period_limits(0):
+    for name, _, period in found.period_limits(0):
         found.budget_keys[name] = period.label, key_of(run, name)
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import UNSET
 
 from wirekey.features.quotas.command import known_totals, spend_since
-from wirekey.features.quotas.refusals import run_amount
+from wirekey.features.quotas.refusals import amount_in_words
 from wirekey.features.quotas.runs.quota import key_of, quota_of
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def used_of_models(config: Config, run: RunRecord) -> Spend:
 
 def reached(run: RunRecord, use: RunUse, now: datetime) -> str | None:
     """Return in words which limit of a run is reached, or None. The next call is then refused."""
-    for name, most, _ in quota_of(run).totals:
+    for name, most, _ in quota_of(run).of_run:
         if getattr(use, name) >= most:
-            return f"{run_amount(name, getattr(use, name))} of {run_amount(name, most)}"
+            return f"{amount_in_words(name, getattr(use, name))} of {amount_in_words(name, most)}"
     if run.ends_at is not UNSET and now >= run.ends_at:
         return f"its time was over at {run.ends_at.astimezone():%Y-%m-%d %H:%M:%S}"
     return None

@@ -1,0 +1,69 @@
+"""Finds out when a share of a total is spent that operators want to know of, and logs it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wirekey.features.quotas.limits import BudgetLimit
+
+logger = logging.getLogger(__name__)
+
+MOST_WARNED = 10_000
+
+
+class ReachedShare(NamedTuple):
+    """A share of a total that is spent. `spent`: how much of the limit, in its unit."""
+
+    limit: BudgetLimit
+    share: float
+    spent: int
+
+
+class BudgetWarnings:
+    """The shares of totals that one process has seen spent. Each is logged once a period.
+
+    `spent` returns what is spent of a total, by its key. `clock` is in Unix seconds.
+    """
+
+    def __init__(self, spent: Callable[[str], int], clock: Callable[[], float]) -> None:
+        self._spent = spent
+        self._clock = clock
+        self.notify: Callable[[ReachedShare], None] = lambda _: None
+        """Reports a share to others. It neither blocks nor raises."""
+        self._warned: dict[str, tuple[float, float]] = {}
+        """The largest share of each total that was logged, and the end of its period."""
+
+    def check(self, limits: Sequence[BudgetLimit]) -> None:
+        """Log the shares of these totals that are spent now, and were not before."""
+        for limit in limits:
+            if limit.period is None:
+                continue
+            key, shares = limit.budget.key, limit.applied.quota.warn_at
+            warned = self._warned.get(key, (0.0, 0.0))[0]
+            if not shares or warned >= shares[-1]:
+                continue
+            spent = self._spent(key)
+            reached = [share for share in shares if share > warned and spent >= limit.limit * share]
+            if reached:
+                self._warned[key] = reached[-1], limit.period.end
+                self._report(ReachedShare(limit, reached[-1], spent))
+        if len(self._warned) > MOST_WARNED:
+            now = self._clock()
+            self._warned = {key: warned for key, warned in self._warned.items() if warned[1] > now}
+
+    def _report(self, reached: ReachedShare) -> None:
+        limit = reached.limit
+        assert limit.period
+        logger.warning(
+            "%d %% of the %s is spent: %s %s%s",
+            reached.spent * 100 // limit.limit,
+            limit.applied.quota.title,
+            limit.name,
+            limit.period.label,
+            limit.applied.words,
+        )
+        self.notify(reached)

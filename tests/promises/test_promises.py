@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.promises.__main__ import line
+from tests.promises import __main__ as command
+from tests.promises.__main__ import line, main
 from tests.promises.measuring import CHECKOUT, Measured, result
 from tests.promises.page import PAGE, row, rows, with_row
 from tests.promises.table import PROMISES, Promise
@@ -66,3 +67,10 @@ def test_a_row_is_replaced():
     assert with_row(page, 4, new) == page.replace("| 4 | Old. | not measured | `--only 4` | |", new)
     with pytest.raises(KeyError):
         with_row(page, 5, new)
+
+
+def test_the_command_prints_a_line_each_and_fails_if_one_is_not_held(monkeypatch, capsys):
+    monkeypatch.setattr(command, "measure", lambda promise, long: Measured(promise.number != 4, 3, {"calls": 5}, 1))
+    assert main(["--only", "2"]) == 0
+    assert main(["--only", "2", "--only", "4"]) == 1
+    assert capsys.readouterr().out.endswith(" 2 held     5 calls (3 tests, 1 s)\n 4 NOT HELD 5 calls (3 tests, 1 s)\n")

@@ -18,6 +18,7 @@ from wirekey.core.audit.store import AuditStore
 from wirekey.core.call import Agent, Call, Outcome
 from wirekey.core.endpoints.readiness import ReadinessReport
 from wirekey.core.endpoints.routes import health_routes
+from wirekey.core.labels import checked
 from wirekey.features.console import gate, operator_token
 from wirekey.features.console.config import PageAccess
 from wirekey.features.console.feed import Feed
@@ -25,7 +26,7 @@ from wirekey.features.console.live import LivePage
 from wirekey.features.console.recorded import Recorded
 from wirekey.features.console.sessions import SignInSessions
 
-ASKED_FOR = ["/console/state", "/console/calls", "/console/totals", "/console/events"]
+ASKED_FOR = ["/console/state", "/console/calls", "/console/totals", "/console/trees", "/console/events"]
 FILES = ["/", "/console/page.css", "/console/main.js", "/console/mark.svg"]
 
 
@@ -39,7 +40,8 @@ class PageFixture:
         self.audit = folder / "audit.db"
         sessions = SignInSessions(operator_token.ReloadedToken(folder))
         services = SimpleNamespace(access=lambda: self.access, state=self.state)
-        self.page = LivePage(services, self.feed, sessions, Recorded(SqliteAudit(self.audit)))
+        self.runs = []
+        self.page = LivePage(services, self.feed, sessions, Recorded(SqliteAudit(self.audit), lambda: self.runs))
         self.routes = {**health_routes(ReadinessReport), **self.page.routes()}
 
     async def state(self):
@@ -286,6 +288,7 @@ async def test_without_a_record_there_are_no_calls_and_no_totals(live_page):
     async with signed_in(live_page) as http:
         assert (await http.get("/console/calls")).json()["rows"] == []
         assert (await http.get("/console/totals")).json()["readable"] is False
+        assert (await http.get("/console/trees")).json()["readable"] is False
         live_page.audit.write_bytes(b"rubbish" * 1000)
         assert (await http.get("/console/calls")).json()["rows"] == []
 
@@ -312,6 +315,30 @@ async def test_concurrent_pages_share_one_computation_of_the_totals(live_page, m
         responses = await asyncio.gather(*(http.get("/console/totals?period=week") for _ in range(20)))
     assert len({response.content for response in responses}) == 1
     assert summed == [("week", "agent")]
+
+
+async def test_runs_and_sessions_are_trees_whose_calls_can_be_listed(live_page):
+    in_session = checked([("session", "s1"), ("sub_agent", "a1")])
+    of_run = called(0, agent=Agent("alice", labels=(("run", "nightly"),)), header_labels=in_session)
+    elsewhere = [called(1, header_labels=in_session), called(2, agent=Agent("bob"), header_labels=in_session)]
+    await live_page.record(of_run, *elsewhere, called(3))
+    live_page.runs = [{"run": "nightly", "agent": "alice", "started": "2026-01-01T00:00:00Z", "spent_usd": 0.5}]
+    async with signed_in(live_page) as http:
+        trees = (await http.get("/console/trees")).json()["trees"]
+
+        async def listed(query):
+            return [row[0] for row in (await http.get(f"/console/calls?{query}")).json()["rows"]]
+
+        assert [(tree["value"], tree["agent"], tree["calls"]) for tree in trees] == [
+            ("nightly", "alice", 1),
+            ("s1 (unverified)", "bob", 1),
+            ("s1 (unverified)", "alice", 1),
+        ]
+        assert trees[0]["run"] == live_page.runs[0]
+        assert await listed("run=nightly") == [of_run.id]
+        assert await listed("run=nightly&session=s1+(unverified)&sub_agent=a1+(unverified)") == [of_run.id]
+        assert await listed("session=s1+(unverified)&agent=alice") == [elsewhere[0].id, of_run.id]
+        assert await listed("run=' OR 1 --") == []
 
 
 @pytest.mark.parametrize("query", ["period=year", "by=client", "by=agent_id;drop", "period=&by="])

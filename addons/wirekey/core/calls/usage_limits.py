@@ -81,6 +81,10 @@ class UsageLimits:
         """Return what the live page shows: the limits of which the least is left."""
         return ()
 
+    def run_rows(self, config: Config) -> Sequence[Mapping[str, Any]]:
+        """Return the runs that the live page shows, the latest first. Blocks. Raises UserError."""
+        return ()
+
     def ratios(self) -> Mapping[str, float]:
         """Return limit → the share that is left of it, from 0 to 1."""
         return NO_RATIOS

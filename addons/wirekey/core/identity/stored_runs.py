@@ -88,14 +88,18 @@ class StoredRuns:
 
     def all(self) -> list[StoredRun]:
         """Return the runs, the latest first."""
-        now, records = datetime.now(UTC), AgentRecords(agents=self._agents.agents())
-        found = [
-            StoredRun(agent.id, run, run_changes.is_live(agent, run, now))
-            for agent, run in run_changes.all_runs(records)
-        ]
-        return sorted(found, key=lambda each: each.record.created, reverse=True)
+        return runs_of(AgentRecords(agents=self._agents.agents()))
 
     def find(self, name: str) -> StoredRun:
         """Return the run of a name. Raises AgentError if it does not exist."""
         agent, run = run_changes.find(AgentRecords(agents=self._agents.agents()), name)
         return StoredRun(agent.id, run, run_changes.is_live(agent, run, datetime.now(UTC)))
+
+
+def runs_of(records: AgentRecords) -> list[StoredRun]:
+    """Return the runs of all agents, the latest first."""
+    now = datetime.now(UTC)
+    found = [
+        StoredRun(agent.id, run, run_changes.is_live(agent, run, now)) for agent, run in run_changes.all_runs(records)
+    ]
+    return sorted(found, key=lambda each: each.record.created, reverse=True)

@@ -1,8 +1,8 @@
 """The live page: calls, totals, keys, agents and what needs attention, for operators with a browser.
 
 `addon` builds the page and serves it on the console's listener. `live` has its endpoints, `gate` and `sessions` decide
-who may see it. `feed` sends the calls, `recorded` reads the audit, and `status` has everything else. `page/` is what
-the browser runs.
+who may see it. `feed` sends the calls, `recorded` reads the audit, `trees` sums up runs and sessions, and `status` has
+everything else. `page/` is what the browser runs.
 """
 
 from __future__ import annotations

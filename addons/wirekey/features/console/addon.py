@@ -60,4 +60,5 @@ class Console(Addon):
         if lifecycle.worker:
             services.events.observers.append(WorkerPages(lifecycle.worker, feed, sessions, services.open_sessions))
         status = Status(services, lifecycle, feed, self.order.get(Endpoints).readiness)
-        return LivePage(status, feed, sessions, Recorded(services.store.database))
+        recorded = Recorded(services.store.database, status.runs)
+        return LivePage(status, feed, sessions, recorded)

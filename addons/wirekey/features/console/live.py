@@ -5,7 +5,9 @@ GET  /console/NAME       its scripts and styles
 POST /console/sign-in    {"key": the operator token, or the code of a link}
 POST /console/sign-out
 GET  /console/state      keys, agents, policy, what needs attention
-GET  /console/calls      the recent calls; ?denied=1 the recent denials; ?ids=A,B these
+GET  /console/calls      the recent calls; ?denied=1 the recent denials; ?ids=A,B these; ?run=A&agent=B those of a run,
+                         ?session=A&sub_agent=B&agent=C those of a session
+GET  /console/trees      runs and sessions with their sub-agents
 GET  /console/totals     ?period=hour|day|week &by=agent|model|provider
 GET  /console/events     the live feed, as server-sent events
 """
@@ -93,6 +95,7 @@ class LivePage:
             "/console/state": lambda _: self._state(),
             "/console/calls": self._calls,
             "/console/totals": self._totals,
+            "/console/trees": self._trees,
             "/console/events": self._events,
         }
         return {
@@ -157,7 +160,10 @@ class LivePage:
 
     async def _calls(self, request: LocalRequest) -> LocalResponse:
         query = parse_qs(request.query, max_num_fields=10) if len(request.query) < 8192 else {}
-        if "ids" in query:
+        labels: dict[str, str] = {name: query[name][0] for name in ("run", "session", "sub_agent") if name in query}
+        if "run" in labels or "session" in labels:
+            rows = await self._recorded.labelled(query.get("agent", [None])[0], labels)
+        elif "ids" in query:
             rows = await self._recorded.these(query["ids"][0].split(","))
         elif "denied" in query:
             rows = await self._recorded.denied()
@@ -177,6 +183,9 @@ class LivePage:
             return of_bytes(200, body)
 
         return answered()
+
+    async def _trees(self, _: LocalRequest) -> LocalResponse:
+        return of_bytes(200, await self._recorded.trees())
 
     def _events(self, request: LocalRequest) -> LocalReply:
         if self.feed.is_full:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.core.audit.audit_log import AuditDatabaseError
+from wirekey.core.audit.filters import Filters
 from wirekey.core.audit.reading import COLUMNS, shown
 from wirekey.core.audit.totals import totals
+from wirekey.core.errors import UserError
+from wirekey.features.console.trees import Root, trees_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from wirekey.core.audit.audit_log import AuditDatabase
     from wirekey.core.audit.rows import AuditRow
@@ -35,6 +38,12 @@ PERIODS = {"hour": (3600, 60), "day": (86_400, 1800), "week": (7 * 86_400, 4 * 3
 """Period → its length and that of a bucket, in seconds."""
 KEPT = {"hour": 3.0, "day": 15.0, "week": 60.0}
 """Seconds for which the totals of a period are reused."""
+TREES_KEPT = 1.0
+"""Seconds for which the trees are reused."""
+SHARE = 10
+"""The trees are also reused for this multiple of the time that making them took."""
+
+type Runs = Callable[[], Sequence[Mapping[str, Any]]]
 
 
 class Recorded:
@@ -43,8 +52,12 @@ class Recorded:
     If the audit file cannot be read, there are no calls, and /ready says why.
     """
 
-    def __init__(self, database: AuditDatabase) -> None:
+    def __init__(self, database: AuditDatabase, runs: Runs = tuple) -> None:
+        """Read from `database`. `runs` returns what is shown of each run; it blocks, and raises UserError."""
         self._database = database
+        self._runs = runs
+        self._trees: asyncio.Task[bytes] | None = None
+        self._trees_until = 0.0
         self._sums: dict[tuple[str, str], tuple[float, asyncio.Task[bytes]]] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
 
@@ -62,6 +75,43 @@ class Recorded:
         places = ", ".join("?" * len(asked))
         chosen = f"SELECT {COLUMNS} FROM calls WHERE id IN ({places})"  # noqa: S608  # values are bound
         return await asyncio.to_thread(self._read, chosen, asked)
+
+    async def labelled(self, agent: str | None, labels: Mapping[str, str]) -> list[AuditRow]:
+        """Return the latest calls of an agent with these labels, latest first. At least one of them is indexed."""
+        return await asyncio.to_thread(self._labelled, Filters(agent=agent, labels=tuple(labels.items())))
+
+    def _labelled(self, filters: Filters) -> list[AuditRow]:
+        try:
+            with self._database.reading() as database:
+                where, values = filters.where(database.dialect)
+                chosen = f"SELECT {COLUMNS} FROM calls {where} ORDER BY id DESC LIMIT ?"  # noqa: S608  # values are bound
+                return [tuple(map(shown, row)) for row in database.execute(chosen, [*values, RECENT]).fetchall()]
+        except AuditDatabaseError:
+            return []
+
+    async def trees(self) -> bytes:
+        """Return the trees of runs and sessions as JSON."""
+        if self._trees is None or (self._trees.done() and time.monotonic() >= self._trees_until):
+            self._trees = asyncio.create_task(self._make_trees())
+        return await asyncio.shield(self._trees)
+
+    async def _make_trees(self) -> bytes:
+        async with self._one_at_a_time:
+            began = time.monotonic()
+            made = await asyncio.to_thread(self._drawn_trees)
+            ended = time.monotonic()
+            self._trees_until = ended + max(TREES_KEPT, SHARE * (ended - began))
+            return made
+
+    def _drawn_trees(self) -> bytes:
+        try:
+            runs = self._runs()
+            roots = [Root("run", run["run"], run["agent"], datetime.fromisoformat(run["started"])) for run in runs]
+            with self._database.reading() as database:
+                found = trees_in(database, runs, roots)
+        except UserError as error:
+            return msgspec.json.encode({"readable": False, "reason": str(error)})
+        return msgspec.json.encode({"readable": True, "trees": found, "now": time.time()})
 
     async def totals(self, period: str, by: str) -> bytes:
         """Return the totals of a period (see PERIODS) by `agent`, `model` or `provider`, as JSON."""

@@ -21,7 +21,7 @@ from wirekey.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.server.feature_parts import Notices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from wirekey.core.calls.services import Services
     from wirekey.core.credentials.pool import KeyPool
@@ -58,6 +58,11 @@ class Status:
         """Return who may see the page, by the configuration in use."""
         assert self._lifecycle.config
         return page_access(self._lifecycle.config.console)
+
+    def runs(self) -> Sequence[Mapping[str, Any]]:
+        """Return what is shown of runs, the latest first. Blocks. Raises UserError."""
+        assert self._lifecycle.config
+        return self._services.usage_limits.run_rows(self._lifecycle.config)
 
     async def state(self) -> dict[str, Any]:
         """Return what the page shows, as JSON values."""

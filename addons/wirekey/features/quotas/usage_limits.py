@@ -176,6 +176,12 @@ class QuotaLimits(UsageLimits):
             for row in heapq.nsmallest(MOST_ROWS, seen, key=lambda row: row.ratio)
         ]
 
+    def run_rows(self, config: Config) -> Sequence[Mapping[str, Any]]:
+        """Return the runs that have not ended, and those of the last day. Blocks. Raises UserError."""
+        from wirekey.features.quotas.runs.shown import recent_runs
+
+        return recent_runs(config, self.services.agents.copied_agents())
+
     def ratios(self) -> Mapping[str, float]:
         """Return quota → the share that is left of it."""
         return self.enforcer.view.ratios(self.configured.quotas)

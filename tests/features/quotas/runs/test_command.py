@@ -45,12 +45,12 @@ def test_a_run_is_started_shown_extended_and_stopped(folder):
     ledger.close()
     shown = dict(line.split(None, 1) for line in run("runs", "show", "nightly").splitlines())
     assert shown["spent"] == "$1.25 of $5.00"
-    assert (shown["calls"], shown["tokens"], shown["state"]) == ("12 of 200", "0 of 2,000,000", "active")
+    assert (shown["calls"], shown["tokens"], shown["state"]) == ("12 of 200", "0 of 2,000,000", "open")
     run("runs", "extend", "nightly", "--budget", "+2.5", "--calls", "12", "--for", "30m")
     facts = json.loads(run("runs", "show", "nightly", "--json"))
     assert (facts["budget_usd"], facts["spent_usd"], facts["most_calls"], facts["calls"]) == (7.5, 1.25, 12, 12)
-    assert facts["state"] == "limit"
-    assert "limit reached" in run("runs", "list")
+    assert facts["state"] == "spent"
+    assert run("runs", "list").rstrip().endswith("spent")
     run("runs", "stop", "nightly")
     agents.refresh()
     assert agents.find(token_of(printed)) is None

@@ -51,16 +51,26 @@ export class Calls {
       this.addOptions(event);
       changed.push(event);
     }
-    for (const id of this.list.splice(KEPT)) {
-      this.known.delete(id);
-      this.removeRow(id);
-    }
+    this.forget();
     this.skipped += more;
     if (this.paused) this.missed += fresh + more;
     else if (changed.length > SHOWN / 2) this.render();
     else for (const event of changed) if (this.known.has(event.id)) this.show(event, changed.length <= ANIMATED);
     this.trim();
     this.showCounts();
+  }
+
+  // Forget the oldest calls if there are too many; those that the filters select only if there are no others.
+  forget() {
+    const excess = this.list.length - KEPT;
+    if (excess <= 0) return;
+    const others = this.filtered ? this.list.filter((id) => !this.matches(this.known.get(id))) : [];
+    const gone = new Set(others.slice(-excess));
+    this.list = this.list.filter((id) => !gone.has(id));
+    for (const id of [...gone, ...this.list.splice(KEPT)]) {
+      this.known.delete(id);
+      this.removeRow(id);
+    }
   }
 
   // The ids of calls that began more than `olderThan` milliseconds ago and have not ended.
@@ -98,16 +108,29 @@ export class Calls {
     return !text || Object.values(event).some((value) => typeof value === "string" && value.toLowerCase().includes(text));
   }
 
+  // Select these values of filters, and nothing else.
+  choose(values) {
+    this.form.reset();
+    for (const [name, value] of Object.entries(values)) {
+      this.addOption(name, value);
+      this.form.elements[name].value = value;
+    }
+    this.filter();
+  }
+
   addOptions(event) {
     const found = { agent: [agentOf(event)], model: [event.model, event.requested_model], provider: [event.provider], outcome: [outcomeOf(event)], label: labelsOf(event) };
     for (const [name, values] of Object.entries(found)) {
       for (const value of values) {
-        const options = this.options[name];
-        if (!value || options.has(value) || options.size >= OPTIONS) continue;
-        options.add(value);
-        this.form.elements[name].append(el("option", { value }, name === "label" ? value : words(value)));
+        if (value && this.options[name].size < OPTIONS) this.addOption(name, value);
       }
     }
+  }
+
+  addOption(name, value) {
+    if (this.options[name].has(value)) return;
+    this.options[name].add(value);
+    this.form.elements[name].append(el("option", { value }, name === "label" ? value : words(value)));
   }
 
   filter() {

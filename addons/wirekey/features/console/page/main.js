@@ -8,15 +8,17 @@ import { showEmpty, showPolicy, showState } from "./panels.js";
 import { drawTotals, widthOf } from "./plots.js";
 import { Follower, SignedOut, ask, post } from "./server.js";
 import { showSessions } from "./sessions.js";
+import { Trees } from "./trees.js";
 
 const STATE_EVERY = 5000;
 const SOON = 1000;
+const TREES_EVERY = 4000;
 const TOTALS_EVERY = { hour: 4000, day: 20000, week: 60000 };
 const CHECK_AFTER = 15000; // Calls in progress for longer are looked up: a busy feed may not report their end.
 const ANNOUNCE_EVERY = 10000;
 const DENIALS = 20;
 
-const page = { state: null, calls: null, drawer: null, denials: [], ended: 0, denied: 0, totalsDue: null, stateDue: null };
+const page = { state: null, calls: null, drawer: null, denials: [], ended: 0, denied: 0, totalsDue: null, stateDue: null, trees: null, treesDue: null, treesAt: Infinity };
 
 async function begin() {
   const code = new URLSearchParams(location.hash.slice(1)).get("code");
@@ -37,6 +39,8 @@ async function begin() {
 function showSignIn(message) {
   follower.stop();
   clearTimeout(page.totalsDue);
+  clearTimeout(page.treesDue);
+  page.treesAt = Infinity;
   find("console").hidden = true;
   find("sign-in-view").hidden = false;
   find("sign-in-error").textContent = message;
@@ -47,6 +51,7 @@ async function openConsole() {
   if (!page.calls) {
     page.drawer = new Drawer(page.state.fields);
     page.calls = new Calls(page.state.fields.map((field) => field.name), (event, after) => page.drawer.open(event, after));
+    page.trees = new Trees(listCalls);
     new MutationObserver(() => showEmpty(page.state)).observe(find("no-calls"), { attributeFilter: ["data-because"] });
   }
   find("sign-in-view").hidden = true;
@@ -55,6 +60,7 @@ async function openConsole() {
   await loadDenials();
   follower.start();
   refreshTotals();
+  refreshTrees();
 }
 
 function showAll(state) {
@@ -91,6 +97,7 @@ const follower = new Follower({
     }
     page.denied += denials;
     if (rows.map(asEvent).some(ofSession)) refreshSoon();
+    if (rows.map(asEvent).some((event) => event.labels || event.labels_unverified)) refreshTrees(SOON);
     if (denials) showPolicy(page.state.policy, page.denials, (event) => page.drawer.open(event));
   },
   state: showLink,
@@ -140,6 +147,30 @@ function refreshSoon() {
 async function openSession(id) {
   const { rows } = await askOr(`/console/calls?ids=${id}`, { rows: [] });
   if (rows.length) page.drawer.open(asEvent(rows[0]));
+}
+
+// Trees have no events of their own, but their calls have. wait: milliseconds until they are read again.
+function refreshTrees(wait = 0) {
+  if (performance.now() + wait >= page.treesAt) return;
+  clearTimeout(page.treesDue);
+  page.treesAt = performance.now() + wait;
+  page.treesDue = setTimeout(async () => {
+    const found = visible() ? await askOr("/console/trees", null) : null;
+    if (found?.readable) page.trees.show(found);
+    page.treesAt = Infinity;
+    if (!find("console").hidden) refreshTrees(TREES_EVERY);
+  }, wait);
+}
+
+async function listCalls(agent, labels) {
+  const query = new URLSearchParams(agent === null ? labels : { ...labels, agent });
+  const { rows } = await askOr(`/console/calls?${query}`, { rows: [] });
+  const [name, value] = Object.entries(labels).at(-1);
+  page.calls.choose({ agent: agent ?? "unknown", label: `${name}: ${value}` });
+  page.calls.add(rows);
+  page.calls.render();
+  find("calls").scrollIntoView();
+  find("calls").focus();
 }
 
 setInterval(async () => {

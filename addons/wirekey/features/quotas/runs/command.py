@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import UNSET
 
-from wirekey.cli.agents import minute, stamp
+from wirekey.cli.agents import minute
 from wirekey.cli.options import as_json_option, with_config
 from wirekey.cli.table import table
 from wirekey.core.command_name import COMMAND
@@ -18,8 +17,9 @@ from wirekey.core.identity.stored_runs import NewRun, StoredRuns
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.refusals import dollars
 from wirekey.features.quotas.runs.options import RESERVE, limit_options
+from wirekey.features.quotas.runs.shown import facts, state_of
 from wirekey.features.quotas.runs.summary import lines_of_models
-from wirekey.features.quotas.runs.used import RunUse, reached, use_of, used_by, used_of_models
+from wirekey.features.quotas.runs.used import RunUse, use_of, used_by, used_of_models
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -98,7 +98,7 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
         ("tokens", f"{use.tokens:,} of {'-' if record.tokens is UNSET else f'{record.tokens:,}'}"),
         ("reserve", "worst" if record.reserve is UNSET else record.reserve),
         ("ends", ends),
-        ("state", state_of(run, use)),
+        ("state", state_and_end(run, use)),
     ):
         click.echo(f"{label:<8}  {value}")
     for line in lines_of_models(used_of_models(config, record)):
@@ -152,20 +152,16 @@ def new_run(name: str, limits: dict[str, LimitChange | None], reserve: Reserve) 
     return NewRun(name, **{option: limit.amount for option, limit in limits.items() if limit}, reserve=reserve)
 
 
-def state_of(run: StoredRun, use: RunUse) -> str:
-    """Return the state of a run in words."""
-    if run.record.ended_at is not UNSET:
-        return f"ended {minute(run.record.ended_at)}"
-    if not run.is_live:
-        return "ended"
-    return "limit reached" if reached(run.record, use, datetime.now(UTC)) else "active"
+def state_and_end(run: StoredRun, use: RunUse) -> str:
+    """Return the state of a run, with the time at which it ended."""
+    ended = run.record.ended_at
+    return state_of(run, use) if ended is UNSET else f"{state_of(run, use)} {minute(ended)}"
 
 
 def row(run: StoredRun, use: RunUse) -> tuple[str, ...]:
     """Return the cells of a run in the table."""
     budget = "-" if run.record.budget is UNSET else dollars(run.record.budget).removeprefix("$")
     spent = f"{use.usd / NANODOLLARS:.4f}"
-    state = state_of(run, use)
     return (
         run.record.name,
         run.agent,
@@ -174,25 +170,5 @@ def row(run: StoredRun, use: RunUse) -> tuple[str, ...]:
         f"{use.tokens:,}",
         spent,
         budget,
-        state,
+        state_and_end(run, use),
     )
-
-
-def facts(run: StoredRun, use: RunUse) -> dict[str, Any]:
-    """Return a run as JSON values, amounts in US dollars."""
-    record = run.record
-    return {
-        "run": record.name,
-        "agent": run.agent,
-        "started": stamp(record.created),
-        "budget_usd": None if record.budget is UNSET else record.budget / NANODOLLARS,
-        "spent_usd": use.usd / NANODOLLARS,
-        "most_calls": None if record.calls is UNSET else record.calls,
-        "calls": use.calls,
-        "most_tokens": None if record.tokens is UNSET else record.tokens,
-        "tokens": use.tokens,
-        "reserve": "worst" if record.reserve is UNSET else record.reserve,
-        "ends_at": None if record.ends_at is UNSET else stamp(record.ends_at),
-        "ended_at": None if record.ended_at is UNSET else stamp(record.ended_at),
-        "state": state_of(run, use).partition(" ")[0],
-    }

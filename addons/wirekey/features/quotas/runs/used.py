@@ -45,11 +45,18 @@ def used_of_models(config: Config, run: RunRecord) -> Spend:
     return spend_since(config, "model", run.created, Filters(labels=(("run", run.name),)))
 
 
-def reached(run: RunRecord, use: RunUse, now: datetime) -> str | None:
-    """Return in words which limit of a run is reached, or None. The next call is then refused."""
+def limit_spent(run: RunRecord, use: RunUse) -> str | None:
+    """Return in words which limit of dollars, calls or tokens is reached, or None."""
     for name, most, _ in quota_of(run).of_run:
         if getattr(use, name) >= most:
             return f"{amount_in_words(name, getattr(use, name))} of {amount_in_words(name, most)}"
+    return None
+
+
+def reached(run: RunRecord, use: RunUse, now: datetime) -> str | None:
+    """Return in words which limit of a run is reached, or None. The next call is then refused."""
+    if spent := limit_spent(run, use):
+        return spent
     if run.ends_at is not UNSET and now >= run.ends_at:
         return f"its time was over at {run.ends_at.astimezone():%Y-%m-%d %H:%M:%S}"
     return None

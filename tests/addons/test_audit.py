@@ -8,6 +8,7 @@ from wirekey.core.audit.audit_log import AuditUnavailable
 from wirekey.core.call import Outcome
 from wirekey.core.calls.services import Services
 from wirekey.core.calls.wire_delegate import CallDelegate
+from wirekey.core.identity.agents import AgentStore
 
 
 class Store:
@@ -30,8 +31,9 @@ class Store:
 
 
 @pytest.fixture
-def services():
+def services(tmp_path):
     services = Services()
+    services.agents = AgentStore(tmp_path / "agents.json")
     services.store = Store()
     return services
 

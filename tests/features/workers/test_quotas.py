@@ -16,9 +16,11 @@ from collections import Counter
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from tests.support.redis_server import RedisServer
 from tests.support.running import PATIENCE, wait_for
+from wirekey.cli.main import group
 
 URL = "https://api.openai.com/v1/chat/completions"
 REQUEST = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello."}], "max_tokens": 1000}
@@ -37,9 +39,9 @@ def redis_server(tmp_path_factory):
     server.stop()
 
 
-def client_of(proxy, token: str) -> httpx.Client:
+def client_of(proxy, token: str, agent: str = "alice") -> httpx.Client:
     context = ssl.create_default_context(cafile=proxy.root)
-    return httpx.Client(proxy=proxy.proxy_url("alice", token), verify=context, timeout=PATIENCE, trust_env=False)
+    return httpx.Client(proxy=proxy.proxy_url(agent, token), verify=context, timeout=PATIENCE, trust_env=False)
 
 
 def spend(proxies: list, number_of_clients: int = CLIENTS) -> tuple[float, set[str]]:
@@ -87,6 +89,55 @@ def test_replicas_spend_no_more_than_their_budget_and_one_reservation_for_each_c
     cost, codes = spend([start(quotas=quotas, shared_state=redis_server.url) for _ in range(3)], CLIENTS_OF_REPLICAS)
     assert 0.03 <= cost <= 0.03 + CLIENTS_OF_REPLICAS * RESERVED
     assert "insufficient_quota" in codes
+
+
+@pytest.mark.parametrize("how", ["workers", "replicas"])
+def test_a_quota_of_a_team_and_its_raise_hold_for_all_processes(start, redis_server, how):
+    redis_server.empty()
+    quotas = [
+        {"name": "teams", "per": "label:team", "requests_per_day": 4, "overrides": {"ads": {"requests_per_day": 1}}}
+    ]
+    if how == "workers":
+        proxies = [start(workers=2, quotas=quotas)]
+    else:
+        proxies = [start(quotas=quotas, shared_state=redis_server.url) for _ in range(2)]
+
+    def calls(team: str) -> int:
+        """Let two agents of a team call at each process until all are refused. Return how many calls were sent."""
+        sent, codes = 0, Counter[str]()
+        for proxy in proxies:
+            for agent in (f"{team}-1", f"{team}-2"):
+                if not any(each.id == agent for each in proxy.agents.agents()):
+                    tokens[proxy, agent] = proxy.add_agent(agent, labels={"team": team})
+        while sum(codes.values()) < 8:
+            for (proxy, agent), token in tokens.items():
+                if not agent.startswith(team):
+                    continue
+                with client_of(proxy, token, agent) as client:
+                    response = client.post(URL, json=REQUEST)
+                if response.status_code == 200:
+                    sent += 1
+                elif (code := response.json()["error"]["code"]) != "quota_unavailable":
+                    assert code in ("insufficient_quota", "rate_limit_exceeded"), code
+                    codes[code] += code == "insufficient_quota"
+        return sent
+
+    tokens: dict = {}
+    assert (calls("search"), calls("ads")) == (4, 1)
+    words = ["raise", "teams", "search", "--requests", "3", "--until", "1h", "--why", "A release."]
+    configuration = ["--config", str(proxies[0].folder / "wirekey.yaml")]
+    assert CliRunner().invoke(group, ["quotas", *words, *configuration]).exit_code == 0
+    sent = 0
+
+    def raised() -> bool:
+        nonlocal sent
+        sent += calls("search")
+        return sent == 3
+
+    wait_for(raised, "the raise")
+    assert (calls("search"), calls("ads")) == (0, 0)
+    operations = [each["operation"] for proxy in proxies for each in proxy.events()]
+    assert operations.count("quota.raise") == 1, "one of all processes records it"
 
 
 class Clients:

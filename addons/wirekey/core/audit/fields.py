@@ -63,7 +63,8 @@ CALL_FIELDS = (
         "text",
         "the API operation: `chat.completions`, `generateContent`, `converse`, …; `rollup.summary` for a call that "
         "Wirekey makes to summarise a conversation of the agent; `tunnel` for a tunnel to any other host, which is not "
-        "decrypted; `configuration` for a reload that sends calls to another host than before, which is no call",
+        "decrypted; `configuration` for a reload that sends calls to another host than before, `quota.raise` and "
+        "`quota.lower` for the commands that raise a quota and end that, which are no calls",
         "`chat.completions`, `generateContent`, `converse`, …; `tunnel` if the client opens a tunnel to a host that is "
         "not a provider's; `rollup.summary` if Wirekey summarises a conversation of the agent; `companion.settings`, "
         "`companion.telemetry`, … for requests of coding agents that are no model calls; `other` for a path that the "
@@ -79,7 +80,7 @@ CALL_FIELDS = (
     CallField(
         "method",
         "text",
-        "HTTP method; `CONNECT` for a tunnel, `RELOAD` for `configuration`",
+        "HTTP method; `CONNECT` for a tunnel, `RELOAD` for `configuration`, `RAISE` and `LOWER` for quotas",
         "HTTP method; `CONNECT` for a tunnel",
     ),
     CallField("path", "text", "path, without the query; `HOST:PORT` for a tunnel", True),

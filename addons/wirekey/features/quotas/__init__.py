@@ -3,7 +3,8 @@
 `definition` has a quota, which `configured` makes of its entry in `config`. `usage_limits` is what the core calls at
 each step of a call. It estimates the largest use of an attempt (`holds`, `estimate`), which `enforcement` reserves in
 the shared state and settles when the attempt has ended. `ledger` keeps what this machine has spent. If the shared state
-has lost budgets, `restoring` restores them. `usage` is what policies, the live page and metrics see.
+has lost budgets, `restoring` restores them. `thresholds` warns of totals that are nearly used up, and `raises` has the
+temporary raises of limits. `usage` is what policies, the live page and metrics see.
 """
 
 from __future__ import annotations
@@ -73,9 +74,14 @@ def begin_run(request: ProgramRequest, options: Mapping[str, Any]) -> LimitedPro
 
 
 HELP = "Show what is spent of each budget, and by each agent."
+HELP_QUOTAS = "Show the quotas, and raise their limits for some time."
 HELP_RUNS = "Start, show, extend and stop runs: programs with a budget."
 FEATURE = Feature(
     "quotas",
     parts,
-    (AddedCommand("usage", HELP, f"{__name__}.command"), AddedCommand("runs", HELP_RUNS, f"{__name__}.runs.command")),
+    (
+        AddedCommand("usage", HELP, f"{__name__}.command"),
+        AddedCommand("quotas", HELP_QUOTAS, f"{__name__}.raises.command"),
+        AddedCommand("runs", HELP_RUNS, f"{__name__}.runs.command"),
+    ),
 )

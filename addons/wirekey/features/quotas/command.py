@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wirekey.core.audit.sums import CallCounts, GroupBy
     from wirekey.features.quotas.definition import Quota, SubjectLimits
     from wirekey.features.quotas.ledger import Spent
+    from wirekey.features.quotas.raises.record import RaiseRecord
     from wirekey.features.quotas.usage import Row
 
     type Spend = list[tuple[str | None, CallCounts]]
@@ -55,31 +56,37 @@ ALL_TIME = 10**10
 def command(context: click.Context, config: Config, per: GroupBy, since: float | None, *, as_json: bool) -> None:
     """Show what is spent of each budget, and the cost of all calls by agent, role, type, model, provider or label."""
     from wirekey.features.quotas.configured import quotas_of
+    from wirekey.features.quotas.raises.command import active_raises
 
     if context.invoked_subcommand:
         return
     month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     begin = month if since is None else datetime.fromtimestamp(since, UTC)
     quotas = quotas_of(config)
-    rows = budget_rows(config, quotas)
+    raises = active_raises(config) if quotas else ()
+    rows = budget_rows(config, quotas, raises)
     spend = spend_since(config, per, begin)
     if as_json:
         click.echo(json.dumps(usage_json(quotas, rows, spend, per=per, begin=begin), indent=2))
         return
     click.echo(budget_table(quotas, rows))
+    for each in raises:
+        click.echo(f"Raised: {each.words}")
     click.echo(f"\nSince {begin:%Y-%m-%d %H:%M} UTC:\n{spend_table(per, spend)}")
 
 
-def budget_rows(config: Config, quotas: Sequence[Quota]) -> list[Row]:
+def budget_rows(config: Config, quotas: Sequence[Quota], raises: Sequence[RaiseRecord] = ()) -> list[Row]:
     """Return what is spent of each budget in its present period, the fullest first. Raises LedgerError, ConfigError.
 
     With `shared_state`, it is what all machines have spent, or this one alone if the server does not respond.
     """
     from wirekey.features.quotas.ledger import FILE, totals_in
+    from wirekey.features.quotas.raises.record import raised_limits
     from wirekey.features.quotas.usage import UsageView
 
     totals = known_totals(config) if quotas else totals_in(config.state / FILE)
     view = UsageView(time.time)
+    view.limits_in_force = lambda quota, subject: raised_limits(quota, subject, raises)
     view.restore(quotas, totals)
     return sorted(view.rows(quotas), key=lambda row: (row.ratio, row.quota, row.subject, row.limit))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wirekey.core.shared_state import Rate, Reserved, SharedState
-    from wirekey.features.quotas.definition import Applied, Quota
+    from wirekey.features.quotas.definition import Applied, Quota, SubjectLimits
     from wirekey.features.quotas.estimate import Use
     from wirekey.features.quotas.hold import Hold
     from wirekey.features.quotas.ledger import Ledger
@@ -85,6 +85,11 @@ class QuotaEnforcer:
     def applied(self, quotas: Iterable[Quota], given: Mapping[str, Any]) -> tuple[Applied, ...]:
         """Return the quotas that apply to a call, in their order. `given`: the policy's input for the call."""
         return self._subjects.applied(quotas, given)
+
+    def use_limits(self, limits: Callable[[Quota, str], SubjectLimits]) -> None:
+        """Use the limits that a function returns for a subject of a quota. Call it again when they change."""
+        self.view.limits_in_force = limits
+        self._subjects.use(limits)
 
     def acquire(self, hold: Hold) -> Awaitable[None] | None:
         """Reserve the use of an attempt in all its quotas, or in none of them if one is exhausted.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.labels import UNVERIFIED
 from wirekey.core.metering.cost import current_prices
-from wirekey.features.quotas.definition import NOBODY, Applied
+from wirekey.features.quotas.definition import NOBODY, Applied, Quota
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from wirekey.features.quotas.definition import Quota
+    from wirekey.features.quotas.definition import SubjectLimits
 
 MOST_APPLIED = 10_000
 """Subjects of quotas whose keys are remembered."""
@@ -31,6 +31,7 @@ class QuotaSubjects:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._applied: dict[tuple[Quota, str], Applied] = {}
+        self._limits: Callable[[Quota, str], SubjectLimits] = Quota.limits_of
         self._models: set[str] = set()
         """Models without a list price that have a budget or a limit of their own."""
         self._unverified: set[str] = set()
@@ -49,8 +50,15 @@ class QuotaSubjects:
                 if len(self._applied) >= MOST_APPLIED:
                     self._applied.clear()
                 applied = self._applied[key] = Applied(*key)
+                applied.limits = self._limits(*key)
             found.append(applied)
         return tuple(found)
+
+    def use(self, limits: Callable[[Quota, str], SubjectLimits]) -> None:
+        """Use the limits that a function returns for a subject of a quota, from now on. Call it when they change."""
+        self._limits = limits
+        for key, applied in self._applied.items():
+            applied.limits = limits(*key)
 
     def _subject(self, quota: Quota, given: Mapping[str, Any]) -> str:
         """Return whose use a call counts towards. The names that clients choose are limited."""

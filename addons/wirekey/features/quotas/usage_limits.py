@@ -21,6 +21,7 @@ from wirekey.features.quotas.headers import limit_headers
 from wirekey.features.quotas.hold import CallQuotas
 from wirekey.features.quotas.holds import hold_of_attempt, hold_of_response
 from wirekey.features.quotas.ledger import FILE, Ledger
+from wirekey.features.quotas.raises.following import FollowedRaises
 from wirekey.features.quotas.recorded_output import recorded_output
 from wirekey.features.quotas.runs.quota import RunQuotas
 
@@ -49,6 +50,7 @@ class QuotaLimits(UsageLimits):
     def __init__(self, services: Services) -> None:
         self.services = services
         self.enforcer = QuotaEnforcer(lambda: services.shared_state)
+        self.raises = FollowedRaises(services, self._use_raises)
         self.runs = RunQuotas()
         self.estimates = OutputEstimates()
         self._restoring: asyncio.Task[None] | None = None
@@ -58,6 +60,9 @@ class QuotaLimits(UsageLimits):
     def configured(self) -> ConfiguredQuotas:
         """The quotas that are configured now."""
         return self.services.settings.features.find(ConfiguredQuotas) or NO_QUOTAS
+
+    def _use_raises(self) -> None:
+        self.enforcer.use_limits(self.raises.limits)
 
     # Of each call.
 
@@ -192,13 +197,16 @@ class QuotaLimits(UsageLimits):
         """Open the ledger. Raises LedgerError."""
         self.enforcer.on_failure = config.shared_state_failure
         self.enforcer.ledger = Ledger(config.state / FILE)
+        self.raises.open(config.state)
         self.enforcer.restore(quotas_of(config))
 
     async def maintain(self) -> None:
         """Watch the budgets and renew the reservations of open calls, again and again, until it is cancelled."""
         if any(quota.reserves_expected for quota in self.configured.quotas):
             self._restore_estimates()
-        await self.enforcer.maintain()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.enforcer.maintain())
+            group.create_task(self.raises.follow())
 
     def _restore_estimates(self) -> None:
         """Begin to read the output of the calls before the start, once."""

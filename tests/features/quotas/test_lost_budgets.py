@@ -282,6 +282,18 @@ async def test_reservations_of_calls_in_progress_survive_a_loss(start, server):
     assert await spent(first) == 0.4
 
 
+async def test_calls_that_were_open_at_a_loss_are_charged_if_nothing_was_spent_before(start, server):
+    first, second = await start(), await start()
+    for replica in (first, second) * 2:
+        await replica.service.count_processes()
+    hold, before = await first.call(usd_=1.0), first.state.losses.epoch
+    server.empty()
+    await until(lambda: first.state.losses.epoch == second.state.losses.epoch != before)
+    await first.end(hold, usd_=1.0)
+    assert await spent(second) == 1.0
+    assert (await second.refused(usd_=0.1)).code == "insufficient_quota"
+
+
 async def test_calls_at_the_same_time_survive_a_loss(start, server):
     quota = Quota("q", "agent", concurrent=1)
     first, second = await start(quota), await start(quota)

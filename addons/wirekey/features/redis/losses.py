@@ -95,8 +95,12 @@ class RedisLosses:
 
     def amount(self, key: str) -> int:
         """Return a total that was seen and has not expired, otherwise 0."""
+        return self.seen[key].amount if self.is_open(key) else 0
+
+    def is_open(self, key: str) -> bool:
+        """Return whether a total was seen and has not expired. It may be 0."""
         found = self.seen.get(key)
-        return found.amount if found and found.expires > self._clock() else 0
+        return found is not None and found.expires > self._clock()
 
     def ttl(self, key: str) -> float:
         """Return the seconds for which a total that was seen is kept."""

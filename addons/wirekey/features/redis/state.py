@@ -175,10 +175,11 @@ class RedisState:
         """End a reservation and add what was used to the totals, by key."""
         state, totals = await self._settle(reservation, used, is_known=not self.losses.epoch)
         if state == b"unopened":
-            # The clock of the server was set, or it had no room: what was seen is not lost.
+            # The clock of the server was set, or it had no room: what was seen is not lost. Or it has lost its data
+            # before anything was spent.
             for key in used:
-                if amount := self.losses.amount(key):
-                    await self.open_total(key, amount, self.losses.ttl(key))
+                if self.losses.is_open(key):
+                    await self.open_total(key, self.losses.amount(key), self.losses.ttl(key))
             state, totals = await self._settle(reservation, used, is_known=True)
         if state == b"lost":
             raise self.losses.lost()

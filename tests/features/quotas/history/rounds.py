@@ -25,7 +25,6 @@ from wirekey.features.quotas.runs.quota import key_of
 from wirekey.features.redis.client import PREFIX
 
 CLIENTS = 64
-DBG = False
 LIFETIME = 30 * 86400.0
 """Seconds that the token of a run lasts. Longer than any clock is wrong."""
 HOUR = 3600
@@ -165,6 +164,7 @@ class Round:
         self.codes: dict[str, int] = {}
         self.is_over = False
         self.restarts: list[asyncio.Task] = []
+        self.redis_runs = asyncio.Lock()
 
     async def run(self) -> Result:
         fleet, plan = self.fleet, self.plan
@@ -273,13 +273,16 @@ class Round:
                 await asyncio.sleep(fault.lasts)
                 fleet.redis.process.send_signal(signal.SIGCONT)
             case "client pause":
-                await asyncio.to_thread(fleet.redis.ask, "CLIENT", "PAUSE", str(round(fault.lasts * 1000)), "ALL")
+                async with self.redis_runs:
+                    await asyncio.to_thread(fleet.redis.ask, "CLIENT", "PAUSE", str(round(fault.lasts * 1000)), "ALL")
             case "flush":
-                await asyncio.to_thread(fleet.redis.empty)
+                async with self.redis_runs:
+                    await asyncio.to_thread(fleet.redis.empty)
             case "restart":
-                fleet.redis.stop()
-                await asyncio.sleep(fault.lasts / 2)
-                await asyncio.to_thread(fleet.redis.start)
+                async with self.redis_runs:
+                    fleet.redis.stop()
+                    await asyncio.sleep(fault.lasts / 2)
+                    await asyncio.to_thread(fleet.redis.start)
             case "partition" | "cut":
                 separated = fleet.links[: fault.target + 1]
                 for link in separated:
@@ -288,7 +291,7 @@ class Round:
                 for link in separated:
                     link.mend()
             case "kill":
-                replica = fleet.replicas[fault.target]
+                replica = fleet.replicas[max(fault.target, 1)]  # the first one takes a second to start
                 replica.process.kill()
                 replica.process.wait()
                 self.restarts.append(asyncio.create_task(asyncio.to_thread(replica.start)))
@@ -314,7 +317,6 @@ class Round:
         deadline = time.monotonic() + SETTLING_AT_MOST
         while time.monotonic() < deadline:
             totals = await asyncio.to_thread(self.totals)
-            if DBG: print(round(time.time()-self.began,2), totals, least)
             if min(totals) >= least - self.plan.bound.unrecorded and totals[1] >= totals[0]:
                 break
             await asyncio.sleep(0.1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +52,16 @@ class Program:
         self.process.wait(PATIENCE)
 
 
+def many_connect_while_it_is_busy(program: Program, ports: tuple[int, ...]) -> None:
+    """Connect while the process accepts nothing. mitmproxy's own listeners let 101 wait; the next has no response."""
+    os.kill(program.process.pid, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.kill, program.process.pid, signal.SIGCONT)
+        for port in ports:
+            for _ in range(150):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE / 6))
+
+
 @pytest.mark.parametrize("name", ["mitmdump", "mitmweb"])
 def test_the_script_binds_only_the_configured_addresses(tmp_path, name):
     forward, gateway, web = free_port(), free_port(), free_port()
@@ -58,6 +71,7 @@ def test_the_script_binds_only_the_configured_addresses(tmp_path, name):
     try:
         running = wait_for(program.is_up, f"{name} to listen")
         assert (running.forward, running.gateway) == (listen["forward"], listen["gateway"])
+        many_connect_while_it_is_busy(program, (forward, gateway))
     finally:
         program.stop()
     allowed = {("127.0.0.1", port) for port in (forward, gateway, web)}

@@ -29,6 +29,8 @@ OPTIONAL = ("gateway", "console")
 """Listeners that Wirekey can run without. If their default port is taken, they stay closed."""
 EARLY_START = "setup_servers"
 """The name of the task in which mitmproxy opens its listeners."""
+BACKLOG = 1024
+"""Connections that wait until they are accepted. The system drops further ones, and their clients wait for a second."""
 PLACEHOLDER_HOST = "gateway.invalid"
 """The host to which mitmproxy would forward the gateway's requests. Routing replaces it for each call."""
 
@@ -120,6 +122,15 @@ async def listen_as_configured() -> None:
     await servers.update([ProxyMode.parse(mode) for mode in ctx.options.mode])
     if failed := [str(server.last_exception) for server in servers if server.last_exception]:
         raise OSError(errno.EADDRINUSE, "; ".join(failed))
+    for listener in [each for server in servers for each in server._servers if isinstance(each, asyncio.Server)]:  # noqa: SLF001
+        lengthen_queue(listener)
+
+
+def lengthen_queue(listener: asyncio.Server) -> None:
+    """Let `BACKLOG` connections wait to be accepted. mitmproxy lets 100 wait, which a burst exceeds at once."""
+    for each in listener.sockets:
+        with each.dup() as same:
+            same.listen(BACKLOG)
 
 
 async def stop_listening() -> None:

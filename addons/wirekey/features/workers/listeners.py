@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy.proxy import mode_servers
 
 from wirekey.config import HostPort
-from wirekey.server.listeners import OPTIONAL, PLACEHOLDER_HOST, listen_error
+from wirekey.server.listeners import BACKLOG, OPTIONAL, PLACEHOLDER_HOST, listen_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024
-"""Connections that wait until a worker accepts them."""
 PAUSE = 1.0
 """Seconds without accepting after the system had no descriptor for a connection."""
 

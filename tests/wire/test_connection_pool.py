@@ -312,6 +312,44 @@ async def test_reading_from_the_provider_pauses_while_the_client_does_not_read(t
         assert not any(connection.is_reading_paused for connection in pooled_connections.values())
 
 
+async def test_a_call_that_waits_for_a_connection_gets_that_of_another_client_as_soon_as_it_is_idle(tmp_path):
+    async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
+        (reader, writer), (waiting_reader, waiting_writer) = await client(port), await client(port)
+        writer.write(secured(upstream.port))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        connection_pool, origin = delegate.connection_pool, Origin("127.0.0.1", upstream.port)
+        for _ in range(connection_pool.limits.opening):
+            connection_pool.begin_opening(origin)
+        waiting_writer.write(secured(upstream.port))
+        await until(lambda: connection_pool.is_wanted(origin))
+        up_writer.write(OK)
+        assert (await read_response(reader))[1] == b"ok"
+        await read_request(up_reader)
+        up_writer.write(SECOND)
+        assert (await read_response(waiting_reader))[1] == b"second"
+        assert not connection_pool.is_wanted(origin)
+        connection_pool.end_opening(origin)
+        writer.write(secured(upstream.port))  # the first client is still connected
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(OK)
+        assert (await read_response(reader))[1] == b"ok"
+        assert (connection_pool.counts.opened, connection_pool.counts.reused) == (2, 1)
+
+
+async def test_a_call_that_waits_for_a_connection_has_the_time_limit_of_connecting(tmp_path):
+    async with bare_proxy(WireLimits(connect=0.3), secured_in=tmp_path) as (delegate, port, upstream):
+        connection_pool, origin = delegate.connection_pool, Origin("127.0.0.1", upstream.port)
+        for _ in range(connection_pool.limits.opening):
+            connection_pool.begin_opening(origin)
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        assert (await read_response(reader))[0].startswith(b"HTTP/1.1 504")
+        connection_pool.end_opening(origin)
+        assert not connection_pool.is_wanted(origin)
+
+
 # Idle connections.
 
 
@@ -338,7 +376,8 @@ async def upstream_with_tls(folder, maximum: ssl.TLSVersion | None = None):
 @contextlib.asynccontextmanager
 async def pool_with(folder, limits: PoolLimits):
     """Yield a pool, and a function that opens connections to a host for it."""
-    async with upstream_with_tls(folder) as (port, root):
+    # With TLS 1.3, the upstream would send tickets of the session after the handshake.
+    async with upstream_with_tls(folder, ssl.TLSVersion.TLSv1_2) as (port, root):
         connection_pool = ConnectionPool(limits)
 
         async def opened(host: str = "localhost"):
@@ -411,3 +450,58 @@ async def test_close_closes_all_connections(tmp_path):
         assert kept.transport.is_closing()
         assert late.transport.is_closing()
         assert time.monotonic() - began < 60
+
+
+# Connections that are being opened.
+
+
+async def test_as_many_as_allowed_are_opened_at_once_and_the_others_wait_in_order(tmp_path):
+    async with pool_with(tmp_path, PoolLimits(opening=1)) as (connection_pool, opened):
+        connection = await opened()
+        origin = connection.origin
+        assert await connection_pool.acquire_or_wait(origin) is None
+        assert await connection_pool.acquire_or_wait(Origin("elsewhere", 443)) is None
+        first, second, third = (asyncio.create_task(connection_pool.acquire_or_wait(origin)) for _ in range(3))
+        await asyncio.sleep(0)
+        connection_pool.release(connection)
+        assert await first is connection
+        connection_pool.end_opening(origin)
+        assert await second is None, "it opens one itself"
+        assert not third.done()
+        connection_pool.release(connection)
+        assert await third is connection
+        connection_pool.release(connection)
+
+
+@pytest.mark.parametrize("gets", ["nothing", "its turn", "a connection"])
+async def test_what_a_cancelled_call_waits_for_goes_to_the_next(tmp_path, gets):
+    async with pool_with(tmp_path, PoolLimits(opening=1)) as (connection_pool, opened):
+        connection = await opened()
+        origin = connection.origin
+        assert await connection_pool.acquire_or_wait(origin) is None
+        first, second = (asyncio.create_task(connection_pool.acquire_or_wait(origin)) for _ in range(2))
+        await asyncio.sleep(0)
+        if gets == "its turn":
+            connection_pool.end_opening(origin)
+        elif gets == "a connection":
+            connection_pool.release(connection)
+        first.cancel()  # in the same turn of the event loop
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        if gets == "nothing":
+            connection_pool.end_opening(origin)
+        assert await second is (connection if gets == "a connection" else None)
+        assert not connection_pool.is_wanted(origin)
+        connection_pool.release(connection)
+
+
+async def test_a_connection_that_was_closed_before_a_waiting_call_took_it_is_not_used(tmp_path):
+    async with pool_with(tmp_path, PoolLimits(opening=1)) as (connection_pool, opened):
+        connection = await opened()
+        assert await connection_pool.acquire_or_wait(connection.origin) is None
+        waiting = asyncio.create_task(connection_pool.acquire_or_wait(connection.origin))
+        await asyncio.sleep(0)
+        connection_pool.release(connection)
+        connection.abort()
+        connection_pool.end_opening(connection.origin)
+        assert await waiting is None

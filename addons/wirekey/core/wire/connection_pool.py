@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ class PoolLimits:
     idle_seconds: float = 30.0
     max_age: float = 600.0
     """Seconds since a connection was opened, after which it is not reused."""
+    opening: int = 32
+    """Connections to an origin that are opened at the same time. The next call takes what comes first: a connection
+    that another call has ended with, or its turn to open one."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,9 @@ class ConnectionPool:
         self._idle: dict[PooledConnection, asyncio.TimerHandle] = {}
         """With the timer that closes each; the one that is idle for the longest time is first."""
         self._idle_by_origin: dict[Origin, list[PooledConnection]] = {}
+        self._opening: dict[Origin, int] = defaultdict(int)
+        self._waiting: dict[Origin, deque[asyncio.Future[PooledConnection | None]]] = {}
+        """The calls that wait for a connection, the first one first. Some may have been cancelled."""
 
     def __len__(self) -> int:
         """Return the number of idle connections."""
@@ -71,11 +78,54 @@ class ConnectionPool:
             self._close(connection)
         return None
 
+    async def acquire_or_wait(self, origin: Origin) -> PooledConnection | None:
+        """Return an idle connection, or None if the caller must open one, and call `end_opening` afterwards.
+
+        Waits while many connections are being opened. Opening costs more than a request: a burst of calls that each
+        opened one would all be served at its end.
+        """
+        while True:
+            if connection := self.acquire(origin):
+                return connection
+            if self._opening[origin] < self.limits.opening:
+                self.begin_opening(origin)
+                return None
+            waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(origin, deque()).append(waiter)
+            try:
+                connection = await waiter
+            except asyncio.CancelledError:
+                if not waiter.cancelled():
+                    self._return(origin, waiter.result())
+                raise
+            if connection is None or connection.is_reusable:
+                return connection
+            self._close(connection)
+
+    def is_wanted(self, origin: Origin) -> bool:
+        """Return whether a call waits for a connection."""
+        return origin in self._waiting
+
+    def begin_opening(self, origin: Origin) -> None:
+        """Count a connection that is being opened."""
+        self._opening[origin] += 1
+
+    def end_opening(self, origin: Origin) -> None:
+        """Let the next call open a connection, as one was opened or has failed."""
+        if waiter := self._next_waiter(origin):
+            waiter.set_result(None)
+        else:
+            self._opening[origin] -= 1
+
     def release(self, connection: PooledConnection) -> None:
-        """Keep a connection between two requests, or close it if it cannot be reused."""
+        """Give a connection to the next call, keep it between two requests, or close it if it cannot be reused."""
         is_current = self.is_open and connection.generation == self.generation
         if not is_current or self._is_too_old(connection) or not connection.is_reusable:
             self._close(connection)
+            return
+        if waiter := self._next_waiter(connection.origin):
+            self.counts.reused += 1
+            waiter.set_result(connection)
             return
         same_origin = self._idle_by_origin.get(connection.origin, [])
         if len(same_origin) >= self.limits.per_origin:
@@ -102,6 +152,20 @@ class ConnectionPool:
             connection.abort()
         for connection in idle:
             await connection.state_changed.wait()
+
+    def _next_waiter(self, origin: Origin) -> asyncio.Future[PooledConnection | None] | None:
+        waiting = self._waiting.get(origin)
+        while waiting:
+            waiter = waiting.popleft()
+            if not waiting:
+                del self._waiting[origin]
+            if not waiter.done():
+                return waiter
+        return None
+
+    def _return(self, origin: Origin, connection: PooledConnection | None) -> None:
+        """Pass on what was given to a call that has been cancelled."""
+        self.release(connection) if connection else self.end_opening(origin)
 
     def _is_too_old(self, connection: PooledConnection) -> bool:
         return time.monotonic() - connection.opened_at > self.limits.max_age

@@ -104,17 +104,25 @@ async def run_pooled_connection(handler: PoolUser, command: OpenPooledConnection
     assert isinstance(server, Server)
     assert server.address
     hook_data = server_hooks.ServerConnectionHookData(server, handler.client)
-    connection = None if command.force_new else connection_pool.acquire(Origin(*server.address[:2]))
+    origin = Origin(*server.address[:2])
+    try:
+        connection = await acquire(connection_pool, origin, force_new=command.force_new)
+    except asyncio.CancelledError:
+        await report_error(handler, command, hook_data, CANCELLED)
+        raise
     is_new = connection is None
     if connection is None:
-        connection = await open_new(handler, command, hook_data)
+        try:
+            connection = await open_new(handler, command, hook_data)
+        finally:
+            connection_pool.end_opening(origin)
         if connection is None:
             return
     else:
         # The address was checked when the connection was opened, for the same name.
         requested_address[server] = server.address[:2]
         server.address = connection.address
-    connection.attach(server, make_receiver(handler, server))
+    connection.attach(server, make_receiver(handler, command, connection))
     server.state = ConnectionState.OPEN
     transport.writer = connection  # type: ignore[assignment]  # has what mitmproxy uses of a StreamWriter
     is_reported = False
@@ -124,7 +132,7 @@ async def run_pooled_connection(handler: PoolUser, command: OpenPooledConnection
             await handler.handle_hook(TlsEstablishedServerHook(TlsData(server, command.client.context)))
         is_reported = True
         handler.dispatch(events.OpenConnectionCompleted(command, None))
-        await wait_until_closed(handler, server, connection)
+        await wait_until_given_up(handler, command, connection)
     finally:
         # A CloseConnection command sets the state before it cancels this task. The end of the client does not.
         is_reusable = server.state is ConnectionState.OPEN and command.client.is_idle
@@ -141,27 +149,45 @@ async def run_pooled_connection(handler: PoolUser, command: OpenPooledConnection
         await handler.handle_hook(server_hooks.ServerDisconnectedHook(hook_data))
 
 
-def make_receiver(handler: PoolUser, server: Server) -> Callable[[bytes], bool]:
+async def acquire(connection_pool: ConnectionPool, origin: Origin, *, force_new: bool) -> PooledConnection | None:
+    """Return an idle connection, or None once one may be opened."""
+    if force_new:
+        connection_pool.begin_opening(origin)
+        return None
+    return await connection_pool.acquire_or_wait(origin)
+
+
+def make_receiver(
+    handler: PoolUser, command: OpenPooledConnection, connection: PooledConnection
+) -> Callable[[bytes], bool]:
     """Return a function that hands bytes to the layers, and returns whether the client must read before more comes."""
     client = handler.transports.get(handler.client)
     to_client = client.writer.transport if client and isinstance(client.writer, asyncio.StreamWriter) else None
+    server, connection_pool, origin = command.connection, command.connection_pool, connection.origin
 
     def receive(data: bytes) -> bool:
         handler.dispatch(events.DataReceived(server, data))
+        if connection_pool.is_wanted(origin):
+            connection.state_changed.set()
         is_full = to_client is not None and to_client.get_write_buffer_size() > WRITE_BUFFER_BYTES
         return is_full or handler.must_pause_reading(server)
 
     return receive
 
 
-async def wait_until_closed(handler: PoolUser, server: Server, connection: PooledConnection) -> None:
-    """Return when the connection has ended. Until then, resume reading whenever the client has room."""
+async def wait_until_given_up(handler: PoolUser, command: OpenPooledConnection, connection: PooledConnection) -> None:
+    """Return when the connection has ended, or is idle while another client's call waits for one.
+
+    Until then, resume reading whenever the client has room.
+    """
     while not connection.is_closed:
         await connection.state_changed.wait()
         connection.state_changed.clear()
         if connection.is_reading_paused:
-            await handler.wait_for_client(server)
+            await handler.wait_for_client(command.connection)
             connection.resume_reading()
+        if command.client.is_idle and command.connection_pool.is_wanted(connection.origin):
+            return
 
 
 async def open_new(

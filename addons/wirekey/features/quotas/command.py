@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.core.audit.filters import Filters
     from wirekey.core.audit.sums import CallCounts, GroupBy
-    from wirekey.features.quotas.definition import Quota, SubjectLimits
+    from wirekey.features.quotas.definition import Quota
     from wirekey.features.quotas.ledger import Spent
     from wirekey.features.quotas.raises.record import RaiseRecord
     from wirekey.features.quotas.usage import Row
@@ -157,6 +157,8 @@ def usage_json(
     quotas: Sequence[Quota], rows: Sequence[Row], spend: Spend, *, per: str, begin: datetime
 ) -> dict[str, Any]:
     """Return quotas, budgets and the sums of calls as JSON values, amounts in US dollars."""
+    from wirekey.features.quotas.listing import shown_limits, shown_overrides
+
     return {
         "quotas": [
             {"name": quota.name, "per": quota.per}
@@ -216,20 +218,6 @@ def spend_table(per: str, spend: Spend) -> str:
         for name, counts in spend
     ]
     return table((per.upper(), *SPEND_HEAD), cells, right=range(1, len(SPEND_HEAD) + 1))
-
-
-def shown_limits(limits: SubjectLimits) -> dict[str, float]:
-    """Return the limits that are set, by name, money in dollars."""
-    from wirekey.features.quotas.definition import NANODOLLARS
-    from wirekey.features.quotas.limit_names import LIMITS, is_money
-
-    given = ((name, getattr(limits, name)) for name in LIMITS)
-    return {name: limit / NANODOLLARS if is_money(name) else limit for name, limit in given if limit is not None}
-
-
-def shown_overrides(quota: Quota) -> dict[str, dict[str, float]]:
-    """Return the limits of the subjects of a quota that have others."""
-    return {subject: shown_limits(limits) for subject, limits in quota.overrides.items()}
 
 
 def amounts(row: Row) -> dict[str, float]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.core.identity.runs import LimitChange
-    from wirekey.features.quotas.definition import Quota, SubjectLimits
+    from wirekey.features.quotas.definition import Quota
 
 HEAD = ("QUOTA", "PER", "OF", "LIMITS")
 DOLLARS, COUNT = LimitType("dollars", extends=False), LimitType("count", extends=False)
@@ -63,14 +63,13 @@ def command() -> None:
 @as_json_option
 def list_quotas(config: Config, *, as_json: bool) -> None:
     """List the quotas with their limits, and the raises that are in force."""
-    from wirekey.features.quotas.command import shown_limits
     from wirekey.features.quotas.configured import quotas_of
+    from wirekey.features.quotas.listing import in_words, shown_limits, shown_overrides
 
     quotas, raises = quotas_of(config), active_raises(config)
     if as_json:
         entries = [
-            {"name": quota.name, "per": quota.per, "limits": shown_limits(quota)}
-            | {"overrides": {subject: shown_limits(limits) for subject, limits in quota.overrides.items()}}
+            {"name": quota.name, "per": quota.per, "limits": shown_limits(quota), "overrides": shown_overrides(quota)}
             for quota in quotas
         ]
         click.echo(json.dumps({"quotas": entries, "raises": list(map(facts, raises))}, indent=2))
@@ -232,14 +231,6 @@ def shared_raises(config: Config, own: tuple[RaiseRecord, ...], *, warns: bool =
         if warns:
             click.echo(f"wirekey: {error}. Other machines apply it when they respond again.", err=True)
         return own
-
-
-def in_words(limits: SubjectLimits) -> str:
-    """Return limits as the text of a cell."""
-    from wirekey.features.quotas.command import shown_limits
-
-    given = shown_limits(limits).items()
-    return ", ".join(f"{name} {limit:,.2f}".removesuffix(".00") for name, limit in given) or "-"
 
 
 def facts(record: RaiseRecord) -> dict[str, Any]:

@@ -72,7 +72,7 @@ VECTORS = {
 @pytest.fixture(scope="module")
 def wirekey(tmp_path_factory, simulator):
     failover = {"max_attempts": 1}
-    limits = {"translated_answer": "512KiB"}
+    limits = {"translated_response": "512KiB"}
     settings = {"listen": LISTEN, "routes": routes(), "failover": failover, "limits": limits}
     with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, **settings) as proxy:
         yield proxy
@@ -384,7 +384,7 @@ def test_a_large_response_is_refused_as_a_whole_and_passes_as_a_stream(way):
     text = f"{'word' * 25} " * 6_000  # an event for each
     script = f"simulated-session: {json.dumps([{'text': text}])}"
     asked = {"model": "to-anthropic", "messages": [{"role": "user", "content": script}]}
-    with pytest.raises(openai.APIStatusError, match=r"limits\.translated_answer") as failed:
+    with pytest.raises(openai.APIStatusError, match=r"limits\.translated_response") as failed:
         client.chat.completions.create(**asked)
     assert (failed.value.status_code, failed.value.code) == (502, "cannot_translate_answer")
     chunks = client.chat.completions.create(**asked, stream=True)

@@ -17,6 +17,8 @@ from tests.support.http2_client import Http2Client
 from tests.support.raw_client import CHAT, post
 from tests.support.running import SimulatorThread, wait_for, wirekey_behind
 from tests.threats.conftest import Stage, beginning
+from wirekey.core.calls.refusals import RECORDED_PER_MINUTE
+from wirekey.core.wire.http2 import MOST_RESETS
 
 MIB = 1 << 20
 LARGE = 24 * MIB
@@ -39,7 +41,7 @@ def streaming_stage(request, tmp_path_factory):
     both = request.param == "h2-upstream"
     protocols = ("h2", "http/1.1") if both else ("http/1.1",)
     simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"), protocols=protocols)
-    with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, limits={"stream_resets": 20}) as proxy:
+    with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator) as proxy:
         yield Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
     simulator.stop()
 
@@ -86,7 +88,7 @@ def test_R3_streams_that_are_reset_while_their_body_arrives_are_not_recorded(str
     events = streaming.proxy.finished_events(15, streaming.began)
     assert len(events) == 15
     assert {event["outcome"] for event in events} == {"completed"}
-    for _ in range(6):
+    for _ in range(MOST_RESETS - 14):
         client.reset(client.open(body=None))
     client.flush()
     while client.receive():
@@ -233,7 +235,7 @@ def large(size: int) -> bytes:
 
 
 def test_R5_unfinished_bodies_are_refused_to_the_agent_that_holds_too_much_of_them(tmp_path, simulator):
-    limits = {"held_bytes": "12MiB", "held_bytes_per_agent": "6MiB"}
+    limits = {"held_bytes": "12MiB", "body_bytes": "6MiB"}
     with wirekey_with(tmp_path, simulator, **limits) as proxy:
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
         stage.began = beginning()
@@ -245,7 +247,7 @@ def test_R5_unfinished_bodies_are_refused_to_the_agent_that_holds_too_much_of_th
         def refused() -> bool:
             by_its_length.send(unfinished(5 * MIB).partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
             answer = by_its_length.read_response()
-            return answer.status == 429 and "limits.held_bytes_per_agent" in answer.message
+            return answer.status == 429 and "one agent may hold (limits.held_bytes)" in answer.message
 
         assert refused()  # before the first byte of its body
         with stage.tunnel() as in_chunks:
@@ -274,7 +276,7 @@ def test_R5_unfinished_bodies_are_refused_to_the_agent_that_holds_too_much_of_th
 
 
 def test_R5_reserved_room_is_released_however_a_call_ends(tmp_path, simulator):
-    limits = {"held_bytes_per_agent": "6MiB", "body_bytes": "5500KiB"}
+    limits = {"held_bytes": "24MiB", "body_bytes": "5500KiB"}
     with wirekey_with(tmp_path, simulator, **limits) as proxy:
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
         whole = large(5 * MIB)
@@ -314,22 +316,26 @@ def test_R5_the_disk_keeps_a_reserve_for_the_audit(tmp_path, simulator):
 
 
 def test_R18_refused_calls_without_a_token_are_counted_beyond_a_rate(tmp_path, simulator):
-    with wirekey_with(tmp_path, simulator, refusals_per_minute=5) as proxy:
+    with wirekey_with(tmp_path, simulator) as proxy:
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
         with stage.tunnel(token="") as client:
-            for _ in range(40):
+            for _ in range(RECORDED_PER_MINUTE + 35):
                 client.send(post())
                 assert client.read_response().status == 401
         assert stage.ask(post()).status == 200
         assert stage.ask(post(path="/v1/nothing/")).status == 404
         proxy.stop()
         outcomes = Counter((event["outcome"], event["agent_id"]) for event in proxy.events())
-        assert outcomes == {("denied", None): 6, ("completed", "alice"): 1, ("denied", "alice"): 1}
+        assert outcomes == {
+            ("denied", None): RECORDED_PER_MINUTE + 1,
+            ("completed", "alice"): 1,
+            ("denied", "alice"): 1,
+        }
         (summary,) = [event for event in proxy.events() if "refusals_dropped" in (event["policy_reason"] or "")]
         assert "35 more refusals" in summary["policy_reason"]
         lines = proxy.output.read_text().splitlines()
         assert sum("35 more refusals" in line for line in lines) == 1
-        assert sum("no_agent" in line for line in lines) <= 10
+        assert sum("no_agent" in line for line in lines) <= RECORDED_PER_MINUTE + 5
 
 
 # R7: silent connections.

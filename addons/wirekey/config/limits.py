@@ -30,7 +30,8 @@ class TimeoutsConfig(ConfigGroup):
         "agent, the time starts with the connection or with the end of the previous response.",
     )
     client_body: Seconds = Field(
-        default=10.0, description="Period over which a request body must arrive at `limits.body_rate` or faster."
+        default=10.0,
+        description="Period in which at least 1 KiB of a request body must arrive for each second of it.",
     )
     drain: Seconds = Field(
         default=30.0,
@@ -60,43 +61,19 @@ class LimitsConfig(ConfigGroup):
         description="Most open connections of one client address, counted for each agent and for connections without "
         "an agent. When there are too many without an agent, the oldest of them is closed.",
     )
-    body_rate: Size = Field(
-        default=ByteSize(1024),
-        description="Lowest rate of a request body in bytes per second, over `timeouts.client_body`.",
-    )
     held_bytes: Size = Field(
         default=ByteSize(1024 * 1024 * 1024),
         description="Most bytes of request bodies that Wirekey holds at the same time, in memory and in the `state` "
-        "folder. They are reserved before a body is read.",
-    )
-    held_bytes_per_agent: Size | None = Field(
-        default=None,
-        description="The same for one agent, or for one client address until its agent is known. null: a quarter of "
-        "`held_bytes`, but at least `body_bytes`.",
-        examples=["256MiB"],
+        "folder. They are reserved before a body is read. One agent may hold a quarter of them, but at least "
+        "`body_bytes`, and so may one client address until its agent is known.",
     )
     disk_reserve: Size = Field(
         default=ByteSize(64 * 1024 * 1024),
         description="Disk space that is kept free for the audit log in the `state` folder. With less free space, large "
         "request bodies are refused.",
     )
-    refusals_per_minute: Count = Field(
-        default=100,
-        description="Refused requests without an agent that are recorded and logged one by one, per minute and client "
-        "address. The others are counted in one event per minute.",
-    )
-    translated_answer: Size = Field(
+    translated_response: Size = Field(
         default=ByteSize(16 * 1024 * 1024),
         description="Largest response that is translated as a whole, and the most memory of a stream to a client of "
         "OpenAI's Responses, whose last event repeats the stream. With more, the client gets an error.",
-    )
-    client_buffer: Size = Field(
-        default=ByteSize(1024 * 1024),
-        description="Bytes of responses that are buffered for an HTTP/2 client that does not read. When the buffer is "
-        "full, Wirekey stops reading from the provider until the client reads.",
-    )
-    stream_resets: Count = Field(
-        default=200,
-        description="Most streams that a client may reset on one HTTP/2 connection within 10 seconds. With more, the "
-        "connection is closed with GOAWAY (ENHANCE_YOUR_CALM).",
     )

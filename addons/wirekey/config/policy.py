@@ -24,6 +24,3 @@ class PolicyConfig(ConfigGroup):
         description="Time limit for one decision. When it is exceeded, the call is denied. For the built-in engine it "
         "is processor time, for an OPA server elapsed time.",
     )
-    wall_timeout: Seconds = Field(
-        default=30.0, description="Limit for the elapsed time of one decision of the built-in engine."
-    )

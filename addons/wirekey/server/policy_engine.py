@@ -19,7 +19,7 @@ def policy_engine(config: Config, proxy_for: ProxyFor) -> PolicyEngine:
     policy = config.effective_policy
     if server := deciding_server(policy):
         return server.connect(policy, proxy_for)
-    return EmbeddedEngine(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)
+    return EmbeddedEngine(policy.path, policy.query, policy.timeout)
 
 
 async def start_policy_engine(config: Config, proxy_for: ProxyFor) -> PolicyEngine:
@@ -27,4 +27,4 @@ async def start_policy_engine(config: Config, proxy_for: ProxyFor) -> PolicyEngi
     policy = config.effective_policy
     if deciding_server(policy):
         return await asyncio.to_thread(policy_engine, config, proxy_for)
-    return await EmbeddedEngine.create(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)
+    return await EmbeddedEngine.create(policy.path, policy.query, policy.timeout)

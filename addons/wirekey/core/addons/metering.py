@@ -96,7 +96,7 @@ class Metering(Addon):
         if call.model and call.facts and call.model != call.facts.model:
             response.headers["x-wirekey-model"] = call.model
         if rewritten:
-            state.tap.rewrite = rewritten.response(state.call, response, self.services.settings.translated_answer)
+            state.tap.rewrite = rewritten.response(state.call, response, self.services.settings.translated_response)
             unframe(flow)
         for copy in state.response_copies:
             copy.content_type = response.headers.get("content-type", "")
@@ -108,7 +108,7 @@ class Metering(Addon):
 
     def change_of(self, state: CallState, response: http.Response) -> ResponseChange | None:
         """Return what changes the body of a response for a feature; None if nothing does."""
-        attempt, limit = state.attempt, self.services.settings.translated_answer
+        attempt, limit = state.attempt, self.services.settings.translated_response
         found = (steps.response_change(attempt, response, limit) for steps in attempt.steps) if attempt else ()
         return next(filter(None, found), None)
 

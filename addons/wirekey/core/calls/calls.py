@@ -18,7 +18,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from wirekey.core.body import WEBSOCKETS
 from wirekey.core.call import Call, Outcome, current_call_id, elapsed_ms
 from wirekey.core.calls.guard import guard
-from wirekey.core.calls.held_bytes import Reservation
+from wirekey.core.calls.held_bytes import Reservation, most_of_one_holder
 from wirekey.core.calls.redaction import redact_head, redacted_headers, redacted_request, removed_values
 from wirekey.core.calls.refusals import Refusals
 from wirekey.core.calls.state import CallState
@@ -153,7 +153,8 @@ class Calls:
         if state.reserved is None:
             agent, client = state.call.agent, state.call.client or ""
             state.reserved = Reservation(services.held_bytes, agent.id if agent else f"from {neighbourhood(client)}")
-        state.reserved.grow(size, services.settings.held_bytes, services.settings.held_bytes_per_agent)
+        most = services.settings.held_bytes
+        state.reserved.grow(size, most, most_of_one_holder(most, services.settings.limits.body_bytes))
         return state.reserved.size
 
     def redact(self, flow: http.HTTPFlow) -> None:
@@ -173,7 +174,7 @@ class Calls:
         """Record the end of a call in the audit store, and announce it to the observers."""
         call.duration_ms = elapsed_ms(call)
         services = self.services
-        if not self.refusals.admits(call, services.settings.refusals_per_minute):
+        if not self.refusals.admits(call):
             return
         if call.intent_recorded:
             services.store.record_outcome(call)

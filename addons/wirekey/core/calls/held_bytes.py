@@ -6,6 +6,8 @@ from collections import Counter
 
 from wirekey.core.errors import Fault, Refusal
 
+SHARE = 4
+"""One holder may have the fourth part of all bytes, so that four that never finish their bodies stop no other."""
 RETRY_AFTER = 2
 """Seconds after which a client may try again."""
 
@@ -53,12 +55,17 @@ class Reservation:
             self.size = 0
 
 
+def most_of_one_holder(most: int, largest_body: int) -> int:
+    """Return the bytes that one holder may have of `most`: a share, or a body of the largest size."""
+    return max(most // SHARE, largest_body)
+
+
 def holder_holds_all(most: int) -> Refusal:
     """Return the refusal of a body for which its holder has no room."""
     return Refusal(
         429,
         "too_many_held_bytes",
-        f"The request bodies of this agent take up the {most} bytes that limits.held_bytes_per_agent allows. "
+        f"The request bodies of this agent take up the {most} bytes that one agent may hold (limits.held_bytes). "
         "Try again when one of them has been sent.",
         retry_after=RETRY_AFTER,
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RECORDED_PER_MINUTE = 100
+"""Refusals of one client address that are recorded individually. More of them say nothing new."""
 LATE = 0.1
 """Seconds after the end of a minute at which it is summarised."""
 
@@ -28,15 +30,15 @@ class Refusals:
         self.sample = RefusalSample()
         self.timer: asyncio.TimerHandle | None = None
 
-    def admits(self, call: Call, most: int) -> bool:
+    def admits(self, call: Call) -> bool:
         """Return whether a call that has ended is recorded individually."""
         if call.agent is not None or call.outcome is not Outcome.DENIED or call.intent_recorded:
             return True
-        return self.admits_line(call.client or "", most)
+        return self.admits_line(call.client or "")
 
-    def admits_line(self, address: str, most: int) -> bool:
+    def admits_line(self, address: str) -> bool:
         """Return whether an event of this address without a token is logged individually."""
-        if self.sample.admits(address, time.monotonic(), most):
+        if self.sample.admits(address, time.monotonic(), RECORDED_PER_MINUTE):
             return True
         if self.timer is None:
             self.timer = asyncio.get_running_loop().call_later(WINDOW + LATE, self.summarise)
@@ -47,7 +49,7 @@ class Refusals:
         self.timer = None
         for address, dropped in self.sample.take_ended(time.monotonic() if now is None else now):
             reason = f"{dropped} more refusals of requests without an agent, from {address}, were not recorded"
-            logger.warning("%s (limits.refusals_per_minute)", reason)
+            logger.warning("%s", reason)
             summary = Call(client=address, method="summary", outcome=Outcome.DENIED, policy_result="deny")
             summary.policy_reason, summary.refusal_code = f"refusals_dropped: {reason}", "refusals_dropped"
             self.record(summary)

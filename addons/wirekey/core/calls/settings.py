@@ -69,9 +69,7 @@ class Settings:
     """Reverse proxies whose X-Forwarded-For is trusted, at the gateway."""
     deadlines: Deadlines = field(default_factory=Deadlines)
     held_bytes: int = 1024 * 1024 * 1024
-    held_bytes_per_agent: int = 256 * 1024 * 1024
     disk_reserve: int = 64 * 1024 * 1024
-    refusals_per_minute: int = 100
     other_hosts: str = "tunnel"
     allowed_hosts: re.Pattern[str] | None = None
     """The other hosts to which tunnels are allowed even if `other_hosts` is `deny`, or if they serve models."""
@@ -81,7 +79,7 @@ class Settings:
     gateway_names: frozenset[str] = frozenset()
     """Names of the gateway in addition to localhost, IP addresses and the provider hosts."""
     include_stream_usage: bool = True
-    translated_answer: int = 16 * 1024 * 1024
+    translated_response: int = 16 * 1024 * 1024
     """Bytes of a response that may be translated as a whole, or repeated by the last event of its stream."""
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
@@ -184,9 +182,6 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
             header_bytes=config.limits.header_bytes,
             head=config.timeouts.client_head,
             body=config.timeouts.client_body,
-            body_rate=config.limits.body_rate,
-            stream_resets=config.limits.stream_resets,
-            client_buffer=config.limits.client_buffer,
         ),
         header_count=config.limits.headers,
         json_values=config.limits.json_values,
@@ -198,17 +193,14 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
             head=config.timeouts.client_head,
         ),
         held_bytes=config.limits.held_bytes,
-        held_bytes_per_agent=config.limits.held_bytes_per_agent
-        or max(config.limits.held_bytes // 4, config.limits.body_bytes),
         disk_reserve=config.limits.disk_reserve,
-        refusals_per_minute=config.limits.refusals_per_minute,
         other_hosts=config.egress.other_hosts,
         allowed_hosts=pattern_of(config.egress.allow),
         identity_required=config.identity.required,
         cors=frozenset(config.gateway.cors),
         gateway_names=frozenset(config.gateway.names) | {config.listen.gateway.host if config.listen.gateway else ""},
         include_stream_usage=config.metering.include_stream_usage,
-        translated_answer=config.limits.translated_answer,
+        translated_response=config.limits.translated_response,
         routes=routes_from(config, pools, previous.routes if previous else None),
         failover=failover_of(config),
         clamped_models=models_pattern(config.clamp_temperature),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WALL_SECONDS = 30.0
+"""Most elapsed seconds of a decision. They end a worker that hangs; `policy.timeout` limits what a policy computes."""
 MAX_IN_PROCESS_SECONDS = 0.001
 """Seconds of processor time that a decision on the event loop should not exceed."""
 MAX_SLOW_DECISIONS = 3
@@ -165,7 +166,7 @@ class LoadedPolicy:
             if waiting.done() and not waiting.cancelled():
                 self._release_worker(waiting.result())  # it arrived just as the wait ended
             if isinstance(error, TimeoutError):
-                message = f"No policy worker was free within {self.limits.wall:.3g} s (policy.wall_timeout)."
+                message = f"No policy worker was free within {self.limits.wall:.3g} s."
                 raise UndecidedError(message) from None
             raise
         finally:

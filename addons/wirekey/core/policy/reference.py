@@ -48,7 +48,7 @@ is that of `opa test` and `opa build`. The tests in `*_test.rego` take no part i
 loaded, and a policy with a failing test is not used. `http.send`, `net.lookup_ip_addr`, `opa.runtime` and recursive
 functions are refused. The revision in the audit event is a hash of the files.
 Policies without loops are evaluated in the proxy's process. Others are evaluated in worker processes, which are killed
-after `policy.timeout` of processor time or `policy.wall_timeout` of wall time.
+after `policy.timeout` of processor time or 30 seconds of wall time.
 
 ## What the built-in engine refuses
 

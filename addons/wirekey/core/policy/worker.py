@@ -111,7 +111,7 @@ class PolicyWorker:
                 received = await self._exactly(length)
         except TimeoutError:
             self.end()
-            raise UndecidedError(f"The policy took longer than {seconds:.3g} s (policy.wall_timeout).") from None
+            raise UndecidedError(f"The policy took longer than {seconds:.3g} s of elapsed time.") from None
         except OSError:
             by_limit = self._ended_by_limit()
             self.end()

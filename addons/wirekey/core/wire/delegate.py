@@ -30,11 +30,8 @@ class WireLimits:
     total: float | None = None
     head: float = 10.0
     body: float = 10.0
-    body_rate: int = 1024
     body_bytes: int = 64 * 1024 * 1024
     header_bytes: int = 64 * 1024
-    stream_resets: int = 200
-    client_buffer: int = 1024 * 1024
 
     @property
     def tick(self) -> float:

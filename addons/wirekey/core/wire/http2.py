@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 RESET_SECONDS = 10.0
 """Stream resets are counted over this time."""
+MOST_RESETS = 200
+"""Streams that a client may reset in this time: more than a person or a program cancels, few enough to serve."""
+CLIENT_BUFFER_BYTES = 1024 * 1024
+"""Bytes of responses that one connection may buffer for its client. Then reading from the provider pauses."""
 STREAM_BUFFER_BYTES = 64 * 1024
 """Bytes that each stream may buffer for its client, however much the other streams of the connection buffer."""
 STREAM_WINDOW = 256 * 1024
@@ -55,7 +59,7 @@ REQUEST_WINDOW = 1024 * 1024
 
 
 class TooManyResets(ProtocolError):  # noqa: N818  # h2 names its exceptions without "Error"
-    """The client reset more streams than limits.stream_resets allows."""
+    """The client reset more streams than `MOST_RESETS` in `RESET_SECONDS`."""
 
     error_code = ErrorCodes.ENHANCE_YOUR_CALM
 
@@ -63,8 +67,7 @@ class TooManyResets(ProtocolError):  # noqa: N818  # h2 names its exceptions wit
 class ResetCount:
     """Counts stream resets within `RESET_SECONDS`, by the monotonic clock."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self) -> None:
         self.since = 0.0
         self.count = 0
 
@@ -73,7 +76,7 @@ class ResetCount:
         if now - self.since >= RESET_SECONDS:
             self.since, self.count = now, 0
         self.count += 1
-        return self.count <= self.most
+        return self.count <= MOST_RESETS
 
 
 class SizedDeque(deque["SendH2Data"]):
@@ -155,7 +158,7 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
             # Resets that the client provokes count too, for instance by a window that is too large.
             is_reset = type(frame) is RstStreamFrame or any(type(event) is StreamReset for event in found)
             if is_reset and not self.resets.add(time.monotonic()):
-                raise TooManyResets("too many streams were reset (limits.stream_resets)")
+                raise TooManyResets("too many streams were reset")
         if self.empty_frames is not None:
             if type(frame) is HeadersFrame:
                 self.empty_frames.earn(ALLOWED_PER_REQUEST)
@@ -206,26 +209,24 @@ class BoundedHttp2Server(Http2Server):
     """The client's side. `adopt` makes it from mitmproxy's class before the first data."""
 
     h2_conn: WireH2Connection
-    buffer_bytes: int
     frames: FramesOfTurn
 
     @classmethod
-    def adopt(
-        cls, server: Http2Server, resets: int, buffer_bytes: int, must_withhold_window: Callable[[int], bool]
-    ) -> None:
+    def adopt(cls, server: Http2Server, must_withhold_window: Callable[[int], bool]) -> None:
         """Turn mitmproxy's protocol layer into this class, with limits on resets and buffered bytes."""
         server.__class__ = cls
         assert isinstance(server, BoundedHttp2Server)
-        server.h2_conn.resets = ResetCount(resets)
+        server.h2_conn.resets = ResetCount()
         server.h2_conn.empty_frames = EmptyFrameAllowance()
         server.frames = FramesOfTurn.adopt(server.h2_conn.incoming_buffer)
-        server.buffer_bytes = buffer_bytes
         server.h2_conn.must_withhold_window = must_withhold_window
 
     def is_buffer_full(self, stream_id: int) -> bool:
         """Return whether reading for a stream must pause until its client has read some of it."""
         waiting = self.h2_conn.stream_buffers.get(stream_id)
-        return waiting is not None and waiting.size > STREAM_BUFFER_BYTES and self.h2_conn.buffered > self.buffer_bytes
+        if waiting is None or waiting.size <= STREAM_BUFFER_BYTES:
+            return False
+        return self.h2_conn.buffered > CLIENT_BUFFER_BYTES
 
     @property
     def has_waiting_frames(self) -> bool:

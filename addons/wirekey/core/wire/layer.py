@@ -161,7 +161,7 @@ class WireLayer(HttpLayer):
             client.head_bytes = limits.header_bytes
             client.state = client.read_headers
         elif type(client) is Http2Server:
-            BoundedHttp2Server.adopt(client, limits.stream_resets, limits.client_buffer, self.must_withhold_request)
+            BoundedHttp2Server.adopt(client, self.must_withhold_request)
 
     def unfinished_request_head(self) -> BoundedHttp1Server | None:
         """Return the client's protocol layer if it has received a part of a request head."""

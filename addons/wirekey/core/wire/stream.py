@@ -55,6 +55,7 @@ from wirekey.core.wire.held_response import HeldResponseHook
 from wirekey.core.wire.http2_goaway import UNPROCESSED
 from wirekey.core.wire.pooled_connection import pooled_connections
 from wirekey.core.wire.refusals import (
+    BODY_RATE,
     CANNOT_SEND,
     UPSTREAM_RESET,
     UPSTREAM_UNREADABLE,
@@ -399,13 +400,13 @@ class WireStream(HttpStream):
         limits = self.delegate.limits
         if self.is_two_way or not self.is_receiving_body or now - self.rate_checked_at < limits.body:
             return
-        is_slow = self.rate_bytes < limits.body_rate * limits.body
+        is_slow = self.rate_bytes < BODY_RATE * limits.body
         self.rate_checked_at, self.rate_bytes = now, 0
         if not is_slow or unwritten_bytes(self.context.client, self.context.server):
             return
         was_read = self.client_state == self.state_consume_request_body
         if was_read:
-            yield from self.refuse_body(body_too_slow(limits.body_rate, limits.body))
+            yield from self.refuse_body(body_too_slow(limits.body))
         if not (was_read and self.flow.request.is_http2):  # other streams of an HTTP/2 connection continue
             yield commands.CloseConnection(self.context.client)
 

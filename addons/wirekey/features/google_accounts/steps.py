@@ -38,7 +38,7 @@ UNREADABLE = Refusal(
 TOO_LARGE = Refusal(
     502,
     "upstream_unreadable",
-    "The response is larger than limits.translated_answer, so its envelope cannot be removed. Use a stream.",
+    "The response is larger than limits.translated_response, so its envelope cannot be removed. Use a stream.",
     Fault.PROVIDER,
 )
 MOST_ERROR_BYTES = 256 * 1024

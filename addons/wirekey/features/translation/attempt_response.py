@@ -32,7 +32,7 @@ ID_ALPHABET = string.ascii_letters + string.digits
 TOO_LARGE = Refusal(
     502,
     "cannot_translate_answer",
-    "The response is larger than limits.translated_answer, so it cannot be translated as a whole. Use a stream.",
+    "The response is larger than limits.translated_response, so it cannot be translated as a whole. Use a stream.",
     Fault.PROVIDER,
 )
 PASSED_HEADERS = ("retry-after", "x-wirekey-request-id", "x-wirekey-simulated", "x-wirekey-model")
@@ -86,7 +86,7 @@ class ResponseTranslation:
     """The last step of a response before the client: it gets the upstream's bytes and returns the client's.
 
     A stream is translated as it passes. Another response, and an error, is translated as a whole: until then the client
-    has no head, because the status may depend on the body. `limit` is `limits.translated_answer`, in bytes.
+    has no head, because the status may depend on the body. `limit` is `limits.translated_response`, in bytes.
     """
 
     def __init__(self, found: TranslatedAttempt, call: Call, response: http.Response, limit: int) -> None:

@@ -89,6 +89,31 @@ def test_csv_has_the_same_fields_and_several_rows_of_an_agent_add_tokens(agents)
     assert agents.find_client("search-1").agent.id == "search"
 
 
+def test_labels_are_an_object_in_json_and_words_in_csv(agents):
+    bring(agents, [BILLING | {"labels": {"team": "finance", "app": "v1"}}])
+    bring(agents, f"agent,labels,token\nsearch,team=search app=v2,{OTHER}\n")
+    assert found(agents, TOKEN).labels == (("app", "v1"), ("team", "finance"))
+    assert found(agents, OTHER).labels == (("app", "v2"), ("team", "search"))
+    assert bring(agents, [{"agent": "search", "labels": {"team": "search", "app": "v2"}}]).unchanged == ["search"]
+    with pytest.raises(ImportRefusedError, match=r"labels: is team=ads here, and app=v2 team=search in Wirekey"):
+        bring(agents, [{"agent": "search", "labels": {"team": "ads"}}])
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        (["team"], "must be an object of texts"),
+        ({"team": 5}, "must be an object of texts"),
+        ("team=a team=b", "must be an object of texts, or words NAME=VALUE, each name once."),
+        ("team", "'' is not a valid value of the label team"),
+        ({"Team": "a"}, "'Team' is not a valid name of a label"),
+    ],
+)
+def test_labels_that_are_not_valid_are_refused(labels, problem):
+    (found_problem,) = problems([BILLING | {"labels": labels}])
+    assert found_problem.startswith(f"users: row 1: labels: {problem}")
+
+
 def test_a_file_written_on_windows_can_be_imported(agents):
     bring(agents, f"\ufeffagent,token\r\nbilling,{TOKEN}\r\n")
     assert found(agents, TOKEN).id == "billing"

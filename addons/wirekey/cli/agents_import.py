@@ -26,8 +26,8 @@ def import_command(config: Config, file: str, *, as_json: bool) -> None:
     """Import agents with their tokens and client credentials from FILE, or from standard input (-).
 
     FILE is CSV, whose first row names the fields, or JSON, a list of objects. The fields are agent, role, type,
-    permissions, suspended, token, client_id and client_secret. JSON can have a list of several tokens as tokens. FILE
-    can also come from wirekey agents export.
+    permissions, suspended, labels, token, client_id and client_secret. JSON can have a list of several tokens as
+    tokens, and an object as labels. In CSV they are NAME=VALUE. FILE can also come from wirekey agents export.
 
     All agents are imported, or none. The same file can be imported again: what exists already is left as it is.
     """

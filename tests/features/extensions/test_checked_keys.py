@@ -6,6 +6,7 @@ import pytest
 
 from wirekey.core.call import Agent
 from wirekey.core.identity.agents import AgentStore
+from wirekey.core.labels import MOST
 from wirekey.core.permissions import MAX_PERMISSIONS
 from wirekey.extension import Secret
 from wirekey.features.extensions.checked_keys import ACCEPTED_FOR, REFUSED_FOR, CheckedKey, CheckedKeys, owner_of
@@ -30,6 +31,8 @@ class Clock:
         (Agent("bob", "engineer", "interactive", ["b", "a", "a"]), Agent("bob", "engineer", "interactive", ("a", "b"))),
         (Agent("bob", permissions=()), Agent("bob", permissions=())),
         (Agent("bob", strict=True), Agent("bob", strict=True)),
+        (Agent("bob", labels={"team": "b", "app": "a"}), Agent("bob", labels=(("app", "a"), ("team", "b")))),
+        (Agent("bob", labels=(("team", "b"),)), Agent("bob", labels=(("team", "b"),))),
     ],
 )
 def test_a_valid_result_is_the_owner_of_a_key(result, owner):
@@ -58,6 +61,11 @@ def test_a_valid_result_is_the_owner_of_a_key(result, owner):
         Agent("bob", type=""),
         Agent("bob", permissions="web:read"),
         Agent("bob", permissions=None),
+        Agent("bob", labels=None),
+        Agent("bob", labels="team=b"),
+        Agent("bob", labels={"team": 5}),
+        Agent("bob", labels={"Team": "b"}),
+        Agent("bob", labels={f"l{number}": "v" for number in range(MOST + 1)}),
         Agent("bob", permissions=("a b",)),
         Agent("bob", permissions=(5,)),
         Agent("bob", permissions=tuple(f"p{number}" for number in range(MAX_PERMISSIONS + 1))),

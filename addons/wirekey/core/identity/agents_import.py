@@ -15,11 +15,12 @@ from wirekey.core.identity.import_file import ImportRefusedError
 from wirekey.core.identity.imported_credentials import STRONG_BITS, entropy_bits, imported_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from wirekey.core.identity.agents_format import AgentRecords
     from wirekey.core.identity.import_file import AgentEntry
+    from wirekey.core.labels import LabelPairs
 
 LABEL = "imported"
 
@@ -129,6 +130,7 @@ def new_agent(entry: AgentEntry, now: datetime) -> AgentRecord:
         created=now,
         permissions=permitted,
         suspended=entry.suspended or UNSET,
+        labels=dict(entry.labels) if entry.labels else UNSET,
     )
 
 
@@ -145,12 +147,18 @@ def attribute_differences(agent: AgentRecord, entry: AgentEntry) -> Iterator[str
         ("type", entry.type, agent.type),
         ("permissions", permitted, agent.permissions),
         ("suspended", entry.suspended, suspended),
+        ("labels", written(entry.labels), written({} if agent.labels is UNSET else agent.labels)),
     ):
         if wanted is not None and wanted != found:
             yield (
                 f"{place}: {label}: is {text_of(wanted)} here, and {text_of(found)} in Wirekey. To change it: wirekey "
                 f"agents set {name}."
             )
+
+
+def written(labels: LabelPairs | Mapping[str, str] | None) -> tuple[str, ...] | None:
+    """Return labels as they are written in a file: NAME=VALUE, sorted. None: the file says nothing about them."""
+    return None if labels is None else tuple(f"{name}={value}" for name, value in sorted(dict(labels).items()))
 
 
 def text_of(value: object) -> str:

@@ -13,12 +13,26 @@ from wirekey.core.command_name import COMMAND
 from wirekey.core.errors import UserError
 from wirekey.core.identity.agents_format import AgentError, check_name, checked_attributes
 from wirekey.core.identity.imported_credentials import problem_of_client_id, problem_of_secret, problem_of_token
+from wirekey.core.labels import checked_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from wirekey.core.labels import LabelPairs
+
 LARGEST_FILE = 16 * 1024 * 1024
-FIELDS = ("agent", "role", "type", "permissions", "suspended", "token", "tokens", "client_id", "client_secret")
+FIELDS = (
+    "agent",
+    "role",
+    "type",
+    "permissions",
+    "suspended",
+    "labels",
+    "token",
+    "tokens",
+    "client_id",
+    "client_secret",
+)
 CSV_FIELDS = tuple(name for name in FIELDS if name != "tokens")
 MOST_PROBLEMS = 20
 SUSPENDED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": None}
@@ -44,6 +58,7 @@ class AgentEntry:
     type: str | None = None
     permissions: tuple[str, ...] | None = None
     suspended: bool | None = None
+    labels: LabelPairs | None = None
     tokens: tuple[str, ...] = field(default=(), repr=False)
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
@@ -150,6 +165,9 @@ def entry_of(place: str, row: dict[str, Any]) -> AgentEntry:
         problems.append(f"{place}: suspended: must be true or false.")
     if permitted is None and row.get("permissions") is not None:
         problems.append(f"{place}: permissions: must be a list of words, or words separated by spaces.")
+    pairs = pairs_of(row.get("labels"))
+    if pairs is None and row.get("labels") is not None:
+        problems.append(f"{place}: labels: must be an object of texts, or words NAME=VALUE, each name once.")
     if tokens is None and row.get("tokens") is not None:
         problems.append(f"{place}: tokens: must be a list of texts.")
     if problems:
@@ -161,6 +179,7 @@ def entry_of(place: str, row: dict[str, Any]) -> AgentEntry:
         texts["type"],
         permitted,
         suspended,
+        pairs,
         (*((texts["token"],) if texts["token"] else ()), *(tokens or ())),
         texts["client_id"],
         texts["client_secret"],
@@ -180,6 +199,18 @@ def names_of(value: Any) -> tuple[str, ...] | None:
     return tuple(value.split()) if isinstance(value, str) else list_of(value)
 
 
+def pairs_of(value: Any) -> LabelPairs | None:
+    """Return labels by name, or as a text of NAME=VALUE, sorted; None if they are neither."""
+    if isinstance(value, str):
+        words = value.split()
+        value = dict(word.partition("=")[::2] for word in words)
+        if len(value) != len(words):
+            return None
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        return None
+    return tuple(sorted(value.items()))
+
+
 def problems_of(entry: AgentEntry) -> Iterator[str]:
     """Yield the problems of the fields of one agent."""
     place = entry.place
@@ -196,6 +227,10 @@ def problems_of(entry: AgentEntry) -> Iterator[str]:
             checked_attributes(role, kind, permitted)
         except AgentError as error:
             yield f"{place}: {name}: {error}"
+    try:
+        checked_pairs(dict(entry.labels or ()))
+    except ValueError as error:
+        yield f"{place}: labels: {error}"
     for token in entry.tokens:
         if problem := problem_of_token(token):
             yield f"{place}: token: {problem}."

@@ -15,6 +15,7 @@ import msgspec
 
 from wirekey.core.call import Agent
 from wirekey.core.identity.external_agents import AGENT_ID, LABEL
+from wirekey.core.labels import checked_pairs
 from wirekey.core.permissions import normalized
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def owner_of(result: object) -> Owner | None:
     name: object = result.id
     if not isinstance(name, str) or not AGENT_ID.fullmatch(name):
         raise ValueError("returned an Agent whose id is not 1 to 255 visible ASCII characters")
-    labels: tuple[object, ...] = (result.role, result.type)
-    if any(label is not None and not (isinstance(label, str) and LABEL.fullmatch(label)) for label in labels):
+    words: tuple[object, ...] = (result.role, result.type)
+    if any(word is not None and not (isinstance(word, str) and LABEL.fullmatch(word)) for word in words):
         raise ValueError("returned an Agent whose role or type is not one word of at most 64 characters")
     permissions: object = result.permissions
     if not isinstance(permissions, list | tuple) or not all(isinstance(each, str) for each in permissions):
@@ -92,7 +93,12 @@ def owner_of(result: object) -> Owner | None:
         kept = normalized(permissions)
     except ValueError:
         raise ValueError("returned an Agent with an invalid permission, or with too many") from None
-    return Agent(name, result.role, result.type, kept, strict=bool(result.strict))
+    pairs: Any = result.labels
+    try:
+        labels = checked_pairs(dict(pairs))
+    except (ValueError, TypeError):
+        raise ValueError("returned an Agent with invalid labels, or with too many") from None
+    return Agent(name, result.role, result.type, kept, strict=bool(result.strict), labels=labels)
 
 
 @dataclass(slots=True)

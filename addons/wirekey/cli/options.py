@@ -23,8 +23,7 @@ class Grouping(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return a valid value. Raises click.BadParameter."""
-        from wirekey.core.audit.sums import OF_LABEL
-        from wirekey.core.labels import NAME
+        from wirekey.core.labels import NAME, OF_LABEL
 
         if str(value).startswith(OF_LABEL) and NAME.fullmatch(value.removeprefix(OF_LABEL)):
             return str(value)

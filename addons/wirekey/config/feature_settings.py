@@ -25,7 +25,7 @@ TOP = ""
 ROUTES = "routes"
 """The place of the settings of each route."""
 IDENTITY_LABELS = "identity.labels"
-"""The place of the settings of labels. It is the only place within another group."""
+"""The place of the settings of labels."""
 
 
 def no_names(_: Any) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def no_names(_: Any) -> tuple[str, ...]:
 class AddedSettings:
     """The part of a feature with its settings: place → a group whose settings are added to the group there.
 
-    A place is TOP, the name of a group or a list of groups at the top, such as ROUTES, or IDENTITY_LABELS.
+    A place is TOP, the name of a group or a list of groups, such as ROUTES, or its path, such as IDENTITY_LABELS.
     `fixed_at_start`: settings at the top that take effect only at a restart. `provider_names` returns the names of the
     providers that data makes which is not checked yet.
     """
@@ -69,7 +69,8 @@ def whole_field(group: type[ConfigGroup], place: str) -> tuple[Any, Any]:
     is_list = typing.get_origin(field.annotation) is tuple
     inner = typing.get_args(field.annotation)
     of_field: Any = inner[0] if inner else field.annotation
-    within = {"labels": whole_field(of_field, IDENTITY_LABELS)} if IDENTITY_LABELS.startswith(f"{place}.") else {}
+    below = {each for part in parts(AddedSettings) for each in part.groups if each.rpartition(".")[0] == place}
+    within = {each.rpartition(".")[2]: whole_field(of_field, each) for each in sorted(below)}
     whole: Any = extended(of_field, added_at(place), **within)
     changed = copy(field)
     if isinstance(field.default, BaseModel):

@@ -29,6 +29,8 @@ NAME = re.compile(NAME_PATTERN, re.ASCII)
 VALUE = re.compile(VALUE_PATTERN, re.ASCII)
 NAME_RULE = "1 to 64 lower-case letters, digits and '_', and begins with a letter"
 VALUE_RULE = "1 to 64 letters, digits and '._:/@+-', and begins with a letter or a digit"
+OF_LABEL = "label:"
+"""Precedes the name of a label where the name of a field could stand: in groups of sums and in `per` of quotas."""
 UNVERIFIED = " (unverified)"
 """Follows the value of an unverified label where only one text is shown. No value has a space."""
 

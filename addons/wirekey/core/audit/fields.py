@@ -29,6 +29,11 @@ class CallField:
     event: str | None = None
     input: str | Literal[True] | None = None
 
+    @property
+    def column_type(self) -> FieldType:
+        """The type of its column: that of its value, or of the JSON that is stored in its place."""
+        return "text" if self.type in ("list", "texts") else self.type
+
 
 # The order is that of the columns. A new field that is recorded becomes the last one.
 CALL_FIELDS = (

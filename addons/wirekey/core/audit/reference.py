@@ -44,9 +44,6 @@ of the events.
 |---|---|---|
 """
 
-TYPES = {"texts": "text", "list": "text"}
-"""The types of columns that are not those of fields."""
-
 
 def page() -> str:
     """Return the reference page."""
@@ -55,7 +52,7 @@ def page() -> str:
 
 def rows(fields: Iterable[CallField]) -> str:
     """Return the table rows of these fields."""
-    return "".join(f"| `{field.name}` | {TYPES.get(field.type, field.type)} | {field.event} |\n" for field in fields)
+    return "".join(f"| `{field.name}` | {field.column_type} | {field.event} |\n" for field in fields)
 
 
 if __name__ == "__main__":

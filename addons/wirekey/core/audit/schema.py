@@ -25,8 +25,6 @@ SQL_TYPES = {
     "integer": "INTEGER",
     "number": "REAL",
     "boolean": "INTEGER",
-    "texts": "TEXT",
-    "list": "TEXT",
 }
 
 # Rows are ordered by insertion (rowid), by which `tail` finds new ones. The partial index contains only the calls in
@@ -35,7 +33,7 @@ SCHEMA = f"""
 CREATE TABLE schema_version (version INTEGER NOT NULL);
 INSERT INTO schema_version VALUES ({VERSION});
 CREATE TABLE calls (
-    {", ".join(f"{field.name} {SQL_TYPES[field.type]}" for field in FIELDS)},
+    {", ".join(f"{field.name} {SQL_TYPES[field.column_type]}" for field in FIELDS)},
     PRIMARY KEY (id)
 );
 CREATE INDEX calls_in_progress ON calls (outcome) WHERE outcome IS NULL;
@@ -43,7 +41,7 @@ CREATE INDEX calls_in_progress ON calls (outcome) WHERE outcome IS NULL;
 
 ATTEMPTS = f"""
 CREATE TABLE IF NOT EXISTS attempts (
-    {", ".join(f"{field.name} {SQL_TYPES[field.type]}" for field in ATTEMPT_FIELDS)},
+    {", ".join(f"{field.name} {SQL_TYPES[field.column_type]}" for field in ATTEMPT_FIELDS)},
     PRIMARY KEY (call_id, number)
 ) WITHOUT ROWID
 """
@@ -213,7 +211,9 @@ def update_of(database: sqlite3.Connection) -> str:
     for table, fields in (("calls", FIELDS), ("attempts", ATTEMPT_FIELDS)):
         known = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
         missing = (field for field in fields if known and field.name not in known)
-        statements += "".join(f"ALTER TABLE {table} ADD COLUMN {one.name} {SQL_TYPES[one.type]};" for one in missing)
+        statements += "".join(
+            f"ALTER TABLE {table} ADD COLUMN {one.name} {SQL_TYPES[one.column_type]};" for one in missing
+        )
     return f"BEGIN IMMEDIATE; {statements} UPDATE schema_version SET version = {VERSION}; COMMIT;"  # noqa: S608  # of our own names
 
 

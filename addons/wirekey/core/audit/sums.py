@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from wirekey.core.labels import OF_LABEL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
@@ -25,8 +27,6 @@ GROUPS: dict[GroupBy, str] = {
     "model": "coalesce(model, requested_model)",
     "provider": "provider",
 }
-OF_LABEL = "label:"
-"""Precedes the name of a label in `GroupBy`."""
 OTHER = -1
 """The index of all groups that are not named."""
 BINS_AN_OCTAVE = 16

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 END_NAMES = ("model", *OUTCOME_NAMES, "id")
-TYPES = {field.name: SQL_TYPES[field.type] for field in (*FIELDS, *ATTEMPT_FIELDS)}
+TYPES = {field.name: SQL_TYPES[field.column_type] for field in (*FIELDS, *ATTEMPT_FIELDS)}
 encode = msgspec.json.Encoder().encode
 
 

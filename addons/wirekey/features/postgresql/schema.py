@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-SQL_TYPES = {"text": "text", "integer": "bigint", "number": "double precision", "boolean": "boolean"} | {
-    "texts": "text",
-    "list": "text",
-}
+SQL_TYPES = {"text": "text", "integer": "bigint", "number": "double precision", "boolean": "boolean"}
 LABEL = label_form("({column}::json ->> '{name}')")
 LOCK = 0x7769726B
 """The class of our advisory locks. Object 0: migrations and partitions. Others: the writer of this number."""
@@ -43,14 +40,14 @@ def column(name: str, type_: str) -> str:
 MIGRATIONS = (
     f"""
 CREATE TABLE calls (
-    {", ".join(column(field.name, field.type) for field in FIELDS)},
+    {", ".join(column(field.name, field.column_type) for field in FIELDS)},
     writer integer NOT NULL,
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX calls_by_agent ON calls (agent_id, id);
 CREATE INDEX calls_in_progress ON calls (writer) WHERE outcome IS NULL;
 CREATE TABLE attempts (
-    {", ".join(column(field.name, field.type) for field in ATTEMPT_FIELDS)},
+    {", ".join(column(field.name, field.column_type) for field in ATTEMPT_FIELDS)},
     PRIMARY KEY (call_id, number)
 );
 CREATE TABLE chain (

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from wirekey.config.group import ConfigGroup
 from wirekey.config.values import Count, Patterns, Text, ValueFormat, money
 from wirekey.core.labels import NAME as LABEL_NAME
-from wirekey.core.labels import NAME_RULE
-from wirekey.features.quotas.definition import GROUPS, LABEL, MATCHED, SUBJECT_FIELDS
+from wirekey.core.labels import NAME_RULE, OF_LABEL
+from wirekey.features.quotas.definition import GROUPS, MATCHED, SUBJECT_FIELDS
 from wirekey.features.quotas.limit_names import KINDS, LIMITS, name_of
 from wirekey.features.quotas.periods import WINDOWS
 
@@ -48,9 +48,9 @@ def per_name(value: str) -> str:
     """Check whose calls a quota adds up. Raises ValueError."""
     if value in SUBJECT_FIELDS or value == "all":
         return value
-    if not value.startswith(LABEL):
-        raise ValueError(f"must be {', '.join(SUBJECT_FIELDS)}, all or {LABEL}NAME")
-    if not LABEL_NAME.fullmatch(value.removeprefix(LABEL)):
+    if not value.startswith(OF_LABEL):
+        raise ValueError(f"must be {', '.join(SUBJECT_FIELDS)}, all or {OF_LABEL}NAME")
+    if not LABEL_NAME.fullmatch(value.removeprefix(OF_LABEL)):
         raise ValueError(f"names a label that cannot exist. The name of a label has {NAME_RULE}")
     return value
 
@@ -84,7 +84,9 @@ Match = Annotated[
 ]
 
 
-PerName = Annotated[str, AfterValidator(per_name), ValueFormat(" \\| ".join((*SUBJECT_FIELDS, "all", f"{LABEL}NAME")))]
+PerName = Annotated[
+    str, AfterValidator(per_name), ValueFormat(" \\| ".join((*SUBJECT_FIELDS, "all", f"{OF_LABEL}NAME")))
+]
 
 
 NOUNS: dict[Kind, str] = {"usd": "US dollars", "tokens": "tokens, of input and output together,", "requests": "calls"}

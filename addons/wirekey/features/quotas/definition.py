@@ -8,7 +8,7 @@ from fnmatch import translate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wirekey.core.labels import UNVERIFIED
+from wirekey.core.labels import OF_LABEL, UNVERIFIED
 from wirekey.features.quotas.limit_names import TOTALS, is_money
 from wirekey.features.quotas.periods import UTC_CALENDAR, Calendar
 
@@ -39,8 +39,6 @@ SUBJECT_FIELDS = {
 """`per` → the field of the policy's input that names the subject."""
 ALIASES = {"agent": "agent_id", "role": "agent_role", "type": "agent_type"}
 """Short names of fields in `match`."""
-LABEL = "label:"
-"""In `per`, the name of a label follows it."""
 MATCHED = (
     *ALIASES,
     *("agent.id", "agent.role", "agent.type", "agent.permissions", "agent_id", "agent_role", "agent_type", "client"),
@@ -164,7 +162,7 @@ class Quota(SubjectLimits):
 
     def label_in(self, given: Mapping[str, Any]) -> str | None:
         """Return the label of a call that `per` names. One that clients send is never that of a verified one."""
-        name = self.per.removeprefix(LABEL)
+        name = self.per.removeprefix(OF_LABEL)
         if (verified := given.get("labels")) and name in verified:
             return str(verified[name])
         found = (given.get("labels_unverified") or {}).get(name)
@@ -213,7 +211,7 @@ class Applied:
         """The subject in words for a message, such as ` for the agent alice`. Empty for `all`, and for a run."""
         if self.quota.per in ("all", "run"):
             return ""
-        per = self.quota.per.replace(LABEL, "label ")
+        per = self.quota.per.replace(OF_LABEL, "label ")
         if self.subject == NOBODY:
             return f" for calls without {'an' if per == 'agent' else 'a'} {per}"
         return f" for the {per} {self.subject}"

@@ -14,6 +14,7 @@ from wirekey.providers.companions import CompanionPaths
 from wirekey.providers.description import (
     NO_HEADERS,
     NO_VARIABLES,
+    NOTHING,
     ProviderHosts,
     bearer_key,
     gateway_paths,
@@ -47,12 +48,7 @@ CODE_ASSIST = Provider(
     otel_name="gcp.gemini",
     hosts=ProviderHosts(
         own="",
-        elsewhere=MappingProxyType(
-            {
-                "*-cloudcode-pa.googleapis.com": "Gemini CLI, signed in with a Google account",
-                "cloudcode-pa.mtls.googleapis.com": "Gemini CLI, signed in with a Google account",
-            }
-        ),
+        elsewhere=NOTHING,
         if_configured=MappingProxyType({CODE_ASSIST_HOST: "Gemini CLI, signed in with a Google account"}),
         shared=(GOOGLE_TOKEN_HOST,),
         path_prefix="",

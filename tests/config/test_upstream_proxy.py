@@ -13,15 +13,15 @@ URL = "http://user@proxy.corp.example:3128"
 def test_a_single_url_stands_for_the_group(tmp_path):
     config = loaded(tmp_path, f"upstream_proxy: {URL}\n")
     assert str(config.upstream_proxy.url) == URL
-    assert build(config).proxy_for("api.openai.com", 443).user == "user"
+    assert build(config).proxies.proxy_for("api.openai.com", 443).user == "user"
 
 
 def test_the_password_is_a_reference(tmp_path):
     text = f"upstream_proxy: {{url: '{URL}', password: env:PROXY_PASSWORD, no_proxy: [corp.example]}}"
     config = loaded(tmp_path, text, {"PROXY_PASSWORD": "p-4f1c"})
-    proxy = build(config).proxy_for("api.openai.com", 443)
+    proxy = build(config).proxies.proxy_for("api.openai.com", 443)
     assert proxy.password.reveal() == "p-4f1c"
-    assert build(config).proxy_for("llm.corp.example", 443) is None
+    assert build(config).proxies.proxy_for("llm.corp.example", 443) is None
     assert "p-4f1c" not in str(effective_settings(config))
 
 
@@ -34,7 +34,7 @@ providers:
 """
     settings = build(loaded(tmp_path, text))
     hosts = ("generativelanguage.googleapis.com", "api.anthropic.com", "llm.corp.example", "github.com")
-    found = [settings.proxy_for(host, 443).host for host in hosts]
+    found = [settings.proxies.proxy_for(host, 443).host for host in hosts]
     assert found == ["other.corp.example", "proxy.corp.example", "third.corp.example", "proxy.corp.example"]
 
 
@@ -69,8 +69,8 @@ def test_the_environment_names_a_proxy(tmp_path, variable):
         "proxy.corp.example",
         "p-4f1c",
     )
-    assert build(config).proxy_for("api.openai.com", 443) == found.proxy
-    assert build(config).proxy_for("x.corp.example", 443) is None
+    assert build(config).proxies.proxy_for("api.openai.com", 443) == found.proxy
+    assert build(config).proxies.proxy_for("x.corp.example", 443) is None
     assert "p-4f1c" not in repr(found)
 
 
@@ -88,9 +88,9 @@ def test_a_wirekey_inside_exec_does_not_call_itself(tmp_path, url, why):
     found = environment_proxy(config, config.environ)
     assert found.proxy is None
     assert why in found.ignored
-    assert build(config).proxy_for("api.openai.com", 443) is None
+    assert build(config).proxies.proxy_for("api.openai.com", 443) is None
 
 
 def test_the_setting_takes_precedence_over_the_environment(tmp_path):
     config = loaded(tmp_path, f"upstream_proxy: {URL}\n", {"HTTPS_PROXY": "http://other:1"})
-    assert build(config).proxy.host == "proxy.corp.example"
+    assert build(config).proxies.usual.host == "proxy.corp.example"

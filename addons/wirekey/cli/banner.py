@@ -118,12 +118,14 @@ def proxy_lines(lifecycle: Lifecycle) -> list[str]:
     settings, config = lifecycle.services.settings, lifecycle.config
     named = environment_proxy(config, config.environ)
     lines = []
-    if settings.proxy:
+    if settings.proxies.usual:
         source = "upstream_proxy" if config.upstream_proxy else named.variable
-        lines.append(f"  proxy      {settings.proxy.authority} on the way out ({source})")
+        lines.append(f"  proxy      {settings.proxies.usual.authority} on the way out ({source})")
     elif named.ignored and not settings.simulated:
         lines.append(f"  proxy      {named.variable} is not used: {named.ignored}")
-    lines += [f"  proxy      {proxy.authority} on the way to {host}" for host, proxy in settings.proxies.items()]
+    lines += [
+        f"  proxy      {proxy.authority} on the way to {host}" for host, proxy in settings.proxies.by_host.items()
+    ]
     return lines
 
 

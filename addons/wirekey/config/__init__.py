@@ -8,7 +8,7 @@ from wirekey.config.models import Config
 from wirekey.config.operator_functions import function_problems
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.provider_hosts import provider_hosts, usual_hosts
-from wirekey.config.proxy_in_use import configured_proxy, environment_proxy
+from wirekey.config.proxy_in_use import configured_proxy, environment_proxy, proxies_in_use
 from wirekey.config.route_checks import route_warnings
 from wirekey.config.secrets import SecretRef, resolve
 
@@ -27,6 +27,7 @@ __all__ = [
     "function_problems",
     "load",
     "provider_hosts",
+    "proxies_in_use",
     "references",
     "resolve",
     "route_warnings",

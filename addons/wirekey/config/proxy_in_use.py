@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.provider_hosts import provider_hosts
 from wirekey.config.upstream_proxy import split_proxy
-from wirekey.core.egress.upstream_proxy import UpstreamProxy, is_loopback
+from wirekey.core.egress.upstream_proxy import Proxies, UpstreamProxy, is_loopback
 from wirekey.core.secret import Secret
 
 if TYPE_CHECKING:
@@ -57,3 +58,22 @@ def environment_proxy(config: Config, environ: Mapping[str, str]) -> Environment
     exceptions = next((environ[name] for name in EXCEPTIONS if environ.get(name, "").strip()), "")
     no_proxy = tuple(entry.strip() for entry in exceptions.split(",") if entry.strip())
     return EnvironmentProxy(variable, UpstreamProxy(url.host, url.port, url.user, secret, no_proxy))
+
+
+def proxies_in_use(config: Config) -> Proxies:
+    """Return the proxies on the way out. Raises ConfigError if a password cannot be read."""
+    usual = configured_proxy(config, config.upstream_proxy, "upstream_proxy")
+    return Proxies(usual or environment_proxy(config, config.environ).proxy, provider_proxies(config))
+
+
+def provider_proxies(config: Config) -> dict[str, UpstreamProxy]:
+    """Return host → the proxy of its provider, for providers that have their own. Raises ConfigError."""
+    found: dict[str, UpstreamProxy] = {}
+    for name, setting, settings in config.providers.entries():
+        proxy = configured_proxy(config, settings.upstream_proxy, f"{setting}.upstream_proxy")
+        if proxy is None:
+            continue
+        found |= {host: proxy for host, provider in provider_hosts(config).items() if provider == name}
+        if settings.upstream_url:
+            found[settings.upstream_url.host] = proxy
+    return found

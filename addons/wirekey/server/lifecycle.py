@@ -198,7 +198,7 @@ class Lifecycle:
 
     def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
         """Return the proxy through which Wirekey's own requests reach a host, by the settings in use, or None."""
-        return self.services.settings.proxy_for(host, port)
+        return self.services.settings.proxies.proxy_for(host, port)
 
     async def running(self) -> None:
         """Open the listeners once mitmproxy runs."""

@@ -87,7 +87,7 @@ class Egress(Addon):
             return
         call = self.calls.of(flow)
         strict = call.agent is not None and call.agent.strict
-        if reason := self.services.settings.reason_to_refuse_tunnel(host, strict=strict):
+        if reason := self.services.settings.other_hosts.reason_to_refuse(host, strict=strict):
             raise Refusal(403, "host_refused", reason)
         call.operation, call.upstream, call.simulated = TUNNEL, host, False
 
@@ -195,7 +195,7 @@ class Egress(Addon):
         assert server.address
         host, port = server.address[:2]
         settings = self.services.settings
-        if proxy := settings.proxy_for(host, port):
+        if proxy := settings.proxies.proxy_for(host, port):
             await self.pin_proxy(server, proxy)
             return
         addresses = await addresses_of(host, port)
@@ -218,7 +218,7 @@ class Egress(Addon):
             try:
                 addresses = await addresses_of(host, port)
             except OSError:
-                if not settings.allows_tunnel_to(host):
+                if not settings.other_hosts.allows(host):
                     raise
                 addresses = []
             if reason := reason_to_refuse_one(addresses):

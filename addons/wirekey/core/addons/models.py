@@ -157,7 +157,7 @@ class Models(AdmittingAddon):
             (upstream.host, upstream.port) in settings.places,
             ctx.options.ssl_verify_upstream_trusted_ca,
             tuple(requests),
-            settings.proxy_for(upstream.host, upstream.port),
+            settings.proxies.proxy_for(upstream.host, upstream.port),
         )
         try:
             return await in_daemon_thread(partial(ask, question), "wirekey-models")

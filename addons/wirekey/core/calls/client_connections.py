@@ -11,8 +11,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from wirekey.core.identity.throttle import neighbourhood
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from wirekey.config.limits import TimeoutsConfig
 
 
 class Step(StrEnum):
@@ -32,7 +38,12 @@ class Deadlines:
     hello: float = 10.0
     head: float = 10.0
 
-    def of(self, step: Step) -> float:
+    @classmethod
+    def of(cls, config: TimeoutsConfig) -> Self:
+        """Return the deadlines of a configuration."""
+        return cls(config.client_first_byte, config.client_hello, config.client_head)
+
+    def for_step(self, step: Step) -> float:
         """Return the seconds for a step."""
         match step:
             case Step.FIRST_BYTE:
@@ -134,7 +145,7 @@ class ClientConnections:
         return [
             (connection, waiting.step)
             for connection, waiting in self.silent.items()
-            if waiting.step is not None and now - waiting.since > deadlines.of(waiting.step)
+            if waiting.step is not None and now - waiting.since > deadlines.for_step(waiting.step)
         ]
 
     def _end_silence(self, connection: str) -> None:

@@ -20,6 +20,7 @@ from wirekey.core.calls.state_sharing import StateSharing
 from wirekey.core.calls.upstream_signatures import UpstreamSignatures
 from wirekey.core.calls.usage_limits import UsageLimits
 from wirekey.core.credentials.uploads import Uploads
+from wirekey.core.egress.other_hosts import OtherHosts
 from wirekey.core.identity.guess_limit import GuessLimit
 from wirekey.core.observing.open_sessions import OpenSessions
 from wirekey.core.shared_state import MemoryState
@@ -59,7 +60,7 @@ class Services:
     """The services that features have opened at the start."""
 
     def __init__(self) -> None:
-        self.settings = Settings(hosts={}, pools={}, other_hosts="deny")
+        self.settings = Settings(hosts={}, pools={}, other_hosts=OtherHosts(denies=True))
         self.calls = Calls(self)
         self.events = CallEvents()
         self.open_sessions = OpenSessions()

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
-from wirekey.config import configured_proxy, environment_proxy, provider_hosts
+from wirekey.config import provider_hosts, proxies_in_use
 from wirekey.core.calls.client_connections import Deadlines
 from wirekey.core.calls.feature_values import values_of_features
 from wirekey.core.credentials.aws_source import aws_credentials
 from wirekey.core.credentials.pool import KeyPool, ProviderKey
-from wirekey.core.egress.names import pattern_of
+from wirekey.core.egress.other_hosts import OtherHosts
+from wirekey.core.egress.upstream_proxy import Proxies
 from wirekey.core.json_size import VALUES_LIMIT
 from wirekey.core.metering.own_prices import OwnPrices, read_own_prices
 from wirekey.core.routing.candidate import Candidate, Failover, Upstream
@@ -28,7 +29,6 @@ from wirekey.core.routing.routes import Routes
 from wirekey.core.secret import Secret
 from wirekey.core.wire.delegate import WireLimits
 from wirekey.feature import NO_VALUES
-from wirekey.providers.model_hosts import reason_to_refuse_tunnel
 from wirekey.providers.registry import BACKENDS, PROVIDERS, family_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.config.operator_functions import ModelChooser
     from wirekey.core.credentials.aws import AwsCredentialCache
-    from wirekey.core.egress.upstream_proxy import UpstreamProxy
     from wirekey.core.routing.candidate import Accounts
     from wirekey.feature import FeatureValues
 
@@ -70,9 +69,7 @@ class Settings:
     deadlines: Deadlines = field(default_factory=Deadlines)
     held_bytes: int = 1024 * 1024 * 1024
     disk_reserve: int = 64 * 1024 * 1024
-    other_hosts: str = "tunnel"
-    allowed_hosts: re.Pattern[str] | None = None
-    """The other hosts to which tunnels are allowed even if `other_hosts` is `deny`, or if they serve models."""
+    other_hosts: OtherHosts = field(default_factory=OtherHosts)
     identity_required: bool = True
     cors: frozenset[str] = frozenset()
     """Origins of web pages that may call the gateway."""
@@ -91,10 +88,7 @@ class Settings:
     """The header that identifies a session, in lower case; None: all calls of an agent are one session."""
     regions: tuple[str, ...] = ()
     """The regions of Bedrock. The first is the default."""
-    proxy: UpstreamProxy | None = None
-    """The operator's own proxy on the way out."""
-    proxies: Mapping[str, UpstreamProxy] = field(default_factory=dict)
-    """Host of a provider, or of its configured upstream → the proxy of that provider."""
+    proxies: Proxies = field(default_factory=Proxies)
     reuse_connections: bool = True
     """Whether clients share idle upstream connections."""
     model_chooser: ModelChooser | None = None
@@ -119,30 +113,9 @@ class Settings:
         """The accounts of the enabled backends that have any, by the backend's name."""
         return {name: each.accounts for name, each in self.routes.defaults.items() if each.accounts}
 
-    def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
-        """Return the proxy through which a host is reached, or None."""
-        proxy = self.proxies.get(host, self.proxy) if self.proxies else self.proxy
-        return proxy if proxy is not None and proxy.is_used_for(host, port) else None
-
     def is_upstream(self, host: str, port: int) -> bool:
         """Return whether a host is a provider's own, or configured as an upstream."""
         return host in self.hosts or (host, port) in self.places
-
-    def allows_tunnel_to(self, host: str) -> bool:
-        """Return whether `egress.allow` lists a host that belongs to no provider."""
-        return self.allowed_hosts is not None and self.allowed_hosts.fullmatch(host) is not None
-
-    def reason_to_refuse_tunnel(self, host: str, *, strict: bool) -> str | None:
-        """Return why a tunnel to a host that belongs to no provider is refused, or None if it is not.
-
-        `strict`: as if `other_hosts` were `deny`.
-        """
-        if self.allows_tunnel_to(host):
-            return None
-        if strict or self.other_hosts == "deny":
-            reason = "the program runs with --strict" if strict else "egress.other_hosts is deny"
-            return f"{host} is no provider host, {reason}, and egress.allow does not list it."
-        return reason_to_refuse_tunnel(host)
 
     @property
     def takes_client_keys(self) -> bool:
@@ -187,15 +160,10 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         json_values=config.limits.json_values,
         connections_per_client=config.limits.connections_per_client,
         trusted_proxies=config.listen.trusted_proxies,
-        deadlines=Deadlines(
-            first_byte=config.timeouts.client_first_byte,
-            hello=config.timeouts.client_hello,
-            head=config.timeouts.client_head,
-        ),
+        deadlines=Deadlines.of(config.timeouts),
         held_bytes=config.limits.held_bytes,
         disk_reserve=config.limits.disk_reserve,
-        other_hosts=config.egress.other_hosts,
-        allowed_hosts=pattern_of(config.egress.allow),
+        other_hosts=OtherHosts.of(config.egress),
         identity_required=config.identity.required,
         cors=frozenset(config.gateway.cors),
         gateway_names=frozenset(config.gateway.names) | {config.listen.gateway.host if config.listen.gateway else ""},
@@ -207,9 +175,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         default_backend=None if config.default_backend in BACKENDS else config.default_backend,
         session_header=config.session_affinity.header,
         regions=tuple(config.providers.bedrock.regions),
-        proxy=configured_proxy(config, config.upstream_proxy, "upstream_proxy")
-        or environment_proxy(config, config.environ).proxy,
-        proxies=provider_proxies(config),
+        proxies=proxies_in_use(config),
         reuse_connections=config.upstream_connections.reuse,
         model_chooser=model_chooser(config),
         prices=read_own_prices(config.own_prices, config.prices.default),
@@ -220,19 +186,6 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
 def models_pattern(patterns: Sequence[str]) -> re.Pattern[str] | None:
     """Return a pattern that matches the names that one of these patterns matches; None without patterns."""
     return re.compile("|".join(map(translate, patterns))) if patterns else None
-
-
-def provider_proxies(config: Config) -> dict[str, UpstreamProxy]:
-    """Return host → the proxy of its provider, for providers that have their own. Raises ConfigError."""
-    found: dict[str, UpstreamProxy] = {}
-    for name, setting, settings in config.providers.entries():
-        proxy = configured_proxy(config, settings.upstream_proxy, f"{setting}.upstream_proxy")
-        if proxy is None:
-            continue
-        found |= {host: proxy for host, provider in provider_hosts(config).items() if provider == name}
-        if settings.upstream_url:
-            found[settings.upstream_url.host] = proxy
-    return found
 
 
 def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Settings:
@@ -258,7 +211,6 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         routes=replace(settings.routes, defaults=defaults, routes=routes),
         aws=None,
         key_sources={},
-        proxy=None,
-        proxies={},
+        proxies=Proxies(),
         simulated=True,
     )

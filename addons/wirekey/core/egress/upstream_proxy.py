@@ -9,13 +9,13 @@ import asyncio
 import base64
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from wirekey.core.secret import Secret
 
@@ -67,6 +67,22 @@ class UpstreamProxy:
             credentials = base64.b64encode(f"{self.user}:{password}".encode()).decode()
             lines.append(f"Proxy-Authorization: Basic {credentials}")
         return "\r\n".join([*lines, "", ""]).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The proxies on the way out.
+
+    `usual`: that of all hosts. `by_host`: those of providers, by their hosts and the hosts of their upstreams.
+    """
+
+    usual: UpstreamProxy | None = None
+    by_host: Mapping[str, UpstreamProxy] = field(default_factory=dict)
+
+    def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
+        """Return the proxy through which a host is reached, or None."""
+        proxy = self.by_host.get(host, self.usual) if self.by_host else self.usual
+        return proxy if proxy is not None and proxy.is_used_for(host, port) else None
 
 
 def no_proxy_for(_host: str, _port: int) -> None:

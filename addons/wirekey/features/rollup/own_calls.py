@@ -176,7 +176,7 @@ class OwnCalls:
     def server_of(self, attempt: AttemptState) -> HttpServer:
         """Return the server of an attempt, with its checked addresses. Blocks. Raises HttpError."""
         settings, upstream = self.services.settings, attempt.upstream
-        proxy = settings.proxy_for(upstream.host, upstream.port)
+        proxy = settings.proxies.proxy_for(upstream.host, upstream.port)
         addresses = resolve(proxy.host, proxy.port) if proxy else resolve(upstream.host, upstream.port)
         if not upstream.configured and not proxy:
             addresses = checked(upstream.host, addresses)

@@ -11,6 +11,7 @@ from wirekey.core.call import Call, Outcome
 from wirekey.core.calls.services import Services
 from wirekey.core.calls.state import CallState
 from wirekey.core.errors import Refusal
+from wirekey.core.identity.agents import AgentStore
 from wirekey.core.operation import Facts
 from wirekey.core.policy.decision import Decision
 from wirekey.features.realtime.http_conversations import HttpConversations
@@ -27,8 +28,9 @@ FAILED = {"type": "error", "status": 400, "error": {"type": "invalid_request_err
 class Record:
     """Keeps what a session records."""
 
-    def __init__(self):
+    def __init__(self, folder):
         self.services = Services()
+        self.services.agents = AgentStore(folder / "agents.json")
         self.services.settings = replace(self.services.settings, identity_required=False)
         self.services.policy = SimpleNamespace(decide_at_once=lambda given: Decision(allow=True))
         self.services.store = SimpleNamespace(record_intent=self.record_intent)
@@ -57,8 +59,8 @@ class Record:
 
 
 @pytest.fixture
-def record():
-    return Record()
+def record(tmp_path):
+    return Record(tmp_path)
 
 
 def observe(session, *events):

@@ -127,7 +127,7 @@ async def listen_as_configured() -> None:
 
 
 def lengthen_queue(listener: asyncio.Server) -> None:
-    """Let `BACKLOG` connections wait to be accepted. mitmproxy lets 100 wait, which a burst exceeds at once."""
+    """Allow `BACKLOG` connections to wait until they are accepted. mitmproxy allows 100, fewer than a burst has."""
     for each in listener.sockets:
         with each.dup() as same:
             same.listen(BACKLOG)

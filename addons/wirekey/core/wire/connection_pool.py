@@ -111,14 +111,14 @@ class ConnectionPool:
         self._opening[origin] += 1
 
     def end_opening(self, origin: Origin) -> None:
-        """Let the next call open a connection, as one was opened or has failed."""
+        """Allow the next call to open a connection, as one was opened or has failed."""
         if waiter := self._next_waiter(origin):
             waiter.set_result(None)
         else:
             self._opening[origin] -= 1
 
     def release(self, connection: PooledConnection) -> None:
-        """Give a connection to the next call, keep it between two requests, or close it if it cannot be reused."""
+        """Hand a connection to the next call, keep it between two requests, or close it if it cannot be reused."""
         is_current = self.is_open and connection.generation == self.generation
         if not is_current or self._is_too_old(connection) or not connection.is_reusable:
             self._close(connection)

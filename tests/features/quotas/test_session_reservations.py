@@ -46,6 +46,7 @@ def services() -> Services:
     values = FeatureValues.of([ConfiguredQuotas((quota,))])
     made.settings = replace(made.settings, identity_required=False, features=values)
     made.policy = SimpleNamespace(decide_at_once=lambda given: Decision(allow=True), reads=lambda *names: False)
+    made.agents = SimpleNamespace()  # the calls have no token
     made.store = SimpleNamespace(record_intent=record_intent)
     made.calls.record = lambda call: None
     return made

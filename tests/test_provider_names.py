@@ -33,9 +33,7 @@ EXCEPTIONS = {
     "features/translation": OF_FORMATS,
     "features/vertex": "the formats and the makers of its models, which have the names of providers",
     "core/metering/price_table.py": "the names of the price lists",
-    "core/operation.py": OF_FORMATS,
     "core/policy/samples.py": "sample calls",
-    "core/routing/routes.py": OF_FORMATS,
     "server/lifecycle.py": "AWS credentials are loaded before the first call",
     "core/signing/request.py": "the name of AWS's service in a signature",
 }

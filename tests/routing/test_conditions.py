@@ -4,10 +4,11 @@ import pytest
 
 from wirekey.core.body import Body
 from wirekey.core.call import Agent
-from wirekey.core.operation import FORMATS, Kind, Operation
+from wirekey.core.operation import Kind, Operation
 from wirekey.core.routing.candidate import Candidate
 from wirekey.core.routing.conditions import Conditions
 from wirekey.core.routing.routes import Route, Routes
+from wirekey.providers.formats import FORMATS
 from wirekey.providers.registry import PROVIDERS, owner_of_model
 
 ALICE = Agent("alice", "engineer")

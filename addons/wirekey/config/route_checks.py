@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from wirekey.core.model_name import ModelName
-from wirekey.core.operation import FORMATS
 from wirekey.feature_registry import missing_feature_of_destination, needs
+from wirekey.providers.formats import FORMATS
 from wirekey.providers.registry import BACKENDS, OWN_PROVIDERS, PROVIDERS, accepts_format
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from wirekey.config.values import (
 )
 from wirekey.core.header_names import NAME
 from wirekey.core.model_name import ModelName, ModelNameError
-from wirekey.core.operation import FORMATS
 from wirekey.feature_registry import missing_feature_of_destination, needs
 from wirekey.providers.credential_headers import is_credential_header
+from wirekey.providers.formats import FORMATS
 from wirekey.providers.registry import BACKENDS, OWN_PROVIDERS, PROVIDERS
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -40,60 +39,8 @@ class Kind(StrEnum):
     OTHER = "other"  # a path of the provider that is not documented; its body is not read
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A wire format, and the operations that are called in it. No attribute has a default."""
-
-    name: str
-    conversations: tuple[str, ...]
-    """Those that continue a conversation."""
-    counts: tuple[str, ...]
-    """Those that count the tokens of a conversation."""
-    others: tuple[str, ...]
-
-
-_ALL = (
-    Format("openai.chat", ("chat.completions",), counts=(), others=()),
-    Format("openai.responses", ("responses",), counts=("responses.input_tokens",), others=("responses.compact",)),
-    Format("gemini", ("generateContent", "streamGenerateContent"), counts=("countTokens",), others=()),
-    Format("anthropic", ("messages",), counts=("messages.count_tokens",), others=()),
-    Format("converse", ("converse", "converse-stream"), counts=("count-tokens",), others=()),
-    Format("invoke", ("invoke", "invoke-with-response-stream"), counts=(), others=()),
-)
-FORMATS = MappingProxyType({form.name: form for form in _ALL})
-"""The formats, by name."""
-
-CONVERSATIONS = MappingProxyType({operation: form.name for form in _ALL for operation in form.conversations})
-"""Operation → its format, for operations that continue a conversation."""
-
-COUNTS = MappingProxyType({operation: form.name for form in _ALL for operation in form.counts})
-"""Operation → its format, for operations that count the tokens of a conversation."""
-
-FORMAT_OF = MappingProxyType(
-    {**CONVERSATIONS, **COUNTS, **{operation: form.name for form in _ALL for operation in form.others}}
-)
-"""Operation → its format."""
-
-OTHER_COUNTS = frozenset({"computeTokens", "rawPredict.count_tokens", "codeAssist.countTokens"})
-"""Operations that count tokens, and cannot be translated."""
-
-EMBEDDINGS = MappingProxyType(
-    {
-        "embeddings": "openai.embeddings",
-        "embedContent": "gemini.embeddings",
-        "batchEmbedContents": "gemini.embeddings",
-    }
-)
-"""Operation → its format, for operations that make vectors of text."""
-
 CONNECTIONS = frozenset({"realtime", "realtime.constrained", "responses.connect", "invoke-with-bidirectional-stream"})
 """Operations that open a connection of many responses, each of which is a call of its own."""
-
-HTTP_INSTEAD = MappingProxyType({"responses.connect": "openai.responses"})
-"""Those whose programs can send the same requests by HTTP → the format of the requests."""
-
-TRANSLATED = MappingProxyType({**CONVERSATIONS, **COUNTS, **EMBEDDINGS})
-"""Operation → its format, for all operations that can be translated."""
 
 
 @dataclass(frozen=True, slots=True)

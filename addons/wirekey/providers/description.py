@@ -83,6 +83,22 @@ def gateway_paths(*paths: str, leads_by_model: bool = False) -> ProviderGateway:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitHeaders:
+    """The headers with rate limits. In `pattern`, `value` is limit, remaining or reset, `counted` what is limited."""
+
+    pattern: str
+    reset_at: bool
+    """Whether a reset is the moment at which the limit is full again, and not the time until then."""
+
+    def name(self, counted: str, value: str) -> str:
+        """Return the name of one header."""
+        return self.pattern.format(counted=counted, value=value)
+
+
+USUAL_LIMITS = LimitHeaders("x-ratelimit-{value}-{counted}", reset_at=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderHeaders:
     """The headers that only a provider and its SDKs have, in lower case."""
 
@@ -92,14 +108,11 @@ class ProviderHeaders:
     """Those whose values a flow may show: versions, limits and numbers, none of them a capability."""
     shown_families: tuple[str, ...]
     """Beginnings of the names of further ones."""
-    limits: str
-    """Those of what is left of a limit: `value` is limit, remaining or reset, `counted` is requests or tokens."""
-    resets_at: bool
-    """Whether such a header has the moment at which the limit is full again, and not the time until then."""
+    limits: LimitHeaders
+    """Those of what is left of a limit."""
 
 
-USUAL_LIMITS = "x-ratelimit-{value}-{counted}"
-NO_HEADERS = ProviderHeaders((), (), (), USUAL_LIMITS, resets_at=False)
+NO_HEADERS = ProviderHeaders((), (), (), USUAL_LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +250,8 @@ class ProviderPrices:
     """Returns whether the count of input of an operation leaves out what was read from its cache or written to it."""
     modifier_headers: Mapping[str, str]
     """Header of a request or a response, in lower case → the modifier of the price that it states."""
+    free: tuple[str, ...]
+    """Operations that only count tokens, in a way of the provider's own."""
     counts_beside_choices: bool
     """Whether its streams in OpenAI's format have token counts in events with choices, if they were asked for."""
     model_names_region: bool
@@ -249,6 +264,7 @@ def plain_prices(price_list: str) -> ProviderPrices:
         price_list,
         counts_cached_apart=always(False),
         modifier_headers=NOTHING,
+        free=(),
         counts_beside_choices=False,
         model_names_region=False,
     )

@@ -38,6 +38,8 @@ class Provider:
     """The setting in `wirekey.yaml` that enables it."""
     otel_name: str
     """`gen_ai.provider.name` of OpenTelemetry's semantic conventions."""
+    otel_operations: Mapping[str, str]
+    """Operation → `gen_ai.operation.name`, for those of no format that have a name in these conventions."""
     hosts: ProviderHosts
     gateway: ProviderGateway
     headers: ProviderHeaders

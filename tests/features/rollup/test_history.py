@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.core.body import Body
-from wirekey.core.operation import CONVERSATIONS, Kind, Operation
+from wirekey.core.operation import Kind, Operation
 from wirekey.features.rollup.history import cut_points, format_of, prefix_keys, read_history, with_answer
+from wirekey.providers.formats import CONVERSATIONS
 
 USER = {"role": "user", "content": "Hi"}
 SAID = {"role": "assistant", "content": "Hello"}

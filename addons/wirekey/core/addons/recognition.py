@@ -14,11 +14,12 @@ from wirekey.core.egress.hosts import region_of
 from wirekey.core.errors import Refusal
 from wirekey.core.metering.modifiers import tier_of
 from wirekey.core.model_name import ModelName, ModelNameError, is_plain
-from wirekey.core.operation import TRANSLATED, Facts, Kind
+from wirekey.core.operation import Facts, Kind
 from wirekey.core.routing.routes import not_enabled
 from wirekey.core.routing.translating import missing_note
 from wirekey.core.signing.event_signatures import EVENTS_PAYLOAD
 from wirekey.providers.bedrock.services import service_of
+from wirekey.providers.formats import TRANSLATED
 from wirekey.providers.price_facts import header_modifiers, with_modifiers
 from wirekey.providers.registry import PROVIDERS, answered_as, family_of, owner_of_model, provider_of_backend
 from wirekey.providers.request_edits import RequestEdits

@@ -10,29 +10,16 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from wirekey.core.call import Outcome
+from wirekey.providers.formats import EMBEDDINGS, FORMATS
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from wirekey.core.call import Call
 
 OPERATION_NAMES = {
-    "chat.completions": "chat",
-    "responses": "chat",
-    "messages": "chat",
-    "rawPredict": "chat",
-    "streamRawPredict": "chat",
-    "converse": "chat",
-    "converse-stream": "chat",
-    "completions": "text_completion",
-    "embeddings": "embeddings",
-    "generateContent": "generate_content",
-    "streamGenerateContent": "generate_content",
-    "codeAssist.generateContent": "generate_content",
-    "codeAssist.streamGenerateContent": "generate_content",
-    "embedContent": "embeddings",
-    "batchEmbedContents": "embeddings",
-    "invoke-agent": "invoke_agent",
-    "retrieve": "retrieval",
+    **{name: form.otel_operation for form in FORMATS.values() if form.otel_operation for name in form.conversations},
+    **dict.fromkeys(EMBEDDINGS, "embeddings"),
+    **{name: named for each in PROVIDERS.values() for name, named in each.otel_operations.items()},
 }
 """`gen_ai.operation.name` by our operation, if the conventions have a name for it. Otherwise it is our own name."""
 

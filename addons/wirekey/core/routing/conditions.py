@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wirekey.core.operation import FORMAT_OF, HTTP_INSTEAD
+from wirekey.providers.formats import FORMAT_OF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Conditions:
     def hold(self, operation: Operation, provider: str, agent: Agent | None) -> bool:
         """Return whether a call meets all conditions. `provider`: the one whose API the program calls."""
         return (
-            _matches(self.formats, FORMAT_OF.get(operation.name) or HTTP_INSTEAD.get(operation.name))
+            _matches(self.formats, FORMAT_OF.get(operation.name))
             and _matches(self.operations, operation.name)
             and _matches(self.providers, provider)
             and _matches(self.agents, agent.id if agent else None)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.errors import Fault, Refusal
 from wirekey.core.model_name import ModelName
-from wirekey.core.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, HTTP_INSTEAD, TRANSLATED, Kind
+from wirekey.core.operation import Kind
 from wirekey.core.routing.candidate import NO_LIMITS
 from wirekey.core.routing.translating import missing_note
 from wirekey.feature import NO_VALUES
 from wirekey.feature_registry import missing_feature_of_destination, needs
+from wirekey.providers.formats import CONVERSATIONS, COUNTS, EMBEDDINGS, FORMATS, HTTP_INSTEAD, TRANSLATED
 from wirekey.providers.registry import (
     BACKENDS,
     DEFAULT_PROVIDER,
@@ -220,12 +221,13 @@ class Routes:
         OpenAI's format is taken on the paths that several providers have. A model that belongs to Anthropic or Bedrock
         stays with them.
         """
-        if self.default_backend is None or operation.name not in {*CONVERSATIONS, "countTokens"}:
+        if self.default_backend is None:
             return None
         provider = PROVIDERS[called]
-        if provider.family or not (
-            provider.formats.serves_google_models or (provider.gateway.leads_by_model and by_model)
-        ):
+        is_google, by_model = provider.formats.serves_google_models, provider.gateway.leads_by_model and by_model
+        if operation.name not in CONVERSATIONS and not (is_google and operation.name in COUNTS):
+            return None
+        if provider.family or not (is_google or by_model):
             return None
         owner = provider if model is None else PROVIDERS[owner_of_model(model)]
         is_others = not owner.formats.serves_google_models and owner is not DEFAULT_PROVIDER
@@ -246,7 +248,7 @@ class Routes:
             return replace(candidate, speaks=PROVIDERS[candidate.provider].formats.speaks[0]) if translates else None
         speaks = configured_format(candidate, operation)
         form = client or HTTP_INSTEAD.get(operation.name)
-        keeps_format = speaks is None or form in {speaks, f"{speaks}.embeddings"}
+        keeps_format = speaks is None or (form is not None and form in {speaks, FORMATS[speaks].vectors})
         model = candidate.model.name if candidate.model else model
         if keeps_format and is_answered(called, target, operation, candidate, model):
             return candidate if candidate.speaks is None else replace(candidate, speaks=None)
@@ -257,7 +259,8 @@ class Routes:
             upstream = provider.formats.embeddings(model)
         else:
             upstream = speaks or provider.formats.default(client, model)
-        if upstream in {None, client} or (operation.name in COUNTS and upstream == "openai.chat"):
+        cannot_count = operation.name in COUNTS and upstream is not None and FORMATS[upstream].counted_in
+        if upstream in {None, client} or cannot_count:
             return None  # it makes no vectors, or is a server that cannot count
         return replace(candidate, speaks=upstream)
 
@@ -290,17 +293,14 @@ def equivalent_target(called: str, target: bytes, operation: Operation, provider
     return PROVIDERS[called].operations.equivalent_target(target, operation, answered_as(called, provider))
 
 
-NATIVE_VECTORS = ("gemini",)
-"""Formats that have vectors of their own beside those in OpenAI's format: only Google offers both."""
-
-
 def configured_format(candidate: Candidate, operation: Operation) -> str | None:
     """Return the format that a route says its upstream has, for an operation; None: the client's own, if it has it."""
     speaks = candidate.speaks
-    if operation.name in EMBEDDINGS and speaks not in NATIVE_VECTORS:
+    form = FORMATS[speaks] if speaks else None
+    if form is None or (operation.name in EMBEDDINGS and form.vectors is None):
         return None
-    if operation.name in COUNTS and speaks == "openai.chat" and not candidate.is_own_server:
-        return "openai.responses"  # OpenAI itself counts in this format, whatever it speaks
+    if operation.name in COUNTS and form.counted_in and not candidate.is_own_server:
+        return form.counted_in
     return speaks
 
 

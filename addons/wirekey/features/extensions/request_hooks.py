@@ -11,10 +11,10 @@ from wirekey.core.call import Call
 from wirekey.core.calls.credential_removal import strip
 from wirekey.core.egress.web_pages import PREFLIGHT_REFUSED
 from wirekey.core.errors import Fault, Refusal
-from wirekey.core.operation import HTTP_INSTEAD
 from wirekey.extension import ExtensionError
 from wirekey.features.extensions.calls import ask_hooks, byte_fields, extension_failed, request_for_hooks, respond
 from wirekey.features.extensions.functions import HooksInUse
+from wirekey.providers.formats import HTTP_INSTEAD
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_head import check_headers
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.core.operation import CONNECTIONS, CONVERSATIONS, FORMAT_OF, OTHER_COUNTS, Kind
+from wirekey.core.operation import CONNECTIONS, Kind
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.providers.context_windows import context_window
+from wirekey.providers.formats import COUNTS
 from wirekey.providers.output_limits import UNKNOWN, output_limit
+from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from wirekey.core.metering.price import Prices
     from wirekey.core.operation import Facts, Operation, Usage
 
+FREE = frozenset((*CONNECTIONS, *COUNTS, *(name for each in PROVIDERS.values() for name in each.prices.free)))
+"""Operations without tokens that are paid for."""
 BYTES_PER_TOKEN = 3
 """Fewer than English text and JSON have, so that the estimate is not too low."""
 LONGEST_EXPECTED = 4096
@@ -58,10 +62,7 @@ class EstimatedRequest:
 
 def generates(operation: Operation) -> bool:
     """Return whether an operation uses tokens that are paid for. Counting them is free, and so is a connection."""
-    if operation.name in CONNECTIONS:
-        return False
-    counts = operation.name in OTHER_COUNTS or (operation.name in FORMAT_OF and operation.name not in CONVERSATIONS)
-    return operation.kind is Kind.INFERENCE and (not counts or operation.name == "responses.compact")
+    return operation.kind is Kind.INFERENCE and operation.name not in FREE
 
 
 def largest_use(request: EstimatedRequest, prices: Prices | None, most_output: int | None = None) -> Use:

@@ -28,22 +28,19 @@ def limit_headers(hold: Hold, provider: str, sent: Mapping[str, str], now: float
     `provider`: whose format the client uses. `sent`: the headers that the response has already; the provider's own
     stand. `now`: Unix seconds.
     """
-    headers = PROVIDERS[provider].headers
-    form = headers.limits
+    headers = PROVIDERS[provider].headers.limits
     found: dict[str, str] = {}
     for limit_name, counted in COUNTED:
-        if any(form.format(counted=counted, value=value) in sent for value in ("limit", "remaining", "reset")):
+        if any(headers.name(counted, value) in sent for value in ("limit", "remaining", "reset")):
             continue
         tightest = min(levels_of(hold, limit_name), key=share_left, default=None)
         if tightest is None:
             continue
         limit, level = tightest
         found |= {
-            form.format(counted=counted, value="limit"): str(limit.rate.limit),
-            form.format(counted=counted, value="remaining"): str(level.remaining),
-            form.format(counted=counted, value="reset"): moment(now + level.reset)
-            if headers.resets_at
-            else duration(level.reset),
+            headers.name(counted, "limit"): str(limit.rate.limit),
+            headers.name(counted, "remaining"): str(level.remaining),
+            headers.name(counted, "reset"): moment(now + level.reset) if headers.reset_at else duration(level.reset),
         }
     return found
 

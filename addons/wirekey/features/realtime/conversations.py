@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from wirekey.core.body import Body
 from wirekey.core.calls.agent_check import STOPPING
 from wirekey.core.calls.conversations import UPGRADE_REFUSED, Conversations
-from wirekey.core.operation import HTTP_INSTEAD
 from wirekey.core.subprotocol_keys import PROTOCOLS
 from wirekey.features.realtime.bedrock_stream import TwoWayStream
 from wirekey.features.realtime.handshake import (
@@ -23,6 +22,7 @@ from wirekey.features.realtime.two_way import check_events, check_upstream, is_b
 from wirekey.features.realtime.two_way_events import events_to_send
 from wirekey.features.realtime.two_way_turns import TwoWayTurns, turns_of
 from wirekey.features.realtime.websocket_call import OpenedCalls
+from wirekey.providers.formats import HTTP_INSTEAD
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:

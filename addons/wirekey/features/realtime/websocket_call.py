@@ -10,11 +10,11 @@ from wirekey.core.calls.guard import guard
 from wirekey.core.credentials.agent_tokens import text_without_tokens
 from wirekey.core.errors import INTERNAL_ERROR
 from wirekey.core.header_fields import by_name
-from wirekey.core.operation import HTTP_INSTEAD
 from wirekey.features.realtime.closing import GOING_AWAY, INTERNAL, close_code
 from wirekey.features.realtime.protocols import protocol_of
 from wirekey.features.realtime.responses_session import ResponsesSession
 from wirekey.features.realtime.session import RealtimeSession
+from wirekey.providers.formats import HTTP_INSTEAD
 
 if TYPE_CHECKING:
     from mitmproxy import http

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.core.errors import Refusal
-from wirekey.core.operation import CONVERSATIONS
+from wirekey.providers.formats import CONVERSATIONS
 from wirekey.providers.json_edits import EditableBody
 
 if TYPE_CHECKING:

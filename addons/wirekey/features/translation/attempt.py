@@ -11,7 +11,6 @@ from msgspec import structs
 from wirekey.core.body import SPOOL_ABOVE
 from wirekey.core.calls.moved import moved_request
 from wirekey.core.errors import Fault, Refusal
-from wirekey.core.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.features.translation.attempt_response import TranslatedAttempt
 from wirekey.features.translation.betas import flags_of
 from wirekey.features.translation.config import TranslationOfRoute
@@ -23,6 +22,7 @@ from wirekey.features.translation.settings import DEFAULTS, LOSSES_HEADER, Trans
 from wirekey.features.translation.state import StateReader
 from wirekey.features.translation.token_counts import translate_count
 from wirekey.features.translation.turns import call_names
+from wirekey.providers.formats import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.providers.registry import PROVIDERS
 from wirekey.providers.request_head import read_query
 

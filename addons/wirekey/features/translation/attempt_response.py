@@ -118,7 +118,7 @@ class ResponseTranslation:
         framing = {name: headers[name] for name in ("transfer-encoding",) if name in headers}
         headers.fields = ()
         headers["content-type"] = kind
-        if identifier and (name := self.translated.client.request_id):
+        if identifier and (name := self.translated.client.wire.request_id):
             headers[name] = identifier
         headers.update({**own, **framing, "x-wirekey-translation": self.translated.label})
         headers.update(

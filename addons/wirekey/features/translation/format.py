@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote
 
 from wirekey.features.translation.format_rules import FormatRules
 
@@ -45,24 +44,6 @@ class EventReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CallPaths:
-    """The paths of a whole and of a streamed response, with `{model}` in them."""
-
-    whole: str
-    streamed: str
-
-    def of(self, model: str, *, stream: bool) -> tuple[str, str]:
-        """Return the path and the query of a call."""
-        path, _, query = filled(self.streamed if stream else self.whole, model).partition("?")
-        return path, query
-
-
-def filled(path: str, model: str) -> str:
-    """Return a path with a model in place of `{model}`. Ids are percent-encoded as boto3 does it."""
-    return path.replace("{model}", quote(model, safe=""))
-
-
-@dataclass(frozen=True, slots=True)
 class TokenCounting:
     """The operation that counts the tokens of a format."""
 
@@ -85,23 +66,13 @@ class TokenCounting:
 class StatePlaces:
     """The places of reasoning state in a request.
 
-    They are in the list `turns`, or in the list `blocks` of each turn. `edit` edits one for a model with some traits,
+    They are in the list of turns, or in the list `blocks` of each turn. `edit` edits one for a model with some traits,
     and returns whether it stays. Without one of the `marks` in it, a request has no state.
     """
 
-    turns: str
     blocks: str | None
     marks: tuple[bytes, ...]
     edit: Callable[[dict[str, Raw], Traits], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimitHeaders:
-    """The headers that have rate limits. `pattern` has `{counted}` and `{value}` in it."""
-
-    pattern: str
-    write_reset: Callable[[float, float], str]
-    """Returns when a limit is reset, from the seconds until then and the time now."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -109,13 +80,6 @@ class TranslatedFormat(FormatRules):
     """A wire format as translation needs it. No attribute has a default, so none can be forgotten."""
 
     usual_model: str
-    called: str | None
-    """The provider whose API it is. None: a path of this provider does not say that the call is in the format."""
-    paths: CallPaths
-    streams_by_path: bool
-    """Whether the path of a call says that its response is streamed."""
-    headers: Mapping[str, str]
-    """The headers of a request beside its content type."""
     read_request: Callable[[RequestBody, Losses, StateReader], n.Conversation]
     """Reads a body. Raises Refusal, with the path of the member, if it cannot be translated."""
     write_request: Callable[[n.Conversation, Context], Json]
@@ -136,6 +100,3 @@ class TranslatedFormat(FormatRules):
     """Returns the status and the body of an error."""
     error_headers: Callable[[n.ProviderError], Mapping[str, str]]
     """Returns the headers of an error beside its content type and `retry-after`."""
-    request_id: str | None
-    """The header of a response with the id of its request."""
-    rate_limits: RateLimitHeaders | None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from wirekey.features.translation import neutral as n
     from wirekey.features.translation.models import Traits
+    from wirekey.providers.format import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class NameLimits:
 class FormatRules:
     """The members that a format accepts and carries. No attribute has a default, so none can be forgotten."""
 
-    name: str
-    """The name that configuration, headers and the audit use."""
+    wire: Format
+    """The format as every call needs it."""
     member_names: Mapping[str, str]
     """Its own names of neutral members, for reports."""
     traits: Traits
@@ -66,6 +67,11 @@ class FormatRules:
     """Whether programs say of every tool that it is strict, so that nothing is lost without it."""
     cache_breakpoints: bool
     """Whether its marks for the cache are OpenAI's breakpoints."""
+
+    @property
+    def name(self) -> str:
+        """The name that configuration, headers and the audit use."""
+        return self.wire.name
 
     def __str__(self) -> str:
         return self.name

@@ -7,10 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from wirekey.features.translation.failures import OWN_CODES, is_context_too_long
-from wirekey.features.translation.format import RateLimitHeaders
 from wirekey.features.translation.format_rules import NameLimits
 from wirekey.features.translation.own_tools import OwnTools
-from wirekey.features.translation.rate_limits import as_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +25,6 @@ OWN_TOOLS = OwnTools("OpenAI", (
     "image_generation", "local_shell", "shell", "apply_patch", "mcp_approval_request", "mcp_approval_response",
     "mcp_list_tools", "mcp", "namespace", "tool_search", "compaction", "additional_tools", "program", "custom",
 ))  # fmt: skip
-RATE_LIMITS = RateLimitHeaders("x-ratelimit-{value}-{counted}", as_duration)
-REQUEST_ID = "x-request-id"
 TOOL_NAMES = NameLimits(re.compile(r"[A-Za-z0-9_-]{1,64}"), 64, letter_first=False)
 _ERRORS = {
     401: (401, "authentication_error", "invalid_api_key"), 402: (429, "insufficient_quota", "insufficient_quota"),

@@ -55,7 +55,7 @@ def without_signed_state(form: TranslatedFormat, body: RequestBody, model: str =
 
 
 def _edited(form: TranslatedFormat, body: RequestBody, keep: Edit) -> RequestBody:
-    member, inner = form.state_places.turns, form.state_places.blocks
+    member, inner = form.wire.turns, form.state_places.blocks
     top = _OBJECT.decode(body)
     try:
         listed = _LIST.decode(top[member])

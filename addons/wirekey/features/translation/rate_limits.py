@@ -36,18 +36,18 @@ def rate_limits(
     `headers` are the response's, by lower-case name. `now` is the time in seconds since 1970. A value that is not what
     the format documents is left out.
     """
-    given, own = upstream.rate_limits, client.rate_limits
+    given, own = upstream.wire.limits, client.wire.limits
     found: dict[str, str] = {}
     if given is None or own is None:
         return found
     for counted in _COUNTED:
         for value in _VALUES:
-            text = headers.get(given.pattern.format(counted=counted, value=value))
+            text = headers.get(given.name(counted, value))
             if text is None:
                 continue
-            shown = _reset(text, now, own.write_reset) if value == "reset" else _number(text)
+            shown = _reset(text, now, as_time if own.reset_at else as_duration) if value == "reset" else _number(text)
             if shown is not None:
-                found[own.pattern.format(counted=counted, value=value)] = shown
+                found[own.name(counted, value)] = shown
     return found
 
 

@@ -67,7 +67,7 @@ def read_request(
     Raises Refusal, with the path of the member, if the body cannot be translated.
     """
     found = form.read_request(body, losses, states)
-    return structs.replace(found, stream=True) if stream and form.streams_by_path else found
+    return structs.replace(found, stream=True) if stream and form.wire.paths.say_stream else found
 
 
 def translate_request(  # noqa: PLR0917  # in the order in which a call is known
@@ -90,6 +90,6 @@ def translate_request(  # noqa: PLR0917  # in the order in which a call is known
     conversation = read_request(client, body, losses, states, stream=stream)
     fit_betas(context, conversation.betas, options.betas)
     written = upstream.write_request(conversation, context)
-    path, query = upstream.paths.of(model, stream=conversation.stream)
-    headers = {"content-type": "application/json", **upstream.headers}
+    path, query = upstream.wire.paths.of(model, stream=conversation.stream)
+    headers = {"content-type": "application/json", **upstream.wire.headers}
     return TranslatedRequest(path, query, headers, encode(written), conversation, context)

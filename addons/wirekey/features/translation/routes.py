@@ -39,7 +39,7 @@ def translated_routes(config: Config) -> Iterator[TranslatedRoute]:
     for index, settings in enumerate(config.routes):
         route = route_of(index, settings)
         for client in FORMATS.values():
-            called, (path, _) = client.called, client.paths.of("model", stream=False)
+            called, (path, _) = client.wire.called, client.wire.paths.of("model", stream=False)
             if called is None:
                 continue
             operation = PROVIDERS[called].operations.match_operation("POST", path, {})

@@ -18,12 +18,12 @@ from wirekey.features.translation import neutral as n
 from wirekey.features.translation.betas import fit_betas
 from wirekey.features.translation.context import Context
 from wirekey.features.translation.failures import UNREADABLE, read_failure
-from wirekey.features.translation.format import filled
 from wirekey.features.translation.formats import FORMATS, format_of
 from wirekey.features.translation.losses import Losses
 from wirekey.features.translation.members import encode
 from wirekey.features.translation.requests import Options, TranslatedRequest, read_request
 from wirekey.features.translation.responses import TranslatedResponse, error_response
+from wirekey.providers.format import filled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ def translate_count(  # noqa: PLR0917  # in the order in which a call is known
     written = upstream.write_request(counted, context)
     members = {name: value for name, value in written.items() if name in counting.members}
     request = counting.request(model, members)
-    headers = {"content-type": "application/json", **upstream.headers}
+    headers = {"content-type": "application/json", **upstream.wire.headers}
     path = filled(counting.path, model)
     return TranslatedRequest(path, "", headers, encode(request), counted, context, respond=translate_count_response)
 

@@ -21,7 +21,7 @@ from wirekey.features.vertex.moving import (
     with_publisher,
 )
 from wirekey.features.vertex.places import GLOBAL, LOCATION_NAMES, OWN_PROJECT, host_in, location_of
-from wirekey.features.vertex.requests import CLAUDE, VertexRequests, place_of
+from wirekey.features.vertex.requests import CLAUDE, CLAUDE_ACTIONS, COUNT, VertexRequests, place_of
 from wirekey.features.vertex.responses import VertexResponses
 from wirekey.providers.companions import NO_COMPANIONS
 from wirekey.providers.description import (
@@ -100,6 +100,7 @@ VERTEX = Provider(
     family="",
     setting="providers.vertex",
     otel_name="gcp.vertex_ai",
+    otel_operations=MappingProxyType(dict.fromkeys(CLAUDE_ACTIONS, "chat")),
     hosts=ProviderHosts(
         own="",
         elsewhere=MappingProxyType(
@@ -130,6 +131,7 @@ VERTEX = Provider(
         "google",
         counts_cached_apart=CLAUDE.__contains__,
         modifier_headers=MappingProxyType({"x-vertex-ai-llm-shared-request-type": "service_tier"}),
+        free=(COUNT, "computeTokens"),
         counts_beside_choices=True,
         model_names_region=False,
     ),

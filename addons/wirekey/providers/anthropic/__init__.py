@@ -6,11 +6,13 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from wirekey.providers.anthropic.errors import AnthropicErrors
+from wirekey.providers.anthropic.formats import LIMITS, MESSAGES
 from wirekey.providers.anthropic.models import MODELS
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.anthropic.responses import AnthropicResponses
 from wirekey.providers.companions import CompanionPaths
 from wirekey.providers.description import (
+    NOTHING,
     ProviderGateway,
     ProviderHeaders,
     ProviderVariables,
@@ -33,6 +35,7 @@ ANTHROPIC = Provider(
     family="",
     setting="providers.anthropic",
     otel_name="anthropic",
+    otel_operations=NOTHING,
     hosts=one_host(
         "api.anthropic.com",
         MappingProxyType(
@@ -56,8 +59,7 @@ ANTHROPIC = Provider(
         account=("anthropic-workspace-id",),
         shown=("anthropic-version", "anthropic-beta"),
         shown_families=("anthropic-ratelimit-",),
-        limits="anthropic-ratelimit-{counted}-{value}",
-        resets_at=True,
+        limits=LIMITS,
     ),
     companions=CompanionPaths(
         (
@@ -101,7 +103,7 @@ ANTHROPIC = Provider(
         header=key_in("x-api-key"),
     ),
     operations=AnthropicOperations(),
-    formats=own_formats(("anthropic",), None),
+    formats=own_formats((MESSAGES.name,), None),
     prices=replace(plain_prices("anthropic"), counts_cached_apart=always(True)),
     models=MODELS,
     locations=None,

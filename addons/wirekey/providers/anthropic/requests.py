@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.model_name import MESSAGE_PARAMETERS
 from wirekey.core.operation import Facts, Kind, Operation
+from wirekey.providers.anthropic.formats import MESSAGES
 from wirekey.providers.anthropic.references import reads_elsewhere
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 ROUTES = PathTable(read_rows(__file__))
 
-MESSAGES = ("messages", "messages.count_tokens")
+_MESSAGES = (*MESSAGES.conversations, *MESSAGES.counts)
 AGENTS = ("agents.create", "agents.update")
 RUNS = ("deployments.run", "sessions.events.create", "sessions.create", "deployments.create", "dreams.create")
 """Operations that have an agent write text, with no limit of tokens that Wirekey knows."""
@@ -84,7 +85,7 @@ class AnthropicRequests(RequestEditor):
         parsed = read_body(body)
         if operation.name == "messages.batches.create":
             return read_batch(parsed)
-        return read_message_request(parsed) if operation.name in MESSAGES else read_other(operation, parsed)
+        return read_message_request(parsed) if operation.name in _MESSAGES else read_other(operation, parsed)
 
     def check_reach(self, operation: Operation) -> None:
         """Raise Refusal(403) if the model of this operation cannot be changed."""
@@ -97,7 +98,7 @@ class AnthropicRequests(RequestEditor):
 
     def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
         """Set model, parameters and limit in a JSON body, and return whether the model changed."""
-        if operation.name not in (*MESSAGES, "messages.batches.create"):
+        if operation.name not in (*_MESSAGES, "messages.batches.create"):
             if edits.max_tokens is not None and operation.name in RUNS:
                 raise uncapped("a session of an agent")
             return False

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from wirekey.providers.bedrock.errors import BedrockErrors
+from wirekey.providers.bedrock.formats import CONVERSE, INVOKE
 from wirekey.providers.bedrock.models import MODELS
 from wirekey.providers.bedrock.requests import BedrockRequests
 from wirekey.providers.bedrock.responses import BedrockResponses
@@ -27,6 +28,8 @@ from wirekey.providers.description import (
 )
 from wirekey.providers.protocol import Provider, ProviderOperations
 
+SPOKEN = (CONVERSE.name, INVOKE.name)
+
 
 class BedrockOperations(BedrockRequests, BedrockResponses, BedrockErrors, ProviderOperations):
     """The operations of Amazon Bedrock."""
@@ -34,7 +37,7 @@ class BedrockOperations(BedrockRequests, BedrockResponses, BedrockErrors, Provid
 
 def default_format(client: str, model: str) -> str:
     """Return `invoke` for a request of Anthropic's format to Claude, because it keeps its body; or `converse`."""
-    return "invoke" if client == "anthropic" and "anthropic." in model else "converse"
+    return INVOKE.name if client == "anthropic" and "anthropic." in model else CONVERSE.name
 
 
 def embeddings_format(model: str) -> str | None:
@@ -49,6 +52,7 @@ BEDROCK = Provider(
     family="",
     setting="providers.bedrock",
     otel_name="aws.bedrock",
+    otel_operations=MappingProxyType({"invoke-agent": "invoke_agent", "retrieve": "retrieval"}),
     hosts=one_host("", MappingProxyType({"bedrock-mantle.*.api.aws": "Bedrock, with OpenAI's format"})),
     gateway=gateway_paths(rf"/model/.+/(?:{'|'.join(ACTIONS)})"),
     headers=ProviderHeaders(
@@ -56,7 +60,6 @@ BEDROCK = Provider(
         shown=("x-amzn-requestid", "x-amzn-errortype"),
         shown_families=("x-amzn-bedrock-",),
         limits=USUAL_LIMITS,
-        resets_at=False,
     ),
     companions=ONLY_CHECKS,
     credentials=replace(
@@ -90,13 +93,14 @@ BEDROCK = Provider(
         uses_aws=True,
     ),
     operations=BedrockOperations(),
-    formats=replace(own_formats(("converse", "invoke"), None), default=default_format, embeddings=embeddings_format),
+    formats=replace(own_formats(SPOKEN, None), default=default_format, embeddings=embeddings_format),
     prices=ProviderPrices(
         "aws",
         counts_cached_apart=always(True),
         modifier_headers=MappingProxyType(
             {"x-amzn-bedrock-service-tier": "service_tier", "x-amzn-bedrock-performanceconfig-latency": "latency"}
         ),
+        free=(),
         counts_beside_choices=False,
         model_names_region=True,
     ),

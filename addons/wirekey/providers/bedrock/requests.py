@@ -18,6 +18,7 @@ from wirekey.core.model_name import CONVERSE_PARAMETERS
 from wirekey.core.operation import Facts, Kind
 from wirekey.providers.anthropic.requests import MODIFIERS, message_tools
 from wirekey.providers.bedrock import services as bedrock_services
+from wirekey.providers.bedrock.formats import CONVERSE, INVOKE
 from wirekey.providers.bedrock.references import reads_elsewhere
 from wirekey.providers.brought_tools import tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
@@ -66,7 +67,6 @@ _BARE_ARN = re.compile(rf"(/model/)(arn(?::|%3A)[^/]*/[^?]*)(/(?:{'|'.join(bedro
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len", "maxTokens")
 _TEXTS = ("prompt", "inputText", "message")
 
-_INVOKES = ("invoke", "invoke-with-response-stream")
 _LIMITS_IN_GROUPS = {
     "inferenceConfig": ("max_new_tokens", "maxTokens"),
     "textGenerationConfig": ("maxTokenCount",),
@@ -110,7 +110,7 @@ class BedrockRequests(RequestEditor):
 
     name = "bedrock"
     model_in_path = re.compile(rb"/(?:model|foundation-models|inference-profiles)/([^/]+)")
-    parameters = MappingProxyType({"converse": CONVERSE_PARAMETERS, "converse-stream": CONVERSE_PARAMETERS})
+    parameters = MappingProxyType(dict.fromkeys(CONVERSE.conversations, CONVERSE_PARAMETERS))
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a method and raw path, or None."""
@@ -132,11 +132,11 @@ class BedrockRequests(RequestEditor):
         if not body and operation.kind is not Kind.INFERENCE:
             return Facts(stream=operation.stream)
         data = read_body(body)
-        if operation.name in _INVOKES:
+        if operation.name in INVOKE.conversations:
             return _read_invoke(operation, data)
         if operation.name == "count-tokens":
             return _read_count(operation, data)
-        if operation.name in ("converse", "converse-stream"):
+        if operation.name in CONVERSE.conversations:
             return _read_converse(operation, data)
         return bedrock_services.read(operation, data)
 
@@ -153,14 +153,14 @@ class BedrockRequests(RequestEditor):
     def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
         """Set model, parameters and limit in a JSON body, and return whether the model changed."""
         changed = edits.model is not None and self._edit_model(operation, body, edits.model)
-        converses = operation.name in ("converse", "converse-stream")
+        converses = operation.name in CONVERSE.conversations
         if edits.parameters:
             renamed = {"top_p": "topP", "max_tokens": "maxTokens"}
             values = {renamed.get(name, name): value for name, value in as_json(edits.parameters).items()}
             body.root.set({"inferenceConfig": values})
         if edits.max_tokens is not None and converses:
             cap_tokens_in_group(body.root, "inferenceConfig", "maxTokens", edits.max_tokens)
-        elif edits.max_tokens is not None and operation.name in _INVOKES:
+        elif edits.max_tokens is not None and operation.name in INVOKE.conversations:
             cap_own_body(operation.model or "", body.root, edits.max_tokens)
         return changed
 
@@ -171,7 +171,7 @@ class BedrockRequests(RequestEditor):
             clamp(body.root.child("inferenceConfig"))
 
     def _edit_model(self, operation: Operation, body: EditableBody, model: str) -> bool:
-        if operation.name in _INVOKES:
+        if operation.name in INVOKE.conversations:
             members = body.root.members
             # OpenAI's models are refused there where their body and the path name different models.
             is_named = members.starts("model", b'"') and members.text("model") == operation.model

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from wirekey.providers.companions import ONLY_CHECKS
 from wirekey.providers.description import (
     NEVER,
+    NOTHING,
     USUAL_LIMITS,
     ProviderGateway,
     ProviderHeaders,
@@ -19,6 +20,7 @@ from wirekey.providers.description import (
 )
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.facts import as_gemini
+from wirekey.providers.gemini.formats import GEMINI_VECTORS, GENERATE_CONTENT
 from wirekey.providers.gemini.models import MODELS
 from wirekey.providers.gemini.requests import ACTIONS
 from wirekey.providers.gemini.responses import GeminiResponses
@@ -45,6 +47,7 @@ GEMINI = Provider(
     family="",
     setting="providers.gemini",
     otel_name="gcp.gemini",
+    otel_operations=NOTHING,
     hosts=one_host(
         "generativelanguage.googleapis.com",
         MappingProxyType(
@@ -78,7 +81,6 @@ GEMINI = Provider(
         ),
         shown_families=(),
         limits=USUAL_LIMITS,
-        resets_at=False,
     ),
     companions=ONLY_CHECKS,
     credentials=replace(
@@ -118,7 +120,7 @@ GEMINI = Provider(
     ),
     operations=GeminiOperations(),
     formats=replace(
-        own_formats(("gemini",), "gemini.embeddings"),
+        own_formats((GENERATE_CONTENT.name,), GEMINI_VECTORS.name),
         compatible=("openai",),
         owns_model=is_of_google,
         own_facts=as_gemini,
@@ -126,7 +128,9 @@ GEMINI = Provider(
         models_have_vendor=True,
     ),
     prices=replace(
-        plain_prices("google"), modifier_headers=MappingProxyType({"x-gemini-service-tier": "service_tier"})
+        plain_prices("google"),
+        modifier_headers=MappingProxyType({"x-gemini-service-tier": "service_tier"}),
+        free=("computeTokens",),
     ),
     models=MODELS,
     locations=None,

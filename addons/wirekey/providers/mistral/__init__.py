@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.providers.companions import ONLY_CHECKS
 from wirekey.providers.description import (
+    NOTHING,
     USUAL_LIMITS,
     ProviderHeaders,
     ProviderVariables,
@@ -67,6 +68,7 @@ MISTRAL = Provider(
     family="",
     setting="providers.mistral",
     otel_name="mistral_ai",
+    otel_operations=NOTHING,
     hosts=one_host(
         "api.mistral.ai",
         MappingProxyType(
@@ -82,7 +84,6 @@ MISTRAL = Provider(
         shown=("mistral-correlation-id",),
         shown_families=("x-ratelimit-",),
         limits=USUAL_LIMITS,
-        resets_at=False,
     ),
     companions=ONLY_CHECKS,
     credentials=bearer_key(

@@ -17,6 +17,7 @@ from wirekey.providers.description import (
     plain_prices,
 )
 from wirekey.providers.openai.errors import OpenAiErrors
+from wirekey.providers.openai.formats import CHAT, OPENAI_VECTORS, RESPONSES
 from wirekey.providers.openai.models import MODELS
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.openai.responses import OpenAiResponses
@@ -32,6 +33,7 @@ OPENAI = Provider(
     family="",
     setting="providers.openai",
     otel_name="openai",
+    otel_operations=MappingProxyType({"completions": "text_completion"}),
     hosts=one_host(
         "api.openai.com",
         MappingProxyType(
@@ -49,7 +51,6 @@ OPENAI = Provider(
         shown=("openai-beta", "openai-version", "openai-model", "openai-processing-ms"),
         shown_families=("x-ratelimit-",),
         limits=USUAL_LIMITS,
-        resets_at=False,
     ),
     companions=ONLY_CHECKS,
     credentials=bearer_key(
@@ -77,7 +78,7 @@ OPENAI = Provider(
         ),
     ),
     operations=OpenAiOperations(),
-    formats=replace(own_formats(("openai.responses", "openai.chat"), "openai.embeddings"), compatible=("gemini",)),
+    formats=replace(own_formats((RESPONSES.name, CHAT.name), OPENAI_VECTORS.name), compatible=("gemini",)),
     prices=plain_prices("openai"),
     models=MODELS,
     locations=None,

@@ -12,10 +12,11 @@ from urllib.parse import quote
 from wirekey.core.body import Body
 from wirekey.core.errors import Refusal
 from wirekey.core.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
-from wirekey.core.operation import HTTP_INSTEAD, Facts, Kind, Operation
+from wirekey.core.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.json_edits import apply_edits
 from wirekey.providers.multipart import is_form, read_fields
+from wirekey.providers.openai.formats import RESPONSES
 from wirekey.providers.openai.google_extras import move_google_extras, set_chat_parameters
 from wirekey.providers.openai.references import chat_reads_elsewhere, content_refers, response_reads_elsewhere
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
@@ -125,7 +126,7 @@ class OpenAiRequests(RequestEditor):
     def read_upgrade(self, operation: Operation, query: Mapping[str, str]) -> Operation:
         """Return the operation of a request that opens a WebSocket, with its model. Raises Refusal(400)."""
         model = query.get("model")
-        if operation.name in HTTP_INSTEAD:
+        if operation.name in RESPONSES.connections:
             if model is not None:
                 raise Refusal(400, "malformed", "Each event of this connection names its model, and not the address.")
             return operation

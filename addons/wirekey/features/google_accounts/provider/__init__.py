@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from wirekey.features.google_accounts.provider.requests import PREFIX, TOKEN_PATHS, CodeAssistRequests
+from wirekey.features.google_accounts.provider.requests import (
+    COUNT,
+    GENERATE,
+    PREFIX,
+    STREAM,
+    TOKEN_PATHS,
+    CodeAssistRequests,
+)
 from wirekey.features.google_accounts.provider.responses import CodeAssistResponses
 from wirekey.providers.companions import CompanionPaths
 from wirekey.providers.description import (
@@ -46,6 +53,7 @@ CODE_ASSIST = Provider(
     family="",
     setting="providers.code_assist",
     otel_name="gcp.gemini",
+    otel_operations=MappingProxyType(dict.fromkeys((GENERATE, STREAM), "generate_content")),
     hosts=ProviderHosts(
         own="",
         elsewhere=NOTHING,
@@ -69,7 +77,7 @@ CODE_ASSIST = Provider(
     ),
     operations=CodeAssistOperations(),
     formats=replace(own_formats((), None), default=lambda client, _: client),
-    prices=plain_prices(""),
+    prices=replace(plain_prices(""), free=(COUNT,)),
     models=replace(MODELS, targets=()),
     locations=None,
 )

@@ -11,8 +11,6 @@ from wirekey.features.translation.anthropic.read_response import AnthropicEventR
 from wirekey.features.translation.anthropic.write_request import write_request
 from wirekey.features.translation.anthropic.write_response import AnthropicEventWriter, error, write_response
 from wirekey.features.translation.format import (
-    CallPaths,
-    RateLimitHeaders,
     StatePlaces,
     TokenCounting,
     TranslatedFormat,
@@ -20,7 +18,7 @@ from wirekey.features.translation.format import (
 from wirekey.features.translation.format_rules import AcceptedOptions, NameLimits
 from wirekey.features.translation.models import CLAUDE_LATEST
 from wirekey.features.translation.own_format import IN_TEXT, begins
-from wirekey.features.translation.rate_limits import as_time
+from wirekey.providers.anthropic import formats
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -34,7 +32,7 @@ def edit_block(block: dict[str, Raw], _: Traits) -> bool:
 
 
 ANTHROPIC = TranslatedFormat(
-    name="anthropic",
+    wire=formats.MESSAGES,
     member_names=NAMES,
     traits=CLAUDE_LATEST,
     options=AcceptedOptions(
@@ -57,10 +55,6 @@ ANTHROPIC = TranslatedFormat(
     always_strict=False,
     cache_breakpoints=False,
     usual_model="claude-sonnet-4-5",
-    called="anthropic",
-    paths=CallPaths("/v1/messages", "/v1/messages"),
-    streams_by_path=False,
-    headers={"anthropic-version": "2023-06-01"},
     read_request=read_request,
     write_request=write_request,
     counting=TokenCounting(
@@ -72,7 +66,7 @@ ANTHROPIC = TranslatedFormat(
         number="input_tokens",
         beside={},
     ),
-    state_places=StatePlaces("messages", "content", (IN_TEXT,), edit_block),
+    state_places=StatePlaces("content", (IN_TEXT,), edit_block),
     read_response=read_response,
     write_response=write_response,
     event_reader=AnthropicEventReader,
@@ -82,6 +76,4 @@ ANTHROPIC = TranslatedFormat(
     cites=False,
     error=error,
     error_headers=lambda _: {},
-    request_id="request-id",
-    rate_limits=RateLimitHeaders("anthropic-ratelimit-{counted}-{value}", as_time),
 )

@@ -15,13 +15,14 @@ from wirekey.features.translation.converse.write_response import (
     error_headers,
     write_response,
 )
-from wirekey.features.translation.format import CallPaths, StatePlaces, TokenCounting, TranslatedFormat
+from wirekey.features.translation.format import StatePlaces, TokenCounting, TranslatedFormat
 from wirekey.features.translation.format_rules import AcceptedOptions, NameLimits
 from wirekey.features.translation.losses import cannot_translate
 from wirekey.features.translation.members import Members
 from wirekey.features.translation.models import Traits
 from wirekey.features.translation.options import SAME_TIERS
 from wirekey.features.translation.own_format import IN_BYTES, IN_TEXT
+from wirekey.providers.bedrock import formats
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -45,7 +46,7 @@ def counted_request(body: RequestBody) -> RequestBody:
 
 
 CONVERSE = TranslatedFormat(
-    name="converse",
+    wire=formats.CONVERSE,
     member_names=NAMES,
     traits=Traits(n.ModelMaker.OTHER),
     options=AcceptedOptions(
@@ -68,10 +69,6 @@ CONVERSE = TranslatedFormat(
     always_strict=False,
     cache_breakpoints=False,
     usual_model="us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-    called="bedrock",
-    paths=CallPaths("/model/{model}/converse", "/model/{model}/converse-stream"),
-    streams_by_path=True,
-    headers={},
     read_request=read_request,
     write_request=write_request,
     counting=TokenCounting(
@@ -83,7 +80,7 @@ CONVERSE = TranslatedFormat(
         number="inputTokens",
         beside={},
     ),
-    state_places=StatePlaces("messages", "content", (IN_TEXT, IN_BYTES), edit_block),
+    state_places=StatePlaces("content", (IN_TEXT, IN_BYTES), edit_block),
     read_response=read_response,
     write_response=write_response,
     event_reader=ConverseEventReader,
@@ -93,6 +90,4 @@ CONVERSE = TranslatedFormat(
     cites=False,
     error=error,
     error_headers=error_headers,
-    request_id="x-amzn-requestid",
-    rate_limits=None,
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from wirekey.features.translation import neutral as n
-from wirekey.features.translation.format import CallPaths, StatePlaces, TokenCounting, TranslatedFormat
+from wirekey.features.translation.format import StatePlaces, TokenCounting, TranslatedFormat
 from wirekey.features.translation.format_rules import AcceptedOptions, NameLimits
 from wirekey.features.translation.gemini.read_request import NAMES, read_request
 from wirekey.features.translation.gemini.read_response import GeminiEventReader, read_response
@@ -18,6 +18,7 @@ from wirekey.features.translation.members import Members, encode
 from wirekey.features.translation.models import Traits
 from wirekey.features.translation.own_format import IN_SIGNATURE, begins
 from wirekey.features.translation.state import SKIP_SIGNATURE
+from wirekey.providers.gemini import formats
 
 if TYPE_CHECKING:
     from wirekey.core.body import RequestBody
@@ -42,7 +43,7 @@ def counted_request(body: RequestBody) -> RequestBody:
 
 
 GEMINI = TranslatedFormat(
-    name="gemini",
+    wire=formats.GENERATE_CONTENT,
     member_names=NAMES,
     traits=Traits(n.ModelMaker.GEMINI),
     options=AcceptedOptions(
@@ -84,10 +85,6 @@ GEMINI = TranslatedFormat(
     always_strict=False,
     cache_breakpoints=False,
     usual_model="gemini-2.5-flash",
-    called="gemini",
-    paths=CallPaths("/v1beta/models/{model}:generateContent", "/v1beta/models/{model}:streamGenerateContent?alt=sse"),
-    streams_by_path=True,
-    headers={},
     read_request=read_request,
     write_request=write_request,
     counting=TokenCounting(
@@ -99,7 +96,7 @@ GEMINI = TranslatedFormat(
         number="totalTokens",
         beside={},
     ),
-    state_places=StatePlaces("contents", "parts", (IN_SIGNATURE,), edit_part),
+    state_places=StatePlaces("parts", (IN_SIGNATURE,), edit_part),
     read_response=read_response,
     write_response=write_response,
     event_reader=GeminiEventReader,
@@ -109,6 +106,4 @@ GEMINI = TranslatedFormat(
     cites=False,
     error=error,
     error_headers=lambda _: {},
-    request_id=None,
-    rate_limits=None,
 )

@@ -13,9 +13,9 @@ from wirekey.features.translation.anthropic.write_request import write_members
 from wirekey.features.translation.anthropic.write_response import AnthropicEventWriter
 from wirekey.features.translation.converse.format import CONVERSE
 from wirekey.features.translation.converse.write_response import error_type
-from wirekey.features.translation.format import CallPaths
 from wirekey.features.translation.framing import FrameEvents, frame
 from wirekey.features.translation.members import encode
+from wirekey.providers.bedrock import formats
 
 if TYPE_CHECKING:
     from wirekey.features.translation.context import Context
@@ -46,14 +46,10 @@ class InvokeEventWriter(AnthropicEventWriter):
 
 INVOKE = replace(
     ANTHROPIC,
-    name="invoke",
+    wire=formats.INVOKE,
     options=replace(ANTHROPIC.options, names=ANTHROPIC.options.names - {"service_tier"}),
     beta_makers=frozenset(n.ModelMaker),
     usual_model=CONVERSE.usual_model,
-    called=None,
-    paths=CallPaths("/model/{model}/invoke", "/model/{model}/invoke-with-response-stream"),
-    streams_by_path=True,
-    headers={},
     write_request=write_request,
     counting=CONVERSE.counting,
     event_reader=lambda: AnthropicEventReader(FrameEvents()),
@@ -61,6 +57,4 @@ INVOKE = replace(
     stream_type=CONVERSE.stream_type,
     error=CONVERSE.error,
     error_headers=CONVERSE.error_headers,
-    request_id=CONVERSE.request_id,
-    rate_limits=None,
 )

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from wirekey.features.translation import neutral as n
 from wirekey.features.translation import openai
-from wirekey.features.translation.format import CallPaths, StatePlaces, TranslatedFormat
+from wirekey.features.translation.format import StatePlaces, TranslatedFormat
 from wirekey.features.translation.format_rules import AcceptedOptions
 from wirekey.features.translation.members import encode
 from wirekey.features.translation.models import Traits
@@ -19,6 +19,7 @@ from wirekey.features.translation.openai_chat.write_request import write_request
 from wirekey.features.translation.openai_chat.write_response import ChatEventWriter, write_response
 from wirekey.features.translation.options import SAME_TIERS
 from wirekey.features.translation.own_format import IN_ID, shorten
+from wirekey.providers.openai import formats
 
 _CALLS: msgspec.json.Decoder[list[dict[str, Raw]]] = msgspec.json.Decoder(list[dict[str, Raw]])
 
@@ -35,7 +36,7 @@ def edit_message(message: dict[str, Raw], _: Traits) -> bool:
 
 
 CHAT = TranslatedFormat(
-    name="openai.chat",
+    wire=formats.CHAT,
     member_names=NAMES,
     traits=Traits(n.ModelMaker.OTHER, "effort"),
     options=AcceptedOptions(
@@ -59,14 +60,10 @@ CHAT = TranslatedFormat(
     always_strict=False,
     cache_breakpoints=True,
     usual_model="gpt-4o-mini",
-    called="openai",
-    paths=CallPaths("/v1/chat/completions", "/v1/chat/completions"),
-    streams_by_path=False,
-    headers={},
     read_request=read_request,
     write_request=write_request,
     counting=None,
-    state_places=StatePlaces("messages", None, (IN_ID,), edit_message),
+    state_places=StatePlaces(None, (IN_ID,), edit_message),
     read_response=read_response,
     write_response=write_response,
     event_reader=ChatEventReader,
@@ -76,6 +73,4 @@ CHAT = TranslatedFormat(
     cites=True,
     error=openai.error,
     error_headers=openai.error_headers,
-    request_id=openai.REQUEST_ID,
-    rate_limits=openai.RATE_LIMITS,
 )

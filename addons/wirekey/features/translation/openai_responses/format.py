@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.features.translation import neutral as n
 from wirekey.features.translation import openai
-from wirekey.features.translation.format import CallPaths, StatePlaces, TokenCounting, TranslatedFormat
+from wirekey.features.translation.format import StatePlaces, TokenCounting, TranslatedFormat
 from wirekey.features.translation.format_rules import AcceptedOptions
 from wirekey.features.translation.models import Traits
 from wirekey.features.translation.openai_chat.format import CHAT
@@ -19,6 +19,7 @@ from wirekey.features.translation.openai_responses.write_response import write_r
 from wirekey.features.translation.openai_responses.write_stream import ResponsesEventWriter
 from wirekey.features.translation.options import SAME_TIERS
 from wirekey.features.translation.own_format import IN_ID, IN_TEXT, begins, shorten
+from wirekey.providers.openai import formats
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -31,7 +32,7 @@ def edit_item(item: dict[str, Raw], _: Traits) -> bool:
 
 
 RESPONSES = TranslatedFormat(
-    name="openai.responses",
+    wire=formats.RESPONSES,
     member_names=NAMES,
     traits=Traits(n.ModelMaker.OPENAI, "effort"),
     options=AcceptedOptions(
@@ -54,10 +55,6 @@ RESPONSES = TranslatedFormat(
     always_strict=True,
     cache_breakpoints=True,
     usual_model="gpt-5",
-    called="openai",
-    paths=CallPaths("/v1/responses", "/v1/responses"),
-    streams_by_path=False,
-    headers={},
     read_request=read_request,
     write_request=write_request,
     counting=TokenCounting(
@@ -80,7 +77,7 @@ RESPONSES = TranslatedFormat(
         number="input_tokens",
         beside={"object": "response.input_tokens"},
     ),
-    state_places=StatePlaces("input", None, (IN_ID, IN_TEXT), edit_item),
+    state_places=StatePlaces(None, (IN_ID, IN_TEXT), edit_item),
     read_response=read_response,
     write_response=write_response,
     event_reader=ResponsesEventReader,
@@ -90,6 +87,4 @@ RESPONSES = TranslatedFormat(
     cites=True,
     error=openai.error,
     error_headers=openai.error_headers,
-    request_id=openai.REQUEST_ID,
-    rate_limits=openai.RATE_LIMITS,
 )

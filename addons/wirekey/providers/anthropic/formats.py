@@ -1,0 +1,14 @@
+"""The format of Anthropic's Messages."""
+
+from types import MappingProxyType
+
+from wirekey.providers.description import LimitHeaders
+from wirekey.providers.format import CallPaths, Format
+
+LIMITS = LimitHeaders("anthropic-ratelimit-{counted}-{value}", reset_at=True)
+MESSAGES = Format(
+    name="anthropic", called="anthropic", conversations=("messages",),
+    counts=("messages.count_tokens",), counted_in=None, connections=(), others=(), vectors=None, turns="messages",
+    paths=CallPaths("/v1/messages", "/v1/messages"), headers=MappingProxyType({"anthropic-version": "2023-06-01"}),
+    request_id="request-id", limits=LIMITS, otel_operation="chat",
+)  # fmt: skip

@@ -1,0 +1,17 @@
+"""The formats of Bedrock: Converse, and InvokeModel with the body of a model's maker."""
+
+from dataclasses import replace
+
+from wirekey.providers.description import NOTHING
+from wirekey.providers.format import CallPaths, Format
+
+CONVERSE = Format(
+    name="converse", called="bedrock", conversations=("converse", "converse-stream"),
+    counts=("count-tokens",), counted_in=None, connections=(), others=(), vectors=None, turns="messages",
+    paths=CallPaths("/model/{model}/converse", "/model/{model}/converse-stream"),
+    headers=NOTHING, request_id="x-amzn-requestid", limits=None, otel_operation="chat",
+)  # fmt: skip
+INVOKE = replace(
+    CONVERSE, name="invoke", called=None, conversations=("invoke", "invoke-with-response-stream"), counts=(),
+    paths=CallPaths("/model/{model}/invoke", "/model/{model}/invoke-with-response-stream"), otel_operation=None,
+)  # fmt: skip

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.providers.description import LimitHeaders
+    from wirekey.providers.said import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Format:
     """Its own format of requests for vectors. None: they are in OpenAI's format, or there are none."""
     turns: str
     """The member of a request with the messages."""
+    said: Places
+    """The places in a response, and in the events of a stream, of what the model says."""
     paths: CallPaths
     headers: Mapping[str, str]
     """The headers of a request beside its content type."""

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.core.metering.eventstream import write_frame
-from wirekey.features.rollup.answers import FOLDS, read_answer
+from wirekey.features.rollup.answers import read_answer
+from wirekey.features.rollup.history import FORMATS
 
 JSON, SSE, AWS = "application/json", "text/event-stream; charset=utf-8", "application/vnd.amazon.eventstream"
 
@@ -75,6 +76,7 @@ CASES = {
     "chat": ("openai.chat", JSON, choice(content="Hi", tool_calls=None), "Hi"),
     "chat, cut by the limit": ("openai.chat", JSON, choice("length", content="Hi"), "Hi"),
     "chat, filtered": ("openai.chat", JSON, choice("content_filter", content="Hi"), None),
+    "chat, an end of the wrong type": ("openai.chat", JSON, choice(["stop"], content="Hi"), None),
     "chat, a call": ("openai.chat", JSON, choice("tool_calls", content="Hi", tool_calls=[{"id": "1"}]), None),
     "chat, a refusal": ("openai.chat", JSON, choice(content=None, refusal="No"), None),
     "chat, two choices": ("openai.chat", JSON, {"choices": choice(content="Hi")["choices"] * 2}, None),
@@ -151,7 +153,7 @@ def test_the_text_of_a_response(name):
     assert read_answer(form, content_type, body if isinstance(body, bytes) else json.dumps(body).encode()) == expected
 
 
-@given(st.sampled_from(sorted(FOLDS)), st.sampled_from([JSON, SSE, AWS, ""]), st.binary(max_size=200))
+@given(st.sampled_from(sorted(FORMATS)), st.sampled_from([JSON, SSE, AWS, ""]), st.binary(max_size=200))
 def test_reading_never_raises(form, content_type, body):
     read_answer(form, content_type, body)
 
@@ -170,7 +172,7 @@ ANY = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(FOLDS)), ANY)
+@given(st.sampled_from(sorted(FORMATS)), ANY)
 def test_reading_odd_json_never_raises(form, document):
     read_answer(form, JSON, json.dumps(document).encode())
 

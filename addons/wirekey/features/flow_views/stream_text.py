@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from wirekey.core.metering.eventstream import EventStreamReader, read_headers
 from wirekey.core.metering.json_array import JsonArrayReader
 from wirekey.core.metering.sse import SseReader
+from wirekey.providers.formats import FORMATS
+from wirekey.providers.said import Places, Said, pieces_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,44 +24,9 @@ LONGEST_SUMMARY = 160
 TYPE_WIDTH = 26
 TOO_LONG = "(an event of more than 1 MiB)"
 
-TEXT, REASONING, TOOL, ARGUMENTS, REFUSAL = "Text", "Reasoning", "Tool called", "Tool arguments", "Refusal"
-PLACES: tuple[tuple[str, str], ...] = (
-    (TEXT, "choices.*.delta.content"),
-    (TEXT, "choices.*.text"),
-    (REASONING, "choices.*.delta.reasoning_content"),
-    (REFUSAL, "choices.*.delta.refusal"),
-    (TOOL, "choices.*.delta.tool_calls.*.function.name"),
-    (ARGUMENTS, "choices.*.delta.tool_calls.*.function.arguments"),
-    (TEXT, "delta.text"),
-    (REASONING, "delta.thinking"),
-    (TOOL, "content_block.name"),
-    (ARGUMENTS, "delta.partial_json"),
-    (REASONING, "delta.reasoningContent.text"),
-    (TOOL, "start.toolUse.name"),
-    (ARGUMENTS, "delta.toolUse.input"),
-    (TEXT, "contentBlockDelta.delta.text"),
-    (TOOL, "contentBlockStart.start.toolUse.name"),
-    (ARGUMENTS, "contentBlockDelta.delta.toolUse.input"),
-    (TOOL, "candidates.*.content.parts.*.functionCall.name"),
-    (ARGUMENTS, "candidates.*.content.parts.*.functionCall.args"),
-    (TEXT, "outputText"),
-    (TEXT, "generation"),
-    (TEXT, "outputs.*.text"),
-)
-"""The paths at which an event has a piece of text; `*` matches each member of an array."""
-DELTAS = {
-    "response.output_text.delta": TEXT,
-    "response.refusal.delta": REFUSAL,
-    "response.function_call_arguments.delta": ARGUMENTS,
-    "response.mcp_call_arguments.delta": ARGUMENTS,
-    "response.reasoning_text.delta": REASONING,
-    "response.reasoning_summary_text.delta": REASONING,
-}
-"""Event types of OpenAI's Responses API whose `delta` is the piece itself."""
-INDICES = ("index", "contentBlockIndex", "output_index")
-
-type Piece = tuple[str, int, str]
-"""The kind of text, its index among several, and the text."""
+PLACES: Places = {name: inner for form in FORMATS.values() for name, inner in form.said.items()}
+"""Those of all formats, as a stream does not say which it has."""
+NOT_SHOWN = (Said.END, Said.OTHER)
 
 
 class Transcript:
@@ -77,7 +44,7 @@ class Transcript:
             self.note(kind or "(not JSON)", data.decode("utf-8", "backslashreplace"))
             return
         event, inner = unwrapped(event)
-        found = list(pieces_of(event))
+        found = list(shown_pieces(event if kind in {"", "chunk"} else {kind: event}))
         for name, index, text in found:
             self.texts.setdefault((name, index), []).append(text)
         named = " ".join(filter(None, (kind, inner))) or type_of(event) or "event"
@@ -186,40 +153,11 @@ def type_of(event: Any) -> str:
     return next((name for name in named if isinstance(name, str)), next(iter(event), "") if len(event) == 1 else "")
 
 
-def pieces_of(event: Any) -> Iterator[Piece]:
-    """Yield the pieces of text that an event adds."""
-    if not isinstance(event, dict):
-        return
-    index = next((found for name in INDICES if type(found := event.get(name)) is int), 0)
-    kind, delta = event.get("type"), event.get("delta")
-    if isinstance(delta, str) and kind in DELTAS:
-        yield DELTAS[kind], index, delta
-    if event.get("event_type") == "text-generation" and isinstance(event.get("text"), str):
-        yield TEXT, index, event["text"]
-    for name, place in PLACES:
-        for at, value in found_at(event, place.split("."), index):
-            if value and isinstance(value, (str, dict)):
-                yield name, at, value if isinstance(value, str) else quoted(value)
-    yield from gemini_texts(event)
-
-
-def gemini_texts(event: dict[str, Any]) -> Iterator[Piece]:
-    """Yield the texts of Gemini's parts. A part marked as `thought` is reasoning."""
-    for at, part in found_at(event, ["candidates", "*", "content", "parts", "*"], 0):
-        if isinstance(part, dict) and isinstance(text := part.get("text"), str) and text:
-            yield (REASONING if part.get("thought") else TEXT), at, text
-
-
-def found_at(value: Any, path: list[str], index: int) -> Iterator[tuple[int, Any]]:
-    """Yield the values at a path, each with the index of its array member."""
-    if not path:
-        yield index, value
-    elif path[0] == "*":
-        for member in value if isinstance(value, list) else ():
-            own = member.get("index") if isinstance(member, dict) else None
-            yield from found_at(member, path[1:], own if type(own) is int else index)
-    elif isinstance(value, dict) and path[0] in value:
-        yield from found_at(value[path[0]], path[1:], index)
+def shown_pieces(event: Any) -> Iterator[tuple[str, int, str]]:
+    """Yield the pieces of text that an event adds, each with its kind and its index among several."""
+    for kind, index, value in pieces_in(PLACES, event):
+        if kind not in NOT_SHOWN and isinstance(value, (str, dict)):
+            yield kind, index, value if isinstance(value, str) else quoted(value)
 
 
 def quoted(value: Any) -> str:

@@ -2,16 +2,28 @@
 
 from dataclasses import replace
 
+from wirekey.providers.anthropic.formats import MESSAGES
 from wirekey.providers.description import NOTHING
 from wirekey.providers.format import CallPaths, Format
+from wirekey.providers.openai.formats import CHAT
+from wirekey.providers.said import Said
 
 CONVERSE = Format(
     name="converse", called="bedrock", conversations=("converse", "converse-stream"),
     counts=("count-tokens",), counted_in=None, connections=(), others=(), vectors=None, turns="messages",
+    said={
+        "output": {"message": {"content": {"*": Said.BLOCK}}}, "stopReason": Said.END,
+        "contentBlockStart": {"start": Said.BLOCK}, "contentBlockDelta": {"delta": Said.BLOCK},
+        "messageStop": {"stopReason": Said.END},
+    },
     paths=CallPaths("/model/{model}/converse", "/model/{model}/converse-stream"),
     headers=NOTHING, request_id="x-amzn-requestid", limits=None, otel_operation="chat",
 )  # fmt: skip
 INVOKE = replace(
     CONVERSE, name="invoke", called=None, conversations=("invoke", "invoke-with-response-stream"), counts=(),
+    said={
+        **CHAT.said, **MESSAGES.said, **CONVERSE.said, "outputText": Said.TEXT, "generation": Said.TEXT,
+        "outputs": {"*": {"text": Said.TEXT}}, "event_type=text-generation": {"text": Said.TEXT},
+    },
     paths=CallPaths("/model/{model}/invoke", "/model/{model}/invoke-with-response-stream"), otel_operation=None,
 )  # fmt: skip

@@ -6,6 +6,7 @@ The facts, edits, usage and errors of a format are the `ProviderOperations` of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -39,6 +40,17 @@ def filled(path: str, model: str) -> str:
     return path.replace("{model}", quote(model, safe=""))
 
 
+class SystemPrompt(StrEnum):
+    """Where the system prompt of a request is."""
+
+    MESSAGE = "a message"
+    INSTRUCTIONS = "a text in `instructions`"
+    CONTENT = "a content in `systemInstruction`"
+    TEXT_OR_BLOCKS = "a text or blocks in `system`"
+    BLOCKS = "blocks in `system`"
+    OF_MODEL = "what the model's maker has"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """A wire format: its operations and its names. No attribute has a default, so none can be forgotten."""
@@ -60,6 +72,7 @@ class Format:
     """Its own format of requests for vectors. None: they are in OpenAI's format, or there are none."""
     turns: str
     """The member of a request with the messages."""
+    system: SystemPrompt
     said: Places
     """The places in a response, and in the events of a stream, of what the model says."""
     paths: CallPaths

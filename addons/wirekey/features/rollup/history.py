@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.core.errors import Refusal
-from wirekey.providers.formats import CONVERSATIONS
+from wirekey.providers import formats
+from wirekey.providers.format import SystemPrompt
 from wirekey.providers.json_edits import EditableBody
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from wirekey.core.operation import Operation
 
-GEMINI, ANTHROPIC = "gemini", "anthropic"
-FORMATS = frozenset({"openai.chat", GEMINI, ANTHROPIC, "converse", "invoke"})
+FORMATS = frozenset(name for name, form in formats.FORMATS.items() if form.system is not SystemPrompt.INSTRUCTIONS)
+"""Those whose requests have all messages of a conversation."""
 SYSTEM_ROLES = frozenset({"system", "developer"})
 UNREADABLE = (Refusal, msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 """Exceptions that mean that a body is not what a provider's documentation says. Such a request is left as it is."""
@@ -155,7 +156,7 @@ class History:
 
 def format_of(operation: Operation) -> str | None:
     """Return the format of an operation whose conversations can be rolled up, or None."""
-    form = CONVERSATIONS.get(operation.name)
+    form = formats.CONVERSATIONS.get(operation.name)
     return form if form in FORMATS else None
 
 
@@ -164,7 +165,7 @@ def read_history(form: str, body: bytes) -> History | None:
     try:
         editable = EditableBody(body)
         members = editable.root.members
-        member = "contents" if form == GEMINI else "messages"
+        member = formats.FORMATS[form].turns
         if not members.starts(member, b"["):
             return None
         raws = list(members.items(member))

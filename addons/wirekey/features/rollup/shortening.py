@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.features.rollup.history import ANTHROPIC, GEMINI, SYSTEM_ROLES, UNREADABLE
+from wirekey.features.rollup.history import SYSTEM_ROLES, UNREADABLE
+from wirekey.providers.format import SystemPrompt
+from wirekey.providers.formats import FORMATS
 
 if TYPE_CHECKING:
     from wirekey.core.body import RequestBody
@@ -49,10 +51,9 @@ def shortened(history: History, count: int, text: str, model: str | None) -> tup
 
 def has_chat_shape(history: History, model: str | None) -> bool:
     """Return whether the system prompt is a message."""
-    if history.form == "openai.chat":
-        return True
-    if history.form != "invoke":
-        return False
+    system = FORMATS[history.form].system
+    if system is not SystemPrompt.OF_MODEL:
+        return system is SystemPrompt.MESSAGE
     return bool(history.system_places) or not _CHAT_FAMILIES.isdisjoint((model or "").split("."))
 
 
@@ -78,18 +79,19 @@ def set_system(root: EditableObject, history: History, text: str) -> bool:
 
     Return False if the prompt has a shape that is not known.
     """
-    if history.form == GEMINI:
+    system = FORMATS[history.form].system
+    if system is SystemPrompt.CONTENT:
         return set_instruction(root, text)
     members = root.members
     current = _decode(members.values["system"]) if "system" in members.values else None
     if current is None:
         current = [] if takes_list(history) else ""
-    if isinstance(current, str) and history.form != "converse":
+    if isinstance(current, str) and system is not SystemPrompt.BLOCKS:
         root.set({"system": _encode(f"{text}\n{current}" if current else text)})
         return True
     if not isinstance(current, list):
         return False
-    is_typed = history.form == ANTHROPIC or (bool(current) and "type" in current[0])
+    is_typed = system is SystemPrompt.TEXT_OR_BLOCKS or (bool(current) and "type" in current[0])
     block: dict[str, Any] = {"type": "text"} if is_typed else {}
     block["text"] = f"{text}\n" if current else text
     added = _encode(block)
@@ -100,8 +102,9 @@ def set_system(root: EditableObject, history: History, text: str) -> bool:
 
 def takes_list(history: History) -> bool:
     """Return whether a new system prompt is a list of blocks, as in Converse and for Nova, and not a text."""
-    if history.form != "invoke":
-        return history.form == "converse"
+    system = FORMATS[history.form].system
+    if system is not SystemPrompt.OF_MODEL:
+        return system is SystemPrompt.BLOCKS
     content = _decode(history.raws[0]).get("content")
     return isinstance(content, list) and not (content and "type" in content[0])
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import msgspec
 
 from wirekey.core.model_name import ModelName
+from wirekey.providers.format import SystemPrompt
+from wirekey.providers.formats import FORMATS
+from wirekey.providers.openai.formats import CHAT
 from wirekey.providers.registry import owner_of_model
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 CONTEXT = "Context of the conversation so far:"
 TRANSCRIPT = "Its latest messages, word for word:"
 MOST_OUTPUT_TOKENS = 4096
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,7 +30,25 @@ class SummaryRequest:
     path: str
     body: bytes = field(repr=False)
     form: str
-    headers: Mapping[str, str] = NO_HEADERS
+    headers: Mapping[str, str]
+
+
+BODIES: Mapping[SystemPrompt, Callable[[str, str], dict[str, object]]] = {
+    SystemPrompt.MESSAGE: lambda prompt, text: {
+        "messages": [{"role": "system", "content": prompt}, {"role": "user", "content": text}]
+    },
+    SystemPrompt.CONTENT: lambda prompt, text: {
+        "systemInstruction": {"parts": [{"text": prompt}]},
+        "contents": [{"role": "user", "parts": [{"text": text}]}],
+    },
+    SystemPrompt.TEXT_OR_BLOCKS: lambda prompt, text: {
+        "max_tokens": MOST_OUTPUT_TOKENS, "system": prompt, "messages": [{"role": "user", "content": text}]
+    },
+    SystemPrompt.BLOCKS: lambda prompt, text: {
+        "system": [{"text": prompt}], "messages": [{"role": "user", "content": [{"text": text}]}]
+    },
+}  # fmt: skip
+"""The body of a request beside its model, of system prompt and conversation. Other providers are called in a chat."""
 
 
 def json_text(encoded: Sequence[bytes]) -> str:
@@ -45,48 +63,12 @@ def summary_request(model: str, prompt: str, conversation: str, default_backend:
     """
     name = ModelName.parse(model)
     provider = name.provider or owner_of_model(name.name, default_backend)
-    return REQUESTS.get(provider, openai_request)(model, prompt, conversation)
-
-
-def gemini_request(model: str, prompt: str, conversation: str) -> SummaryRequest:
-    """Return a request for Gemini's generateContent."""
-    body = {
-        "systemInstruction": {"parts": [{"text": prompt}]},
-        "contents": [{"role": "user", "parts": [{"text": conversation}]}],
-    }
-    return SummaryRequest("gemini", f"/v1beta/models/{quote(model, safe='')}:generateContent", _encode(body), "gemini")
-
-
-def openai_request(model: str, prompt: str, conversation: str) -> SummaryRequest:
-    """Return a request for OpenAI's Chat Completions."""
-    messages = [{"role": "system", "content": prompt}, {"role": "user", "content": conversation}]
-    body = {"model": model, "messages": messages}
-    return SummaryRequest("openai", "/v1/chat/completions", _encode(body), "openai.chat")
-
-
-def anthropic_request(model: str, prompt: str, conversation: str) -> SummaryRequest:
-    """Return a request for Anthropic's Messages."""
-    messages = [{"role": "user", "content": conversation}]
-    body = {"model": model, "max_tokens": MOST_OUTPUT_TOKENS, "system": prompt, "messages": messages}
-    version = {"anthropic-version": "2023-06-01"}
-    return SummaryRequest("anthropic", "/v1/messages", _encode(body), "anthropic", version)
-
-
-def converse_request(model: str, prompt: str, conversation: str) -> SummaryRequest:
-    """Return a request for Converse on Bedrock."""
-    body = {"system": [{"text": prompt}], "messages": [{"role": "user", "content": [{"text": conversation}]}]}
-    return SummaryRequest("bedrock", f"/model/{quote(model, safe='')}/converse", _encode(body), "converse")
-
-
-REQUESTS: Mapping[str, Callable[[str, str, str], SummaryRequest]] = MappingProxyType(
-    {
-        "gemini": gemini_request,
-        "openai": openai_request,
-        "anthropic": anthropic_request,
-        "bedrock": converse_request,
-    }
-)
-"""Provider → its request, of model, system prompt and conversation. Others are called in the format of OpenAI."""
+    form = next((form for form in FORMATS.values() if form.called == provider and form.system in BODIES), CHAT)
+    assert form.called
+    members = BODIES[form.system](prompt, conversation)
+    body = members if "{model}" in form.paths.whole else {"model": model, **members}
+    path, _ = form.paths.of(model, stream=False)
+    return SummaryRequest(form.called, path, _encode(body), form.name, form.headers)
 
 
 def summarised(context: str, encoded: Sequence[bytes], starts: Sequence[int], room: int, *, verbatim: bool) -> str:

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.features.vertex.places import OWN_PROJECT
+from wirekey.providers.anthropic.formats import MESSAGES
+from wirekey.providers.gemini.formats import GENERATE_CONTENT
 from wirekey.providers.json_edits import EditableBody
+from wirekey.providers.openai.formats import CHAT
 from wirekey.providers.openai.google_extras import move_google_extras
 
 if TYPE_CHECKING:
@@ -22,14 +25,9 @@ if TYPE_CHECKING:
     from wirekey.providers.json_edits import EditableObject
 
 CLAUDE_VERSION = b'"vertex-2023-10-16"'
-COUNT_OF_CLAUDE = "messages.count_tokens"
+(COUNT_OF_CLAUDE,) = MESSAGES.counts
 FORMATS = {
-    "chat.completions": "openai.chat",
-    "generateContent": "gemini",
-    "streamGenerateContent": "gemini",
-    "countTokens": "gemini",
-    "messages": "anthropic",
-    COUNT_OF_CLAUDE: "anthropic",
+    name: form.name for form in (CHAT, GENERATE_CONTENT, MESSAGES) for name in (*form.conversations, *form.counts)
 }
 """Operations of other providers that Vertex answers in their own format → that format."""
 

@@ -3,13 +3,14 @@
 from types import MappingProxyType
 
 from wirekey.providers.description import LimitHeaders
-from wirekey.providers.format import CallPaths, Format
+from wirekey.providers.format import CallPaths, Format, SystemPrompt
 from wirekey.providers.said import Said
 
 LIMITS = LimitHeaders("anthropic-ratelimit-{counted}-{value}", reset_at=True)
 MESSAGES = Format(
     name="anthropic", called="anthropic", conversations=("messages",),
     counts=("messages.count_tokens",), counted_in=None, connections=(), others=(), vectors=None, turns="messages",
+    system=SystemPrompt.TEXT_OR_BLOCKS,
     said={
         "type=error": Said.OTHER,
         "type=message": {"content": {"*": Said.BLOCK}, "stop_reason": Said.END},

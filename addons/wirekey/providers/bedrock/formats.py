@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from wirekey.providers.anthropic.formats import MESSAGES
 from wirekey.providers.description import NOTHING
-from wirekey.providers.format import CallPaths, Format
+from wirekey.providers.format import CallPaths, Format, SystemPrompt
 from wirekey.providers.openai.formats import CHAT
 from wirekey.providers.said import Said
 
 CONVERSE = Format(
     name="converse", called="bedrock", conversations=("converse", "converse-stream"),
     counts=("count-tokens",), counted_in=None, connections=(), others=(), vectors=None, turns="messages",
+    system=SystemPrompt.BLOCKS,
     said={
         "output": {"message": {"content": {"*": Said.BLOCK}}}, "stopReason": Said.END,
         "contentBlockStart": {"start": Said.BLOCK}, "contentBlockDelta": {"delta": Said.BLOCK},
@@ -21,6 +22,7 @@ CONVERSE = Format(
 )  # fmt: skip
 INVOKE = replace(
     CONVERSE, name="invoke", called=None, conversations=("invoke", "invoke-with-response-stream"), counts=(),
+    system=SystemPrompt.OF_MODEL,
     said={
         **CHAT.said, **MESSAGES.said, **CONVERSE.said, "outputText": Said.TEXT, "generation": Said.TEXT,
         "outputs": {"*": {"text": Said.TEXT}}, "event_type=text-generation": {"text": Said.TEXT},

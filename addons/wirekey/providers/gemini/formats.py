@@ -1,13 +1,14 @@
 """The formats of Google's Gemini API."""
 
 from wirekey.providers.description import NOTHING
-from wirekey.providers.format import CallPaths, Format, VectorFormat
+from wirekey.providers.format import CallPaths, Format, SystemPrompt, VectorFormat
 from wirekey.providers.said import Said
 
 GEMINI_VECTORS = VectorFormat("gemini.embeddings", ("embedContent", "batchEmbedContents"))
 GENERATE_CONTENT = Format(
     name="gemini", called="gemini", conversations=("generateContent", "streamGenerateContent"),
     counts=("countTokens",), counted_in=None, connections=(), others=(), vectors=GEMINI_VECTORS.name, turns="contents",
+    system=SystemPrompt.CONTENT,
     said={
         "error": Said.OTHER,
         "promptFeedback": {"blockReason": Said.OTHER},

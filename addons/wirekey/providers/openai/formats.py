@@ -1,7 +1,7 @@
 """The formats of OpenAI, which many other servers have, too."""
 
 from wirekey.providers.description import NOTHING, USUAL_LIMITS
-from wirekey.providers.format import CallPaths, Format, VectorFormat
+from wirekey.providers.format import CallPaths, Format, SystemPrompt, VectorFormat
 from wirekey.providers.said import Places, Said
 
 _OF_CHOICE: Places = {
@@ -12,6 +12,7 @@ _OF_CHOICE: Places = {
 CHAT = Format(
     name="openai.chat", called="openai", conversations=("chat.completions",),
     counts=(), counted_in="openai.responses", connections=(), others=(), vectors=None, turns="messages",
+    system=SystemPrompt.MESSAGE,
     said={
         "error": Said.OTHER,
         "choices": {
@@ -29,6 +30,7 @@ RESPONSES = Format(
     name="openai.responses", called="openai", conversations=("responses",),
     counts=("responses.input_tokens",), counted_in=None, connections=("responses.connect",),
     others=("responses.compact",), vectors=None, turns="input",
+    system=SystemPrompt.INSTRUCTIONS,
     said={
         f"type=response.{name}.delta": {"delta": kind}
         for name, kind in (

@@ -39,10 +39,6 @@ class Kind(StrEnum):
     OTHER = "other"  # a path of the provider that is not documented; its body is not read
 
 
-CONNECTIONS = frozenset({"realtime", "realtime.constrained", "responses.connect", "invoke-with-bidirectional-stream"})
-"""Operations that open a connection of many responses, each of which is a call of its own."""
-
-
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation of a provider, as found by method and path."""

@@ -251,7 +251,7 @@ class ProviderPrices:
     modifier_headers: Mapping[str, str]
     """Header of a request or a response, in lower case → the modifier of the price that it states."""
     free: tuple[str, ...]
-    """Operations that only count tokens, in a way of the provider's own."""
+    """Operations of no format without tokens that are paid for: they count tokens, or open a connection."""
     counts_beside_choices: bool
     """Whether its streams in OpenAI's format have token counts in events with choices, if they were asked for."""
     model_names_region: bool

@@ -18,6 +18,7 @@ from wirekey.core.egress.names import is_canonical
 from wirekey.features.custom_providers.provider import FORMS, CustomTraits, custom_provider
 from wirekey.providers.hosts import FIXED_HOSTS, SHARED_HOSTS
 from wirekey.providers.model_hosts import setting_of_host
+from wirekey.providers.openai import OPENAI
 from wirekey.providers.registry import OWN_PROVIDERS
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -178,7 +179,7 @@ class CustomProviderConfig(ProviderSettings):
     @model_validator(mode="after")
     def check_deployments(self) -> Self:
         """Refuse paths of deployments in a format that has none. Raises ValueError."""
-        if self.deployments and not self.speaks.startswith("openai."):
+        if self.deployments and self.family != OPENAI.name:
             raise ValueError("deployments needs speaks: openai.chat or openai.responses")
         return self
 

@@ -15,6 +15,7 @@ from wirekey.core.operation import Facts, Kind
 from wirekey.providers.anthropic import ANTHROPIC, AnthropicOperations
 from wirekey.providers.companions import NO_COMPANIONS
 from wirekey.providers.description import NO_HEADERS, NO_VARIABLES, NOTHING, always, gateway_paths, key_in, one_host
+from wirekey.providers.formats import FORMATS
 from wirekey.providers.gemini import GEMINI, GeminiOperations
 from wirekey.providers.openai import OPENAI, OpenAiOperations
 from wirekey.providers.other_models import others
@@ -147,11 +148,9 @@ class CustomAnthropic(CustomOperations, AnthropicOperations):
     """The operations of Anthropic's format."""
 
 
+FAMILIES = ((OPENAI, CustomOpenAi), (GEMINI, CustomGemini), (ANTHROPIC, CustomAnthropic))
 FORMS: Mapping[str, tuple[Provider, Callable[[CustomTraits], ProviderOperations]]] = {
-    "openai.chat": (OPENAI, CustomOpenAi),
-    "openai.responses": (OPENAI, CustomOpenAi),
-    "gemini": (GEMINI, CustomGemini),
-    "anthropic": (ANTHROPIC, CustomAnthropic),
+    form.name: (family, made) for family, made in FAMILIES for form in FORMATS.values() if form.called == family.name
 }
 """The family of custom providers, and the class of their operations, by the format that they speak."""
 
@@ -159,7 +158,7 @@ FORMS: Mapping[str, tuple[Provider, Callable[[CustomTraits], ProviderOperations]
 def custom_provider(traits: CustomTraits) -> Provider:
     """Return a custom provider: its family, with hosts, credentials and operations of its own."""
     family, operations = FORMS[traits.speaks]
-    speaks = (traits.speaks, *(form for form in family.formats.speaks if form != traits.speaks))
+    others = () if FORMATS[traits.speaks].counted_in else family.formats.speaks
     return replace(
         family,
         name=traits.name,
@@ -181,7 +180,7 @@ def custom_provider(traits: CustomTraits) -> Provider:
         operations=operations(traits),
         formats=replace(
             family.formats,
-            speaks=("openai.chat",) if traits.speaks == "openai.chat" else speaks,
+            speaks=(traits.speaks, *(form for form in others if form != traits.speaks)),
             compatible=(),
             default=always(traits.speaks),
             owns_model=always(False),  # the name of a model alone never leads to a custom provider

@@ -66,8 +66,8 @@ class Transcript:
         return "\n".join(parts)
 
 
-class SseTranscript(SseReader):
-    """Reads server-sent events into a transcript."""
+class Listing:
+    """Adds the events that a reader of a stream finds to a transcript."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,24 +89,12 @@ class SseTranscript(SseReader):
         self.transcript.note(TOO_LONG, "")
 
 
-class JsonArrayTranscript(JsonArrayReader):
+class SseTranscript(Listing, SseReader):
+    """Reads server-sent events into a transcript."""
+
+
+class JsonArrayTranscript(Listing, JsonArrayReader):
     """Reads the members of a JSON array into a transcript."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.transcript = Transcript()
-
-    def interested(self, data: bytes) -> bool:
-        """Return True: all members are listed."""
-        return True
-
-    def read_event(self, data: bytes) -> None:
-        """Add a member."""
-        self.transcript.add(data)
-
-    def read_fragment(self, head: bytes, tail: bytes) -> None:
-        """Add a member that was too long to be kept."""
-        self.transcript.note(TOO_LONG, "")
 
 
 class EventStreamTranscript(EventStreamReader):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.core.operation import CONNECTIONS, Kind
+from wirekey.core.operation import Kind
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.providers.context_windows import context_window
-from wirekey.providers.formats import COUNTS
+from wirekey.providers.formats import COUNTS, HTTP_INSTEAD
 from wirekey.providers.output_limits import UNKNOWN, output_limit
 from wirekey.providers.registry import PROVIDERS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wirekey.core.metering.price import Prices
     from wirekey.core.operation import Facts, Operation, Usage
 
-FREE = frozenset((*CONNECTIONS, *COUNTS, *(name for each in PROVIDERS.values() for name in each.prices.free)))
+FREE = frozenset((*COUNTS, *HTTP_INSTEAD, *(name for each in PROVIDERS.values() for name in each.prices.free)))
 """Operations without tokens that are paid for."""
 BYTES_PER_TOKEN = 3
 """Fewer than English text and JSON have, so that the estimate is not too low."""

@@ -131,7 +131,7 @@ VERTEX = Provider(
         "google",
         counts_cached_apart=CLAUDE.__contains__,
         modifier_headers=MappingProxyType({"x-vertex-ai-llm-shared-request-type": "service_tier"}),
-        free=(COUNT, "computeTokens"),
+        free=(COUNT, "computeTokens", live.OPERATION.name),
         counts_beside_choices=True,
         model_names_region=False,
     ),

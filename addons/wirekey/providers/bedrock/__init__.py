@@ -13,7 +13,7 @@ from wirekey.providers.bedrock.formats import CONVERSE, INVOKE
 from wirekey.providers.bedrock.models import MODELS
 from wirekey.providers.bedrock.requests import BedrockRequests
 from wirekey.providers.bedrock.responses import BedrockResponses
-from wirekey.providers.bedrock.services import ACTIONS
+from wirekey.providers.bedrock.services import ACTIONS, TWO_WAY
 from wirekey.providers.companions import ONLY_CHECKS
 from wirekey.providers.description import (
     USUAL_LIMITS,
@@ -100,7 +100,7 @@ BEDROCK = Provider(
         modifier_headers=MappingProxyType(
             {"x-amzn-bedrock-service-tier": "service_tier", "x-amzn-bedrock-performanceconfig-latency": "latency"}
         ),
-        free=(),
+        free=(TWO_WAY,),
         counts_beside_choices=False,
         model_names_region=True,
     ),

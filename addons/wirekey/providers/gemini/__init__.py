@@ -130,7 +130,7 @@ GEMINI = Provider(
     prices=replace(
         plain_prices("google"),
         modifier_headers=MappingProxyType({"x-gemini-service-tier": "service_tier"}),
-        free=("computeTokens",),
+        free=("computeTokens", "realtime", "realtime.constrained"),
     ),
     models=MODELS,
     locations=None,

@@ -79,7 +79,7 @@ OPENAI = Provider(
     ),
     operations=OpenAiOperations(),
     formats=replace(own_formats((RESPONSES.name, CHAT.name), OPENAI_VECTORS.name), compatible=("gemini",)),
-    prices=plain_prices("openai"),
+    prices=replace(plain_prices("openai"), free=("realtime",)),
     models=MODELS,
     locations=None,
 )

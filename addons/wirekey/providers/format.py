@@ -41,7 +41,7 @@ def filled(path: str, model: str) -> str:
 
 
 class SystemPrompt(StrEnum):
-    """Where the system prompt of a request is."""
+    """The place of the system prompt in a request."""
 
     MESSAGE = "a message"
     INSTRUCTIONS = "a text in `instructions`"
@@ -69,7 +69,7 @@ class Format:
     """Operations that open a connection whose messages have the requests of this format."""
     others: tuple[str, ...]
     vectors: str | None
-    """Its own format of requests for vectors. None: they are in OpenAI's format, or there are none."""
+    """Its own format of requests for vectors. None: if it has such requests, they are in OpenAI's format."""
     turns: str
     """The member of a request with the messages."""
     system: SystemPrompt
@@ -87,7 +87,7 @@ class Format:
 
 
 @dataclass(frozen=True, slots=True)
-class VectorFormat:
+class VectorOperations:
     """A format of requests for vectors, and its operations."""
 
     name: str

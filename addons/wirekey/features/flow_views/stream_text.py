@@ -15,7 +15,7 @@ from wirekey.core.metering.eventstream import EventStreamReader, read_headers
 from wirekey.core.metering.json_array import JsonArrayReader
 from wirekey.core.metering.sse import SseReader
 from wirekey.providers.formats import FORMATS
-from wirekey.providers.said import Places, Said, pieces_in
+from wirekey.providers.said import Places, SaidKind, pieces_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ TOO_LONG = "(an event of more than 1 MiB)"
 
 PLACES: Places = {name: inner for form in FORMATS.values() for name, inner in form.said.items()}
 """Those of all formats, as a stream does not say which it has."""
-NOT_SHOWN = (Said.END, Said.OTHER)
+NOT_SHOWN = (SaidKind.END, SaidKind.OTHER)
 
 
 class Transcript:

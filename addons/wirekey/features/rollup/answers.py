@@ -13,7 +13,7 @@ import msgspec
 
 from wirekey.core.metering.eventstream import EventStreamReader, read_headers
 from wirekey.providers.formats import FORMATS
-from wirekey.providers.said import Said, pieces_in
+from wirekey.providers.said import SaidKind, pieces_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +41,11 @@ def read_answer(form: str, content_type: str, body: bytes) -> str | None:
     places = FORMATS[form].said
     try:
         found = [piece for document in documents(content_type, body) for piece in pieces_in(places, document)]
-        text = "".join(piece.value for piece in found if piece.kind is Said.TEXT)
-        ends = {piece.value for piece in found if piece.kind is Said.END}
+        text = "".join(piece.value for piece in found if piece.kind is SaidKind.TEXT)
+        ends = {piece.value for piece in found if piece.kind is SaidKind.END}
     except _MALFORMED:
         return None
-    is_text = all(piece.kind in {Said.TEXT, Said.REASONING, Said.END} for piece in found)
+    is_text = all(piece.kind in {SaidKind.TEXT, SaidKind.REASONING, SaidKind.END} for piece in found)
     return text if is_text and text and ends and ends <= ENDS else None
 
 

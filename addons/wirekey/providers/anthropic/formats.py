@@ -4,7 +4,7 @@ from types import MappingProxyType
 
 from wirekey.providers.description import LimitHeaders
 from wirekey.providers.format import CallPaths, Format, SystemPrompt
-from wirekey.providers.said import Said
+from wirekey.providers.said import SaidKind
 
 LIMITS = LimitHeaders("anthropic-ratelimit-{counted}-{value}", reset_at=True)
 MESSAGES = Format(
@@ -12,11 +12,12 @@ MESSAGES = Format(
     counts=("messages.count_tokens",), counted_in=None, connections=(), others=(), vectors=None, turns="messages",
     system=SystemPrompt.TEXT_OR_BLOCKS,
     said={
-        "type=error": Said.OTHER,
-        "type=message": {"content": {"*": Said.BLOCK}, "stop_reason": Said.END},
-        "content_block": Said.BLOCK,
+        "type=error": SaidKind.OTHER,
+        "type=message": {"content": {"*": SaidKind.BLOCK}, "stop_reason": SaidKind.END},
+        "content_block": SaidKind.BLOCK,
         "delta": {
-            "text": Said.TEXT, "thinking": Said.REASONING, "partial_json": Said.ARGUMENTS, "stop_reason": Said.END,
+            "text": SaidKind.TEXT, "thinking": SaidKind.REASONING, "partial_json": SaidKind.ARGUMENTS,
+            "stop_reason": SaidKind.END,
         },
     },
     paths=CallPaths("/v1/messages", "/v1/messages"), headers=MappingProxyType({"anthropic-version": "2023-06-01"}),

@@ -28,7 +28,7 @@ from wirekey.providers.description import (
 )
 from wirekey.providers.protocol import Provider, ProviderOperations
 
-SPOKEN = (CONVERSE.name, INVOKE.name)
+OWN_FORMATS = (CONVERSE.name, INVOKE.name)
 
 
 class BedrockOperations(BedrockRequests, BedrockResponses, BedrockErrors, ProviderOperations):
@@ -93,7 +93,7 @@ BEDROCK = Provider(
         uses_aws=True,
     ),
     operations=BedrockOperations(),
-    formats=replace(own_formats(SPOKEN, None), default=default_format, embeddings=embeddings_format),
+    formats=replace(own_formats(OWN_FORMATS, None), default=default_format, embeddings=embeddings_format),
     prices=ProviderPrices(
         "aws",
         counts_cached_apart=always(True),

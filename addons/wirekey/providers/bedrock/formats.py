@@ -6,16 +6,16 @@ from wirekey.providers.anthropic.formats import MESSAGES
 from wirekey.providers.description import NOTHING
 from wirekey.providers.format import CallPaths, Format, SystemPrompt
 from wirekey.providers.openai.formats import CHAT
-from wirekey.providers.said import Said
+from wirekey.providers.said import SaidKind
 
 CONVERSE = Format(
     name="converse", called="bedrock", conversations=("converse", "converse-stream"),
     counts=("count-tokens",), counted_in=None, connections=(), others=(), vectors=None, turns="messages",
     system=SystemPrompt.BLOCKS,
     said={
-        "output": {"message": {"content": {"*": Said.BLOCK}}}, "stopReason": Said.END,
-        "contentBlockStart": {"start": Said.BLOCK}, "contentBlockDelta": {"delta": Said.BLOCK},
-        "messageStop": {"stopReason": Said.END},
+        "output": {"message": {"content": {"*": SaidKind.BLOCK}}}, "stopReason": SaidKind.END,
+        "contentBlockStart": {"start": SaidKind.BLOCK}, "contentBlockDelta": {"delta": SaidKind.BLOCK},
+        "messageStop": {"stopReason": SaidKind.END},
     },
     paths=CallPaths("/model/{model}/converse", "/model/{model}/converse-stream"),
     headers=NOTHING, request_id="x-amzn-requestid", limits=None, otel_operation="chat",
@@ -24,8 +24,8 @@ INVOKE = replace(
     CONVERSE, name="invoke", called=None, conversations=("invoke", "invoke-with-response-stream"), counts=(),
     system=SystemPrompt.OF_MODEL,
     said={
-        **CHAT.said, **MESSAGES.said, **CONVERSE.said, "outputText": Said.TEXT, "generation": Said.TEXT,
-        "outputs": {"*": {"text": Said.TEXT}}, "event_type=text-generation": {"text": Said.TEXT},
+        **CHAT.said, **MESSAGES.said, **CONVERSE.said, "outputText": SaidKind.TEXT, "generation": SaidKind.TEXT,
+        "outputs": {"*": {"text": SaidKind.TEXT}}, "event_type=text-generation": {"text": SaidKind.TEXT},
     },
     paths=CallPaths("/model/{model}/invoke", "/model/{model}/invoke-with-response-stream"), otel_operation=None,
 )  # fmt: skip

@@ -1,20 +1,20 @@
 """The formats of Google's Gemini API."""
 
 from wirekey.providers.description import NOTHING
-from wirekey.providers.format import CallPaths, Format, SystemPrompt, VectorFormat
-from wirekey.providers.said import Said
+from wirekey.providers.format import CallPaths, Format, SystemPrompt, VectorOperations
+from wirekey.providers.said import SaidKind
 
-GEMINI_VECTORS = VectorFormat("gemini.embeddings", ("embedContent", "batchEmbedContents"))
+GEMINI_VECTORS = VectorOperations("gemini.embeddings", ("embedContent", "batchEmbedContents"))
 GENERATE_CONTENT = Format(
     name="gemini", called="gemini", conversations=("generateContent", "streamGenerateContent"),
     counts=("countTokens",), counted_in=None, connections=(), others=(), vectors=GEMINI_VECTORS.name, turns="contents",
     system=SystemPrompt.CONTENT,
     said={
-        "error": Said.OTHER,
-        "promptFeedback": {"blockReason": Said.OTHER},
+        "error": SaidKind.OTHER,
+        "promptFeedback": {"blockReason": SaidKind.OTHER},
         "candidates": {
-            "1": Said.OTHER,
-            "*": {"index": Said.OTHER, "content": {"parts": {"*": Said.BLOCK}}, "finishReason": Said.END},
+            "1": SaidKind.OTHER,
+            "*": {"index": SaidKind.OTHER, "content": {"parts": {"*": SaidKind.BLOCK}}, "finishReason": SaidKind.END},
         },
     },
     paths=CallPaths("/v1beta/models/{model}:generateContent", "/v1beta/models/{model}:streamGenerateContent?alt=sse"),

@@ -1,25 +1,25 @@
 """The formats of OpenAI, which many other servers have, too."""
 
 from wirekey.providers.description import NOTHING, USUAL_LIMITS
-from wirekey.providers.format import CallPaths, Format, SystemPrompt, VectorFormat
-from wirekey.providers.said import Places, Said
+from wirekey.providers.format import CallPaths, Format, SystemPrompt, VectorOperations
+from wirekey.providers.said import Places, SaidKind
 
 _OF_CHOICE: Places = {
-    "content": Said.TEXT, "reasoning_content": Said.REASONING, "refusal": Said.REFUSAL, "function_call": Said.OTHER,
-    "audio": Said.OTHER,
-    "tool_calls": {"0": Said.OTHER, "*": {"function": {"name": Said.TOOL, "arguments": Said.ARGUMENTS}}},
+    "content": SaidKind.TEXT, "reasoning_content": SaidKind.REASONING, "refusal": SaidKind.REFUSAL,
+    "function_call": SaidKind.OTHER, "audio": SaidKind.OTHER,
+    "tool_calls": {"0": SaidKind.OTHER, "*": {"function": {"name": SaidKind.TOOL, "arguments": SaidKind.ARGUMENTS}}},
 }  # fmt: skip
 CHAT = Format(
     name="openai.chat", called="openai", conversations=("chat.completions",),
     counts=(), counted_in="openai.responses", connections=(), others=(), vectors=None, turns="messages",
     system=SystemPrompt.MESSAGE,
     said={
-        "error": Said.OTHER,
+        "error": SaidKind.OTHER,
         "choices": {
-            "1": Said.OTHER,
+            "1": SaidKind.OTHER,
             "*": {
-                "index": Said.OTHER, "message": _OF_CHOICE, "delta": _OF_CHOICE, "text": Said.TEXT,
-                "finish_reason": Said.END,
+                "index": SaidKind.OTHER, "message": _OF_CHOICE, "delta": _OF_CHOICE, "text": SaidKind.TEXT,
+                "finish_reason": SaidKind.END,
             },
         },
     },
@@ -34,12 +34,12 @@ RESPONSES = Format(
     said={
         f"type=response.{name}.delta": {"delta": kind}
         for name, kind in (
-            ("output_text", Said.TEXT), ("refusal", Said.REFUSAL), ("function_call_arguments", Said.ARGUMENTS),
-            ("mcp_call_arguments", Said.ARGUMENTS), ("reasoning_text", Said.REASONING),
-            ("reasoning_summary_text", Said.REASONING),
+            ("output_text", SaidKind.TEXT), ("refusal", SaidKind.REFUSAL),
+            ("function_call_arguments", SaidKind.ARGUMENTS), ("mcp_call_arguments", SaidKind.ARGUMENTS),
+            ("reasoning_text", SaidKind.REASONING), ("reasoning_summary_text", SaidKind.REASONING),
         )
     },
     paths=CallPaths("/v1/responses", "/v1/responses"),
     headers=NOTHING, request_id="x-request-id", limits=USUAL_LIMITS, otel_operation="chat",
 )  # fmt: skip
-OPENAI_VECTORS = VectorFormat("openai.embeddings", ("embeddings",))
+OPENAI_VECTORS = VectorOperations("openai.embeddings", ("embeddings",))

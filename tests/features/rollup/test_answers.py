@@ -100,6 +100,12 @@ CASES = {
     "gemini, an image": ("gemini", JSON, candidate({"inlineData": {}}), None),
     "gemini, blocked": ("gemini", JSON, candidate({"text": "Hi"}, finish="SAFETY"), None),
     "gemini, a blocked prompt": ("gemini", JSON, {"promptFeedback": {"blockReason": "SAFETY"}}, None),
+    "gemini, a stream with an event that cannot be read": (
+        "gemini",
+        SSE,
+        sse(candidate({"text": "H"}, finish=None), {"candidates": [{"content": "?"}]}, candidate({"text": "i"})),
+        None,
+    ),
     "gemini, a stream": (
         "gemini",
         SSE,

@@ -29,6 +29,7 @@ class Faults:
     """Which write of a process fails. `environment` loads the library into it."""
 
     def __init__(self, library: Path, control: Path, watched: Path) -> None:
+        self.watched = watched
         control.write_bytes(bytes(4 * len(_FIELDS)))
         with control.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)

@@ -31,9 +31,11 @@ class NewWirekey(Wirekey):
     new_process = True
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return compiled(tmp_path_factory.mktemp("library"))
+@pytest.fixture
+def faults(tmp_path):
+    state = tmp_path / "wirekey" / "state"
+    state.mkdir(parents=True, mode=0o700)
+    return Faults(compiled(tmp_path), tmp_path / "control", state)
 
 
 @pytest.fixture
@@ -44,12 +46,11 @@ def simulator(tmp_path):
 
 
 @pytest.mark.parametrize(("durability", "stream"), [("commit", True), ("fsync", False)])
-def test_no_write_that_fails_lets_a_call_pass_without_its_record(library, simulator, tmp_path, durability, stream):
-    folder = tmp_path / "wirekey"
-    (folder / "state").mkdir(parents=True, mode=0o700)
-    faults = Faults(library, tmp_path / "control", folder / "state")
+def test_no_write_that_fails_lets_a_call_pass_without_its_record(
+    faults, simulator, durability, stream, record_property
+):
     settings = behind(simulator, audit={"durability": durability})
-    proxy = NewWirekey(folder, settings, environ=KEY_ENVIRONMENT | faults.environment)
+    proxy = NewWirekey(faults.watched.parent, settings, environ=KEY_ENVIRONMENT | faults.environment)
     calls = Calls(simulator, proxy, lambda: {event["requested_model"]: event["outcome"] for event in proxy.events()})
     try:
         most = calls.most_of(stream, lambda: faults.counted)
@@ -68,6 +69,7 @@ def test_no_write_that_fails_lets_a_call_pass_without_its_record(library, simula
         assert hit > most, "few writes failed: the test shows little"
         calls.check_end()
         assert problems_of_chain(proxy) == []
-        print(f"{hit} failed writes in {len(calls.statuses)} calls; {len(calls.sent())} sent, each with its record")
+        record_property("failed writes", hit)
+        record_property("requests that the provider saw", len(calls.sent()))
     finally:
         proxy.stop()

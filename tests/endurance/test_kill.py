@@ -29,7 +29,7 @@ CLIENTS = 16
 LONGEST_ROUND = 1.5
 
 
-def test_each_request_that_the_provider_saw_is_recorded_if_wirekey_is_killed(tmp_path):
+def test_each_request_that_the_provider_saw_is_recorded_if_wirekey_is_killed(tmp_path, record_property):
     simulator = SimulatorThread(tmp_path / "simulator")
     proxy = Wirekey(tmp_path / "wirekey", behind(simulator), environ=KEY_ENVIRONMENT)
     token = proxy.add_agent("alice")
@@ -64,13 +64,15 @@ def test_each_request_that_the_provider_saw_is_recorded_if_wirekey_is_killed(tmp
             figures.append((len(seen), len(in_progress)))
             simulator.forget()
         print(f"{ROUNDS} kills; requests seen by the provider, and of those in progress: {figures}")
+        record_property("kills", ROUNDS)
+        record_property("requests that the provider saw", sum(seen for seen, _ in figures))
         assert any(in_progress for _, in_progress in figures), "no kill hit a call in progress: the rounds show nothing"
     finally:
         proxy.stop()
         simulator.stop()
 
 
-def test_each_attempt_that_the_provider_saw_is_recorded_if_wirekey_is_killed_during_failover(tmp_path):
+def test_each_attempt_that_the_provider_saw_is_recorded_if_wirekey_is_killed_during_failover(tmp_path, record_property):
     """Each call fails at its first model, in two packets, and goes on to the second one, or to a third."""
     simulator = SimulatorThread(tmp_path / "simulator")
     routes = [
@@ -98,6 +100,8 @@ def test_each_attempt_that_the_provider_saw_is_recorded_if_wirekey_is_killed_dur
             figures.append((sum(sent.values()), len(sent)))
             simulator.forget()
         print(f"{ROUNDS} kills; requests that the provider saw, and their calls: {figures}")
+        record_property("kills", ROUNDS)
+        record_property("requests that the provider saw", sum(requests for requests, _ in figures))
         assert any(requests > calls for requests, calls in figures), "no call failed over: the rounds show nothing"
     finally:
         proxy.stop()

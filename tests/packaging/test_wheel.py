@@ -79,7 +79,7 @@ def test_a_copy_of_the_source_gives_the_same_bytes(wheel, tmp_path):
     assert again.read_bytes() == wheel.read_bytes()
 
 
-def test_the_wheel_has_a_bill_of_materials_with_each_locked_package(wheel):
+def test_the_wheel_has_a_bill_of_materials_with_each_locked_package(wheel, record_property):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if ".dist-info/sboms/" in name]
         bill = json.loads(archive.read(name))
@@ -94,6 +94,7 @@ def test_the_wheel_has_a_bill_of_materials_with_each_locked_package(wheel):
     (root,) = bill["dependencies"]
     assert root["ref"] == bill["metadata"]["component"]["bom-ref"]
     assert "pkg:pypi/mitmproxy@" in " ".join(root["dependsOn"])
+    record_property("locked packages", len(components))
 
 
 @pytest.fixture(scope="module", params=FOUND or [None])
@@ -116,7 +117,7 @@ def test_the_demo_runs_from_the_wheel(installed, tmp_path):
     assert "Next: wirekey serve" in output
 
 
-def test_the_installed_files_are_those_of_the_wheel_until_one_is_changed(installed, wheel, tmp_path):
+def test_the_installed_files_are_those_of_the_wheel_until_one_is_changed(installed, wheel, tmp_path, record_property):
     locked = json.loads(run([installed / "wirekey", "version", "--json"], cwd=tmp_path))
 
     def problems(*words):
@@ -126,6 +127,7 @@ def test_the_installed_files_are_those_of_the_wheel_until_one_is_changed(install
         )  # fmt: skip
         found = json.loads(done.stdout)
         assert (done.returncode == 0) == found["verified"] == (not found["problems"])
+        record_property("files compared", found["files"])
         return found["problems"]
 
     assert problems() == problems("--wheel", wheel) == []

@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import os
+import random
 import ssl
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,8 @@ from tests.support.running import wait_for
 from tests.support.serving import wirekey
 
 CA_KEY = "mitmproxy-ca.pem"
+MORE = int(os.environ.get("WIREKEY_SECRECY_CALLS", "0"))
+"""Calls, drawn by chance, that each way of starting gets in addition."""
 BEHAVIOURS = ("unicode,events=12,pace=0.02", "unicode,gzip", "unicode,events=6,br,pace=0.01")
 FAULTS = (
     "fail=400", "fail=401", "fail=429,retry-after=1", "fail=500,gzip", "fail=529", "echo-key", "echo-key,gzip",
@@ -134,6 +138,24 @@ def go_on(proxy, canaries: Canaries, client: Clients) -> None:
     wait_for(lambda: ask() and any(event["rolled_up_messages"] for event in proxy.events()), "a shortened request")
 
 
+def draw_calls(canaries: Canaries, clients: tuple[Clients, Clients], calls: list[Call]) -> None:
+    """Make `MORE` calls with a client and a behaviour of the provider drawn by chance. Each response is checked."""
+    seed = random.randrange(2**32)
+    print(f"seed of the drawn calls: {seed}")
+    chance = random.Random(seed)
+    for begin in range(0, MORE, 1000):
+        before = [len(client.answers) for client in clients]
+        drawn = [
+            (chance.choice(clients), chance.choice(calls), chance.choice(BEHAVIOURS + FAULTS))
+            for _ in range(min(1000, MORE - begin))
+        ]
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda one: one[0](one[1], one[2]), drawn))
+        for client, count in zip(clients, before, strict=True):
+            check_answers(canaries, client.answers[count:])
+            del client.answers[count:]
+
+
 def percent(text: str) -> str:
     return "".join(f"%{ord(letter):02x}" for letter in text)
 
@@ -166,6 +188,7 @@ def play(proxy, canaries: Canaries, simulator) -> list[bytes]:
         list(threads.map(lambda pair: next(clients)(*pair), itertools.product(elsewhere, FEW_FAULTS)))
         list(threads.map(next(clients), broken_calls(canaries)))
     odd_connections(proxy, canaries, token)
+    draw_calls(canaries, (one, two), good + broken_calls(canaries))
     for number, issued in enumerate(simulator.tokens.issued):
         canaries.add(f"key of vertex {number}", issued)
     heads = b"".join(str(seen.headers).encode() + seen.target.encode() for seen in simulator.seen)
@@ -200,12 +223,19 @@ def written(proxy) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if not name.endswith(CA_KEY)}
 
 
+def count(record_property, canaries: Canaries, proxy, searched: dict[str, bytes]) -> None:
+    """Count what was searched, for docs/promises.md."""
+    record_property("recorded calls", len(proxy.events()))
+    record_property("canaries", len(canaries.words))
+    record_property("files and messages searched", len(searched))
+
+
 def check_answers(canaries: Canaries, answers: list[bytes]) -> None:
     """No client is answered a key or a token, nor what another place of a request held."""
     assert leaks(canaries, {str(n): answer for n, answer in enumerate(answers)}, besides=("content of",)) == {}
 
 
-def test_wirekey_serve_keeps_it_all(serve, canaries, simulator):
+def test_wirekey_serve_keeps_it_all(serve, canaries, simulator, record_property):
     answers = play(serve, canaries, simulator)
     artefacts = written(serve)
     assert any(name.endswith("wirekey.core.observing.log") for name in artefacts)
@@ -214,10 +244,11 @@ def test_wirekey_serve_keeps_it_all(serve, canaries, simulator):
     assert any(event["rolled_up_messages"] for event in serve.events()), "and used"
     assert leaks(canaries, artefacts) == {}
     check_answers(canaries, answers)
+    count(record_property, canaries, serve, artefacts)
     assert canaries.found_in((serve.certs / CA_KEY).read_bytes()) == ["key of the CA"]
 
 
-def test_mitmweb_shows_none_of_it_while_calls_run(serve_web, canaries, simulator):
+def test_mitmweb_shows_none_of_it_while_calls_run(serve_web, canaries, simulator, record_property):
     observer = CallObserver(*serve_web.web)
     answers = play(serve_web, canaries, simulator)
     wait_for(lambda: observer.rounds > 3, "the page to have been read some times")
@@ -225,13 +256,16 @@ def test_mitmweb_shows_none_of_it_while_calls_run(serve_web, canaries, simulator
     assert len(observer.running_flows) > 5
     assert any('"flows/update"' in message for message in said)
     shown = {f"mitmweb {n}": text.encode("utf-8", "replace") for n, text in enumerate(said)}
-    assert leaks(canaries, shown | {"mitmweb dump": observer.dump()}) == {}
-    assert leaks(canaries, written(serve_web)) == {}
+    shown["mitmweb dump"] = observer.dump()
+    artefacts = written(serve_web)
+    assert leaks(canaries, shown) == {}
+    assert leaks(canaries, artefacts) == {}
     check_answers(canaries, answers)
+    count(record_property, canaries, serve_web, shown | artefacts)
 
 
 def test_mitmweb_with_kept_answers_shows_what_clients_were_answered_and_nothing_else(
-    serve_web_keeping, canaries, simulator
+    serve_web_keeping, canaries, simulator, record_property
 ):
     observer = CallObserver(*serve_web_keeping.web)
     answers = play(serve_web_keeping, canaries, simulator)
@@ -240,11 +274,13 @@ def test_mitmweb_with_kept_answers_shows_what_clients_were_answered_and_nothing_
     answered = {place for answer in answers for place in canaries.found_in(answer)}
     assert all(place.startswith("content of") for place in answered)
     assert "content of answers: text" in {place for text in shown.values() for place in canaries.found_in(text)}
+    artefacts = written(serve_web_keeping)
     assert leaks(canaries, shown, besides=tuple(answered)) == {}
-    assert leaks(canaries, written(serve_web_keeping)) == {}
+    assert leaks(canaries, artefacts) == {}
+    count(record_property, canaries, serve_web_keeping, shown | artefacts)
 
 
-def test_plain_mitmdump_writes_none_of_it_down(plain, canaries, simulator):
+def test_plain_mitmdump_writes_none_of_it_down(plain, canaries, simulator, record_property):
     answers = play(plain, canaries, simulator)
     artefacts = written(plain)
     assert b"/v1/chat/completions" in artefacts["flows.dump"]
@@ -253,6 +289,7 @@ def test_plain_mitmdump_writes_none_of_it_down(plain, canaries, simulator):
     assert b"<< " in artefacts["output.txt"]
     assert leaks(canaries, artefacts) == {}
     check_answers(canaries, answers)
+    count(record_property, canaries, plain, artefacts)
 
 
 @pytest.mark.parametrize("place", ["state/audit.db", "flows.har"])

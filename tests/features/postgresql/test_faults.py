@@ -163,7 +163,7 @@ def test_trouble_of_the_database_under_load(tmp_path, simulator, own_postgres, o
 
 
 def test_no_request_is_seen_upstream_without_its_intent_when_wirekey_or_the_database_is_killed(
-    tmp_path, simulator, own_postgres
+    tmp_path, simulator, own_postgres, record_property
 ):
     """50 rounds take minutes: WIREKEY_TEST_SECONDS=1500 WIREKEY_DATABASE_KILL_ROUNDS=50 .venv/bin/pytest … -k killed"""
     url = own_postgres.new_database()
@@ -196,3 +196,5 @@ def test_no_request_is_seen_upstream_without_its_intent_when_wirekey_or_the_data
     finally:
         proxy.stop()
     assert problems_of(proxy, url) == []
+    record_property("kills", ROUNDS)
+    record_property("requests that the provider saw", len(seen_by(simulator)))

@@ -63,8 +63,8 @@ class Expressions:
         """Return the name by which the engine calls a function. Raises RefusedError."""
         raise NotImplementedError
 
-    def referenced(self, path: Path, place: SourcePosition, *, goes_on: bool) -> None:
-        """Check and note a path below input or data. `goes_on`: a computed part follows. Raises RefusedError."""
+    def referenced(self, path: Path, place: SourcePosition, *, continues: bool) -> None:
+        """Check and note a path below input or data. `continues`: a computed part follows. Raises RefusedError."""
         raise NotImplementedError
 
     def takes_apart(self, node: Node) -> bool:
@@ -161,7 +161,7 @@ class Expressions:
         place = self.constant_set(path) if path else None
         if place is None or path is None:
             return None
-        self.referenced(path, self.place(collection), goes_on=False)
+        self.referenced(path, self.place(collection), continues=False)
         text = self.positive(value, before)
         if is_reference(value) and not self.is_local(value):
             text = self.hoisted(text, before)
@@ -173,7 +173,7 @@ class Expressions:
         strings = self.constant_strings(path) if path else None
         if path is None or strings is None or len(strings) > LONGEST_LITERAL:
             return None
-        self.referenced(path, self.place(node), goes_on=False)
+        self.referenced(path, self.place(node), continues=False)
         return f"{self.mark(node)}{{{', '.join(map(json.dumps, strings))}}}"
 
     def whole_path(self, node: Node) -> Path | None:
@@ -339,7 +339,7 @@ class Expressions:
             if (part := constant(link)) is None:
                 break
             known.append(part)
-        self.referenced(tuple(known), place, goes_on=len(known) < len(path) + len(links))
+        self.referenced(tuple(known), place, continues=len(known) < len(path) + len(links))
         return mark + dotted(path) + "".join([self.link(link, index) for link in links])
 
     def link(self, link: Node, index: Callable[[Node], str]) -> str:

@@ -57,8 +57,10 @@ def rule_at(program: GeneratedProgram, path: Path) -> Path | None:
     return None
 
 
-def check_reference(program: GeneratedProgram, rule: Path, path: Path, place: SourcePosition, *, goes_on: bool) -> None:
-    """Note what a rule refers to. `goes_on`: a computed part follows. Raises RefusedError."""
+def check_reference(
+    program: GeneratedProgram, rule: Path, path: Path, place: SourcePosition, *, continues: bool
+) -> None:
+    """Note what a rule refers to. `continues`: a computed part follows. Raises RefusedError."""
     if path[0] != "data":
         return
     if found := rule_at(program, path):
@@ -66,7 +68,7 @@ def check_reference(program: GeneratedProgram, rule: Path, path: Path, place: So
             raise RefusedError(place, f"{dotted(found)} is a function: call it")
         program.edges[rule].add(found)
     elif any(package[: len(path)] == path for package in program.packages) or path == ("data",):
-        hint = "by a computed name. Write the names" if goes_on else "as a whole. Name its rules"
+        hint = "by a computed name. Write the names" if continues else "as a whole. Name its rules"
         raise RefusedError(place, f"{dotted(path)} is a package: it cannot be read {hint}")
 
 

@@ -40,12 +40,12 @@ class GeneratedProgram:
     """Rules that are sets of constant strings, as data: by path, the strings as an object's names."""
     edges: dict[Path, set[Path]] = field(default_factory=lambda: defaultdict(set))
     """The rules that each rule refers to."""
-    asked: list[Path] = field(default_factory=list)
+    entry_points: list[Path] = field(default_factory=list)
     """The rules whose values are of interest."""
 
-    def asked_rules(self) -> dict[str, list[Definition]]:
+    def entry_rules(self) -> dict[str, list[Definition]]:
         """Return the definitions of the rules whose values are of interest, by name."""
-        return {path[-1]: self.definitions[path] for path in self.asked if path in self.definitions}
+        return {path[-1]: self.definitions[path] for path in self.entry_points if path in self.definitions}
 
     def refuse(self, place: SourcePosition, message: str) -> None:
         """Add a problem at a position."""

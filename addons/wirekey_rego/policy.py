@@ -54,7 +54,7 @@ class RegoPolicy:
     def evaluate_definitions(self, rule: str, given: bytes) -> list[DefinitionValue]:
         """Return the value of each definition of one of the rules. Raises EvaluationError if the input is not JSON."""
         self._loaded.set_input(given)
-        definitions = self._loaded.program.asked_rules().get(rule, [])
+        definitions = self._loaded.program.entry_rules().get(rule, [])
         return [
             DefinitionValue(rule, definition.place, definition.default, self._definition_value(f"{rule}_{index}"))
             for index, definition in enumerate(definitions)

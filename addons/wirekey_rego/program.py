@@ -37,7 +37,7 @@ KEYWORDS = ((), ("contains",), ("every",), ("if",), ("in",))
 
 def generate_program(modules: list[Node], rules: Sequence[Path]) -> GeneratedProgram:
     """Return the program of all modules that evaluates these rules. `problems` has what is refused."""
-    return generate(modules, GeneratedProgram(asked=[*rules]), DecisionPackage.decisions)
+    return generate(modules, GeneratedProgram(entry_points=[*rules]), DecisionPackage.decisions)
 
 
 def generate_tests(modules: list[Node]) -> GeneratedProgram:
@@ -179,9 +179,9 @@ class Writer(Bodies):
         """Return the name by which the engine calls a function. Raises RefusedError."""
         return functions.called(self.program, self.definition.path, self.names, node, place)
 
-    def referenced(self, path: Path, place: SourcePosition, *, goes_on: bool) -> None:
+    def referenced(self, path: Path, place: SourcePosition, *, continues: bool) -> None:
         """Check and note a reference. Raises RefusedError."""
-        functions.check_reference(self.program, self.definition.path, path, place, goes_on=goes_on)
+        functions.check_reference(self.program, self.definition.path, path, place, continues=continues)
 
     def constant_set(self, path: Path) -> str | None:
         """Return where the strings of a constant rule are stored, or None."""
@@ -208,7 +208,7 @@ class DecisionPackage:
     def decisions(self) -> list[str]:
         """Return the rule `document`, with the values of all rules of interest, and each definition on its own."""
         fields, rules = [], []
-        for name, definitions in self.program.asked_rules().items():
+        for name, definitions in self.program.entry_rules().items():
             fields.append(f'"{name}": [x | x := {dotted(definitions[0].path)}]')
             rules += self.write_definitions(name, definitions)
         return [f"document := {{{', '.join(fields)}}}", *rules]

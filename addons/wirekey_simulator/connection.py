@@ -37,7 +37,7 @@ class Exchanges(Protocol):
     """The server as a connection uses it."""
 
     gate: Gate
-    asked_names: WeakKeyDictionary[ssl.SSLObject, str]
+    requested_names: WeakKeyDictionary[ssl.SSLObject, str]
 
     def exchange(self, request: SimulatedRequest, wire: Wire) -> asyncio.Task[None] | None:
         """Respond to a request, at once or in the task that is returned."""
@@ -86,7 +86,7 @@ class SimulatorConnection(asyncio.Protocol):
         secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if secured is not None:
             self.is_tls = True
-            self.sni = self.simulator.asked_names.get(secured)
+            self.sni = self.simulator.requested_names.get(secured)
             self._http = self._make_reader(self, secured.selected_alpn_protocol() == "h2")
 
     def data_received(self, data: bytes) -> None:

@@ -78,7 +78,7 @@ class Simulator:
         self.gate = Gate()
         self.malformed = 0
         """Number of connections that sent something other than HTTP."""
-        self.asked_names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
+        self.requested_names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
         self._arrived = 0
         self._opened = 0
         self._connections: set[SimulatorConnection] = set()
@@ -219,12 +219,12 @@ class Simulator:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(server)
         context.set_alpn_protocols(list(self.protocols))
-        context.sni_callback = self._asked_for
+        context.sni_callback = self._note_name
         return context
 
-    def _asked_for(self, secured: ssl.SSLSocket | ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+    def _note_name(self, secured: ssl.SSLSocket | ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
         if name and isinstance(secured, ssl.SSLObject):
-            self.asked_names[secured] = name
+            self.requested_names[secured] = name
 
 
 async def run_simulator(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tokenize
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -67,6 +68,11 @@ IN_DOCSTRINGS = (
     Banned(r"(?:Tell|Tells|Say|Says|Let|Lets|Take|Takes|Put|Puts)\b", "Report …; Return …; Allow …; Set …"),
 )
 """Banned at the beginning of docstrings only."""
+FOREIGN_NAME = re.compile(
+    r"(?:^|_)(?:anew|another_one|believed|goes_on|in_vain|is_away|if_away|judged?|judging|may_go_on|rests|so_many|told_apart|under_way)"
+    r"(?:_|$)"
+)
+"""In names of variables, functions, classes and parameters."""
 COMMENT = re.compile(r"(?:^\s*|  )# (?!noqa)(.+)$")
 CONTENT = frozenset({"What the simulator knows."})
 """Texts that the simulator sends as a model's content. They are not sentences of Wirekey."""
@@ -96,6 +102,14 @@ def paragraphs_of(page: str) -> Iterator[str]:
         yield " ".join(paragraph.split())
 
 
+def names_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (FILE:LINE, name) of each name in a file."""
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.NAME:
+                yield f"{path.relative_to(CHECKOUT)}:{token.start[0]}", token.string
+
+
 def show(found: list[tuple[str, str, str]]) -> str:
     return "\n".join(f"{place}: {match!r}: {text[:150]}" for place, match, text in found)
 
@@ -113,6 +127,12 @@ def sentences() -> list[tuple[str, str, bool]]:
 def test_no_docstring_comment_or_message_has_a_banned_phrase(banned):
     found = [(place, match[0], text) for place, text, _ in sentences() if (match := re.search(banned.pattern, text))]
     assert not found, f"write {banned.better!r} instead:\n{show(found)}"
+
+
+def test_no_name_has_a_foreign_word():
+    files = sorted((CHECKOUT / "addons").rglob("*.py"))
+    found = [f"{place}: {name}" for path in files for place, name in names_of(path) if FOREIGN_NAME.search(name)]
+    assert not found, "use the word of the field:\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize("banned", IN_DOCSTRINGS, ids=lambda banned: banned.better)
@@ -160,3 +180,18 @@ def test_the_patterns_find_what_the_style_forbids():
         "its own, unless it is a custom one",
     ]
     assert not [text for text in bad if not any(re.search(banned.pattern, text) for banned in BANNED)]
+
+
+def test_the_pattern_for_names_finds_what_the_style_forbids():
+    bad = [
+        "is_away",
+        "refuse_if_away",
+        "judged",
+        "is_judged",
+        "goes_on",
+        "_may_go_on",
+        "believed_by",
+        "so_many_seconds",
+    ]
+    assert not [name for name in bad if not FOREIGN_NAME.search(name)]
+    assert not [name for name in ("going_away", "adjudged", "rest", "GOING_AWAY") if FOREIGN_NAME.search(name)]

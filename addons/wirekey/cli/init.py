@@ -80,7 +80,7 @@ def command(providers: tuple[str, ...], variables: tuple[str, ...], agent: str |
         raise click.UsageError("--key-env needs a --provider before it: --provider openai --key-env OPENAI_API_KEY")
     asks = sys.stdin.isatty()
     if not providers:
-        providers, variables = asked_providers() if asks else ((DEFAULT_PROVIDER.name,), ())
+        providers, variables = prompted_providers() if asks else ((DEFAULT_PROVIDER.name,), ())
     if agent is None and asks:
         agent = click.prompt("Name of the first agent (empty: none)", default="", show_default=False) or None
     keys = key_variables(providers, variables)
@@ -92,7 +92,7 @@ def command(providers: tuple[str, ...], variables: tuple[str, ...], agent: str |
     click.echo(f"\nNext: set {' and '.join(keys.values())} and run {SERVE_COMMAND}")
 
 
-def asked_providers() -> tuple[tuple[str, ...], tuple[str, ...]]:
+def prompted_providers() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Ask for the providers and the variables of their keys."""
     answer = click.prompt(f"Providers, of {', '.join(NAMES)}", default=DEFAULT_PROVIDER.name)
     providers = tuple(dict.fromkeys(name for name in re.split(r"[\s,]+", answer.lower()) if name))

@@ -56,27 +56,27 @@ def check(config: Config, folder: Path | None, query: str | None, *, as_json: bo
     from wirekey.core.policy.samples import SAMPLES
     from wirekey.core.policy.worker import PolicyWorker
 
-    path, asked = chosen(config, folder, query)
+    path, package = chosen(config, folder, query)
     problems: list[PolicyProblem] = []
     loads, revision = True, None
     try:
         modules = read_modules(path)
         revision = modules.revision
-        PolicyWorker(modules, asked, SAMPLES, 1.0).end()
-        problems += lint(Rego(modules, asked).syntax, asked)
+        PolicyWorker(modules, package, SAMPLES, 1.0).end()
+        problems += lint(Rego(modules, package).syntax, package)
     except PolicyError as error:
         problems += error.problems
         loads = False
     if as_json:
         found = [dataclasses.asdict(problem) for problem in problems]
-        click.echo(json.dumps({"ok": not found, "revision": revision, "query": asked, "problems": found}, indent=2))
+        click.echo(json.dumps({"ok": not found, "revision": revision, "query": package, "problems": found}, indent=2))
     elif problems:
         for problem in problems:
             click.echo(str(problem), err=True)
         if not loads:
             click.echo(NOT_LOADED, err=True)
     else:
-        click.echo(f"{path}: no problems, revision {revision}, query {asked}")
+        click.echo(f"{path}: no problems, revision {revision}, query {package}")
     sys.exit(1 if problems else 0)
 
 
@@ -95,13 +95,13 @@ def evaluate(config: Config, folder: Path | None, query: str | None, source: Any
     from wirekey.core.policy.rego import Rego
     from wirekey.core.policy.replay import evaluate_call
 
-    path, asked = chosen(config, folder, query)
+    path, package = chosen(config, folder, query)
     given = read_input(source)
     modules = read_modules(path)
-    try_in_worker(modules, asked, given)
-    policy = Rego(modules, asked)
-    decision = evaluate_call(policy, given, needs_allow="allow" in policy.syntax.rule_names(asked))
-    rules = matching_rules(modules, asked, json.dumps(given).encode())
+    try_in_worker(modules, package, given)
+    policy = Rego(modules, package)
+    decision = evaluate_call(policy, given, needs_allow="allow" in policy.syntax.rule_names(package))
+    rules = matching_rules(modules, package, json.dumps(given).encode())
     if as_json:
         result = dataclasses.asdict(decision) | {
             "revision": modules.revision,
@@ -139,10 +139,10 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
     from wirekey.core.policy.replay import replay, unrecorded_fields
     from wirekey.server.audit_store import audit_database
 
-    path, asked = chosen(config, folder, query)
-    policy = Rego(read_modules(path), asked)
+    path, package = chosen(config, folder, query)
+    policy = Rego(read_modules(path), package)
     with audit_database(config).reading() as database:
-        outcome = replay(events(database, Filters(since=since)), policy, asked, permissions(config))
+        outcome = replay(events(database, Filters(since=since)), policy, package, permissions(config))
     unsure = unrecorded_fields(policy)
     if as_json:
         result = dataclasses.asdict(outcome) | {"not_recorded": unsure}

@@ -34,7 +34,7 @@ KEY = TOPIC = "revocations"
 SUSPENSIONS_KEY = "suspensions"
 INTERVAL = 0.25
 """Seconds between two looks at the agents of this machine."""
-ASKED_EVERY = 1.0
+QUERY_INTERVAL = 1.0
 """Seconds after which the lists are read again, even if no message has arrived: messages can be lost."""
 KEPT = 30 * 86400.0
 """Seconds for which the shared state keeps a list. Machines that run write it again."""
@@ -180,13 +180,13 @@ class Revocations:
 
     async def follow(self) -> None:
         """Exchange both lists until the task is cancelled."""
-        asked = float("-inf")
+        queried = float("-inf")
         while True:
             self._agents.refresh()
-            is_due = time.monotonic() - asked >= ASKED_EVERY
+            is_due = time.monotonic() - queried >= QUERY_INTERVAL
             if is_due or self._is_listed_again.is_set() or any(one.unlisted() for one in self._lists):
                 self._is_listed_again.clear()
-                asked = time.monotonic()
+                queried = time.monotonic()
                 await self.exchange_or_report()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL):

@@ -52,7 +52,7 @@ class Record:
         """Note a response that was asked for, as `decide` does."""
         state = session.open(session.operation, Facts(model=model, stream=True))
         state.call.model = model
-        session.asked.append(RealtimeResponse(state, lane=lane))
+        session.requested.append(RealtimeResponse(state, lane=lane))
 
     def outcomes(self):
         return [(call.model, call.outcome, call.usage.output_tokens) for call in self.ended]
@@ -108,9 +108,9 @@ def test_an_error_within_a_response_ends_it(record):
 @pytest.mark.parametrize("kind", [ResponsesSession, RealtimeSession], ids=["responses", "realtime"])
 def test_a_connection_has_a_limited_number_of_responses_that_were_never_answered(kind, record):
     session = record.session(kind)
-    session.asked.extend([RealtimeResponse(session.parent)] * (MOST_OPEN - 1))
+    session.requested.extend([RealtimeResponse(session.parent)] * (MOST_OPEN - 1))
     session.check_open()
-    session.asked.append(RealtimeResponse(session.parent))
+    session.requested.append(RealtimeResponse(session.parent))
     with pytest.raises(Refusal) as refused:
         session.check_open()
     assert (refused.value.status, refused.value.code) == (429, "too_many_responses")

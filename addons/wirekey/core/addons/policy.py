@@ -91,7 +91,7 @@ class Policy(AdmittingAddon):
 async def may_fall_back(services: Services, flow: http.HTTPFlow, call: Call, model: str) -> bool:
     """Return whether the policy allows a call with another model, which is sent as all accounts are limited."""
     assert call.facts
-    asked = replace(call, facts=replace(call.facts, model=model))
+    changed = replace(call, facts=replace(call.facts, model=model))
     headers = by_name(services.calls.request(flow).headers.fields, HEADER_FIELDS)
-    decision = await services.policy.decide(build_input(asked, headers))
+    decision = await services.policy.decide(build_input(changed, headers))
     return decision.allow and decision.model in (None, model)

@@ -181,8 +181,8 @@ class AuditStore:
         return self._failure
 
     def _try_again(self) -> None:
-        is_away = self._failure or (self._file.is_shared and self._file.trouble)
-        if is_away and time.monotonic() - self._tried_at >= RETRY:
+        is_unreachable = self._failure or (self._file.is_shared and self._file.trouble)
+        if is_unreachable and time.monotonic() - self._tried_at >= RETRY:
             self._tried_at = time.monotonic()
             self._handover.put(Batch(trial=True))
 

@@ -76,10 +76,10 @@ class StoredChain:
 
     def outcomes(self, ids: Iterable[str]) -> Mapping[str, EventValue]:
         """Return the outcomes of these calls."""
-        asked = list(ids)
+        wanted = list(ids)
         found: dict[str, EventValue] = {}
-        for start in range(0, len(asked), IDS_AT_ONCE):
-            some = asked[start : start + IDS_AT_ONCE]
+        for start in range(0, len(wanted), IDS_AT_ONCE):
+            some = wanted[start : start + IDS_AT_ONCE]
             places = ", ".join("?" * len(some))
             found.update(self._database.execute(f"SELECT id, outcome FROM calls WHERE id IN ({places})", some))  # noqa: S608  # values are bound
         return found

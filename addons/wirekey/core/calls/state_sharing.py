@@ -199,7 +199,7 @@ class StateSharing:
 
     # Failures.
 
-    def refuse_if_away(self) -> None:
+    def refuse_if_unreachable(self) -> None:
         """Raise Refusal if a call may not be decided without the other processes."""
         if self.refuses:
             raise UNREACHABLE

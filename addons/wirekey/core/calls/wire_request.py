@@ -37,11 +37,11 @@ def wire_request(
     attempt = state.attempt
     assert attempt
     upstream = attempt.upstream
-    asked = requested_address.get(server, server.address)
+    requested = requested_address.get(server, server.address)
     is_verified = server.tls_established and server.sni == upstream.host
     # Without TLS only what the operator has configured so, which has no key of a provider.
     is_allowed = is_verified if upstream.tls else upstream.configured and not server.tls
-    if not (is_allowed and asked == (upstream.host, upstream.port)):
+    if not (is_allowed and requested == (upstream.host, upstream.port)):
         raise Refusal(
             502, "upstream_not_trusted", "The connection to the provider is not verified TLS.", Fault.OPERATOR
         )

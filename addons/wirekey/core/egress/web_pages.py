@@ -66,9 +66,9 @@ def preflight_headers(headers: Mapping[str, str]) -> dict[str, str]:
         "vary": "origin, access-control-request-headers",
         "cache-control": "no-store",
     }
-    asked = headers.get("access-control-request-headers", "")
-    if HEADER_LIST.fullmatch(asked):
-        allowed["access-control-allow-headers"] = asked
+    requested = headers.get("access-control-request-headers", "")
+    if HEADER_LIST.fullmatch(requested):
+        allowed["access-control-allow-headers"] = requested
     if headers.get("access-control-request-private-network") == "true":
         allowed["access-control-allow-private-network"] = "true"
     return allowed

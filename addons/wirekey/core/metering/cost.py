@@ -35,23 +35,24 @@ LONG_WRITE = 2
 
 
 def cost_usd(
-    provider: Provider, model: str | None, usage: Usage, asked: Facts | None = None, region: str = ""
+    provider: Provider, model: str | None, usage: Usage, requested: Facts | None = None, region: str = ""
 ) -> float | None:
     """Return the cost in USD, or None if the price, or a count that has a price, is unknown.
 
     `model` is named as the provider names it, on Bedrock also by ARN. `usage` has all input in `input_tokens`.
-    `asked`: the facts of the request, for what the response does not report: its tier of service, and tools with a fee.
-    `region`: as in `current_prices`.
+    `requested`: the facts of the request, for what the response does not report: its tier of service, and tools with a
+    fee. `region`: as in `current_prices`.
     """
     if not model or usage.input_tokens is None:
         return None
     listed = current_prices(provider, model, region)
     if listed is None or (usage.output_tokens is None and listed.output is not None):
         return None
-    modifiers = merged(asked.modifiers if asked else (), usage.modifiers)
+    modifiers = merged(requested.modifiers if requested else (), usage.modifiers)
     factor = factor_of(listed.price_list, listed.model, modifiers, listed.factors)
-    fees = fees_of(listed.price_list, usage.tool_uses, asked.paid_tools if asked else (), listed.search_usd)
-    if usage.cache_write_tokens and usage.long_cache_write_tokens is None and asked and LONG_CACHE in asked.modifiers:
+    fees = fees_of(listed.price_list, usage.tool_uses, requested.paid_tools if requested else (), listed.search_usd)
+    is_long = requested is not None and LONG_CACHE in requested.modifiers
+    if usage.cache_write_tokens and usage.long_cache_write_tokens is None and is_long:
         usage = replace(usage, long_cache_write_tokens=usage.cache_write_tokens)
     tokens = None if factor is None else token_cost(listed, usage)
     if factor is None or fees is None or tokens is None:

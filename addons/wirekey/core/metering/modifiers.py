@@ -23,11 +23,11 @@ NO_FACTORS: Mapping[str, float] = {}
 NO_DEFAULTS: Mapping[str, Collection[str]] = {}
 
 
-def merged(asked: Modifiers, reported: Modifiers) -> Modifiers:
+def merged(requested: Modifiers, reported: Modifiers) -> Modifiers:
     """Return the modifiers of a response: those that it reports, and for the others those that were asked for."""
-    if not asked or not reported:
-        return asked or reported
-    return tuple((dict(asked) | dict(reported)).items())
+    if not requested or not reported:
+        return requested or reported
+    return tuple((dict(requested) | dict(reported)).items())
 
 
 def factor_of(price_list: str, model: str, modifiers: Modifiers, own: Mapping[str, float] = NO_FACTORS) -> float | None:
@@ -58,11 +58,11 @@ def largest_factor(
     for a cheaper tier may get the ordinary one. Requests of a batch may name a modifier several times. `defaults`:
     modifier → the defaults that the account is known to have.
     """
-    asked: dict[str, set[str]] = {name: {UNSAID} for listed, name in DEFAULTS if listed == price_list}
+    requested: dict[str, set[str]] = {name: {UNSAID} for listed, name in DEFAULTS if listed == price_list}
     for name, _ in modifiers:
-        asked[name] = {spelled(name, value) for other, value in modifiers if other == name}
+        requested[name] = {spelled(name, value) for other, value in modifiers if other == name}
     product = 1.0
-    for name, values in asked.items():
+    for name, values in requested.items():
         factors = [_factor(price_list, model, name, value, own) for value in values]
         if UNSAID in values:
             possible = defaults.get(name, DEFAULTS.get((price_list, name), ()))
@@ -81,9 +81,9 @@ def spelled(name: str, value: str) -> str:
     return ALIASES.get((name, plain), plain)
 
 
-def is_left_open(name: str, asked: Modifiers) -> bool:
+def is_left_open(name: str, requested: Modifiers) -> bool:
     """Return whether a request leaves a modifier to the account."""
-    return all(other != name or spelled(name, value) == UNSAID for other, value in asked)
+    return all(other != name or spelled(name, value) == UNSAID for other, value in requested)
 
 
 def is_ordinary(name: str, value: str) -> bool:
@@ -109,28 +109,28 @@ def named_modifiers(modifiers: Modifiers) -> list[str]:
     return [f"{name}={spelled(name, value)}" for name, value in modifiers]
 
 
-def fees_of(price_list: str, used: ToolUses, asked: ToolUses, search_usd: float | None = None) -> float | None:
+def fees_of(price_list: str, used: ToolUses, requested: ToolUses, search_usd: float | None = None) -> float | None:
     """Return the fees of the tools that a response used, in US dollars, or None if one is unknown.
 
     Of tools whose uses responses do not report, as many count as the request allows. `search_usd`: the model's own
     price of a web search.
     """
     total = 0.0
-    for tool, uses in (*used, *(each for each in asked if not _is_reported(price_list, each[0]))):
-        usd = max((_fee(price_list, name, search_usd)[0] for name in _asked_as(tool, asked)), default=math.inf)
+    for tool, uses in (*used, *(each for each in requested if not _is_reported(price_list, each[0]))):
+        usd = max((_fee(price_list, name, search_usd)[0] for name in _requested_as(tool, requested)), default=math.inf)
         if uses is None or usd == math.inf:
             return None
         total += uses * usd
     return total
 
 
-def largest_fees(price_list: str, asked: ToolUses, search_usd: float | None = None) -> float | None:
+def largest_fees(price_list: str, requested: ToolUses, search_usd: float | None = None) -> float | None:
     """Return the most that the tools of a request are expected to cost, or None if the fee of one is unknown.
 
     Of a tool without a limit, the number of uses in the table counts.
     """
     total = 0.0
-    for tool, most in asked:
+    for tool, most in requested:
         usd, uses = _fee(price_list, tool, search_usd)
         if usd == math.inf:
             return None
@@ -143,9 +143,9 @@ def _is_reported(price_list: str, tool: str) -> bool:
     return any(fee.price_list == price_list and fee.tool == tool and fee.is_reported for fee in FEES)
 
 
-def _asked_as(tool: str, asked: ToolUses) -> Iterator[str]:
+def _requested_as(tool: str, requested: ToolUses) -> Iterator[str]:
     """Yield the kinds of a tool that a request offers, such as web_search_preview, or the tool itself."""
-    kinds = [name for name, _ in asked if name == tool or name.startswith(f"{tool}_")]
+    kinds = [name for name, _ in requested if name == tool or name.startswith(f"{tool}_")]
     yield from kinds or [tool]
 
 

@@ -50,9 +50,9 @@ def only_fields(given: Input, fields: Iterable[str]) -> Input:
     return {name: given[name] for name in fields if name in given}
 
 
-def cache_key(asked: bytes) -> bytes:
+def cache_key(encoded: bytes) -> bytes:
     """Return the key of an input as JSON. It has a fixed length, as clients control the length of an input."""
-    return sha256(asked).digest()
+    return sha256(encoded).digest()
 
 
 class DecisionCache:

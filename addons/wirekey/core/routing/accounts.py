@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from wirekey.core.routing.plan import Attempt
 
 
-def with_accounts(candidates: Sequence[Candidate], asked: str | None, *, fixed: bool) -> tuple[Candidate, ...]:
+def with_accounts(candidates: Sequence[Candidate], requested: str | None, *, fixed: bool) -> tuple[Candidate, ...]:
     """Return candidates whose backends have the accounts for their model, and the fallback of the first one.
 
-    `asked`: the requested model. `fixed`: the policy demands this model, so there is no fallback.
+    `requested`: the requested model. `fixed`: the policy demands this model, so there is no fallback.
     """
     if all(each.accounts is None for each in candidates):
         return tuple(candidates)
-    found = [with_pool(each, each.model.name if each.model else asked or "") for each in candidates]
+    found = [with_pool(each, each.model.name if each.model else requested or "") for each in candidates]
     first = candidates[0]
     fallback = first.accounts.fallback if first.accounts else None
-    named = {each.model.name if each.model else asked for each in candidates}
+    named = {each.model.name if each.model else requested for each in candidates}
     if fallback and fallback not in named and not fixed:
         parameters = first.model.parameters if first.model else ()
         found.append(
@@ -38,11 +38,11 @@ def with_pool(candidate: Candidate, model: str) -> Candidate:
     return replace(candidate, pool=candidate.accounts.pool(model)) if candidate.accounts else candidate
 
 
-def check_account(attempt: Attempt, asked: str | None) -> None:
+def check_account(attempt: Attempt, requested: str | None) -> None:
     """Raise Refusal if the first attempt at a backend has no account: 503 without any, 429 if all of them cool down."""
     candidate = attempt.candidate
     if candidate.accounts is None or attempt.key is not None:
         return
     if candidate.pool and candidate.pool.keys:
-        raise candidate.accounts.all_limited(candidate.model.name if candidate.model else asked or "")
+        raise candidate.accounts.all_limited(candidate.model.name if candidate.model else requested or "")
     raise candidate.accounts.no_account()

@@ -87,7 +87,7 @@ class RetryPlan:
     def after(self, failure: Failure, now: float) -> Attempt | None:
         """Return the attempt after one that failed, or None if the call fails with it."""
         assert self.choice
-        if not self._may_go_on(failure, now):
+        if not self._may_continue(failure, now):
             return None
         if failure.status == 401 and self._may_renew():
             self.made += 1
@@ -117,7 +117,7 @@ class RetryPlan:
         own_token = candidate.renews_token and candidate.auth == "provider" and (choice is None or choice.key is None)
         return not self.has_new_token and (candidate.accounts is not None or own_token)
 
-    def _may_go_on(self, failure: Failure, now: float) -> bool:
+    def _may_continue(self, failure: Failure, now: float) -> bool:
         if self.made >= self.failover.max_attempts or now - self.began >= self.failover.max_seconds:
             return False
         retried = RETRIED_STATUSES | REFUSED_KEY | (LIMITED if self.candidates[self.place].accounts else frozenset())
@@ -125,9 +125,11 @@ class RetryPlan:
 
     def _pause(self, failure: Failure, now: float) -> float:
         """Return the seconds that the provider asks to wait; 0 if that is too long, or it does not say."""
-        asked = failure.retry_after or 0.0
-        fits = asked <= self.failover.max_retry_after and now + asked < self.began + self.failover.max_seconds
-        return asked if fits else 0.0
+        retry_after = failure.retry_after or 0.0
+        fits = (
+            retry_after <= self.failover.max_retry_after and now + retry_after < self.began + self.failover.max_seconds
+        )
+        return retry_after if fits else 0.0
 
     def _is_unreachable(self, failure: Failure, place: int) -> bool:
         """Return whether other keys would fail at the same upstream, and another upstream is left."""

@@ -36,7 +36,7 @@ class SharedUses:
             if released and await state.replace(key, found, use_of(first, sender), ttl):
                 return
         except SharedStateUnavailableError:
-            self.sharing.refuse_if_away()
+            self.sharing.refuse_if_unreachable()
             return
         if verified.numbered or previous != sender or now > first + GRACE:
             raise refusal_of(invalid(REPLAYED))

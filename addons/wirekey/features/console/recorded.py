@@ -71,10 +71,10 @@ class Recorded:
 
     async def these(self, ids: Sequence[str]) -> list[AuditRow]:
         """Return the calls of these ids that exist, in any order."""
-        asked = list(ids[:THESE])
-        places = ", ".join("?" * len(asked))
+        wanted = list(ids[:THESE])
+        places = ", ".join("?" * len(wanted))
         chosen = f"SELECT {COLUMNS} FROM calls WHERE id IN ({places})"  # noqa: S608  # values are bound
-        return await asyncio.to_thread(self._read, chosen, asked)
+        return await asyncio.to_thread(self._read, chosen, wanted)
 
     async def labelled(self, agent: str | None, labels: Mapping[str, str]) -> list[AuditRow]:
         """Return the latest calls of an agent with these labels, latest first. At least one of them is indexed."""

@@ -90,13 +90,13 @@ class RequestHooks(Addon):
         is_json = operation is not None and operation.body in READ_AS_JSON
         if content is not None and is_json:
             await self.order.get(Recognition).check_large(call, content)
-        asked = request_for_hooks(call, request, content, is_json=is_json)
+        shown = request_for_hooks(call, request, content, is_json=is_json)
         used = self.services.settings.features.find(HooksInUse)
-        result, response, name = await ask_hooks(used.hooks if used else (), asked)
+        result, response, name = await ask_hooks(used.hooks if used else (), shown)
         if response is not None:
             respond(self.calls, flow, response, name)
             return
-        if result.headers is not asked.headers:
+        if result.headers is not shown.headers:
             request.headers.fields = byte_fields(result.headers)
             check_headers(request.headers.fields)
             if operation and self.operation_of(request, call) != operation:
@@ -120,8 +120,8 @@ async def ask_about_preflight(services: Services, flow: http.HTTPFlow, used: Hoo
     """Respond to the preflight of a browser as the extensions say. Raises Refusal if none responds."""
     address = services.calls.client_address(flow)
     strip(flow.request)
-    asked = request_for_hooks(Call(client=address), flow.request, None, is_preflight=True)
-    _, response, name = await ask_hooks(used.hooks, asked)
+    shown = request_for_hooks(Call(client=address), flow.request, None, is_preflight=True)
+    _, response, name = await ask_hooks(used.hooks, shown)
     if response is None:
         raise PREFLIGHT_REFUSED
     respond(services.calls, flow, response, name)

@@ -20,8 +20,8 @@ def token_routes(endpoint: Callable[[], TokenEndpoint | None]) -> dict[str, Loca
     """Return path → handler. `endpoint` returns None if another issuer issues the tokens."""
 
     def token(request: LocalRequest) -> LocalResponse:
-        asked = TokenRequest(request.method, request.headers, request.body or b"", request.address)
-        return tokens.respond(asked) if (tokens := endpoint()) else elsewhere()
+        given = TokenRequest(request.method, request.headers, request.body or b"", request.address)
+        return tokens.respond(given) if (tokens := endpoint()) else elsewhere()
 
     def keys(request: LocalRequest) -> LocalResponse:
         return tokens.keys(request.method) if (tokens := endpoint()) else elsewhere()

@@ -101,9 +101,9 @@ class BridgeHandler(RequestHandler):
             raise UnsupportedError("The name of the model cannot be given to a local program.")
         headers = self.request.headers
         conversation = read_conversation(self.request.body)
-        asked = headers.get(FOLDER_HEADER)
+        requested = headers.get(FOLDER_HEADER)
         folder = await asyncio.to_thread(
-            workspace, unquote(asked) if asked else None, settings.workspace, settings.workspaces
+            workspace, unquote(requested) if requested else None, settings.workspace, settings.workspaces
         )
         command = settings.command(model)
         key = ProgramKey(command.line, folder, headers.get(AGENT_HEADER, ""), headers.get(SESSION_HEADER, ""))

@@ -92,7 +92,7 @@ class Connection:
         self.is_broken = False
         self._line = bytearray()
         self._next_id = 0
-        self._asked: dict[int, str] = {}
+        self._pending: dict[int, str] = {}
 
     # Sent to the program.
 
@@ -119,7 +119,7 @@ class Connection:
     def _request(self, method: str, params: dict[str, object]) -> bytes:
         number = self._next_id
         self._next_id += 1
-        self._asked[number] = method
+        self._pending[number] = method
         return _line({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
 
     # Received from the program.
@@ -160,11 +160,11 @@ class Connection:
             if "id" in message:
                 return self._answer(number, method, params)
             return _update(params) if method == "session/update" else []
-        asked = self._asked.pop(number, None) if isinstance(number, int) else None
-        if asked is None:
+        pending = self._pending.pop(number, None) if isinstance(number, int) else None
+        if pending is None:
             return []
         error = message.get("error")
-        return [_failure(error) if isinstance(error, dict) else self._result(asked, message.get("result"))]
+        return [_failure(error) if isinstance(error, dict) else self._result(pending, message.get("result"))]
 
     def _result(self, method: str, result: Any) -> Event:
         found = result if isinstance(result, dict) else {}

@@ -26,19 +26,19 @@ class WorkspaceError(Exception):
         self.status = status
 
 
-def workspace(asked: str | None, usual: Path | None, allowed: Sequence[Path]) -> str:
+def workspace(requested: str | None, usual: Path | None, allowed: Sequence[Path]) -> str:
     """Return the folder of a program, without symbolic links. Reads the file system. Raises WorkspaceError.
 
-    `asked` is what the request names. A folder outside `allowed` is refused before it is looked for, so that a caller
-    cannot find out which folders exist.
+    `requested` is what the request names. A folder outside `allowed` is refused before it is looked for, so that no
+    caller can find out which folders exist.
     """
-    if asked is None or asked.strip() in NOTHING:
+    if requested is None or requested.strip() in NOTHING:
         if usual is None:
             raise WorkspaceError(400, MISSING)
         return existing(str(usual))
-    if not Path(asked).is_absolute() or "\0" in asked:
+    if not Path(requested).is_absolute() or "\0" in requested:
         raise WorkspaceError(400, "The project folder must be an absolute path.")
-    real = os.path.realpath(asked)
+    real = os.path.realpath(requested)
     if not any(is_below(real, os.path.realpath(root)) for root in allowed):
         raise WorkspaceError(403, OUTSIDE)
     return existing(real)

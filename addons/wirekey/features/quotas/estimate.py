@@ -96,8 +96,8 @@ def dearest(uses: Sequence[Use]) -> Use:
 def largest_output(request: EstimatedRequest) -> int:
     """Return the most tokens that a response can have, in all its choices. A limit of 0 does not count."""
     facts = request.facts
-    asked = [limit for limit in (facts.max_tokens if facts else None, request.cap) if limit is not None and limit > 0]
-    most = min([*asked, UNKNOWN]) if asked else output_limit(request.model or "")
+    limits = [limit for limit in (facts.max_tokens if facts else None, request.cap) if limit is not None and limit > 0]
+    most = min([*limits, UNKNOWN]) if limits else output_limit(request.model or "")
     choices = (facts.choices if facts else None) or 1
     return most * max(1, min(choices, MOST_CHOICES))
 

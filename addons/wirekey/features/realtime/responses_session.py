@@ -154,7 +154,7 @@ class ResponsesSession(RealtimeSession):
             await record_intent(self.services, state.call)
         except Exception as error:
             return self.refused_by(error, state, message)
-        self.asked.append(RealtimeResponse(state, lane=message.lane))
+        self.requested.append(RealtimeResponse(state, lane=message.lane))
         self.services.calls.states[state.call.id] = state
         return FORWARD if sent is payload else MessageDecision(forward=True, payload=sent)
 
@@ -285,15 +285,15 @@ class ResponsesSession(RealtimeSession):
         """Note the beginning of a response: of the first asked for in its lane, or one that continues another."""
         if message.id is None or message.id in self.running or message.id in self.over or self.floods():
             return
-        response = self.next_asked(message.lane) or self.continued(message.lane)
+        response = self.next_requested(message.lane) or self.continued(message.lane)
         response.state.call.ttfb_ms = elapsed_ms(response.state.call)
         self.running[message.id] = response
 
-    def next_asked(self, lane: str | None) -> RealtimeResponse | None:
+    def next_requested(self, lane: str | None) -> RealtimeResponse | None:
         """Remove and return the first response that was asked for in a lane. A provider without lanes names none."""
-        found = next((each for each in self.asked if lane in (None, each.lane)), None)
+        found = next((each for each in self.requested if lane in (None, each.lane)), None)
         if found:
-            self.asked.remove(found)
+            self.requested.remove(found)
         return found
 
     def continued(self, lane: str | None) -> RealtimeResponse:
@@ -301,7 +301,7 @@ class ResponsesSession(RealtimeSession):
         before = next((each for each in reversed(self.over.values()) if each.lane == lane), None)
         # It reads the response before it, and what was queued.
         facts = replace(before.facts if before and before.facts else Facts(stream=True), reads_elsewhere=True)
-        response = self.unasked(self.operation, facts, lane)
+        response = self.unrequested(self.operation, facts, lane)
         if before:
             response.state.call.model, response.state.call.route = before.model, before.route
         return response
@@ -329,7 +329,7 @@ class ResponsesSession(RealtimeSession):
         if name is not None:
             del self.running[name]
         else:
-            response = self.next_asked(message.lane)
+            response = self.next_requested(message.lane)
             if response is not None:
                 response.state.call.usage = Usage(input_tokens=0, output_tokens=0)
         if response is None:

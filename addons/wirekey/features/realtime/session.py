@@ -60,7 +60,7 @@ class RealtimeSession:
         self, services: Services, parent: CallState, protocol: RealtimeProtocol, headers: Mapping[str, str]
     ) -> None:
         self.services, self.parent, self.protocol, self.headers = services, parent, protocol, headers
-        self.asked: deque[RealtimeResponse] = deque()
+        self.requested: deque[RealtimeResponse] = deque()
         """Responses that the client has asked for and the provider has not begun, in order."""
         self.running: dict[str, RealtimeResponse] = {}
         call = parent.call
@@ -138,7 +138,7 @@ class RealtimeSession:
             return Closing(POLICY_VIOLATION, "agent_revoked", Outcome.INTERRUPTED)
         if self.is_flooded:
             return Closing(POLICY_VIOLATION, TOO_MANY_OPEN.code, Outcome.UPSTREAM_ERROR)
-        if self.running or self.asked:
+        if self.running or self.requested:
             return None
         if self.closing:
             return self.closing
@@ -149,9 +149,9 @@ class RealtimeSession:
     def end(self, outcome: Outcome, reason: str | None, received: int, sent: int) -> None:
         """Record the responses that were not finished, and note the end of the connection."""
         call = self.parent.call
-        left = [*self.running.values(), *self.asked]
+        left = [*self.running.values(), *self.requested]
         self.running.clear()
-        self.asked.clear()
+        self.requested.clear()
         for response in left:
             response.state.has_all_counts = False  # counts of its beginning may be there
             unfinished = Outcome.CLIENT_CANCELLED if outcome is Outcome.COMPLETED else outcome
@@ -182,8 +182,8 @@ class RealtimeSession:
             return self.refused_by(error, state, message)
         self.input.note(message, len(payload))
         if is_response:
-            included = None if message.is_apart else self.input.begin(is_asked=True)
-            self.asked.append(RealtimeResponse(state, message.event_id, included=included))
+            included = None if message.is_apart else self.input.begin(is_requested=True)
+            self.requested.append(RealtimeResponse(state, message.event_id, included=included))
             self.services.calls.states[state.call.id] = state
         else:
             self.transcription_model = next(iter(message.facts.other_models), self.transcription_model)
@@ -224,23 +224,23 @@ class RealtimeSession:
         """Raise Refusal if a message asks for a model that this connection does not lead to."""
         parent = self.parent.call
         assert call.facts
-        asked, opened = call.facts.model, parent.facts.model if parent.facts else None
+        wanted, opened = call.facts.model, parent.facts.model if parent.facts else None
         if decision.model not in (None, parent.model):
             raise OTHER_MODEL
-        if asked in (opened, parent.model) and not (asked == opened != parent.model and call.operation is SETTINGS):
+        if wanted in (opened, parent.model) and not (wanted == opened != parent.model and call.operation is SETTINGS):
             return
         assert call.provider
         assert parent.operation
         candidates = self.services.settings.routes.candidates(
-            call.provider, parent.operation, self.parent.original_target, asked, None, call.agent
+            call.provider, parent.operation, self.parent.original_target, wanted, None, call.agent
         )
         if parent.route is not None or candidates[0].route is not None or candidates[0].model is not None:
             raise OTHER_MODEL
-        call.model = asked
+        call.model = wanted
 
     def check_open(self) -> None:
         """Raise Refusal(429) if too many responses of the connection have not ended."""
-        if len(self.asked) + len(self.running) + len(self.tasks) >= MOST_OPEN:
+        if len(self.requested) + len(self.running) + len(self.tasks) >= MOST_OPEN:
             raise TOO_MANY_OPEN
 
     def refused_by(self, error: Exception, state: CallState, message: ClientMessage | None) -> MessageDecision:
@@ -275,14 +275,14 @@ class RealtimeSession:
         """Note the beginning of a response: of the first that was asked for, or one that nobody asked for."""
         if message.id is None or message.id in self.running or self.floods():
             return
-        response = self.asked.popleft() if self.asked else self.begun_by_model()
+        response = self.requested.popleft() if self.requested else self.begun_by_model()
         response.state.call.ttfb_ms = elapsed_ms(response.state.call)
         self.running[message.id] = response
 
     def begun_by_model(self) -> RealtimeResponse:
         """Return a response that the model begins by itself, with the settings of the session."""
-        response = self.unasked(RESPONSE, self.input.facts(Facts(stream=True)))
-        response.included = self.input.begin(is_asked=False)
+        response = self.unrequested(RESPONSE, self.input.facts(Facts(stream=True)))
+        response.included = self.input.begin(is_requested=False)
         return response
 
     def floods(self) -> bool:
@@ -290,14 +290,14 @@ class RealtimeSession:
         self.is_flooded = self.is_flooded or len(self.running) + len(self.tasks) >= 2 * MOST_OPEN
         return self.is_flooded
 
-    def unasked(self, operation: Operation, facts: Facts, lane: str | None = None) -> RealtimeResponse:
+    def unrequested(self, operation: Operation, facts: Facts, lane: str | None = None) -> RealtimeResponse:
         """Return a response that the model begins by itself. It is decided and recorded at the same time."""
         response = RealtimeResponse(self.open(operation, facts), lane=lane)
         self.services.calls.states[response.state.call.id] = response.state
-        response.admission = self.start(self.admit_unasked(response))
+        response.admission = self.start(self.admit_unrequested(response))
         return response
 
-    async def admit_unasked(self, response: RealtimeResponse) -> None:
+    async def admit_unrequested(self, response: RealtimeResponse) -> None:
         """Decide on and record a response that the model begins by itself, as with voice activity detection.
 
         It cannot be prevented any more. If it is not allowed, the connection is closed after it.
@@ -353,9 +353,9 @@ class RealtimeSession:
         """End the response whose request the provider refused, if one was."""
         if message.event_id is None and "response" not in (message.error_type or ""):
             return  # most likely about another event
-        for response in self.asked:
+        for response in self.requested:
             if response.event_id == message.event_id:
-                self.asked.remove(response)
+                self.requested.remove(response)
                 response.state.call.policy_reason = message.error_type
                 response.state.call.usage = Usage(input_tokens=0, output_tokens=0)
                 self.conclude(response, Outcome.UPSTREAM_ERROR)
@@ -371,8 +371,8 @@ class RealtimeSession:
         call.outcome, call.status = call.outcome or outcome, SWITCHING_PROTOCOLS
         name = call.upstream_provider or call.provider
         if call.usage and name:
-            asked = call.facts.modifiers if call.facts else ()
-            call.service_tier = tier_of(merged(asked, call.usage.modifiers)) or call.service_tier
+            requested = call.facts.modifiers if call.facts else ()
+            call.service_tier = tier_of(merged(requested, call.usage.modifiers)) or call.service_tier
             call.cost_usd = cost_usd(
                 PROVIDERS[name], call.model, call.usage, call.facts, place_of(PROVIDERS[name], call.upstream)
             )

@@ -65,13 +65,13 @@ class SessionInput:
         elif message.facts.reads_elsewhere:
             self._is_known = False
 
-    def begin(self, *, is_asked: bool) -> int:
+    def begin(self, *, is_requested: bool) -> int:
         """Return how much of what the client has sent a response reads for sure, which begins now.
 
         The model begins one that is not asked for at a moment of its own, before or after the last messages have
         arrived. All that were sent until the response before it began have.
         """
-        included = self._sent if is_asked else self._at_last_beginning
+        included = self._sent if is_requested else self._at_last_beginning
         self._at_last_beginning = self._sent
         return included
 

@@ -38,7 +38,7 @@ class TwoWayTurns:
     @property
     def is_open(self) -> bool:
         """Return whether a turn has begun and not ended."""
-        return bool(self.session.asked or self.session.running)
+        return bool(self.session.requested or self.session.running)
 
     def decide(self, payload: bytes | memoryview) -> PendingDecision | None:
         """Decide on a verified event of the client.
@@ -75,22 +75,22 @@ class TwoWayTurns:
         session = self.session
         stream = reader if isinstance(reader, TwoWayStream) else None
         usage = stream.take_usage() if stream else None
-        answered, asked = list(session.running.values()), list(session.asked)
+        begun, requested = list(session.running.values()), list(session.requested)
         session.running.clear()
-        session.asked.clear()
-        for response in [*answered, *asked]:
+        session.requested.clear()
+        for response in [*begun, *requested]:
             response.state.call.usage, usage = usage, None
         if usage and (usage.input_tokens or usage.output_tokens):
             response = RealtimeResponse(session.open(RESPONSE, Facts(stream=True)))
             call = response.state.call
             call.policy_result, call.attempts, call.usage = "allow", 1, usage
-            answered.append(response)
+            begun.append(response)
         is_whole = outcome is Outcome.COMPLETED
-        for response in answered:
+        for response in begun:
             unfinished = is_whole and stream is not None and not stream.finished
             response.state.has_all_counts = is_whole and not unfinished
             session.conclude(response, Outcome.TRUNCATED if unfinished else outcome)
-        for response in asked:
+        for response in requested:
             session.conclude(response, Outcome.CLIENT_CANCELLED if is_whole else outcome)
 
 

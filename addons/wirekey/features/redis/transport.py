@@ -50,7 +50,7 @@ class Transport:
         self._waiting: deque[RedisCommand] = deque()
         """Commands without a connection."""
         self._keeping: list[asyncio.Task[None]] = []
-        self._is_away = False
+        self._is_unreachable = False
         """Whether no connection could be made the last time."""
         self._attempted = asyncio.Event()
         self._trouble = f"Redis at {place} is not connected yet"
@@ -60,7 +60,7 @@ class Transport:
 
         Raises SharedStateUnavailableError.
         """
-        if not self._breaker.allows() or (self._is_away and not command.is_patient):
+        if not self._breaker.allows() or (self._is_unreachable and not command.is_patient):
             raise SharedStateUnavailableError(self._trouble)
         self.begin()
         self._send(command)
@@ -187,7 +187,7 @@ class Transport:
     async def _use(self, made: Any) -> None:
         connection = PipelinedConnection(made, self._wait_for_connection, self._breaker.probe_now)
         self._connections.append(connection)
-        self._is_away = False
+        self._is_unreachable = False
         self._attempted.set()
         self._succeed()
         self._send_waiting(connection)
@@ -207,7 +207,7 @@ class Transport:
         self._fail(error)
         self._attempted.set()
         if not self._connections:
-            self._is_away = True
+            self._is_unreachable = True
             self._release(lambda command: self._breaker.is_open or not command.is_patient)
 
     # Findings of calls and connections.

@@ -99,7 +99,7 @@ class SupervisedWorker:
         self.collectors: dict[str, Callable[[], Any]] = {}
         self.receivers: dict[str, Callable[[Any], None]] = {}
         self._writer: asyncio.StreamWriter | None = None
-        self._asked: dict[int, asyncio.Future[list[Any]]] = {}
+        self._pending: dict[int, asyncio.Future[list[Any]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take_state(self) -> SupervisorLock:
@@ -132,9 +132,9 @@ class SupervisedWorker:
         """Return what each of the other workers returns of `what`. Those that do not respond in time are left out."""
         if self._writer is None:
             return []
-        number = len(self._asked) and max(self._asked) + 1
+        number = len(self._pending) and max(self._pending) + 1
         found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._asked[number] = found
+        self._pending[number] = found
         self._send({"ask": number, "what": what})
         try:
             async with asyncio.timeout(ASK_LIMIT):
@@ -142,7 +142,7 @@ class SupervisedWorker:
         except TimeoutError:
             return []
         finally:
-            del self._asked[number]
+            del self._pending[number]
 
     def close(self) -> None:
         """Close the connection and the sockets."""
@@ -184,8 +184,8 @@ class SupervisedWorker:
         elif "collect" in message:
             self._run(self._collect(message["collect"], message["what"]))
         elif "found" in message:
-            if (asked := self._asked.get(message["ask"])) and not asked.done():
-                asked.set_result(message["found"])
+            if (pending := self._pending.get(message["ask"])) and not pending.done():
+                pending.set_result(message["found"])
         elif receive := self.receivers.get(message["tell"]):
             receive(message["message"])
 

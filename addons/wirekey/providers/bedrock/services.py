@@ -155,8 +155,8 @@ def read(operation: Operation, data: JsonObject) -> Facts:
         sources = list(state.children("knowledgeBaseConfigurations")) if state else []
         models = others((name for source in sources for name in _searching_models(source)), None)
         return Facts(stream=True, message_count=1 if data.filled("inputText") else None, other_models=models)
-    asked = data.child("input" if operation.name in GENERATES else "retrievalQuery")
-    count = 1 if asked and asked.filled("text") else None
+    question = data.child("input" if operation.name in GENERATES else "retrievalQuery")
+    count = 1 if question and question.filled("text") else None
     if operation.name == "retrieve":
         return Facts(message_count=count, other_models=others(_searching_models(data), None))
     configuration = _within(data, "retrieveAndGenerateConfiguration")

@@ -95,7 +95,7 @@ def paid_tools(names: Iterable[str]) -> ToolUses:
 def facts_of_batch(operation: Operation, data: JsonObject) -> Facts:
     """Return the facts of a batch: a file of requests, or requests in the body, all for the model of the path."""
     batch = data.child("batch")
-    asked = 0
+    requests = 0
     if batch is not None:
         check_model(operation, batch)
         config = batch.child(one_of(batch, "inputConfig", "input_config"))
@@ -103,8 +103,8 @@ def facts_of_batch(operation: Operation, data: JsonObject) -> Facts:
         for entry in objects_of(inner, "requests") if inner else ():
             refuse_lookalikes(entry, KEYS | {"request"})
             request = entry.child("request")
-            asked += bool(request and check_model(operation, request))
-    return Facts(model=operation.model, message_count=asked or None)
+            requests += bool(request and check_model(operation, request))
+    return Facts(model=operation.model, message_count=requests or None)
 
 
 def facts_of_interaction(data: JsonObject) -> Facts:

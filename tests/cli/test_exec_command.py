@@ -55,13 +55,22 @@ def test_a_relative_path_of_a_program_is_relative_to_that_folder(execute):
     assert execute("./mine").stdout == f"mine: {execute.elsewhere}\n"
 
 
+PRINT_IMPORTED = (
+    "print(sorted(sys.modules)); from wirekey.config.routes import RouteConfig; "
+    "from wirekey.providers.openai.requests import ROUTES; "
+    "print('built:', RouteConfig.__pydantic_complete__, len(ROUTES.compiled))"
+)
+"""A group of settings has no validator of its own, and a path no pattern, until one is used."""
+
+
 def test_a_program_starts_without_importing_the_proxy(execute):
-    script = "import runpy, sys\ntry: runpy.run_module('wirekey', alter_sys=True)\nfinally: print(sorted(sys.modules))"
+    script = f"import runpy, sys\ntry: runpy.run_module('wirekey', alter_sys=True)\nfinally: {PRINT_IMPORTED}"
     environment = bare_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, "exec", "--", "true"]
     done = subprocess.run(command, cwd=execute.checkout, env=environment, capture_output=True, text=True, check=True)
     assert "'wirekey.cli.exec'" in done.stdout
     assert not any(f"'{name}'" in done.stdout for name in ("mitmproxy", "tornado", "jwt"))
+    assert done.stdout.endswith("built: False 0\n")
 
 
 @pytest.mark.parametrize("name", ["no-such-program", "./no-such-program"])

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 class ConfigGroup(BaseModel):
     """A group of settings. It is immutable, refuses unknown settings, and never shows values in errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    # The validator of a group is built when it is used. Most groups are only parts of the one of the configuration.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True, defer_build=True
+    )
 
     def part[G: ConfigGroup](self, kind: type[G]) -> G:
         """Return this group as one that a feature has added settings to. Raises TypeError if the feature is missing."""

@@ -70,14 +70,16 @@ class PathTable:
 
     def __init__(self, rows: Iterable[Row], segments: dict[str, str] | None = None) -> None:
         self.fixed: dict[tuple[str, str], Operation] = {}
-        self.patterns: dict[tuple[str, int], list[tuple[re.Pattern[str], Operation]]] = {}
+        self.patterns: dict[tuple[str, int], list[tuple[str, Operation]]] = {}
         """By method and number of segments, so that few patterns are tried."""
+        self.compiled: dict[tuple[str, int], list[tuple[re.Pattern[str], Operation]]] = {}
+        """Those that were tried. To compile all of them would take a tenth of the start of a command."""
         self.segments = {"id": SEGMENT, "model": SEGMENT} | (segments or {})
         for method, path, name, body, kind in rows:
             operation = Operation(name, body, kind)
             if "{" in path:
                 place = method, path.count("/")
-                self.patterns.setdefault(place, []).append((re.compile(self._pattern(path)), operation))
+                self.patterns.setdefault(place, []).append((self._pattern(path), operation))
             else:
                 self.fixed[method, path] = operation
 
@@ -98,11 +100,20 @@ class PathTable:
         """Return the operation of a method and raw path, or None."""
         if found := self.fixed.get((method, path)):
             return found
-        for pattern, operation in self.patterns.get((method, path.count("/")), ()):
+        for pattern, operation in self._patterns_of(method, path.count("/")):
             if match := pattern.fullmatch(path):
                 model = match.groupdict().get("model")
                 return replace(operation, model=model) if model else operation
         return None
+
+    def _patterns_of(self, method: str, segments: int) -> list[tuple[re.Pattern[str], Operation]]:
+        place = method, segments
+        compiled = self.compiled.get(place)
+        if compiled is None:
+            compiled = [(re.compile(pattern), operation) for pattern, operation in self.patterns.get(place, ())]
+            if compiled:
+                self.compiled[place] = compiled
+        return compiled
 
     def find_other(self, method: str, path: str) -> Operation | None:
         """Return the operation `other` for a plain path that is not in the table.
@@ -117,9 +128,7 @@ class PathTable:
     @cached_property
     def _spellings(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
         """Every path of the table, as it is written, and in any case."""
-        patterns = {
-            pattern.pattern.replace("?P<model>", "?:") for rows in self.patterns.values() for pattern, _ in rows
-        }
+        patterns = {pattern.replace("?P<model>", "?:") for rows in self.patterns.values() for pattern, _ in rows}
         every = "|".join(sorted(patterns | {re.escape(path) for _, path in self.fixed}))
         return re.compile(every), re.compile(every, re.IGNORECASE)
 

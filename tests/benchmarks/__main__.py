@@ -5,7 +5,8 @@ mitmdump, which is taken within each round, with its lowest and highest value, a
 on one core, the load and the upstream on the others. mitmdump as it comes holds a response until it is whole; rows
 about streams are compared with one that streams (stream_large_bodies=1).
 
-Then it prints a table for each scenario: coding agents, paced streams, idle connections, arrivals, start and workers.
+Then it prints a table for each scenario: coding agents, paced streams, idle connections, arrivals, the method of an
+outside harness, start and workers.
 
 --only selects rows and scenarios by a part of their names. --with litellm measures LiteLLM's proxy, too, where it has
 such a row. --save FOLDER writes the values of all rounds to a file for each table. --long adds memory over 100,000
@@ -29,6 +30,7 @@ from tests.benchmarks import (
     company,
     idle,
     load,
+    outsider,
     paced_streams,
     proxies,
     scenarios,
@@ -142,6 +144,7 @@ SCENARIOS = (
     *paced_streams.SCENARIOS,
     *idle.SCENARIOS,
     arrivals.SCENARIO,
+    outsider.SCENARIO,
     start.SCENARIO,
     workers.SCENARIO,
 )

@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from tests.benchmarks import arrivals, company, idle, paced_streams, start, workers
+from tests.benchmarks import arrivals, company, idle, outsider, paced_streams, start, workers
 from tests.benchmarks.comparison import Measurements
 from tests.benchmarks.scenarios import Figure, Goal, Options, Scenario, measure, save, table
 from tests.benchmarks.systems import Cores
@@ -24,6 +24,7 @@ ANYWHERE = Cores(frozenset(), frozenset())
         paced_streams.SCENARIOS[0],
         idle.SCENARIOS[0],
         arrivals.SCENARIO,
+        outsider.SCENARIO,
         start.SCENARIO,
         workers.SCENARIO,
     ],

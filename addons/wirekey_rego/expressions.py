@@ -8,17 +8,17 @@ itself, or compared by `==`, stays: `not input.model` holds without a model.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from wirekey_rego import builtins
+from wirekey_rego.exactness import check_arithmetic, check_order, exact_number
 from wirekey_rego.names import Names, RefusedError
 from wirekey_rego.references import constant, dotted, is_reference, step
 from wirekey_rego.sourcemap import SourcePosition
 from wirekey_rego.syntax import chain, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from wirekey_rego.names import Path
     from wirekey_rego.sourcemap import SourceMap
@@ -42,12 +42,8 @@ OPERATORS = {
     "Gt": ">",
     "Ne": "!=",
 }
-LONGEST_INTEGER = 18
-LONGEST_FRACTION = 15
-"""Digits of a number that is still exact."""
 LONGEST_LITERAL = 8
 """Strings of a constant rule that are written where the rule is used."""
-_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 type Before = list[str]
 """Statements that must come before the current one."""
@@ -258,23 +254,11 @@ class Expressions:
             parts = [operand(inner[side]) for side in ("key", "value") if inner[side] is not None]
             return f"{mark}{', '.join(parts)} in {operand(inner['collection'])}"
         if kind == "ArithExpr":
-            self.check_arithmetic(node, inner)
+            check_arithmetic(self.place(node), inner)
         if kind == "BoolExpr" and inner["op"] not in ("Eq", "Ne"):
             check_order(self.place(node), [inner["lhs"], inner["rhs"]], either=True)
         left, right = operand(inner["lhs"]), operand(inner["rhs"])
         return f"{left} {mark}{OPERATORS[inner['op']]} {right}"
-
-    def check_arithmetic(self, node: Node, inner: Node) -> None:
-        """Refuse arithmetic whose last digit may differ from OPA's. Raises RefusedError."""
-        numbers = [inner[side]["Number"]["value"] for side in ("lhs", "rhs") if "Number" in inner[side]]
-        if any(number * 1024 % 1 for number in numbers):
-            raise RefusedError(self.place(node), "fractions are rounded differently than in OPA. Use whole numbers")
-        if inner["op"] in ("Div", "Mod"):
-            if "Number" not in inner["rhs"]:
-                message = "a division by a computed number may be rounded differently than in OPA. Multiply instead"
-                raise RefusedError(self.place(node), message)
-            if not inner["rhs"]["Number"]["value"]:
-                raise RefusedError(self.place(node), "divide by zero")
 
     def composite(self, kind: str, inner: Node, item: Callable[[Node], str]) -> str:
         """Return an array, set or object. `item` prints its elements."""
@@ -358,13 +342,8 @@ class Expressions:
     def scalar(self, kind: str, inner: Node) -> str:
         """Return a literal. Raises RefusedError for a number that may be rounded."""
         if kind == "Number":
-            found = _NUMBER.match(self.source, inner["span"]["start"])
-            text = found[0].decode() if found else json.dumps(inner["value"])
-            digits = text.strip("-").replace(".", "")
-            if not digits.isdigit() or len(digits) > (LONGEST_FRACTION if "." in text else LONGEST_INTEGER):
-                message = "a number this long, or with an exponent, may be rounded differently than in OPA. Shorten it"
-                raise RefusedError(SourcePosition(self.file, inner["span"]["line"], inner["span"]["col"]), message)
-            return text
+            place = SourcePosition(self.file, inner["span"]["line"], inner["span"]["col"])
+            return exact_number(place, self.source, inner)
         return json.dumps(inner["value"])
 
     def is_local(self, node: Node) -> bool:
@@ -377,20 +356,3 @@ class Expressions:
         if kind == "Object":
             return all(self.is_ground(key) and self.is_ground(value) for _, key, value in inner["fields"])
         return kind in SCALARS or (kind in ("Array", "Set") and all(map(self.is_ground, inner["items"])))
-
-
-def check_order(place: SourcePosition, nodes: list[Node], *, either: bool = False) -> None:
-    """Refuse to order sets and objects: the engine puts sets first. Raises RefusedError."""
-    found = {kind for node in nodes for kind in collections(node)}
-    if len(found) == 2 or (either and found):
-        raise RefusedError(place, "sets and objects have a different order in OPA. Compare their elements")
-
-
-def collections(node: Node) -> Iterator[str]:
-    """Yield `Set` and `Object` for those that an expression has."""
-    ((kind, inner),) = node.items()
-    if kind in ("Set", "SetCompr", "Object", "ObjectCompr"):
-        yield kind.removesuffix("Compr")
-    if kind in ("Array", "Set"):
-        for item in inner["items"]:
-            yield from collections(item)

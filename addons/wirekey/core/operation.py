@@ -78,6 +78,8 @@ class Facts:
     reads_elsewhere: bool = False
     """Whether the provider may read input that is not in the request: earlier responses, files, pages, what its own
     tools find. For quotas; not in the audit event."""
+    reasoning: str | int | None = None
+    """The effort of reasoning that the request asks for, or its limit of tokens. For quotas; not in the audit event."""
 
 
 @dataclass(slots=True)

@@ -84,7 +84,11 @@ class Metering(Addon):
             reader = self.services.conversations.reader(flow, state, content_type) or reader
         if reader is not None:  # what the body says counts more
             reader.usage.modifiers = header_modifiers(PROVIDERS[provider].prices.modifier_headers, response.headers)
-        state.tap = self.make_tap(flow, state, reader, changes=change is not None)
+        meter = self.services.usage_limits.meter(state, reader) if reader is not None else None
+        state.tap = self.make_tap(flow, state, reader, changes=change is not None, is_metered=meter is not None)
+        if meter is not None:
+            state.tap.meter = meter
+            unframe(flow)  # an error may follow what is passed
         if change:
             state.tap.change = change
             unframe(flow)
@@ -113,11 +117,11 @@ class Metering(Addon):
         return next(filter(None, found), None)
 
     def make_tap(
-        self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None, *, changes: bool
+        self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None, *, changes: bool, is_metered: bool
     ) -> ResponseTap:
         """Return the tap of a response, whose head is changed to fit what the tap removes from the body.
 
-        `changes`: whether a feature changes the body.
+        `changes`: whether a feature changes the body. `is_metered`: whether the response ends if it uses too much.
         """
         response = flow.response
         assert response
@@ -129,6 +133,7 @@ class Metering(Addon):
         takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
         rewrites = changes or (attempt is not None and attempt.rewritten is not None)
         undo = None if is_plain(encoding) else decoder(encoding)
+        rewrites = rewrites or (is_metered and undo is not None)
         if is_plain(encoding):
             tap = ResponseTap(self.calls, flow, Tap(reader))
         elif scrubber is None and not (takes_usage and undo) and not rewrites:

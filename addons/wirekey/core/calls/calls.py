@@ -294,6 +294,8 @@ def without_quoted_tokens(refusal: Refusal) -> Refusal:
 
 def ends_with_frame(tap: ResponseTap | None) -> bool:
     """Return whether the bytes of a stream so far end with a whole frame: an error after half a frame is misread."""
+    if tap is not None and tap.is_cut:
+        return True
     reader = tap.tap.reader if tap else None
     if isinstance(reader, JsonArrayReader):
         return reader.is_between_elements

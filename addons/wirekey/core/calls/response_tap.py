@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from wirekey.core.call import elapsed_ms
+from wirekey.core.call import Outcome, elapsed_ms
 from wirekey.core.credentials.encoded_search import EncodedSearch, KeyQuoted
 from wirekey.core.credentials.scrub import MASK, KeyScrubber
 from wirekey.core.errors import INTERNAL_ERROR, Fault, Refusal
@@ -15,13 +15,14 @@ from wirekey.core.tracebacks import safe_traceback
 from wirekey.core.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mitmproxy import http
 
     from wirekey.core.call import Call
     from wirekey.core.calls.response_copy import ResponseCopy
     from wirekey.core.calls.rewriting import ResponseChange, ResponseRewrite
+    from wirekey.core.metering.deltas import ResponseMeter
     from wirekey.core.metering.tap import Tap
     from wirekey.providers.openai.usage_filter import UsageEventFilter
 
@@ -109,6 +110,10 @@ class ResponseTap:
         """Copies of what the client gets."""
         self.rewrite: ResponseRewrite | None = None
         """Writes the response in the client's format."""
+        self.meter: ResponseMeter | None = None
+        """Decides whether the call may use more. It has the tap's reader."""
+        self.is_cut = False
+        """Whether the response was ended after a whole event."""
         self.broken = False
         self.received = 0
         self.last_parts: list[bytes] | None = None
@@ -117,17 +122,28 @@ class ResponseTap:
     def __call__(self, data: bytes) -> list[bytes]:
         """Return what the client gets of a chunk; b"" stands for the end. Raises ResponseRefused."""
         # mitmproxy passes b"" at the end. A b"" in the result would end a chunked response early.
-        passed = self.pass_on(data)
+        try:
+            passed = self.pass_on(data)
+        except ResponseRefused as refused:
+            self.copy(refused.passed)
+            raise
         if self.copies:
-            for part in passed:
-                for copy in self.copies:
-                    copy.feed(part)
+            self.copy(passed)
         return passed
+
+    def copy(self, parts: Sequence[bytes]) -> None:
+        """Feed the copies with what the client gets."""
+        for part in parts:
+            for copy in self.copies:
+                copy.feed(part)
 
     def pass_on(self, data: bytes) -> list[bytes]:
         """Return what the client gets of a chunk, also if the tap fails. Raises ResponseRefused."""
         try:
-            parts = self.feed(data) if data else self.end() if self.last_parts is None else self.last_parts
+            if data:
+                parts = self.feed(data) if self.meter is None else self.metered(self.meter, data)
+            else:
+                parts = self.end() if self.last_parts is None else self.last_parts
             return self.in_clients_format(parts, at_end=not data) if self.rewrite else parts
         except ResponseRefused:
             raise
@@ -157,6 +173,25 @@ class ResponseTap:
         if self.search:
             return self.searched(self.search, data)
         return self.filtered(data)
+
+    def metered(self, meter: ResponseMeter, data: bytes) -> list[bytes]:
+        """Return what the client gets of a chunk. Raises ResponseRefused after an event if the call must end."""
+        if meter.refusal and meter.reader.is_between_events:
+            self.is_cut = True
+            raise ResponseRefused(meter.refusal, Outcome.INTERRUPTED)
+        parts = self.feed(data)
+        meter.note()
+        if meter.refusal is None:
+            return parts
+        whole = b"".join(parts)
+        end = meter.reader.whole(whole)
+        if end is None:
+            return parts
+        self.is_cut = True
+        passed = [whole[:end]]
+        if self.rewrite:
+            passed = self.in_clients_format(passed, at_end=False)
+        raise ResponseRefused(meter.refusal, Outcome.INTERRUPTED, passed)
 
     def end(self) -> list[bytes]:
         """Return what the filters held back until the end."""

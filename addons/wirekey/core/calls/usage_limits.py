@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.core.calls.state import CallState
-    from wirekey.core.operation import Facts, Usage
+    from wirekey.core.metering.deltas import ResponseMeter
+    from wirekey.core.operation import Facts, ResponseReader, Usage
     from wirekey.core.policy.input import Input
     from wirekey.core.routing.candidate import Candidate
     from wirekey.core.routing.plan import Failure
@@ -61,6 +62,10 @@ class UsageLimits:
 
     def note_sent(self, state: CallState) -> None:
         """Note that the attempt of a call is sent, so that its use counts."""
+
+    def meter(self, state: CallState, reader: ResponseReader) -> ResponseMeter | None:
+        """Return what ends the stream of a call if it uses too much; None if nothing does."""
+        return None
 
     def note_usage(self, state: CallState, usage: Usage, asked: Facts | None) -> None:
         """Note what a response has used. `asked`: the facts of the request that was sent."""

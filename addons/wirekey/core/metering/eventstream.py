@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 from wirekey.core.operation import Usage
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
+
+    from wirekey.core.metering.deltas import DeltaCounter
 
 FRAME_LIMIT = 1024 * 1024
 PRELUDE_LENGTH = 12
@@ -32,7 +35,11 @@ _FIXED_LENGTHS = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 class EventStreamReader:
     """A ResponseReader of an event stream. Subclasses learn from each frame whose checksums are right."""
 
+    texts: re.Pattern[bytes] | None = None
+    """The beginning of the generated texts in its bytes; None if they cannot be counted."""
+
     def __init__(self) -> None:
+        self.deltas: DeltaCounter | None = None
         self.usage = Usage()
         self.finished = False
         self.error_type: str | None = None
@@ -68,6 +75,13 @@ class EventStreamReader:
         if len(self._held) >= self._wanted:
             held = bytes(self._held)
             del self._held[: self._read_frames(held)]
+
+    is_between_events = is_between_frames
+
+    def whole(self, data: bytes) -> int | None:
+        """Return how many of the bytes that were fed last belong to whole frames; None if no frame ends in them."""
+        rest = len(self._held)
+        return None if self._skipped or self._broken or rest >= len(data) else len(data) - rest
 
     def end(self) -> None:
         """Forget an unfinished frame."""

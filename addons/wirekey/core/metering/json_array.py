@@ -11,9 +11,13 @@ bytes. Of a longer element it holds the two ends.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from wirekey.core.metering.oversize import Ends
 from wirekey.core.operation import Usage
+
+if TYPE_CHECKING:
+    from wirekey.core.metering.deltas import DeltaCounter
 
 ELEMENT_LIMIT = 1024 * 1024
 
@@ -21,12 +25,19 @@ _OUTSIDE = re.compile(rb'(?s)\\.?|["\[\]{}]')
 _INSIDE = re.compile(rb'(?s)\\.?|"')
 _ARRAY = 1
 _OPENING = (b"[", b"{")
+_BEFORE_ELEMENT = (b"[", b",")
+_SPACES = 64
+"""Bytes at the end of a chunk that are searched for its last character."""
 
 
 class JsonArrayReader:
     """A ResponseReader of an array. Subclasses define what is of interest, and learn from it."""
 
+    texts: re.Pattern[bytes] | None = None
+    """The beginning of the generated texts in its bytes; None if they cannot be counted."""
+
     def __init__(self) -> None:
+        self.deltas: DeltaCounter | None = None
         self.usage = Usage()
         self.finished = False
         self.error_type: str | None = None
@@ -35,6 +46,8 @@ class JsonArrayReader:
         self._escaped = False
         self._held = bytearray()
         self._ends: Ends | None = None
+        self._lacks_element = True
+        """Whether an element has to follow, as after a comma."""
 
     def interested(self, data: bytes) -> bool:
         """Return whether `read_event` could learn something from these bytes: one element or several.
@@ -52,10 +65,21 @@ class JsonArrayReader:
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes of the response. Never raises."""
-        between = self.is_between_elements
+        if self.deltas is not None:
+            self.deltas.feed(data)
+        between = self._depth == _ARRAY and not self._in_string and not self._escaped
         # A chunk that passes between two elements leaves the state as it was: it can still be walked.
         if not self._skip(data, between=between) or (between and self.interested(data)):
             self._walk(data)
+        if self._depth == _ARRAY and (last := data[-_SPACES:].rstrip()[-1:]):
+            self._lacks_element = last in _BEFORE_ELEMENT
+
+    def whole(self, data: bytes) -> int | None:
+        """Return how many of the bytes that were fed last belong to whole elements; None if no element ends in them."""
+        unfinished = len(self._held) if self._depth > _ARRAY else 0
+        if self._ends or unfinished > len(data):
+            return None
+        return (data.rfind(b"}", 0, len(data) - unfinished) + 1) or None
 
     def end(self) -> None:
         """Forget an element that was cut off: nothing is known of it."""
@@ -65,7 +89,9 @@ class JsonArrayReader:
     @property
     def is_between_elements(self) -> bool:
         """Whether another element can follow what was read so far."""
-        return self._depth == _ARRAY and not self._in_string and not self._escaped
+        return self._depth == _ARRAY and not self._in_string and not self._escaped and not self._lacks_element
+
+    is_between_events = is_between_elements
 
     def _skip(self, data: bytes, *, between: bool) -> bool:
         """Skip a chunk as a whole if it holds only whole elements or lies within one. Return whether it was skipped."""

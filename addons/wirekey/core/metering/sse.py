@@ -8,9 +8,15 @@ only head and tail are kept, which is where providers put what readers need.
 from __future__ import annotations
 
 import codecs
+from typing import TYPE_CHECKING
 
 from wirekey.core.metering.oversize import Ends
 from wirekey.core.operation import Usage
+
+if TYPE_CHECKING:
+    import re
+
+    from wirekey.core.metering.deltas import DeltaCounter
 
 EVENT_LIMIT = 1024 * 1024
 
@@ -18,7 +24,11 @@ EVENT_LIMIT = 1024 * 1024
 class SseReader:
     """A ResponseReader of a stream of events. Subclasses define what is of interest, and learn from it."""
 
+    texts: re.Pattern[bytes] | None = None
+    """The beginning of the generated texts in its bytes; None if they cannot be counted."""
+
     def __init__(self) -> None:
+        self.deltas: DeltaCounter | None = None
         self.usage = Usage()
         self.finished = False
         self.error_type: str | None = None
@@ -39,6 +49,8 @@ class SseReader:
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes of the response. Never raises."""
+        if self.deltas is not None:
+            self.deltas.feed(data)
         if not self._held and not self._ends and not self._after_cr and data.endswith((b"\n\n", b"\n\r\n")):
             # The chunk ends with an event, so no part of it is needed later.
             if not self.interested(data):
@@ -52,6 +64,16 @@ class SseReader:
                 self._read_raw(event)
             return
         self._collect(data)
+
+    def whole(self, data: bytes) -> int | None:
+        """Return how many of the bytes that were fed last belong to whole events; None if no event ends in them."""
+        ends = [(at, at + len(end)) for end in (b"\n\n", b"\r\n\r\n", b"\r\r") if (at := data.rfind(end)) >= 0]
+        return max(ends)[1] if ends else None
+
+    @property
+    def is_between_events(self) -> bool:
+        """Whether what was fed ends with an event."""
+        return not (self._held or self._ends)
 
     def end(self) -> None:
         """Read an event that lacks the blank line at its end, as most SDKs do."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from wirekey.core.call import Outcome
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mitmproxy import http
     from mitmproxy.connection import Server
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layers.http import HttpStream
 
     from wirekey.core.body import RequestBody, Spool
-    from wirekey.core.call import Outcome
     from wirekey.core.errors import Refusal
     from wirekey.core.wire.connection_pool import ConnectionPool
     from wirekey.core.wire.takeover import StreamTakeover
@@ -40,11 +41,18 @@ class WireLimits:
 
 
 class ResponseRefused(Exception):  # noqa: N818  # it ends a response, as a Refusal ends a call
-    """Raised by the function that a response streams through: the client must not get the rest of it."""
+    """Raised by the function that a response streams through: the client must not get the rest of it.
 
-    def __init__(self, refusal: Refusal) -> None:
+    `passed`: what it gets before the error.
+    """
+
+    def __init__(
+        self, refusal: Refusal, outcome: Outcome = Outcome.UPSTREAM_ERROR, passed: Sequence[bytes] = ()
+    ) -> None:
         super().__init__(refusal.code)
         self.refusal = refusal
+        self.outcome = outcome
+        self.passed = passed
 
 
 class RequestRefused(Exception):  # noqa: N818  # it ends a request, as a Refusal ends a call

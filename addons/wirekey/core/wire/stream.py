@@ -671,9 +671,11 @@ class WireStream(HttpStream):
     def end_refused(self, refused: ResponseRefused) -> CommandGenerator[None]:
         """End a response whose tap has refused the rest."""
         if self.server_state == self.state_hold_response:
-            yield from self.refuse_held(refused.refusal, Outcome.UPSTREAM_ERROR)
+            yield from self.refuse_held(refused.refusal, refused.outcome)
             return
-        yield from self.end_response(refused.refusal, Outcome.UPSTREAM_ERROR)
+        for piece in refused.passed:
+            yield SendHttp(ResponseData(self.stream_id, piece), self.context.client)
+        yield from self.end_response(refused.refusal, refused.outcome)
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:  # mitmproxy's
         """Return False: mitmproxy's limits are not used, and looking them up takes longer than the rest."""

@@ -15,6 +15,7 @@ from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import PathTable, plain_segment, read_rows
 from wirekey.providers.price_facts import long_cache, most_uses, once_each, read_modifiers, typed_tools
+from wirekey.providers.reasoning import read_reasoning
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
 from wirekey.providers.request_json import (
     check_json_type,
@@ -175,6 +176,7 @@ def _read_message_request(body: JsonObject) -> tuple[Facts, Tools]:
         tools=tools.names,
         other_models=other_models,
         reads_elsewhere=reads_elsewhere(body, offered),
+        reasoning=read_reasoning(body, "thinking", "budget_tokens"),
         modifiers=message_modifiers(body),
         paid_tools=paid_tools(offered),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.core.metering.deltas import starts_of
 from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
 from wirekey.core.metering.lenient_json import decode_leniently
 from wirekey.core.metering.long_strings import without_long_strings
@@ -111,6 +112,8 @@ class AnthropicJson(JsonReader):
 
 class MessageStream(SseReader):
     """Events of a message: message_start has the input, message_delta the output and the reason."""
+
+    texts = starts_of("text", "partial_json", "thinking")
 
     def interested(self, data: bytes) -> bool:
         """Return whether an event, or one of several, may hold something to learn."""

@@ -23,6 +23,7 @@ from wirekey.providers.bedrock.references import reads_elsewhere
 from wirekey.providers.brought_tools import tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
 from wirekey.providers.price_facts import long_cache, read_modifiers, read_value
+from wirekey.providers.reasoning import read_reasoning
 from wirekey.providers.request_edits import (
     RequestEditor,
     as_json,
@@ -240,6 +241,7 @@ def _read_converse(operation: Operation, data: JsonObject) -> Facts:
         tools=tools.names,
         other_models=read_other_models(own, offered, operation.model) if own else (),
         reads_elsewhere=reads_elsewhere(operation.model, data, own, offered),
+        reasoning=reasoning_of(own) if own else None,
         modifiers=_converse_modifiers(data, own),
         paid_tools=tuple((name, None) for name in PAID_TOOLS if name in tools.names),
     )
@@ -273,9 +275,15 @@ def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
         tools=tools.names,
         other_models=read_other_models(data, offered, operation.model),
         reads_elsewhere=reads_elsewhere(operation.model, data, data, offered),
+        reasoning=reasoning_of(data),
         modifiers=(*read_modifiers(data, *MODIFIERS), *long_cache(data)),
         paid_tools=tuple((name, None) for name in PAID_TOOLS if name in tools.names),
     )
+
+
+def reasoning_of(own: JsonObject) -> str | int | None:
+    """Return how long a model may think, by its own members."""
+    return read_reasoning(own, "thinking", "budget_tokens") or read_reasoning(own, "reasoning_effort")
 
 
 def _read_count(operation: Operation, data: JsonObject) -> Facts:

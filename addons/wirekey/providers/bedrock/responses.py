@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.core.metering.deltas import starts_of
 from wirekey.core.metering.eventstream import read_headers
 from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
 from wirekey.core.metering.lenient_json import decode_leniently
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from wirekey.core.operation import Facts, Operation, ResponseReader
 
 FINISH_REASONS = ("stop_reason", "stopReason", "finish_reason", "completionReason")
+OWN_TEXTS = ("generation", "outputText", "completion")
+"""Keys of the texts that models of one maker write."""
 COUNT_LENGTH = 15
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 _ABSENT = msgspec.Raw(b"null")
@@ -191,8 +194,12 @@ class BedrockJson(JsonReader):
 class ConverseStream(BedrockStream):
     """A ResponseReader of converse-stream: `messageStop` says why, `metadata` after it how much."""
 
+    texts = starts_of("text", "input")
+
     def read_event(self, headers: bytes, payload: bytes) -> None:
         """Learn from one event. Never raises."""
+        if self.deltas is not None:
+            self.deltas.feed(payload)
         if not _HEADERS_OF_INTEREST.search(headers) or self.failed(headers):
             return
         kind = read_headers(headers).get(":event-type")
@@ -208,6 +215,8 @@ class ConverseStream(BedrockStream):
 class InvokeStream(BedrockStream):
     """A ResponseReader of invoke-with-response-stream: chunks of the model's own JSON, in base64."""
 
+    texts = starts_of("text", "partial_json", "thinking", "content", "reasoning_content", "arguments", *OWN_TEXTS)
+
     def read_event(self, headers: bytes, payload: bytes) -> None:
         """Learn from one event. Never raises."""
         if self.failed(headers):
@@ -217,6 +226,8 @@ class InvokeStream(BedrockStream):
             chunk = binascii.a2b_base64(payload[start : payload.find(b'"', start)])
         except binascii.Error:
             return
+        if self.deltas is not None:
+            self.deltas.feed(chunk)
         if _CHUNK_OF_INTEREST.search(chunk):
             self.read_chunk(chunk)
 

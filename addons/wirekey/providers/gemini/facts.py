@@ -11,6 +11,7 @@ from wirekey.providers.gemini.parameters import camel
 from wirekey.providers.gemini.references import interaction_reads_elsewhere, reads_elsewhere
 from wirekey.providers.other_models import others
 from wirekey.providers.price_facts import once_each, read_value
+from wirekey.providers.reasoning import read_reasoning
 from wirekey.providers.request_json import (
     malformed,
     one_of,
@@ -74,9 +75,16 @@ def facts_of_contents(operation: Operation, data: JsonObject, model: str | None)
         tools=tools.names,
         choices=config.integer(one_of(config, "candidateCount", "candidate_count")) if config else None,
         reads_elsewhere=reads_elsewhere(data, kinds),
+        reasoning=thinking_of(config) if config else None,
         modifiers=modifiers_of(data),
         paid_tools=paid_tools(tools.names),
     )
+
+
+def thinking_of(config: JsonObject) -> str | int | None:
+    """Return the budget or the level of thinking."""
+    names = ("thinkingBudget", "thinking_budget", "thinkingLevel", "thinking_level")
+    return read_reasoning(config, one_of(config, "thinkingConfig", "thinking_config"), *names)
 
 
 def modifiers_of(data: JsonObject) -> Modifiers:

@@ -32,6 +32,11 @@ OPENAI_NAMES = ("chat.completions", "embeddings", "images.generations")
 
 _OPENAI = OpenAiResponses()
 _ABSENT = msgspec.Raw(b"null")
+NO_TEXTS = (
+    *("thoughtSignature", "data", "mimeType", "role", "finishReason", "finishMessage", "modelVersion", "responseId"),
+    *("trafficType", "createTime", "modality", "category", "probability", "severity", "uri", "fileUri", "title"),
+)
+"""Keys of texts that the model has not written. The arguments of a call may have any key."""
 TRAFFIC = "on_demand_"
 """The beginning of a type of traffic in Google Cloud, before the tier of service."""
 
@@ -115,6 +120,9 @@ class _PartReader:
     finished: bool
     error_type: str | None
     _late: bytes | None = None
+    texts: re.Pattern[bytes] | None = re.compile(
+        rb'"(?!%b)[^"\\]*"[ \t\r\n]*:[ \t\r\n]*"' % "|".join(f'{key}"' for key in NO_TEXTS).encode()
+    )
 
     def interested(self, data: bytes) -> bool:
         """Find what ends an response; token counts that stand alone are put by here, which spares all else."""

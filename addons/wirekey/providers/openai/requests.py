@@ -22,6 +22,7 @@ from wirekey.providers.openai.references import chat_reads_elsewhere, content_re
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import PathTable, plain_segment, read_rows
 from wirekey.providers.price_facts import LONGEST_VALUE, most_uses, once_each, read_modifiers, typed_tools
+from wirekey.providers.reasoning import read_reasoning
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
 from wirekey.providers.request_json import (
     check_json_type,
@@ -275,6 +276,7 @@ def read_chat(body: JsonObject) -> Facts:
         choices=body.integer("n"),
         asks_usage=asks_usage(body),
         reads_elsewhere=chat_reads_elsewhere(body, messages, offered),
+        reasoning=read_reasoning(body, "reasoning_effort") or read_reasoning(body, "reasoning", "effort", "max_tokens"),
         modifiers=read_modifiers(body, "service_tier"),
         paid_tools=(("search_model", 1),) if body.filled("web_search_options") or SEARCHES in (model or "") else (),
     )
@@ -298,6 +300,7 @@ def read_responses(body: JsonObject) -> Facts:
         tools=tools.names,
         other_models=read_other_models(body, offered, model),
         reads_elsewhere=response_reads_elsewhere(body, items, offered),
+        reasoning=read_reasoning(body, "reasoning", "effort"),
         modifiers=read_modifiers(body, "service_tier"),
         paid_tools=paid_tools(offered, body.integer("max_tool_calls")),
     )

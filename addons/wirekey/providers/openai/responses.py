@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.core.metering.deltas import starts_of
 from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
 from wirekey.core.metering.lenient_json import decode_leniently
 from wirekey.core.metering.long_strings import without_long_strings
@@ -153,6 +154,8 @@ class OpenAiJson(JsonReader):
 class ChunkStream(SseReader):
     """Events of chat completions and completions: each a chunk, `[DONE]` after the last."""
 
+    texts = starts_of("content", "text", "arguments", "refusal", "reasoning", "reasoning_content", "thinking")
+
     def interested(self, data: bytes) -> bool:
         """Return whether an event, or one of several, may hold something to learn."""
         data = without_long_strings(data)
@@ -188,6 +191,8 @@ class ChunkStream(SseReader):
 
 class TypedStream(SseReader):
     """Events that name their type: those of responses, images and audio. One of LAST_EVENTS holds everything."""
+
+    texts = starts_of("delta")
 
     def interested(self, data: bytes) -> bool:
         """Return whether an event, or one of several, may hold something to learn."""

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
 from wirekey.features.quotas.limits import amount_of, budget_limits, rate_limits
-from wirekey.features.quotas.refusals import over_budget, over_rate, over_time, unavailable, unpriced
+from wirekey.features.quotas.refusals import (
+    over_budget,
+    over_rate,
+    over_time,
+    reached_in_stream,
+    unavailable,
+    unavailable_in_stream,
+    unpriced,
+)
 from wirekey.features.quotas.restoring import LEASE, PERIOD_MARGIN
 from wirekey.features.quotas.subjects import QuotaSubjects
 from wirekey.features.quotas.thresholds import BudgetWarnings
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     from wirekey.core.shared_state import Rate, Reserved, SharedState
     from wirekey.features.quotas.definition import Applied, Quota, SubjectLimits
     from wirekey.features.quotas.estimate import Use
+    from wirekey.features.quotas.growth import Growth
     from wirekey.features.quotas.hold import Hold
     from wirekey.features.quotas.ledger import Ledger
     from wirekey.features.quotas.limits import BudgetLimit
@@ -169,13 +178,51 @@ class QuotaEnforcer:
             raise over_rate(refused, level.retry_after)
         hold.rates, hold.levels, hold.taken_from = limits, taken.levels, state
 
+    # While a response streams.
+
+    def extend(self, hold: Hold, tokens: int) -> Awaitable[None] | None:
+        """Reserve more output of an attempt: `tokens` in total, in its quotas with `reserve: expected`.
+
+        Return None, or what remains to be awaited if other processes share the state. Raises Refusal.
+        """
+        return self._run(self._extend(hold, tokens))
+
+    async def _extend(self, hold: Hold, tokens: int) -> None:
+        growth = hold.growth
+        assert growth
+        use = growth.use_of(tokens)
+        limits = growth.extended_limits(hold.budgets, use)
+        if limits and hold.reserved_in:
+            growth.asked += 1
+            reservation = f"{hold.id}+{growth.asked}"
+            try:
+                found = await self._reserve_in(hold.reserved_in, reservation, limits, self._clock())
+            except SharedStateUnavailableError as error:
+                if self._refuses(is_budget=True):
+                    raise unavailable_in_stream() from error
+            else:
+                self.view.note_budgets(limits, found.levels)
+                if found.exhausted:
+                    raise reached_in_stream(limits[found.exhausted[0]])
+                growth.extensions[reservation] = limits
+        growth.tokens, growth.use = tokens, use
+
     # At the end of an attempt.
 
-    def settle(self, hold: Hold, used: Use | None) -> None:
-        """Settle an attempt. `used`: what it used; None if it was never sent, so that it gives back everything."""
-        waiting = self._run(self._settle(hold, *self._end(hold, used)))
+    def settle(self, hold: Hold, used: Use | None, metered: Use | None = None) -> None:
+        """Settle an attempt. `used`: what it used; None if it was never sent, so that it gives back everything.
+
+        `metered`: what is charged in quotas with `reserve: expected`, if that differs.
+        """
+        waiting = self._run(self._settle_growing(hold, used, metered))
         if waiting:
             self._later(waiting)
+
+    async def _settle_growing(self, hold: Hold, used: Use | None, metered: Use | None) -> None:
+        growth = hold.growth
+        if growth and growth.extending and not growth.extending.done():
+            await asyncio.wait([growth.extending])
+        await self._settle(hold, *self._end(hold, used, metered))
 
     def exchange(self, failed: Hold, used: Use | None, following: Hold) -> Awaitable[None] | None:
         """Settle an attempt that failed, and take and reserve the use of the next one, as `acquire` does."""
@@ -185,14 +232,17 @@ class QuotaEnforcer:
         await self._settle(failed, *self._end(failed, used, calls=0))
         await self._acquire(following)
 
-    def _end(self, hold: Hold, used: Use | None, calls: int = 1) -> tuple[dict[str, int], list[Rate]]:
+    def _end(
+        self, hold: Hold, used: Use | None, metered: Use | None = None, calls: int = 1
+    ) -> tuple[dict[str, int], list[Rate]]:
         """Note the end of an attempt. Return what it spent, by key, and what its rates get or give back.
 
-        `calls`: 0 if another attempt of the call follows, which counts it.
+        `metered` as in `settle`. `calls`: 0 if another attempt of the call follows, which counts it.
         """
         amounts: dict[str, int] = {}
         for limit in hold.budgets:
-            if limit.period and used is not None and (amount := amount_of(limit.name, used, calls)):
+            charged = metered if metered is not None and limit.applied.quota.reserves_expected else used
+            if limit.period and charged is not None and (amount := amount_of(limit.name, charged, calls)):
                 key = limit.budget.key
                 amounts[key] = amount
                 if self.ledger:
@@ -200,6 +250,8 @@ class QuotaEnforcer:
         if hold.reserved_in and not self._state().is_local:
             self._totals.note_unsettled(hold.id, amounts)
         self.view.note_settled(hold.budgets, amounts)
+        for limits in hold.growth.extensions.values() if hold.growth else ():
+            self.view.note_settled(limits, {})
         self.warnings.check(hold.budgets)
         self._open.pop(hold.id, None)
         tokens = (used.tokens if used else 0) - hold.use.tokens
@@ -218,6 +270,8 @@ class QuotaEnforcer:
             await self._local.settle(hold.id, amounts)
         if reserved_in is not None and (amounts or reserved_in is not self._local):
             await self._totals.settle(state, hold.id, amounts)
+        if hold.growth and reserved_in is not None:
+            await release_extensions(hold.growth, reserved_in)
         if changed and hold.taken_from:
             try:
                 await hold.taken_from.charge(changed)
@@ -248,9 +302,10 @@ class QuotaEnforcer:
     def _held(self) -> dict[str, dict[str, int]]:
         """Return the amounts of each reservation of an open call that other processes have to know of."""
         return {
-            hold.id: {limit.budget.key: limit.budget.amount for limit in hold.budgets}
+            reservation: {limit.budget.key: limit.budget.amount for limit in limits}
             for hold in self._open.values()
             if hold.reserved_in and hold.reserved_in is not self._local
+            for reservation, limits in hold.reservations.items()
         }
 
     async def count_processes(self) -> None:
@@ -260,10 +315,11 @@ class QuotaEnforcer:
     async def renew(self) -> None:
         """Renew the reservations of open calls."""
         for hold in tuple(self._open.values()):
-            if hold.reserved_in is None:
+            if (state := hold.reserved_in) is None:
                 continue
             try:
-                await hold.reserved_in.renew(hold.id, LEASE)
+                for reservation in hold.reservations:
+                    await state.renew(reservation, LEASE)
             except SharedStateUnavailableError:
                 return
 
@@ -306,6 +362,16 @@ class QuotaEnforcer:
         task = asyncio.ensure_future(waiting)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def release_extensions(growth: Growth, state: SharedState) -> None:
+    """End the reservations by which an attempt was extended. If the state does not respond, they end by themselves."""
+    released = (state.settle(reservation, {}) for reservation in growth.extensions)
+    if state.is_local:
+        for each in released:
+            await each
+    else:
+        await asyncio.gather(*released, return_exceptions=True)
 
 
 def kept_for(limit: BudgetLimit, now: float) -> float:

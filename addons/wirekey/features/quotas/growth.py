@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.features.quotas.limits import amount_of
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Sequence
 
     from wirekey.features.quotas.estimate import Use
     from wirekey.features.quotas.expected_output import CallKind
+    from wirekey.features.quotas.limits import BudgetLimit
 
 
 @dataclass(slots=True)
@@ -27,3 +31,26 @@ class Growth:
     """The output tokens that are reserved."""
     use: Use
     """The use that is reserved."""
+    written: int | None = None
+    """The output tokens that its stream has written so far, by estimate. None if that is not counted."""
+    extensions: dict[str, tuple[BudgetLimit, ...]] = field(default_factory=dict)
+    """The reservations that were made since it was sent, by their ids."""
+    asked: int = 0
+    """How often a further reservation was asked for."""
+    extending: asyncio.Future[None] | None = None
+    """The end of the last one that other processes had to decide on."""
+
+    def extended_limits(self, budgets: Sequence[BudgetLimit], use: Use) -> tuple[BudgetLimit, ...]:
+        """Return what a larger use reserves in addition, in quotas with `reserve: expected`.
+
+        `budgets`: those in which the call has a reservation. As a call, it is allowed until a budget is used up.
+        """
+        found = []
+        for limit in budgets:
+            if limit.period is None or not limit.applied.quota.reserves_expected:
+                continue
+            before, amount = limit.budget, amount_of(limit.name, use, 0) - amount_of(limit.name, self.use, 0)
+            if amount > 0:
+                most = before.limit - before.amount + amount
+                found.append(limit._replace(budget=before._replace(amount=amount, limit=most)))
+        return tuple(found)

@@ -45,6 +45,11 @@ class Hold:
         """The use that quotas with `reserve: expected` have reserved for it."""
         return self.growth.use if self.growth else None
 
+    @property
+    def reservations(self) -> dict[str, tuple[BudgetLimit, ...]]:
+        """Its reservations by their ids, with those by which it was extended."""
+        return {self.id: self.budgets, **self.growth.extensions} if self.growth else {self.id: self.budgets}
+
 
 @dataclass(slots=True)
 class CallQuotas:

@@ -15,6 +15,7 @@ from wirekey.features.quotas.hold import Hold
 from wirekey.features.quotas.reserved import carried_facts, reserved_prices
 from wirekey.providers.other_models import priced_models
 from wirekey.providers.places import place_of
+from wirekey.providers.reasoning import most_reasoning
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ def growth_of(
     others = priced_models(request.facts.other_models) if request.facts else ()
     most = max(largest_output(replace(request, model=model)) for model in (request.model, *others))
     output = estimates.expected(kind)
-    tokens = min(most, output.shown + output.hidden)
-    return Growth(kind, use_of, most, output.hidden, tokens, use_of(tokens))
+    stated = most_reasoning(request.facts.reasoning, most) if request.facts else None
+    hidden = output.hidden if stated is None else stated
+    tokens = min(most, output.shown + hidden)
+    return Growth(kind, use_of, most, hidden, tokens, use_of(tokens))
 
 
 def hold_of_response(state: CallState, quotas: tuple[Applied, ...], known: int, cap: int | None, context: int) -> Hold:

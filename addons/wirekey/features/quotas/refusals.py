@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from wirekey.core.command_name import COMMAND
-from wirekey.core.errors import Fault, Refusal
+from wirekey.core.errors import INSUFFICIENT_QUOTA, Fault, Refusal
 from wirekey.features.quotas.definition import NANODOLLARS
 from wirekey.features.quotas.limit_names import TOTALS, is_money
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 1
 """Retry-After of a refusal that ends when an open call ends."""
 UNPRICED_IN_A_RUN = "Use a model with a price, or a run without --budget"
+RUN_EXAMPLES = {"usd": "5", "calls": "100", "tokens": "1M"}
+"""Limit of a run → an amount by which it may be extended."""
 UNITS = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
 
 
@@ -47,9 +49,7 @@ def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
             f"{name} allows {limit.limit} calls at the same time{applied.words}. Retry when one has ended.",
             retry_after=BUSY_SECONDS,
         )
-    window = TOTALS[limit.name].window
-    period = "in total" if window == "lifetime" else f"an {window}" if window == "hour" else f"a {window}"
-    allowance = f"{amount_in_words(limit.name, limit.limit)} {period}{applied.words}"
+    allowance = allowance_of(limit)
     if level.spent < limit.limit:
         return Refusal(
             429,
@@ -60,8 +60,17 @@ def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
         )
     following = ""
     if limit.period.last is not None:
-        following = f" The next {window} begins at {applied.quota.calendar.local_time(limit.period.last)}."
+        following = (
+            f" The next {TOTALS[limit.name].window} begins at {applied.quota.calendar.local_time(limit.period.last)}."
+        )
     return Refusal(429, "insufficient_quota", f"{name} is used up: {allowance}.{following} Ask the operator for more.")
+
+
+def allowance_of(limit: BudgetLimit) -> str:
+    """Return the limit of a total in words, with its window and its subject."""
+    window = TOTALS[limit.name].window
+    period = "in total" if window == "lifetime" else f"an {window}" if window == "hour" else f"a {window}"
+    return f"{amount_in_words(limit.name, limit.limit)} {period}{limit.applied.words}"
 
 
 def run_exhausted(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
@@ -77,11 +86,26 @@ def run_exhausted(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
             retry_after=BUSY_SECONDS,
         )
     option = "budget" if limit.name == "usd" else limit.name
-    example = {"usd": "5", "calls": "100", "tokens": "1M"}[limit.name]
     return Refusal(
         429,
         "insufficient_quota",
-        f"The run {run} has used {spent} of {most}. To extend it: {COMMAND} runs extend {run} --{option} +{example}",
+        f"The run {run} has used {spent} of {most}. To extend it: {COMMAND} runs extend {run} --{option} "
+        f"+{RUN_EXAMPLES[limit.name]}",
+    )
+
+
+def reached_in_stream(limit: BudgetLimit) -> Refusal:
+    """Return the refusal that ends a stream, as a limit was reached while it was written."""
+    applied = limit.applied
+    if applied.quota.per == "run":
+        option = "budget" if limit.name == "usd" else limit.name
+        reached = f"The run {applied.subject} has reached its limit of {amount_in_words(limit.name, limit.limit)}"
+        fix = f"To extend it: {COMMAND} runs extend {applied.subject} --{option} +{RUN_EXAMPLES[limit.name]}"
+    else:
+        reached = f"The quota {applied.quota.name} is used up, or reserved by open calls: {allowance_of(limit)}"
+        fix = "Ask the operator for more."
+    return Refusal(
+        429, INSUFFICIENT_QUOTA, f"{reached}. Wirekey ended this response before the model had ended it. {fix}"
     )
 
 
@@ -125,6 +149,18 @@ def unavailable() -> Refusal:
         503,
         "quota_unavailable",
         "The budget of this call could not be checked, so it was not sent. Retry later.",
+        Fault.WIREKEY,
+        retry_after=BUSY_SECONDS,
+    )
+
+
+def unavailable_in_stream() -> Refusal:
+    """Return the refusal that ends a stream whose budget cannot be checked."""
+    return Refusal(
+        503,
+        "quota_unavailable",
+        "The budget of this call could not be checked while its response was written, so Wirekey ended it. "
+        "Retry later.",
         Fault.WIREKEY,
         retry_after=BUSY_SECONDS,
     )

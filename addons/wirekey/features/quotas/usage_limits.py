@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from wirekey.core.audit.audit_log import AuditDatabaseError
 from wirekey.core.call import FailureKind, Outcome
@@ -24,6 +24,7 @@ from wirekey.features.quotas.ledger import FILE, Ledger
 from wirekey.features.quotas.raises.following import FollowedRaises
 from wirekey.features.quotas.recorded_output import recorded_output
 from wirekey.features.quotas.runs.quota import RunQuotas
+from wirekey.features.quotas.stream_meter import StreamMeter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
-    from wirekey.core.operation import Facts, Usage
+    from wirekey.core.metering.deltas import CountedStream, ResponseMeter
+    from wirekey.core.operation import Facts, ResponseReader, Usage
     from wirekey.core.policy.input import Input
     from wirekey.core.routing.candidate import Candidate
     from wirekey.core.routing.plan import Failure
+    from wirekey.features.quotas.estimate import Use
     from wirekey.features.quotas.hold import Hold
 
 logger = logging.getLogger(__name__)
@@ -127,6 +130,16 @@ class QuotaLimits(UsageLimits):
         if found and found.hold:
             found.hold.sent = True
 
+    def meter(self, state: CallState, reader: ResponseReader) -> ResponseMeter | None:
+        """Return what ends the stream of a call if it uses too much; None unless a quota reserves what is expected."""
+        found = state.features.find(CallQuotas)
+        if found is None or found.hold is None or found.hold.growth is None:
+            return None
+        facts = state.call.facts
+        if facts is None or not facts.stream or getattr(reader, "texts", None) is None:
+            return None
+        return StreamMeter(self.enforcer, found.hold, found.hold.growth, cast("CountedStream", reader))
+
     def note_usage(self, state: CallState, usage: Usage, asked: Facts | None) -> None:
         """Note what a response shows of its account, whose defaults decide what later calls reserve."""
         note_defaults(state, usage, asked)
@@ -146,7 +159,17 @@ class QuotaLimits(UsageLimits):
         used = real_use(hold.use, call.operation, status, call.usage, call.cost_usd, is_final=state.has_all_counts)
         if hold.growth and call.usage and state.has_all_counts and call.outcome is Outcome.COMPLETED:
             self.estimates.note_usage(hold.growth.kind, call.usage)
-        self.enforcer.settle(hold, used)
+        self.enforcer.settle(hold, used, self._metered(state, hold))
+
+    def _metered(self, state: CallState, hold: Hold) -> Use | None:
+        """Return what quotas with `reserve: expected` charge for a stream without the last token counts."""
+        growth, call = hold.growth, state.call
+        if growth is None or growth.written is None:
+            return None
+        assert call.operation
+        reserved = growth.use_of(growth.written)
+        status = None if call.refusal_code else call.status
+        return real_use(reserved, call.operation, status, call.usage, call.cost_usd, is_final=state.has_all_counts)
 
     def release(self, state: CallState) -> None:
         """Release all that a call holds, because it was not sent."""

@@ -70,23 +70,20 @@ def anthropic_page(report: str, request: SimulatedRequest, state: State) -> Simu
         raise BadRequest("starting_at: Field required")
     until = query.get("ending_at", [f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"])[0]
     starts = days(*(int(datetime.fromisoformat(text).timestamp()) for text in (query["starting_at"][0], until)))
-    asked = query.get("group_by", [])
+    groups = query.get("group_by", [])
     names: dict[str, Callable[[Served], str]] = {"model": lambda one: one.model, "api_key_id": lambda one: one.key}
-    asked = ["model"] if "description" in asked else asked
+    groups = ["model"] if "description" in groups else groups
     result = anthropic_cost if report == "cost_report" else anthropic_usage
-    first = int(query.get("page", ["0"])[0])
+    starts, following = page_of_days(starts, query)
     data = [
         {
             "starting_at": f"{datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%M:%SZ}",
             "ending_at": f"{datetime.fromtimestamp(start + DAY, UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "results": [result(*one) for one in grouped("anthropic", start, asked, names, state)],
+            "results": [result(*one) for one in grouped("anthropic", start, groups, names, state)],
         }
-        for start in starts[first : first + BUCKETS_OF_A_PAGE]
+        for start in starts
     ]
-    more = len(starts) > first + BUCKETS_OF_A_PAGE
-    return json_response(
-        {"data": data, "has_more": more, "next_page": str(first + BUCKETS_OF_A_PAGE) if more else None}
-    )
+    return json_response({"data": data, "has_more": following is not None, "next_page": following})
 
 
 def anthropic_usage(group: dict[str, str | None], of: list[Served]) -> Json:
@@ -111,15 +108,15 @@ def anthropic_cost(group: dict[str, str | None], of: list[Served]) -> Json:
 def grouped(
     provider: str,
     start: int,
-    asked: Iterable[str],
+    groups: Iterable[str],
     names: dict[str, Callable[[Served], str]],
     state: State,
     *,
     kind: str | None = None,
 ) -> list[tuple[dict[str, str | None], list[Served]]]:
-    """Return what was served on a day, by the groups that were asked for."""
+    """Return what was served on a day, by the requested groups."""
     found: defaultdict[tuple[str | None, ...], list[Served]] = defaultdict(list)
-    wanted = set(asked)
+    wanted = set(groups)
     for one in state.shelf(SHELF).values():
         if one.provider == provider and kind in (None, one.kind) and start <= one.time < start + DAY:
             found[tuple(of(one) if name in wanted else None for name, of in names.items())].append(one)
@@ -132,6 +129,13 @@ def parameters(request: SimulatedRequest) -> dict[str, list[str]]:
     for name, value in request.query:
         found[name.removesuffix("[]")].append(value)
     return found
+
+
+def page_of_days(starts: list[int], query: dict[str, list[str]]) -> tuple[list[int], str | None]:
+    """Return the days of the page that a query names, and the name of the next page, or None if it is the last."""
+    first = int(query.get("page", ["0"])[0])
+    after = first + BUCKETS_OF_A_PAGE
+    return starts[first:after], str(after) if len(starts) > after else None
 
 
 def days(since: int, until: int) -> list[int]:

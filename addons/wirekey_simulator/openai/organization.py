@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, json_response
-from wirekey_simulator.reports import BUCKETS_OF_A_PAGE, DAY, DOLLARS_A_TOKEN, days, grouped, parameters
+from wirekey_simulator.reports import DAY, DOLLARS_A_TOKEN, days, grouped, page_of_days, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,18 +53,17 @@ def page_of(
     query = parameters(call.request)
     if "start_time" not in query:
         raise BadRequest("Missing required parameter: 'start_time'.", field="start_time")
-    asked = query.get("group_by", [])
+    groups = query.get("group_by", [])
     starts = days(int(query["start_time"][0]), int(query.get("end_time", [f"{time.time():.0f}"])[0]))
-    first = int(query.get("page", ["0"])[0])
+    starts, following = page_of_days(starts, query)
     data = [
         {
             "object": "bucket",
             "start_time": start,
             "end_time": start + DAY,
-            "results": [result(*one) for one in grouped("openai", start, asked, names, call.state, kind=kind)],
+            "results": [result(*one) for one in grouped("openai", start, groups, names, call.state, kind=kind)],
         }
-        for start in starts[first : first + BUCKETS_OF_A_PAGE]
+        for start in starts
     ]
-    more = len(starts) > first + BUCKETS_OF_A_PAGE
-    following = str(first + BUCKETS_OF_A_PAGE) if more else None
-    return json_response({"object": "page", "data": data, "has_more": more, "next_page": following})
+    page = {"object": "page", "data": data, "has_more": following is not None, "next_page": following}
+    return json_response(page)

@@ -69,8 +69,9 @@ async def measure(system: System, share: float) -> Mapping[str, float]:
         values["requests a second on one core"] = count / seconds
     times = poisson(RATE, max(1.0, SECONDS * share), random.Random(28))
     found = await Clients(target).run(times, requests_of(target))
-    if found.failed:
+    if found.failed > len(found.whole):
         raise RuntimeError(f"{system.name}: {found.failed} requests failed")
+    values["without a response"] = found.failed / (found.failed + len(found.whole)) * 100
     whole = {f"response, p{percentile}": found.ms(percentile) for percentile in (50, 95, 99)}
     first = {f"first token, p{percentile}": percentile_ms(found.first, percentile) for percentile in (50, 99)}
     return values | whole | first
@@ -144,6 +145,7 @@ SCENARIO = Scenario(
         Figure("response, p99", "ms", 1, added=True, goal=Goal(0.25, "litellm")),
         Figure("first token, p50", "ms", 1, added=True),
         Figure("first token, p99", "ms", 1, added=True),
+        Figure("without a response", "%", 1),
     ),
     {"direct": direct, "mitmdump": mitmdump, "wirekey": wirekey, "litellm": litellm_proxy},
     measure,

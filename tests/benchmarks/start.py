@@ -36,7 +36,10 @@ def in_folder(folder: Path, port: int, _: Cores, *, name: str) -> Iterator[Syste
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
     parameters = {"model": "openai/gpt-4o-mini", "api_base": f"https://localhost:{port}/v1", "api_key": "sk-bench"}
-    models = {"model_list": [{"model_name": "gpt-4o-mini", "litellm_params": parameters}]}
+    models = {
+        "model_list": [{"model_name": "gpt-4o-mini", "litellm_params": parameters}],
+        "general_settings": {"master_key": litellm.KEY},
+    }
     (folder / "config.yaml").write_text(json.dumps(models))
     yield System(name, 0, {}, folder)
 

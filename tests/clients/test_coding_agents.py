@@ -172,6 +172,33 @@ def test_a_budget_ends_the_session_of_an_agent_within_its_bound(run_group, group
     assert f"{ANSWER} {CONTENT}" not in session["output"]
 
 
+@pytest.mark.parametrize(("group", "name", "mode"), [each for each in WITH_BUDGET if each[1].startswith("claude-code")])
+def test_sub_agents_spend_the_budget_of_their_run_and_are_named_in_its_tree(run_group, group, name, mode):
+    """Claude Code starts a sub-agent, which starts another one."""
+    session = run_group(group)["sessions"][f"{name}-{mode}"]
+    calls = [event for event in session["events"] if event["requested_model"]]
+    found = [json.loads(event["labels_unverified"]) for event in calls]
+    assert len({labels["session"] for labels in found}) == 1
+    upper, lower = dict.fromkeys(labels["sub_agent"] for labels in found if "sub_agent" in labels)
+    assert {(labels.get("sub_agent"), labels.get("parent_agent")) for labels in found} == {
+        (None, None),
+        (upper, None),
+        (lower, upper),
+    }
+    (tree,) = session["trees"]
+    (shown,) = session["shown"]
+    path = []
+    while tree["nodes"]:
+        (tree,) = tree["nodes"]
+        path.append((tree["label"], tree["value"], tree["calls"]))
+    assert [value for _, value, _ in path] == [f"{name} (unverified)" for name in (found[0]["session"], upper, lower)]
+    assert [calls for _, _, calls in path] == sorted((calls for _, _, calls in path), reverse=True)
+    assert path[0][2] == len(calls)
+    of_lower = sum(labels.get("sub_agent") == lower for labels in found)
+    assert path[2] == ("sub_agent", f"{lower} (unverified)", of_lower)
+    assert f"sub-agent {lower} (unverified): {of_lower} calls" in shown
+
+
 SPOKEN = {"gemini": "gemini", "openai": "openai.responses", "anthropic": "anthropic", "bedrock": "invoke"}
 
 

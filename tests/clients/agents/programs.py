@@ -241,8 +241,27 @@ def with_budget(name: str) -> Agent:
     return replace(agent, steps=[agent.steps[0], *steps], options=("--budget", str(BUDGET), "--stop"))
 
 
+def with_sub_agents() -> Agent:
+    """Return Claude Code with a budget, which a sub-agent of its sub-agent spends. It asks for a model of low price."""
+    read = [
+        {"tool": "Bash", "input": {"command": f"{READ}; : {number}", "description": "Read"}} for number in range(100)
+    ]
+    lower = sub_agent([*read, {"text": "Done."}])
+    upper = sub_agent([lower, {"text": "Done."}])
+    command = [*CLAUDE[:-1], f"{CLAUDE[-1]},Agent", "--model", "haiku"]
+    return replace(with_budget("claude-code"), command=command, steps=[upper, {"text": "Done."}])
+
+
+def sub_agent(script: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the tool call that starts a sub-agent of Claude Code, which waits for it."""
+    prompt = f"Read note.txt. {MARK} {json.dumps(script)}"
+    given = {"description": "Read the note", "prompt": prompt, "subagent_type": "general-purpose"}
+    return {"tool": "Agent", "input": {**given, "run_in_background": False}}
+
+
 BUDGETED = ("claude-code", "codex", "gemini-cli", "opencode-anthropic")
 AGENTS |= {f"{name}-budget": with_budget(name) for name in BUDGETED}
+AGENTS["claude-code-budget"] = with_sub_agents()
 MODES = ("proxy", "gateway")
 ONLY_AT_GATEWAY = (
     *("opencode-anthropic", "opencode-google", "aider-gemini"),

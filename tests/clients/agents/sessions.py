@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 from tests.clients.agents.programs import ACCOUNTS, AGENTS, DROPPED, GATEWAY, MODES_OF, PROXY, TRANSLATED
 from tests.clients.agents.trap import Trap
 from tests.support.running import SimulatorThread, Wirekey, bare_environment, behind, wait_for, wirekey_behind
+from tests.support.serving import wirekey
 from wirekey.config.policy import SHIPPED_POLICIES
 
 LIMIT = 200
@@ -50,8 +52,12 @@ def main() -> None:
             running = [(name, mode, pool.submit(run, name, mode)) for name in chosen for mode in MODES_OF[name]]
             sessions = {f"{name}-{mode}": future.result() for name, mode, future in running}
         events = [event for proxy in proxies.values() for event in proxy.events()]
+        trees = [tree for proxy in proxies.values() for tree in trees_of(proxy)]
         for name, found in sessions.items():
             found["events"] = [event for event in events if event["agent_id"] == name]
+            found["trees"] = [tree for tree in trees if tree["agent"] == name]
+            runs = [tree["value"] for tree in found["trees"] if tree["run"]]
+            found["shown"] = [wirekey(proxies[False].folder, "runs", "show", run).stdout for run in runs]
     past = list(trap.seen)
     go_past_wirekey()
     control = wait_for(lambda: trap.seen[len(past) :] if len(trap.seen) >= len(past) + 2 else None, "the trap")
@@ -64,7 +70,8 @@ def serving(folder: Path, *, signed_in: bool) -> Iterator[Wirekey]:
     keys = ACCOUNTS if signed_in else None
     simulator = SimulatorThread(folder / "simulator", keys)
     configuration = {
-        "listen": {"forward": f"{PROXY}:0", "gateway": f"{GATEWAY}:0", "console": None},
+        "listen": {"forward": f"{PROXY}:0", "gateway": f"{GATEWAY}:0", "console": f"{PROXY}:0"},
+        "console": {"sign_in": "loopback"},
         "policy": {"path": str(SHIPPED_POLICIES), "timeout": 30},
         "egress": {"other_hosts": "deny"},
         "routes": [
@@ -82,6 +89,12 @@ def serving(folder: Path, *, signed_in: bool) -> Iterator[Wirekey]:
     with wirekey_behind(folder / "wirekey", simulator, **configuration) as proxy:
         yield proxy
     simulator.stop()
+
+
+def trees_of(proxy: Wirekey) -> list[dict]:
+    """Return the runs and sessions that the console shows."""
+    with urllib.request.urlopen(f"http://{proxy.running.console}/console/trees", timeout=30) as response:
+        return json.load(response)["trees"]
 
 
 def go_past_wirekey() -> None:

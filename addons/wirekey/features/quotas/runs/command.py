@@ -19,7 +19,7 @@ from wirekey.features.quotas.refusals import dollars
 from wirekey.features.quotas.runs.options import RESERVE, limit_options
 from wirekey.features.quotas.runs.shown import facts, state_of
 from wirekey.features.quotas.runs.summary import lines_of_models
-from wirekey.features.quotas.runs.used import RunUse, use_of, used_by, used_of_models
+from wirekey.features.quotas.runs.used import RunUse, use_of, used_by, used_of_models, used_of_sub_agents
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -101,7 +101,7 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
         ("state", state_and_end(run, use)),
     ):
         click.echo(f"{label:<8}  {value}")
-    for line in lines_of_models(used_of_models(config, record)):
+    for line in lines_of_models([*used_of_models(config, record), *used_of_sub_agents(config, record)]):
         click.echo(f"          {line}")
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from wirekey.config import Config
+    from wirekey.core.audit.sums import GroupBy
     from wirekey.core.identity.runs import RunRecord
     from wirekey.features.quotas.command import Spend
 
@@ -38,11 +39,17 @@ def use_of(config: Config, run: RunRecord, *, warns: bool = True) -> RunUse:
     return used_by(config, [run], warns=warns)[run.token]
 
 
-def used_of_models(config: Config, run: RunRecord) -> Spend:
+def used_of_models(config: Config, run: RunRecord, per: GroupBy = "model") -> Spend:
     """Return the recorded calls of a run by model, those that cost most first. Raises AuditDatabaseError."""
     from wirekey.core.audit.filters import Filters
 
-    return spend_since(config, "model", run.created, Filters(labels=(("run", run.name),)))
+    return spend_since(config, per, run.created, Filters(labels=(("run", run.name),)))
+
+
+def used_of_sub_agents(config: Config, run: RunRecord) -> Spend:
+    """Return the recorded calls of a run by sub-agent, those that cost most first. Raises AuditDatabaseError."""
+    named = used_of_models(config, run, "label:sub_agent")
+    return [(f"sub-agent {name}", counts) for name, counts in named if name]
 
 
 def limit_spent(run: RunRecord, use: RunUse) -> str | None:

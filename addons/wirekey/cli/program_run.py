@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wirekey.cli.process_tree import send, wait_for
 from wirekey.core.command_name import CALLED_FROM
 
 if TYPE_CHECKING:
@@ -57,11 +58,12 @@ def run(
         click.echo(f"wirekey: {found} cannot be started: {error.strerror}", err=True)
         return NOT_STARTED
     for number in waiting:
-        signal.signal(number, lambda received, _: child.send_signal(received))
+        # Not by the child's own method: it would wait for the child here.
+        signal.signal(number, lambda received, _: send(child.pid, received))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, waiting)
     if started:
         started(child)
-    code = child.wait()
+    code = wait_for(child)
     return code if code >= 0 else 128 - code
 
 

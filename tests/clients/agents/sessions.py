@@ -105,7 +105,10 @@ def go_past_wirekey() -> None:
 
 
 def session(proxy: Wirekey, folder: Path, name: str, mode: str) -> dict:
-    """Run one agent to its end. Returns its exit code and output, the file that it wrote, and the seconds it took."""
+    """Run one agent to its end. Returns its exit code and output, the file that it wrote, and the seconds it took.
+
+    `outlived`: whether a process that it has started was still there.
+    """
     agent = AGENTS[name]
     work, home = folder / "work", folder / "home"
     work.mkdir(parents=True)
@@ -140,14 +143,17 @@ def session(proxy: Wirekey, folder: Path, name: str, mode: str) -> dict:
             process.terminate()
             process.wait()
             file.write(b"\n(ended after the time limit)")
-    # What an agent has started may outlive it, as the second process of Gemini CLI does when a budget ends the first.
-    with contextlib.suppress(ProcessLookupError):
+    outlived = True
+    try:
         os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        outlived = False
     note = work / "note.txt"
     return {
         "code": process.returncode,
         "output": output.read_text(errors="replace"),
         "note": note.read_text() if note.exists() else None,
+        "outlived": outlived,
         "seconds": time.monotonic() - began,
     }
 

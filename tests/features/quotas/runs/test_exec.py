@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -154,6 +159,94 @@ def test_the_token_ends_with_the_program_also_for_what_it_has_left_behind(proxy)
     token, pid = token_in(printed)
     os.kill(pid, signal.SIGKILL)
     assert proxy.agents.find(token) is None
+
+
+DAEMON = """
+import os, subprocess, sys
+script = "import os, subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
+script += " start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(child.pid)"
+print(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip(), flush=True)
+"""
+"""Starts a process in a session of its own whose parent has ended, and prints its id."""
+
+
+@pytest.mark.parametrize("program", [PERSISTS, GIVES_UP], ids=["persists", "gives up"])
+def test_a_limit_ends_all_that_the_program_has_started(proxy, program):
+    name = f"tree-{program is PERSISTS}"
+    child = start(proxy, name, "--calls", "1", "--stop", "--", sys.executable, "-c", DAEMON + program)
+    printed, _ = child.communicate(timeout=PATIENCE)
+    assert child.returncode == EXHAUSTED
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(printed.splitlines()[0]), 0)
+
+
+IN_TERMINAL = """
+import os, signal, time, tty
+print("terminal", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
+signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+signal.signal(signal.SIGCONT, lambda *_: print("continued", flush=True))
+signal.signal(signal.SIGWINCH, lambda *_: print("columns", os.get_terminal_size(0).columns, flush=True))
+signal.signal(signal.SIGUSR1, lambda *_: (tty.setraw(0), print("raw", os.getpid(), flush=True)))
+print("ready", os.getpid(), flush=True)
+while True:
+    time.sleep(0.05)
+"""
+
+
+class Terminal:
+    """A shell with job control on a terminal."""
+
+    def __init__(self, folder, environment) -> None:
+        self.shell, self.screen = pty.fork()
+        if not self.shell:
+            os.chdir(folder)
+            os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], environment | {"PS1": "$ ", "TERM": "dumb"})
+        self.shown = ""
+
+    def type(self, text: str) -> None:
+        os.write(self.screen, text.encode())
+
+    def read(self, pattern: str) -> re.Match:
+        """Wait for a text, and forget what is before it."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := re.search(pattern, self.shown)):
+            assert time.monotonic() < deadline, self.shown
+            if select.select([self.screen], [], [], 1)[0]:
+                self.shown += os.read(self.screen, 4096).decode(errors="replace")
+        self.shown = self.shown[found.end() :]
+        return found
+
+
+def test_a_program_has_its_terminal_until_it_is_ended_and_the_shell_has_it_back(proxy):
+    environment = proxy.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    (proxy.folder / "in_terminal.py").write_text(IN_TERMINAL)
+    terminal = Terminal(proxy.folder, environment)
+    try:
+        command = f"{sys.executable} -m wirekey exec --config wirekey.yaml --agent alice --run tty --calls 9 --stop"
+        terminal.type(f"{command} -- {sys.executable} in_terminal.py; echo code=$?\n")
+        terminal.read("terminal True")
+        pid = int(terminal.read(r"ready (\d+)")[1])
+        terminal.type("\x03")
+        terminal.read("interrupted")
+        fcntl.ioctl(terminal.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 91, 0, 0))
+        terminal.read("columns 91")
+        terminal.type("\x1a")
+        terminal.read("Stopped")
+        terminal.type("fg\n")
+        terminal.read("continued")
+        os.kill(pid, signal.SIGUSR1)
+        terminal.read(f"raw {pid}")
+        StoredRuns(proxy.agents).end("tty")
+        terminal.read("the run tty has ended the program: it was stopped")
+        terminal.type("stty -a\n")
+        settings = terminal.read(r"isig[^$]*")[0]
+        assert re.search(r"(?<!-)icanon", settings)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    finally:
+        os.kill(terminal.shell, signal.SIGKILL)
+        os.waitpid(terminal.shell, 0)
+        os.close(terminal.screen)
 
 
 def test_after_kill_9_of_exec_the_program_ends_and_its_token_soon(proxy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import string
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import UNSET
 
+from wirekey.cli import terminal
+from wirekey.cli.process_tree import adopt_orphans, end_below, release_ended
 from wirekey.cli.program_token import new_program, own_name
 from wirekey.core.errors import UserError
 from wirekey.core.identity.runs import LONGEST
@@ -38,7 +41,7 @@ LOOK_EVERY = 0.5
 GRACE = 1.5
 """Seconds for which `exec --stop` waits for the records of the last calls of a program that failed."""
 PATIENCE = 10.0
-"""Seconds that the program has to end after SIGTERM."""
+"""Seconds that the program and what it has started have to end after SIGTERM."""
 NAME = string.ascii_lowercase + string.digits
 
 
@@ -51,7 +54,7 @@ def options() -> Sequence[click.Option]:
         click.Option(
             ["--stop", "stops"],
             is_flag=True,
-            help="Terminate PROGRAM when a limit of its run is reached, and exit with 75.",
+            help="Terminate PROGRAM and all that it has started when a limit of its run is reached, and exit with 75.",
         ),
     )
 
@@ -96,16 +99,18 @@ class RunningProgram:
         self._stops = stops
         self._ended = threading.Event()
         self._watching: threading.Thread | None = None
+        self._terminal = terminal.settings()
         self.exhausted: str | None = None
         """The limit in words that has ended the program."""
 
-    def watch(self, child: subprocess.Popen[bytes]) -> None:
-        """Terminate the program when a limit is reached, if the user wants that."""
+    def watch(self, _: subprocess.Popen[bytes]) -> None:
+        """Terminate the program and all that it has started when a limit is reached, if the user wants that."""
         if self._stops:
-            self._watching = threading.Thread(target=self._watch, args=(child,), name="wirekey-run", daemon=True)
+            adopt_orphans()
+            self._watching = threading.Thread(target=self._watch, name="wirekey-run", daemon=True)
             self._watching.start()
 
-    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+    def _watch(self) -> None:
         # Only the main thread passes signals on, and it must be the one that they interrupt.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while not self._ended.wait(LOOK_EVERY):
@@ -118,9 +123,7 @@ class RunningProgram:
         else:
             return
         click.echo(f"wirekey: the run {self.run} has ended the program: {self.exhausted}", err=True)
-        child.terminate()
-        if not self._ended.wait(PATIENCE):
-            child.kill()
+        end_below(os.getpid(), PATIENCE)
 
     def _limit_reached(self) -> str | None:
         """Return the limit in words that is reached, or None. A run that was stopped has no calls left."""
@@ -153,10 +156,14 @@ class RunningProgram:
         """End the run, and print what it has used. Return the exit code of `exec`."""
         self._ended.set()
         if self._watching:
-            self._watching.join(PATIENCE)
+            self._watching.join(2 * PATIENCE)
         try:
             if code and self._stops and not self.exhausted:
                 self.exhausted = self._limit_that_refused()
+            if self.exhausted:
+                end_below(os.getpid(), PATIENCE)
+                release_ended()
+                terminal.restore(self._terminal)
             stored_runs(self.config).end(self.run, self.program.token)
             record = self._record()
             use = settled_use(lambda: use_of(self.config, record))

@@ -24,7 +24,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "body_log": ("log.bodies",),
         "flow_views": (),
         "traces": (),
-        "metrics": ("console.metrics_from",),
+        "metrics": ("console.metrics_from", "console.metrics_labels"),
         "workers": ("workers",),
         "console": ("console.sign_in", "console.remote"),
         "doctor": (),

@@ -1,7 +1,7 @@
 """Metrics for Prometheus, which the console serves at /metrics.
 
-`addon` counts calls with `call_metrics` and `session_metrics`, whose families are in `tallies`. `condition` has the
-state of the process, `scrape` the page, and `merging` the counts of several workers.
+`addon` counts calls with `call_metrics`, `session_metrics` and `label_metrics`, whose families are in `tallies`.
+`condition` has the state of the process, `scrape` the page, and `merging` the counts of several workers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,14 @@ def parts() -> tuple[object, ...]:
     """Return what metrics add to the core."""
     from wirekey.config.feature_settings import AddedSettings
     from wirekey.core.addons.order import AddedAddon
-    from wirekey.features.metrics.config import MetricsSetting
+    from wirekey.core.calls.feature_values import ConfiguredValue
+    from wirekey.features.metrics.config import MetricsSettings, metric_labels
 
-    return AddedSettings({"console": MetricsSetting}), AddedAddon("Audit", make_addon)
+    return (
+        AddedSettings({"console": MetricsSettings}),
+        ConfiguredValue(metric_labels),
+        AddedAddon("Audit", make_addon),
+    )
 
 
 def make_addon(services: Services, order: AddonOrder) -> Addon:

@@ -17,7 +17,8 @@ from wirekey.core.addons.base import Addon
 from wirekey.core.observing.log_handler import lost_lines
 from wirekey.features.metrics.call_metrics import CallMetrics, streams
 from wirekey.features.metrics.condition import Condition, ConditionCollector, account_counts, key_counts
-from wirekey.features.metrics.config import Readers, readers
+from wirekey.features.metrics.config import MetricLabels, Readers, readers
+from wirekey.features.metrics.label_metrics import LabelMetrics
 from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
 from wirekey.features.metrics.session_metrics import SessionMetrics
 from wirekey.server.endpoints import Endpoints
@@ -47,12 +48,18 @@ class Metrics(Addon):
         self.pages = {METRICS_PATH: self.scrape.respond}
         self.build = (__version__, version("mitmproxy"), platform.python_version())
         self.measuring: asyncio.Task[None] | None = None
-        services.events.observers += [self.call_metrics, SessionMetrics(self.registry)]
+        by_label = LabelMetrics(self.registry, self.label_names)
+        services.events.observers += [self.call_metrics, SessionMetrics(self.registry), by_label]
 
     def readers(self) -> Readers:
         """Return who may read the metrics, by the configuration in use."""
         assert self.lifecycle.config
         return readers(self.lifecycle.config.console)
+
+    def label_names(self) -> tuple[str, ...]:
+        """Return the labels by which calls are counted, by the configuration in use."""
+        labels = self.services.settings.features.find(MetricLabels)
+        return labels.names if labels else ()
 
     async def running(self) -> None:
         """Start to measure."""

@@ -18,6 +18,7 @@ from wirekey.features.metrics.call_metrics import (
     CallMetrics,
 )
 from wirekey.features.metrics.condition import Condition, ConditionCollector
+from wirekey.features.metrics.label_metrics import MAX_VALUES, LabelMetrics
 from wirekey.features.metrics.session_metrics import SessionMetrics
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ The number of series is bounded, whatever models, agents or errors clients produ
   model in the response, by provider and operation. All others are `{OTHER}`.
 - An agent has its own label once it has identified itself, up to {MAX_AGENTS}. All others are `{OTHER}`. Calls without
   an agent are `{NOBODY}`.
+- `label` is one of the [labels](../guides/running-a-team.md#labels) in `console.metrics_labels`, and `value` its value,
+  up to {MAX_VALUES} verified and {MAX_VALUES} unverified ones of each label. All others are `{OTHER}`, and calls
+  without the label `{NOBODY}`. Without the setting, no label of a call is in the metrics.
 - `reason` is the code of a refusal ([list](../troubleshooting.md#by-status)), never the message of a policy.
 - `error_type` is such a code, the status of the provider's response, or the call's outcome: the same as `error.type` of
   the call's span. Up to {MAX_FAILURES} distinct failures, by provider, operation and model. A client that disconnects
@@ -70,7 +74,7 @@ keys.
 def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     """Yield each metric of Wirekey and its labels."""
     registry = CollectorRegistry(auto_describe=True)
-    CallMetrics(registry), SessionMetrics(registry)
+    CallMetrics(registry), SessionMetrics(registry), LabelMetrics(registry, tuple)
     collector = ConditionCollector()
     collector.condition = Condition(ca_ends=0.0)
     registry.register(collector)

@@ -61,9 +61,12 @@ def test_the_image_has_what_a_wheel_is_built_of(tmp_path):
     pytest.importorskip("hatchling")
     for words in map(shlex.split, instructions("COPY")):
         for word in () if words[0].startswith("--from") else words[:-1]:
-            source, place = CHECKOUT / word, tmp_path / (word if (CHECKOUT / word).is_dir() else Path(word).name)
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            copy(source, place)
+            source, place = CHECKOUT / word, tmp_path / words[-1]
+            if source.is_dir():
+                shutil.copytree(source, place)
+            else:
+                place.mkdir(exist_ok=True)
+                shutil.copy(source, place)
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "built"]
     assert subprocess.run(build, cwd=tmp_path, capture_output=True).returncode == 0
     assert list((tmp_path / "built").glob("wirekey-*.whl"))

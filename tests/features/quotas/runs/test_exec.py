@@ -182,12 +182,14 @@ def test_a_limit_ends_all_that_the_program_has_started(proxy, program):
 
 IN_TERMINAL = """
 import os, signal, time, tty
-print("terminal", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
-signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
-signal.signal(signal.SIGCONT, lambda *_: print("continued", flush=True))
-signal.signal(signal.SIGWINCH, lambda *_: print("columns", os.get_terminal_size(0).columns, flush=True))
-signal.signal(signal.SIGUSR1, lambda *_: (tty.setraw(0), print("raw", os.getpid(), flush=True)))
-print("ready", os.getpid(), flush=True)
+def say(*words):  # print cannot be called while it prints
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+say("terminal", os.tcgetpgrp(0) == os.getpgrp())
+signal.signal(signal.SIGINT, lambda *_: say("interrupted"))
+signal.signal(signal.SIGCONT, lambda *_: say("continued"))
+signal.signal(signal.SIGWINCH, lambda *_: say("columns", os.get_terminal_size(0).columns))
+signal.signal(signal.SIGUSR1, lambda *_: (tty.setraw(0), say("raw", os.getpid())))
+say("ready", os.getpid())
 while True:
     time.sleep(0.05)
 """

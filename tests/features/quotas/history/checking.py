@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-END_APPLIES_WITHIN = 2.0
-"""Seconds after the end of a run in which calls may still be accepted."""
 CLOCK_ERROR = 0.005
 """Seconds by which the times of two processes may differ: the audit log has milliseconds."""
 
@@ -59,11 +57,13 @@ class Bound:
     """What a run may spend. `excess`: the stated bound, by which the limit may be exceeded.
 
     `unrecorded`: how much of what has ended may be missing from the charge, because a replica was killed.
+    `ends_within`: seconds after the end of the run in which calls may still be accepted.
     """
 
     limit: int
     excess: int
     unrecorded: int = 0
+    ends_within: float = 2.0
 
 
 def violations(history: Iterable[Event], bound: Bound) -> list[str]:
@@ -72,7 +72,7 @@ def violations(history: Iterable[Event], bound: Bound) -> list[str]:
     return [
         *overspent(events, bound),
         *sent_without_record(events),
-        *accepted_late(events),
+        *accepted_late(events, bound),
         *charged_wrongly(events, bound),
     ]
 
@@ -124,12 +124,12 @@ def sent_without_record(events: Sequence[Event]) -> list[str]:
     return found
 
 
-def accepted_late(events: Sequence[Event]) -> list[str]:
+def accepted_late(events: Sequence[Event], bound: Bound) -> list[str]:
     """No call that began later than two seconds after the end of the run is accepted or sent."""
     end = min((event.at for event in of_kind(events, Kind.ENDED)), default=None)
     if end is None:
         return []
-    late = {event.call: event.at - end for event in of_kind(events, Kind.ASKED) if event.at > end + END_APPLIES_WITHIN}
+    late = {event.call: event.at - end for event in of_kind(events, Kind.ASKED) if event.at > end + bound.ends_within}
     return [
         f"{event.call} began {late[event.call]:.3f} s after the end of the run, and was {event.kind}"
         for event in of_kind(events, Kind.ACCEPTED, Kind.SENT)

@@ -79,6 +79,7 @@ def test_each_violation_is_found(history, words):
 
 
 def test_the_bound_is_a_parameter():
+    assert violations([END, *call("late", 12.9)], Bound(limit=100, excess=0, ends_within=3)) == []
     history = [*A, *B, *charge(20)]
     assert violations(history, Bound(limit=20, excess=20, unrecorded=20)) == []
     assert len(violations(history, Bound(limit=20, excess=19, unrecorded=19))) == 2

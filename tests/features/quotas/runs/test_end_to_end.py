@@ -65,6 +65,22 @@ def test_the_error_has_the_form_of_its_provider(proxy):
 
 
 @both_modes
+@pytest.mark.parametrize("limits", [{"budget": CENT // 2}, {"tokens": 500}], ids=["dollars", "tokens"])
+def test_a_run_that_reserves_what_is_expected_ends_its_stream(proxy, mode, limits):
+    run = Run(proxy, mode=mode, reserve="expected", **limits)
+    body = CHAT | {"stream": True, "max_tokens": 16_000}
+    with run.client() as client:
+        ended = client.post(run.url, json=body, headers={"x-simulator": "size=60KiB, events=120, pace=0.02"})
+    assert ended.status_code == 200
+    assert f"The run {run.name} has reached its limit of" in ended.text
+    assert "insufficient_quota" in ended.text
+    wait_for(lambda: used(run).get("calls") == 1, "the ledger")
+    assert used(run)["tokens"] < 3000
+    wait_for(lambda: run.events()[0]["outcome"], "the audit log")
+    assert (run.events()[0]["outcome"], run.events()[0]["policy_reason"]) == ("interrupted", "insufficient_quota")
+
+
+@both_modes
 @pytest.mark.parametrize(
     ("limits", "option", "more"),
     [({"budget": CENT}, "budget", CENT), ({"calls": 1}, "calls", 1), ({"tokens": 500}, "tokens", 1000)],

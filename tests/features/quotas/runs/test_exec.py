@@ -277,7 +277,12 @@ def test_no_agents_aws_key_pair_is_in_the_environment(proxy):
 
 @pytest.mark.parametrize(
     ("words", "reason"),
-    [(("--stop",), "--stop needs a limit"), (("--budget", "x"), "is no limit"), (("--run", "a b"), "not a valid")],
+    [
+        (("--stop",), "--stop needs a limit"),
+        (("--reserve", "expected"), "--reserve expected needs a limit"),
+        (("--budget", "x"), "is no limit"),
+        (("--run", "a b"), "not a valid"),
+    ],
 )
 def test_wrong_options_start_nothing(proxy, words, reason):
     command = [sys.executable, "-m", "wirekey", "exec", "--config", "wirekey.yaml", "--agent", "alice", *words]

@@ -192,7 +192,8 @@ class Round:
             await asyncio.wait(clients, timeout=max(0.1, deadline - time.time()))
             self.is_over = True
             bound = replace(plan.bound, ends_within=plan.bound.ends_within + LATENESS * await watching)
-            await asyncio.gather(*clients, *faults, *self.restarts)
+            await asyncio.gather(*clients, *faults)
+            await asyncio.gather(*self.restarts)  # a fault may have added one meanwhile
         await self.collect()
         return Result(plan, self.history, self.codes, violations(self.history, bound))
 

@@ -45,6 +45,13 @@ PROMISES = (
         {"WIREKEY_KILL_ROUNDS": "100", "WIREKEY_DATABASE_KILL_ROUNDS": "50", "WIREKEY_TEST_SECONDS": "3600"},
     ),
     Promise(
+        3,
+        "Overspend is bounded.",
+        ("tests/features/quotas/history",),
+        ("rounds with faults", "calls of sub-agents"),
+        {"WIREKEY_HISTORY_ROUNDS": "200", "WIREKEY_TEST_SECONDS": "7200"},
+    ),
+    Promise(
         4,
         "Each change of the audit log is found.",
         ("tests/audit/test_format.py", "tests/audit/test_verifying.py"),

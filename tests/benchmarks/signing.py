@@ -13,11 +13,11 @@ import sys
 import time
 from functools import partial
 
-from tests.support.signed_requests import ACCESS_KEY, ENDPOINT, NOW, SECRET, signed
+from tests.support.signed_requests import ACCESS_KEY, ENDPOINT, NOW, SECRET, signed, without_signature
 from wirekey.core.secret import Secret
 from wirekey.core.signing.canonical import HeadersToSign, SigningKeyCache, SigV4Signature
 from wirekey.core.signing.request import SigV4Credentials
-from wirekey.core.signing.sign import RequestSigner, without_signature
+from wirekey.core.signing.sign import RequestSigner
 from wirekey.core.signing.signature_parsing import has_signature, parse_signature
 from wirekey.features.aws_signatures.replay import ReplayWindow
 from wirekey.features.aws_signatures.verify import Verifier

@@ -23,7 +23,7 @@ from tests.support.running import SimulatorThread, wirekey_behind
 from wirekey.core.audit.event import event_of
 from wirekey.core.audit.schema import INSERT, open_for_writing
 from wirekey.core.call import Outcome
-from wirekey.providers.protocol import Usage
+from wirekey.core.operation import Usage
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "console.png"
 SIZE = {"width": 1280, "height": 800}

@@ -53,6 +53,16 @@ def test_quotas_are_read_in_their_order(tmp_path):
         ("{name: a, per: all, usd_per_day: '$5'}", "quotas[0].usd_per_day", "must be a number of US dollars"),
         ("{name: a, per: all, usd_per_day: -5}", "quotas[0].usd_per_day", "must be larger than 0"),
         ("{name: a, per: all, usd_per_day: 9, usd_per_month: 8}", "quotas[0]", "is larger than usd_per_month"),
+        (
+            "{name: a, per: all, concurrent: 1, notify: {url: 'http://hooks.example', secret: env:A}}",
+            "quotas[0].notify.url",
+            "must begin with https://, unless the host is this machine",
+        ),
+        (
+            "{name: a, per: all, concurrent: 1, notify: {url: 'https://hooks.example', secret: plain}}",
+            "quotas[0].notify.secret",
+            "env:NAME",
+        ),
         ("{name: a, per: all, concurrent: 1, warn_at: 80}", "quotas[0].warn_at", "share between 0 and 1"),
         (
             "{name: a, per: all, usd_per_week: 9, usd_lifetime: 8}",

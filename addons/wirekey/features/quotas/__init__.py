@@ -3,8 +3,9 @@
 `definition` has a quota, which `configured` makes of its entry in `config`. `usage_limits` is what the core calls at
 each step of a call. It estimates the largest use of an attempt (`holds`, `estimate`), which `enforcement` reserves in
 the shared state and settles when the attempt has ended. `ledger` keeps what this machine has spent. If the shared state
-has lost budgets, `restoring` restores them. `thresholds` warns of totals that are nearly used up, and `raises` has the
-temporary raises of limits. `usage` is what policies, the live page and metrics see.
+has lost budgets, `restoring` restores them. `thresholds` warns of totals that are nearly used up, and `notifying` sends
+these warnings to a receiver. `raises` has the temporary raises of limits. `usage` is what policies, the live page and
+metrics see.
 """
 
 from __future__ import annotations

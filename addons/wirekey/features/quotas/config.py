@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import Count, Patterns, Text, ValueFormat, money
+from wirekey.config.values import Count, Patterns, Reference, ServerURL, Text, ValueFormat, money
 from wirekey.core.labels import NAME as LABEL_NAME
 from wirekey.core.labels import NAME_RULE, OF_LABEL
 from wirekey.features.quotas.definition import GROUPS, MATCHED, SUBJECT_FIELDS
@@ -157,6 +157,19 @@ class QuotaSubjectSettings(ConfigGroup):
         return value
 
 
+class NotifyConfig(ConfigGroup):
+    """The setting `notify` of a quota."""
+
+    url: ServerURL = Field(
+        description="Receiver of the notices: https, or http to this machine.",
+        examples=["https://hooks.corp.example/wirekey"],
+    )
+    secret: Reference = Field(
+        description="The secret that notices are signed with: base64 of 24 to 64 random bytes.",
+        examples=["env:NOTICE_SECRET"],
+    )
+
+
 class QuotaConfig(LimitSettings, QuotaSubjectSettings):  # the settings of the last one come first
     """An entry of the setting `quotas`."""
 
@@ -170,6 +183,11 @@ class QuotaConfig(LimitSettings, QuotaSubjectSettings):  # the settings of the l
         default=(0.8,),
         description="Shares of a total at which a warning is logged, once a period: 0.8 or [0.5, 0.8, 1].",
         examples=[0.8],
+    )
+    notify: NotifyConfig | None = Field(
+        default=None,
+        description="Receiver of a signed notice of each share in `warn_at`, and of 1. null: warnings are only logged.",
+        examples=[{"url": "https://hooks.corp.example/wirekey", "secret": "env:NOTICE_SECRET"}],
     )
     timezone: Annotated[Text, AfterValidator(time_zone)] = Field(
         default="UTC",

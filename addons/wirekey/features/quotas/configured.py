@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from wirekey.config.problems import ConfigError
 from wirekey.features.quotas.config import QuotasSetting
 from wirekey.features.quotas.definition import NANODOLLARS, MatchCondition, Quota, SubjectLimits
 from wirekey.features.quotas.limit_names import LIMITS, is_money
+from wirekey.features.quotas.notice import key_of
 from wirekey.features.quotas.periods import UTC_CALENDAR, Calendar
+from wirekey.features.quotas.webhook import Webhook
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wirekey.config import Config
     from wirekey.features.quotas.config import LimitSettings, QuotaConfig
 
@@ -22,14 +28,32 @@ class ConfiguredQuotas:
     """The quotas of a configuration, in its order."""
 
     quotas: tuple[Quota, ...] = ()
+    webhooks: Mapping[str, Webhook] = field(default=MappingProxyType({}))
+    """The receivers of notices, by the name of their quota."""
 
 
 NO_QUOTAS = ConfiguredQuotas()
 
 
 def configured_quotas(config: Config) -> ConfiguredQuotas | None:
-    """Return the quotas of a configuration, or None if it has none."""
-    return ConfiguredQuotas(quotas) if (quotas := quotas_of(config)) else None
+    """Return the quotas of a configuration, or None if it has none. Raises ConfigError."""
+    return ConfiguredQuotas(quotas, webhooks_of(config)) if (quotas := quotas_of(config)) else None
+
+
+def webhooks_of(config: Config) -> dict[str, Webhook]:
+    """Return the receivers of notices, by the name of their quota. Raises ConfigError."""
+    found = {}
+    for index, entry in enumerate(config.part(QuotasSetting).quotas):
+        if entry.notify is None:
+            continue
+        setting = f"quotas[{index}].notify.secret"
+        secret = config.secret_of(entry.notify.secret, setting)
+        try:
+            key_of(secret)
+        except ValueError as error:
+            raise ConfigError([config.problem(setting, str(error))]) from None
+        found[entry.name] = Webhook(entry.notify.url, secret)
+    return found
 
 
 def quotas_of(config: Config) -> tuple[Quota, ...]:
@@ -46,7 +70,7 @@ def quota_of(entry: QuotaConfig) -> Quota:
         entry.per,
         tuple(MatchCondition.of(field, patterns) for field, patterns in entry.match.items()),
         overrides={subject: SubjectLimits(**usual | limits_in(each)) for subject, each in entry.overrides.items()},
-        warn_at=entry.warn_at,
+        warn_at=tuple(sorted({*entry.warn_at, 1.0})) if entry.notify else entry.warn_at,
         calendar=UTC_CALENDAR if zone is UTC else Calendar(zone, entry.timezone),
         refuses_unknown_price=entry.on_unknown_price == "refuse",
         burst=entry.burst,

@@ -139,6 +139,7 @@ class QuotaEnforcer:
             found = await self._reserve_in(state, hold.id, limits, now)
         self.view.note_budgets(limits, found.levels)
         if found.exhausted:
+            self.warnings.check(limits)  # other processes may have spent the rest
             first = found.exhausted[0]
             raise over_budget(limits[first], found.levels[first])
         hold.budgets, hold.reserved_in = limits, state

@@ -24,7 +24,7 @@ class ReachedShare(NamedTuple):
 
 
 class BudgetWarnings:
-    """The shares of totals that one process has seen spent. Each is logged once a period.
+    """The shares of totals that one process has seen spent. Each is logged once a period, and again if a limit changes.
 
     `spent` returns what is spent of a total, by its key. `clock` is in Unix seconds.
     """
@@ -34,8 +34,8 @@ class BudgetWarnings:
         self._clock = clock
         self.notify: Callable[[ReachedShare], None] = lambda _: None
         """Reports a share to others. It neither blocks nor raises."""
-        self._warned: dict[str, tuple[float, float]] = {}
-        """The largest share of each total that was logged, and the end of its period."""
+        self._warned: dict[tuple[str, int], tuple[float, float]] = {}
+        """The largest share of each total and limit that was logged, and the end of its period."""
 
     def check(self, limits: Sequence[BudgetLimit]) -> None:
         """Log the shares of these totals that are spent now, and were not before."""
@@ -43,13 +43,13 @@ class BudgetWarnings:
             if limit.period is None:
                 continue
             key, shares = limit.budget.key, limit.applied.quota.warn_at
-            warned = self._warned.get(key, (0.0, 0.0))[0]
+            warned = self._warned.get((key, limit.limit), (0.0, 0.0))[0]
             if not shares or warned >= shares[-1]:
                 continue
             spent = self._spent(key)
             reached = [share for share in shares if share > warned and spent >= limit.limit * share]
             if reached:
-                self._warned[key] = reached[-1], limit.period.end
+                self._warned[key, limit.limit] = reached[-1], limit.period.end
                 self._report(ReachedShare(limit, reached[-1], spent))
         if len(self._warned) > MOST_WARNED:
             now = self._clock()

@@ -21,6 +21,7 @@ from wirekey.features.quotas.headers import limit_headers
 from wirekey.features.quotas.hold import CallQuotas
 from wirekey.features.quotas.holds import hold_of_attempt, hold_of_response
 from wirekey.features.quotas.ledger import FILE, Ledger
+from wirekey.features.quotas.notifying import Notifier
 from wirekey.features.quotas.raises.following import FollowedRaises
 from wirekey.features.quotas.recorded_output import recorded_output
 from wirekey.features.quotas.runs.quota import RunQuotas
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
+    from wirekey.core.egress.upstream_proxy import UpstreamProxy
     from wirekey.core.metering.deltas import CountedStream, ResponseMeter
     from wirekey.core.operation import Facts, ResponseReader, Usage
     from wirekey.core.policy.input import Input
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from wirekey.core.routing.plan import Failure
     from wirekey.features.quotas.estimate import Use
     from wirekey.features.quotas.hold import Hold
+    from wirekey.features.quotas.webhook import Webhook
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,8 @@ class QuotaLimits(UsageLimits):
         self.services = services
         self.enforcer = QuotaEnforcer(lambda: services.shared_state)
         self.raises = FollowedRaises(services, self._use_raises)
+        self.notifier = Notifier(self._webhook_of, lambda: services.shared_state, self._proxy_for)
+        self.enforcer.warnings.notify = self.notifier.notify
         self.runs = RunQuotas()
         self.estimates = OutputEstimates()
         self._restoring: asyncio.Task[None] | None = None
@@ -66,6 +71,12 @@ class QuotaLimits(UsageLimits):
 
     def _use_raises(self) -> None:
         self.enforcer.use_limits(self.raises.limits)
+
+    def _webhook_of(self, quota: str) -> Webhook | None:
+        return self.configured.webhooks.get(quota)
+
+    def _proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
+        return self.services.settings.proxies.proxy_for(host, port)
 
     # Of each call.
 
@@ -220,6 +231,7 @@ class QuotaLimits(UsageLimits):
         """Open the ledger. Raises LedgerError."""
         self.enforcer.on_failure = config.shared_state_failure
         self.enforcer.ledger = Ledger(config.state / FILE)
+        self.notifier.extra_ca = config.upstream_ca_file
         self.raises.open(config.state)
         self.enforcer.restore(quotas_of(config))
 
@@ -248,6 +260,7 @@ class QuotaLimits(UsageLimits):
     async def finish(self) -> None:
         """Wait until all calls that have ended are settled."""
         await self.enforcer.finish()
+        await self.notifier.finish()
 
     def close(self) -> None:
         """Write what was spent. Blocks for a moment."""

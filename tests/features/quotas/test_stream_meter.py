@@ -8,18 +8,21 @@ import random
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from tests.features.quotas.making import Enforced, usd
+from tests.features.quotas.runs.test_limits import RUN
 from tests.features.quotas.test_shared import Replica, fleet, redis_server  # noqa: F401  # fixtures
 from wirekey.core.errors import Refusal
 from wirekey.core.metering.deltas import starts_of
 from wirekey.core.operation import Usage
 from wirekey.core.shared_state import SharedStateUnavailableError
-from wirekey.features.quotas.definition import Applied, Quota
+from wirekey.features.quotas.definition import Applied, Quota, SubjectLimits
 from wirekey.features.quotas.estimate import Use
 from wirekey.features.quotas.expected_output import CallKind
 from wirekey.features.quotas.growth import Growth
 from wirekey.features.quotas.hold import Hold
+from wirekey.features.quotas.runs.quota import RunQuotas
 from wirekey.features.quotas.stream_meter import STEP, StreamMeter
 
 CENT = usd(0.01)
@@ -125,6 +128,42 @@ def test_a_stream_continues_if_another_call_returns_what_it_reserved():
     reader.write(150)
     meter.note()
     assert meter.refusal is None
+
+
+def test_a_raise_reaches_a_stream_that_is_open():
+    enforced = Enforced(budget(2000))
+    _, reader, meter = streamed(enforced, 1000)
+    reader.write(1700)
+    meter.note()
+    assert meter.refusal is None
+    enforced.service.use_limits(lambda *_: SubjectLimits(usd_per_day=use_of(9000).cost))
+    reader.write(6000)
+    meter.note()
+    assert meter.refusal is None
+    enforced.service.use_limits(Quota.limits_of)
+    reader.write(1500)
+    meter.note()
+    assert meter.refusal is not None, "the raise has ended"
+    assert "$0.002 a day" in meter.refusal.message
+
+
+@pytest.mark.parametrize("is_same_run", [True, False])
+def test_an_extended_run_reaches_a_stream_that_is_open(is_same_run):
+    record = structs.replace(RUN, budget=use_of(2000).cost, reserve="expected")
+    runs, records = RunQuotas(), {RUN.name: record}
+    enforced = Enforced()
+    enforced.service.latest = lambda applied: runs.latest(applied, records)
+    hold = growing("1/1", (), 1000)
+    hold.quotas = (runs.applied(RUN.name, records),)
+    assert enforced.service.acquire(hold) is None
+    reader = Reader()
+    meter = StreamMeter(enforced.service, hold, hold.growth, reader)
+    token = record.token if is_same_run else "another"
+    records[RUN.name] = structs.replace(record, budget=use_of(9000).cost, token=token)
+    for _ in range(2):
+        reader.write(2500)
+        meter.note()
+    assert (meter.refusal is None) == is_same_run
 
 
 def test_reasoning_that_is_not_shown_counts_from_the_beginning():

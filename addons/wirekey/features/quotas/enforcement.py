@@ -79,6 +79,8 @@ class QuotaEnforcer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._subjects = QuotaSubjects()
         self.warnings = BudgetWarnings(self.view.spent, clock)
+        self.latest: Callable[[Applied], Applied] = lambda applied: applied
+        """Returns a quota as it is now: a run may have been extended since a call began."""
 
     @property
     def ledger(self) -> Ledger | None:
@@ -192,7 +194,7 @@ class QuotaEnforcer:
         growth = hold.growth
         assert growth
         use = growth.use_of(tokens)
-        limits = growth.extended_limits(hold.budgets, use)
+        limits = growth.extended_limits(hold.budgets, use, self._limit_now)
         if limits and hold.reserved_in:
             growth.asked += 1
             reservation = f"{hold.id}+{growth.asked}"
@@ -207,6 +209,13 @@ class QuotaEnforcer:
                     raise reached_in_stream(limits[found.exhausted[0]])
                 growth.extensions[reservation] = limits
         growth.tokens, growth.use = tokens, use
+
+    def _limit_now(self, limit: BudgetLimit) -> int:
+        """Return the limit that is in force of a budget in which a call has a reservation."""
+        applied = self.latest(limit.applied)
+        limits = self.view.limits_in_force(applied.quota, applied.subject)
+        found = applied.quota.period_limits(limits, self._clock())
+        return next((most for name, most, _ in found if name == limit.name), limit.limit)
 
     # At the end of an attempt.
 

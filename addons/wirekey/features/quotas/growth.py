@@ -40,10 +40,13 @@ class Growth:
     extending: asyncio.Future[None] | None = None
     """The end of the last one that other processes had to decide on."""
 
-    def extended_limits(self, budgets: Sequence[BudgetLimit], use: Use) -> tuple[BudgetLimit, ...]:
+    def extended_limits(
+        self, budgets: Sequence[BudgetLimit], use: Use, limit_now: Callable[[BudgetLimit], int]
+    ) -> tuple[BudgetLimit, ...]:
         """Return what a larger use reserves in addition, in quotas with `reserve: expected`.
 
         `budgets`: those in which the call has a reservation. As a call, it is allowed until a budget is used up.
+        `limit_now` returns the limit of a budget that is in force: it may have been raised since the call began.
         """
         found = []
         for limit in budgets:
@@ -51,6 +54,8 @@ class Growth:
                 continue
             before, amount = limit.budget, amount_of(limit.name, use, 0) - amount_of(limit.name, self.use, 0)
             if amount > 0:
-                most = before.limit - before.amount + amount
-                found.append(limit._replace(budget=before._replace(amount=amount, limit=most)))
+                now = limit_now(limit)
+                share = before.limit - before.amount + 1  # less than the limit without the state of other processes
+                most = share + (now - limit.limit) * share // limit.limit + amount - 1
+                found.append(limit._replace(limit=now, budget=before._replace(amount=amount, limit=most)))
         return tuple(found)

@@ -60,6 +60,7 @@ class QuotaLimits(UsageLimits):
         self.notifier = Notifier(self._webhook_of, lambda: services.shared_state, self._proxy_for)
         self.enforcer.warnings.notify = self.notifier.notify
         self.runs = RunQuotas()
+        self.enforcer.latest = lambda applied: self.runs.latest(applied, services.agents.runs)
         self.estimates = OutputEstimates()
         self._restoring: asyncio.Task[None] | None = None
         """Reads the output of the calls before the start, once a quota needs it."""

@@ -96,3 +96,10 @@ class RunQuotas:
                 self._made = {each: value for each, value in self._made.items() if each in runs}
             made = self._made[name] = run, applied_to(run)
         return made[1]
+
+    def latest(self, applied: Applied, runs: Mapping[str, RunRecord]) -> Applied:
+        """Return the quota of a run as it is now. One that has ended, and any other quota, is returned as it is."""
+        if applied.quota.per != "run" or applied.subject not in runs:
+            return applied
+        found = self.applied(applied.subject, runs)
+        return found if found.budget_keys == applied.budget_keys else applied  # a later run can have the same name

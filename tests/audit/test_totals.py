@@ -15,8 +15,10 @@ from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.sqlite_sums import bin_of
 from wirekey.core.audit.sums import CallCounts, Percentiles
 from wirekey.core.audit.totals import MAX_GROUPS, totals
+from wirekey.core.body import Body
 from wirekey.core.call import Agent, Outcome, new_call_id
 from wirekey.core.labels import checked
+from wirekey.core.operation import Kind, Operation
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = 3600
@@ -61,6 +63,16 @@ def recorded(tmp_path):
 
 def hours(path, by=None, since=NOON, until=NOON + timedelta(hours=3), seconds=HOUR, **more):
     return totals(SqliteAudit(path), since=since, until=until, bucket_seconds=seconds, by=by, **more)
+
+
+@pytest.mark.parametrize("name", ["quota.raise", "quota.lower", "configuration"])
+def test_changes_of_the_operator_are_no_calls(recorded, name):
+    operation = Operation(name, Body.NONE, Kind.ADMINISTRATION)
+    change = at(30, agent=None, provider=None, operation=operation, usage=None, cost_usd=None)
+    path = recorded([*CALLS, change])
+    (group,) = [group for group in hours(path, by="agent").groups if group.name is None]
+    assert group.sums.counts.calls == 1, "the one in progress"
+    assert hours(path).all.counts.calls == len(CALLS)
 
 
 def test_each_time_bucket_has_its_sums_and_empty_buckets_are_included(recorded):

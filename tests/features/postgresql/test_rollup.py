@@ -18,7 +18,9 @@ from tests.support.postgres_server import database, postgres
 from tests.support.recorded_calls import call_of, finish
 from wirekey.core.audit.filters import Filters
 from wirekey.core.audit.totals import totals
+from wirekey.core.body import Body
 from wirekey.core.call import Agent, Outcome
+from wirekey.core.operation import Kind, Operation
 from wirekey.features.postgresql import rollup as postgres_rollup
 from wirekey.features.postgresql import schema as postgres_schema
 from wirekey.features.postgresql import totals as postgres_totals
@@ -28,6 +30,8 @@ from wirekey.features.postgresql.pruning import prune
 from wirekey.features.postgresql.rollup import LIMITS, roll_up, roll_up_all
 
 __all__ = ["database", "postgres"]
+
+RAISE = Operation("quota.raise", Body.NONE, Kind.ADMINISTRATION)
 
 HOUR, DAY = 3600, 86_400
 NOW = time.time()
@@ -81,6 +85,7 @@ async def record(store, chance, count):
             in_progress.append(call)
         else:
             store.record_outcome(ended(chance, call))
+    store.record_final(ended(chance, call_of(operation=RAISE, model=None)))
     await settled(store)
     return in_progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from wirekey.core.audit.sums import BINS_AN_OCTAVE, OCTAVES, OTHER, CallCounts, group_sql, times_of
+from wirekey.core.audit.sums import BINS_AN_OCTAVE, IS_CALL, OCTAVES, OTHER, CallCounts, group_sql, times_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +38,8 @@ class FileSums:
 
     def __init__(self, database: AuditReader, filters: Filters, starts: range) -> None:
         self._database = database
-        self._where, self._values = filters.where(database.dialect)
+        where, self._values = filters.where(database.dialect)
+        self._where = f"{where} AND {IS_CALL}" if where else f"WHERE {IS_CALL}"
         # Limited to the range: a call's id and its time are set one after the other, and may differ.
         place = f"({SECOND} - {starts.start}) / {starts.step}"
         self._bucket = SqlKey(f"max(0, min({len(starts) - 1}, {place}))")
@@ -81,9 +82,8 @@ class FileSums:
         """Return the wanted columns for the calls of each combination of the keys."""
         columns = ", ".join([*(key.sql for key in keys), wanted])
         grouped = ", ".join(str(number) for number in range(1, len(keys) + 1))
-        where = f"{self._where} AND {condition}" if self._where else f"WHERE {condition}"
         return self._database.execute(
-            f"SELECT {columns} FROM calls {where} GROUP BY {grouped}",  # noqa: S608  # of our own names; values are bound
+            f"SELECT {columns} FROM calls {self._where} AND {condition} GROUP BY {grouped}",  # noqa: S608  # of our own names; values are bound
             [*(value for key in keys for value in key.values), *self._values],
         ).fetchall()
 

@@ -27,6 +27,8 @@ GROUPS: dict[GroupBy, str] = {
     "model": "coalesce(model, requested_model)",
     "provider": "provider",
 }
+IS_CALL = "coalesce(operation, '') NOT IN ('configuration', 'quota.raise', 'quota.lower')"
+"""SQL for whether an event is one of a call. The others are changes that the operator has made."""
 OTHER = -1
 """The index of all groups that are not named."""
 BINS_AN_OCTAVE = 16

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 
 from wirekey.core.audit.filters import first_id_at
-from wirekey.core.audit.sums import BINS_AN_OCTAVE, GROUPS, OCTAVES
+from wirekey.core.audit.sums import BINS_AN_OCTAVE, GROUPS, IS_CALL, OCTAVES
 from wirekey.features.postgresql.connection import open_connection
 from wirekey.features.postgresql.schema import LOCK
 
@@ -99,7 +99,7 @@ WITH ended AS MATERIALIZED (
     FROM chain JOIN calls ON calls.id = chain.id
     CROSS JOIN LATERAL (VALUES {", ".join(f"('{by}', {key})" for by, key in KEYS.items())}) AS groups(dimension, name)
     WHERE chain.writer = %(writer)s AND chain.seq > %(after)s AND chain.seq <= %(last)s AND chain.kind <> 'intent'
-    AND calls.id >= %(begins)s
+    AND calls.id >= %(begins)s AND {IS_CALL}
 ), counted AS (
     INSERT INTO hourly_counts AS old (dimension, name, start, {", ".join(COUNTED)})
     SELECT dimension, name, start, {SUMS} FROM ended GROUP BY dimension, name, start

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wirekey.core.audit.filters import Filters, first_id_at
-from wirekey.core.audit.sums import OTHER, CallCounts, group_sql, times_of
+from wirekey.core.audit.sums import IS_CALL, OTHER, CallCounts, group_sql, times_of
 from wirekey.features.postgresql.rollup import (
     COUNTED,
     DAY,
@@ -156,7 +156,7 @@ def rows_of(
     read = f"SELECT id, {NAMED}, {LABELS}, {SOURCES} FROM calls"  # noqa: S608  # of our own names
     if span is None:
         where, values = filters.where(dialect)
-        return f"{read} {where}", values
+        return f"{read} {where} AND {IS_CALL}" if where else f"{read} WHERE {IS_CALL}", values
     before, after = replace(filters, until=float(span.start)), replace(filters, since=float(span.end))
     (first, first_values), (last, last_values) = before.where(dialect), after.where(dialect)
     inside = [first_id_at(span.start), first_id_at(span.end)]
@@ -165,13 +165,13 @@ def rows_of(
     )
     within = "WHERE id >= ? AND id < ? AND"
     parts = [
-        f"{read} {first}",
-        f"{read} {last}",
+        f"{read} {first} AND {IS_CALL}",
+        f"{read} {last} AND {IS_CALL}",
         f"{read} {within} outcome IS NULL",
     ]
     values = [*first_values, *last_values, *inside]
     if waiting:
-        parts.append(f"{read} {within} id IN ({links})")  # of our own names; values are bound
+        parts.append(f"{read} {within} {IS_CALL} AND id IN ({links})")  # of our own names; values are bound
         values += [*inside, *(number for one in waiting for number in one)]
     return " UNION ALL ".join(parts), values
 

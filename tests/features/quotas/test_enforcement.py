@@ -277,6 +277,18 @@ def test_a_warning_is_logged_once_when_a_share_of_a_budget_is_spent(caplog):
     ]
 
 
+def test_a_call_that_ends_after_a_raise_warns_of_the_raised_limit(caplog):
+    enforced = Enforced(Quota("q", "agent", usd_per_day=usd(1.0), warn_at=(0.5, 1.0)))
+    holds = [enforced.call(usd=0.1) for _ in range(2)]
+    enforced.service.use_limits(lambda *_: SubjectLimits(usd_per_day=usd(4.0)))
+    enforced.end(holds[0], usd=1.2)
+    assert not caplog.records
+    enforced.end(holds[1], usd=1.2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "60 % of the quota q is spent: usd_per_day 2026-01-01 for the agent alice"
+    ]
+
+
 def test_each_share_is_logged_once_and_skipped_ones_are_not(caplog):
     enforced = Enforced(Quota("q", "all", tokens_per_day=100, warn_at=(0.25, 0.5, 0.75, 1.0)))
     with caplog.at_level(logging.WARNING):

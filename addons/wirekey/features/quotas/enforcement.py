@@ -78,7 +78,7 @@ class QuotaEnforcer:
         self._totals.restoring.held = self._held
         self._tasks: set[asyncio.Task[None]] = set()
         self._subjects = QuotaSubjects()
-        self.warnings = BudgetWarnings(self.view.spent, clock)
+        self.warnings = BudgetWarnings(self.view.spent, self._limit_now, clock)
         self.latest: Callable[[Applied], Applied] = lambda applied: applied
         """Returns a quota as it is now: a run may have been extended since a call began."""
 

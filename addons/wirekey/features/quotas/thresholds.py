@@ -26,11 +26,15 @@ class ReachedShare(NamedTuple):
 class BudgetWarnings:
     """The shares of totals that one process has seen spent. Each is logged once a period, and again if a limit changes.
 
-    `spent` returns what is spent of a total, by its key. `clock` is in Unix seconds.
+    `spent` returns what is spent of a total, by its key. `limit_now` returns the limit that is in force, which may have
+    been raised since a call began. `clock` is in Unix seconds.
     """
 
-    def __init__(self, spent: Callable[[str], int], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, spent: Callable[[str], int], limit_now: Callable[[BudgetLimit], int], clock: Callable[[], float]
+    ) -> None:
         self._spent = spent
+        self._limit_now = limit_now
         self._clock = clock
         self.notify: Callable[[ReachedShare], None] = lambda _: None
         """Reports a share to others. It neither blocks nor raises."""
@@ -48,7 +52,9 @@ class BudgetWarnings:
                 continue
             spent = self._spent(key)
             reached = [share for share in shares if share > warned and spent >= limit.limit * share]
-            if reached:
+            if reached and (allowed := self._limit_now(limit)) != limit.limit:
+                self.check([limit._replace(limit=allowed)])
+            elif reached:
                 self._warned[key, limit.limit] = reached[-1], limit.period.end
                 self._report(ReachedShare(limit, reached[-1], spent))
         if len(self._warned) > MOST_WARNED:

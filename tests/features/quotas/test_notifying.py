@@ -11,7 +11,8 @@ import pytest
 from tests.features.quotas.making import usd
 from tests.features.quotas.receiver import SECRET, Receiver
 from tests.support.redis_server import RedisServer
-from wirekey.core.egress.upstream_proxy import no_proxy_for
+from wirekey.core.egress.http_client import HttpError
+from wirekey.core.egress.upstream_proxy import UpstreamProxy, no_proxy_for
 from wirekey.core.secret import Secret
 from wirekey.core.shared_state import MemoryState
 from wirekey.core.shared_state.sqlite import SqliteState
@@ -24,7 +25,7 @@ from wirekey.features.quotas.ledger import Ledger
 from wirekey.features.quotas.limits import budget_limits
 from wirekey.features.quotas.notifying import Notifier
 from wirekey.features.quotas.thresholds import ReachedShare
-from wirekey.features.quotas.webhook import Webhook
+from wirekey.features.quotas.webhook import Webhook, send
 from wirekey.features.redis.state import RedisState
 
 QUICK = (0.01, 0.01)
@@ -192,3 +193,23 @@ async def test_processes_that_share_a_state_send_each_share_once(kind, request, 
     for service, _, state in processes:
         await state.close()
         service.close()
+
+
+def test_the_certificate_of_a_receiver_is_verified_with_the_configured_ca(simulator):
+    webhook = Webhook(f"{simulator.url}/hook", Secret(SECRET))
+    with pytest.raises(HttpError, match="its certificate is not trusted"):
+        send(webhook, "msg_1", b"{}", None, no_proxy_for)
+    with pytest.raises(HttpError, match="it responds with status 4"):
+        send(webhook, "msg_1", b"{}", simulator.ca_file, no_proxy_for)
+
+
+def test_a_receiver_is_reached_through_the_upstream_proxy():
+    asked = []
+
+    def proxy_for(host: str, port: int) -> UpstreamProxy:
+        asked.append((host, port))
+        return UpstreamProxy("127.0.0.1", 9)
+
+    with pytest.raises(HttpError, match="it cannot be reached"):
+        send(Webhook("https://10.1.2.3/hook", Secret(SECRET)), "msg_1", b"{}", None, proxy_for)
+    assert asked == [("10.1.2.3", 443)]

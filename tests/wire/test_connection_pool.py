@@ -473,6 +473,15 @@ async def test_as_many_as_allowed_are_opened_at_once_and_the_others_wait_in_orde
         connection_pool.release(connection)
 
 
+async def test_an_origin_is_forgotten_when_no_connection_to_it_is_being_opened(tmp_path):
+    async with pool_with(tmp_path, PoolLimits()) as (connection_pool, _):
+        for number in range(3):
+            origin = Origin(f"chosen-by-a-client-{number}", 443)
+            assert await connection_pool.acquire_or_wait(origin) is None
+            connection_pool.end_opening(origin)
+        assert not connection_pool._opening
+
+
 @pytest.mark.parametrize("gets", ["nothing", "its turn", "a connection"])
 async def test_what_a_cancelled_call_waits_for_goes_to_the_next(tmp_path, gets):
     async with pool_with(tmp_path, PoolLimits(opening=1)) as (connection_pool, opened):

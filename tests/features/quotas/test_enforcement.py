@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.features.quotas.making import START, Enforced, usd
 from wirekey.core.errors import Refusal
+from wirekey.features.quotas import thresholds
 from wirekey.features.quotas.definition import Quota, SubjectLimits
 from wirekey.features.quotas.estimate import NOTHING, Use
 from wirekey.features.quotas.periods import Calendar
@@ -287,6 +288,14 @@ def test_a_call_that_ends_after_a_raise_warns_of_the_raised_limit(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "60 % of the quota q is spent: usd_per_day 2026-01-01 for the agent alice"
     ]
+
+
+def test_the_older_half_of_too_many_totals_is_forgotten(monkeypatch):
+    monkeypatch.setattr(thresholds, "MOST_WARNED", 4)
+    enforced = Enforced(Quota("q", "agent", usd_per_day=usd(1.0), warn_at=(0.5,)))
+    for number in range(5):
+        enforced.end(enforced.call(usd=0.6, subject=f"agent-{number}"), usd=0.6)
+    assert [key.rpartition("agent-")[2][0] for key, _ in enforced.service.warnings._warned] == ["3", "4"]
 
 
 def test_each_share_is_logged_once_and_skipped_ones_are_not(caplog):

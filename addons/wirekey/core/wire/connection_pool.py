@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,8 @@ class ConnectionPool:
         self._idle: dict[PooledConnection, asyncio.TimerHandle] = {}
         """With the timer that closes each; the one that is idle for the longest time is first."""
         self._idle_by_origin: dict[Origin, list[PooledConnection]] = {}
-        self._opening: dict[Origin, int] = defaultdict(int)
+        self._opening: Counter[Origin] = Counter()
+        """How many connections are being opened. Origins without any are left out: clients choose some hosts."""
         self._waiting: dict[Origin, deque[asyncio.Future[PooledConnection | None]]] = {}
         """The calls that wait for a connection, the first one first. Some may have been cancelled."""
 
@@ -116,6 +117,8 @@ class ConnectionPool:
             waiter.set_result(None)
         else:
             self._opening[origin] -= 1
+            if not self._opening[origin]:
+                del self._opening[origin]
 
     def release(self, connection: PooledConnection) -> None:
         """Hand a connection to the next call, keep it between two requests, or close it if it cannot be reused."""

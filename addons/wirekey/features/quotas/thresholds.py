@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_WARNED = 10_000
+"""Totals that are remembered. Clients choose some of them: those of labels that they send."""
 
 
 class ReachedShare(NamedTuple):
@@ -58,8 +59,13 @@ class BudgetWarnings:
                 self._warned[key, limit.limit] = reached[-1], limit.period.end
                 self._report(ReachedShare(limit, reached[-1], spent))
         if len(self._warned) > MOST_WARNED:
-            now = self._clock()
-            self._warned = {key: warned for key, warned in self._warned.items() if warned[1] > now}
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget the totals whose period has ended, and the older half of the others: not one at each call."""
+        now = self._clock()
+        kept = [(key, warned) for key, warned in self._warned.items() if warned[1] > now]
+        self._warned = dict(kept[-MOST_WARNED // 2 :])
 
     def _report(self, reached: ReachedShare) -> None:
         limit = reached.limit

@@ -32,6 +32,7 @@ OPERATIONS = {
     [
         ("chat", {"reasoning_effort": "high"}, "high"),
         ("chat", {"reasoning": {"max_tokens": 2000}}, 2000),
+        ("chat", {"reasoning_effort": "a text of the client"}, "unknown"),
         ("chat", {}, None),
         ("chat", {"reasoning_effort": ["high"]}, None),
         ("chat", {"reasoning_effort": None}, None),
@@ -41,7 +42,7 @@ OPERATIONS = {
         ("messages", {"thinking": {"type": "adaptive"}}, None),
         ("gemini", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 512}}}, 512),
         ("gemini", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, 0),
-        ("gemini", {"generationConfig": {"thinking_config": {"thinking_level": "HIGH"}}}, "HIGH"),
+        ("gemini", {"generationConfig": {"thinking_config": {"thinking_level": "HIGH"}}}, "high"),
         ("gemini", {"generationConfig": {}}, None),
         ("converse", {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}}}, 1024),
         ("converse", {}, None),
@@ -64,9 +65,9 @@ def test_the_effort_or_the_limit_is_read(name, asked, expected):
         (500, 500),
         (5000, 1000),
         ("none", 0),
-        ("LOW", 200),
+        ("low", 200),
         ("high", 800),
-        ("new", 1000),
+        ("unknown", 1000),
     ],
 )
 def test_an_effort_takes_a_share_of_the_largest_output(stated, expected):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SHARES = {"none": 0.0, "minimal": 0.1, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.95}
 """Effort → the share of the largest output that it takes at most. An unknown effort may take all."""
+UNKNOWN = "unknown"
+"""In place of any other effort: it is a text that the client chooses."""
 
 _stated = msgspec.json.Decoder(str | int | dict[str, msgspec.Raw] | None)
 _value = msgspec.json.Decoder(str | int | None)
@@ -35,6 +37,8 @@ def read_reasoning(body: JsonObject, key: str, *names: str) -> str | int | None:
         members = stated if isinstance(stated, dict) else {"": raw}
         for name in (*names, ""):
             value: str | int | None = _value.decode(members[name]) if name in members else None
+            if isinstance(value, str):
+                return value.lower() if value.lower() in SHARES else UNKNOWN
             if value is not None:
                 return value
     except DECODE_ERRORS:
@@ -45,5 +49,5 @@ def read_reasoning(body: JsonObject, key: str, *names: str) -> str | int | None:
 def most_reasoning(stated: str | int | None, most_output: int) -> int | None:
     """Return the most tokens of reasoning that a request allows; None if it leaves that to the model."""
     if isinstance(stated, str):
-        return round(SHARES.get(stated.lower(), 1.0) * most_output)
+        return round(SHARES.get(stated, 1.0) * most_output)
     return None if stated is None or stated < 0 else min(stated, most_output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -14,6 +15,7 @@ from wirekey.core.errors import UserError
 from wirekey.features.quotas.ledger import Ledger
 from wirekey.features.quotas.periods import UTC_CALENDAR
 from wirekey.features.quotas.raises import command
+from wirekey.features.quotas.raises.command import user_name
 from wirekey.features.quotas.raises.stored import FILE
 
 CONFIGURATION = """
@@ -116,3 +118,8 @@ def test_a_time_of_the_day_is_the_next_one(monkeypatch):
     for hours in (1, 23):
         local = (now + timedelta(hours=hours)).astimezone().replace(second=0, microsecond=0)
         assert command.end_moment(context, option, f"{local:%H:%M}") == local
+
+
+def test_a_user_without_a_name_is_recorded_by_number(monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    assert user_name() == "4000000000"

@@ -80,6 +80,8 @@ def test_raises_are_stored_and_what_is_not_valid_is_refused():
     for wrong in (b"{", b'{"raises": [{"id": "x"}]}', b'{"version": 1, "more": 2}'):
         with pytest.raises(ValueError, match="not a valid list of raises"):
             decode(wrong)
+    with pytest.raises(ValueError, match="not a valid list of raises"):
+        decode(encode((raised(why="\x1b]0;shown in a terminal"),)))
 
 
 def test_a_raise_allows_more_at_once_and_what_was_used_counts_when_it_has_ended():

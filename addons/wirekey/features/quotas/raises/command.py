@@ -127,7 +127,7 @@ def raise_quota(
         created=now,
         until=until,
         why=why,
-        by=pwd.getpwuid(os.getuid()).pw_name[:64],
+        by=user_name(),
         usd=added.get("usd", 0),
         tokens=added.get("tokens", 0),
         requests=added.get("requests", 0),
@@ -163,6 +163,14 @@ def lower_quota(config: Config, name: str, subject: str | None, *, as_json: bool
     else:
         for each in ended:
             click.echo(f"Ended the raise of {each.words}. A running proxy applies it within 2 seconds.")
+
+
+def user_name() -> str:
+    """Return the name of the user of this process, or its number: in a container, it may have no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name[:64]
+    except KeyError:
+        return str(os.getuid())
 
 
 def quota_named(config: Config, name: str) -> Quota:

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two looks at the file. A raise must be in force within two seconds."""
-ASKED_EVERY = 1.0
+QUERY_INTERVAL = 1.0
 """Seconds between two looks at the list of other machines."""
 RAISE = Operation("quota.raise", Body.NONE, Kind.ADMINISTRATION)
 LOWER = Operation("quota.lower", Body.NONE, Kind.ADMINISTRATION)
@@ -46,7 +46,7 @@ class FollowedRaises:
         self._changed = changed
         self._file: RaisesFile | None = None
         self._version: FileVersion = None
-        self._asked = float("-inf")
+        self._queried = float("-inf")
         self._trouble: str | None = None
         self.known: tuple[RaiseRecord, ...] = ()
         self.active: tuple[RaiseRecord, ...] = ()
@@ -98,9 +98,9 @@ class FollowedRaises:
 
     async def _exchange(self) -> None:
         state = self._services.shared_state
-        if not state.is_remote or time.monotonic() - self._asked < ASKED_EVERY:
+        if not state.is_remote or time.monotonic() - self._queried < QUERY_INTERVAL:
             return
-        self._asked = time.monotonic()
+        self._queried = time.monotonic()
         latest = await exchange(state, self.known)
         if latest != self.known:
             await self._change(lambda own: merged(own, latest, datetime.now(UTC)))

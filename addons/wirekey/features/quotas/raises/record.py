@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
 from wirekey.features.quotas.definition import UNLIMITED, SubjectLimits
-from wirekey.features.quotas.limit_names import LIMITS, TOTALS
+from wirekey.features.quotas.limit_names import KINDS, LIMITS, TOTALS
 from wirekey.features.quotas.refusals import amount_in_words
 
 if TYPE_CHECKING:
@@ -26,14 +26,16 @@ MOST = 1000
 
 Time = Annotated[datetime, Meta(tz=True)]
 Amount = Annotated[int, Meta(ge=0, le=2**50)]
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*\Z"
+"""Texts from the list of all machines are shown in terminals and logs."""
 
 
 class RaiseRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A raise of all totals of a kind, for one subject of a quota or for each of them."""
 
     id: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
-    quota: Annotated[str, Meta(max_length=64)]
-    subject: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    quota: Annotated[str, Meta(max_length=64, pattern=PRINTABLE)]
+    subject: Annotated[str, Meta(max_length=256, pattern=PRINTABLE)] | UnsetType = UNSET
     """Unset: each subject."""
     usd: Amount = 0
     """In billionths of a dollar."""
@@ -41,8 +43,8 @@ class RaiseRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     requests: Amount = 0
     created: Time
     until: Time
-    why: Annotated[str, Meta(max_length=LONGEST_WHY)]
-    by: Annotated[str, Meta(max_length=64)]
+    why: Annotated[str, Meta(max_length=LONGEST_WHY, pattern=PRINTABLE)]
+    by: Annotated[str, Meta(max_length=64, pattern=PRINTABLE)]
     """The user of the system who ran the command."""
     ended_at: Time | UnsetType = UNSET
     """When it was ended early."""
@@ -62,8 +64,7 @@ class RaiseRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     @property
     def words(self) -> str:
         """The raise in words, for lists, logs and the audit log."""
-        amounts = [amount_in_words(kind, getattr(self, kind)) for kind in ("usd", "tokens", "requests")]
-        given = [text for text, kind in zip(amounts, ("usd", "tokens", "requests"), strict=True) if getattr(self, kind)]
+        given = [amount_in_words(kind, amount) for kind in KINDS if (amount := getattr(self, kind))]
         of = "" if self.subject is UNSET else f" for {self.subject}"
         return f"{self.quota}{of} by {' and '.join(given)} until {self.until:%Y-%m-%dT%H:%M:%SZ}"
 

@@ -26,25 +26,25 @@ def adopt_orphans() -> None:
 
 def wait_for(child: subprocess.Popen[bytes]) -> int:
     """Return the exit code of a child when it has ended. Adopted processes that end before it are released."""
-    while sys.platform == "linux":
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-        if found is None or found.si_pid == child.pid:
-            break
-        with contextlib.suppress(ChildProcessError):
+    with contextlib.suppress(ChildProcessError):  # another thread has waited for the child
+        while sys.platform == "linux":
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            if found is None or found.si_pid == child.pid:
+                break
             os.waitpid(found.si_pid, os.WNOHANG)
     return child.wait()
 
 
 def end_below(root: int, patience: float) -> None:
     """End all processes below a process: by SIGTERM, after `patience` seconds by SIGKILL. Blocks until then."""
-    asked: set[int] = set()
+    terminated: set[int] = set()
     deadline = time.monotonic() + patience
     while (found := below(root)) and time.monotonic() < deadline:
         for process in found:
-            if process not in asked:
+            if process not in terminated:
                 send(process, signal.SIGTERM)
                 send(process, signal.SIGCONT)  # one that is stopped would not end
-        asked.update(found)
+        terminated.update(found)
         time.sleep(LOOK_EVERY)
     for _ in range(LAST_LOOKS):
         if not (found := below(root)):

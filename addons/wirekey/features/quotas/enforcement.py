@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from wirekey.core.shared_state import Rate, Reserved, SharedState
     from wirekey.features.quotas.definition import Applied, Quota, SubjectLimits
     from wirekey.features.quotas.estimate import Use
-    from wirekey.features.quotas.growth import Growth
     from wirekey.features.quotas.hold import Hold
     from wirekey.features.quotas.ledger import Ledger
     from wirekey.features.quotas.limits import BudgetLimit
@@ -196,8 +195,8 @@ class QuotaEnforcer:
         use = growth.use_of(tokens)
         limits = growth.extended_limits(hold.budgets, use, self._limit_now)
         if limits and hold.reserved_in:
-            growth.asked += 1
-            reservation = f"{hold.id}+{growth.asked}"
+            growth.requested += 1
+            reservation = f"{hold.id}+{growth.requested}"
             try:
                 found = await self._reserve_in(hold.reserved_in, reservation, limits, self._clock())
             except SharedStateUnavailableError as error:
@@ -281,7 +280,7 @@ class QuotaEnforcer:
         if reserved_in is not None and (amounts or reserved_in is not self._local):
             await self._totals.settle(state, hold.id, amounts)
         if hold.growth and reserved_in is not None:
-            await release_extensions(hold.growth, reserved_in)
+            await hold.growth.release(reserved_in)
         if changed and hold.taken_from:
             try:
                 await hold.taken_from.charge(changed)
@@ -372,16 +371,6 @@ class QuotaEnforcer:
         task = asyncio.ensure_future(waiting)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def release_extensions(growth: Growth, state: SharedState) -> None:
-    """End the reservations by which an attempt was extended. If the state does not respond, they end by themselves."""
-    released = (state.settle(reservation, {}) for reservation in growth.extensions)
-    if state.is_local:
-        for each in released:
-            await each
-    else:
-        await asyncio.gather(*released, return_exceptions=True)
 
 
 def kept_for(limit: BudgetLimit, now: float) -> float:

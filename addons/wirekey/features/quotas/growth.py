@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.features.quotas.limits import amount_of
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
+    from wirekey.core.shared_state import SharedState
     from wirekey.features.quotas.estimate import Use
     from wirekey.features.quotas.expected_output import CallKind
     from wirekey.features.quotas.limits import BudgetLimit
@@ -35,10 +36,19 @@ class Growth:
     """The output tokens that its stream has written so far, by estimate. None if that is not counted."""
     extensions: dict[str, tuple[BudgetLimit, ...]] = field(default_factory=dict)
     """The reservations that were made since it was sent, by their ids."""
-    asked: int = 0
-    """How often a further reservation was asked for."""
+    requested: int = 0
+    """How often a further reservation was requested."""
     extending: asyncio.Future[None] | None = None
     """The end of the last one that other processes had to decide on."""
+
+    async def release(self, state: SharedState) -> None:
+        """End the reservations by which it was extended. If the state does not respond, they end by themselves."""
+        released = (state.settle(reservation, {}) for reservation in self.extensions)
+        if state.is_local:
+            for each in released:
+                await each
+        else:
+            await asyncio.gather(*released, return_exceptions=True)
 
     def extended_limits(
         self, budgets: Sequence[BudgetLimit], use: Use, limit_now: Callable[[BudgetLimit], int]

@@ -63,7 +63,7 @@ def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
         following = (
             f" The next {TOTALS[limit.name].window} begins at {applied.quota.calendar.local_time(limit.period.last)}."
         )
-    return Refusal(429, "insufficient_quota", f"{name} is used up: {allowance}.{following} Ask the operator for more.")
+    return Refusal(429, INSUFFICIENT_QUOTA, f"{name} is used up: {allowance}.{following} Ask the operator for more.")
 
 
 def allowance_of(limit: BudgetLimit) -> str:
@@ -85,22 +85,21 @@ def run_exhausted(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
             "have ended, or set a lower limit of output tokens, which is what a call reserves.",
             retry_after=BUSY_SECONDS,
         )
+    return Refusal(429, INSUFFICIENT_QUOTA, f"The run {run} has used {spent} of {most}. {extension_of(limit)}")
+
+
+def extension_of(limit: BudgetLimit) -> str:
+    """Return the sentence with the command that extends a limit of a run."""
     option = "budget" if limit.name == "usd" else limit.name
-    return Refusal(
-        429,
-        "insufficient_quota",
-        f"The run {run} has used {spent} of {most}. To extend it: {COMMAND} runs extend {run} --{option} "
-        f"+{RUN_EXAMPLES[limit.name]}",
-    )
+    return f"To extend it: {COMMAND} runs extend {limit.applied.subject} --{option} +{RUN_EXAMPLES[limit.name]}"
 
 
 def reached_in_stream(limit: BudgetLimit) -> Refusal:
     """Return the refusal that ends a stream, as a limit was reached while it was written."""
     applied = limit.applied
     if applied.quota.per == "run":
-        option = "budget" if limit.name == "usd" else limit.name
         reached = f"The run {applied.subject} has reached its limit of {amount_in_words(limit.name, limit.limit)}"
-        fix = f"To extend it: {COMMAND} runs extend {applied.subject} --{option} +{RUN_EXAMPLES[limit.name]}"
+        fix = extension_of(limit)
     else:
         reached = f"The quota {applied.quota.name} is used up, or reserved by open calls: {allowance_of(limit)}"
         fix = "Ask the operator for more."
@@ -124,7 +123,7 @@ def over_time(quota: Quota) -> Refusal:
     assert quota.ends is not None
     return Refusal(
         429,
-        "insufficient_quota",
+        INSUFFICIENT_QUOTA,
         f"The time of the {quota.title} was over at {quota.calendar.local_time(quota.ends)}. "
         f"To extend it: {COMMAND} runs extend {quota.name} --for +30m",
     )

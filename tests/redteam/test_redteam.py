@@ -1,4 +1,4 @@
-"""The techniques that need no other user, against one Wirekey, and the judgement of what breaks a rule."""
+"""The techniques that need no other user, against one Wirekey, and how a broken rule is found."""
 
 from __future__ import annotations
 

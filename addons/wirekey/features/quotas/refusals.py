@@ -63,7 +63,7 @@ def over_budget(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
         following = (
             f" The next {TOTALS[limit.name].window} begins at {applied.quota.calendar.local_time(limit.period.last)}."
         )
-    return Refusal(429, INSUFFICIENT_QUOTA, f"{name} is used up: {allowance}.{following} Ask the operator for more.")
+    return Refusal(429, "insufficient_quota", f"{name} is used up: {allowance}.{following} Ask the operator for more.")
 
 
 def allowance_of(limit: BudgetLimit) -> str:
@@ -85,7 +85,7 @@ def run_exhausted(limit: BudgetLimit, level: BudgetLevel) -> Refusal:
             "have ended, or set a lower limit of output tokens, which is what a call reserves.",
             retry_after=BUSY_SECONDS,
         )
-    return Refusal(429, INSUFFICIENT_QUOTA, f"The run {run} has used {spent} of {most}. {extension_of(limit)}")
+    return Refusal(429, "insufficient_quota", f"The run {run} has used {spent} of {most}. {extension_of(limit)}")
 
 
 def extension_of(limit: BudgetLimit) -> str:
@@ -123,7 +123,7 @@ def over_time(quota: Quota) -> Refusal:
     assert quota.ends is not None
     return Refusal(
         429,
-        INSUFFICIENT_QUOTA,
+        "insufficient_quota",
         f"The time of the {quota.title} was over at {quota.calendar.local_time(quota.ends)}. "
         f"To extend it: {COMMAND} runs extend {quota.name} --for +30m",
     )

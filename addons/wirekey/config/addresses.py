@@ -143,7 +143,7 @@ def check_https_url(value: Any) -> str:
 
 
 def server_url(value: Any) -> str:
-    """Check the URL of an OPA server: https, or http to this machine. Raises ValueError."""
+    """Check the URL of a server of the operator: https, or http to this machine. Raises ValueError."""
     if isinstance(value, str) and value.startswith("http://"):
         parts = urlsplit(value)
         if parts.hostname in ("127.0.0.1", "::1", "localhost") and "@" not in parts.netloc:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from wirekey.core.policy.input import Input
     from wirekey.core.routing.candidate import Candidate
     from wirekey.core.routing.plan import Failure
+    from wirekey.features.quotas.definition import Applied
     from wirekey.features.quotas.estimate import Use
     from wirekey.features.quotas.hold import Hold
     from wirekey.features.quotas.webhook import Webhook
@@ -60,7 +61,7 @@ class QuotaLimits(UsageLimits):
         self.notifier = Notifier(self._webhook_of, lambda: services.shared_state, self._proxy_for)
         self.enforcer.warnings.notify = self.notifier.notify
         self.runs = RunQuotas()
-        self.enforcer.latest = lambda applied: self.runs.latest(applied, services.agents.runs)
+        self.enforcer.latest = self._latest
         self.estimates = OutputEstimates()
         self._restoring: asyncio.Task[None] | None = None
         """Reads the output of the calls before the start, once a quota needs it."""
@@ -72,6 +73,9 @@ class QuotaLimits(UsageLimits):
 
     def _use_raises(self) -> None:
         self.enforcer.use_limits(self.raises.limits)
+
+    def _latest(self, applied: Applied) -> Applied:
+        return self.runs.latest(applied, self.services.agents.runs) if applied.quota.per == "run" else applied
 
     def _webhook_of(self, quota: str) -> Webhook | None:
         return self.configured.webhooks.get(quota)

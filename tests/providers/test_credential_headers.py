@@ -22,6 +22,8 @@ X-LiteLLM-API-Key  x-api-token  Helicone-Auth  cf-aig-authorization  x-portkey-a
 CF-Access-Client-Secret
 OpenAI-API-Key  ocp-apim-subscription-key  x-functions-key  X-Vault-Token  x-goog-iap-jwt-assertion  x-bf-vk  x-auth-key
 X-Amz-Access-Token  x-session-token  dd-api-key  x-rapidapi-key
+Authentication  AUTHENTICATION  X-Authentication  proxy_authentication  Token  Key  x_key  Auth  Bearer  Secret
+Sec_WebSocket_Protocol  sec-websocket.protocol
 authorization_  _authorization  traceparent  TraceState  baggage
 """
 
@@ -30,7 +32,7 @@ Accept  Accept-Encoding  Content-Type  Content-Length  Host  User-Agent  anthrop
 x-stainless-lang  x-stainless-retry-count  x-goog-api-client  x-goog-upload-protocol  x-goog-upload-command
 x-goog-upload-offset  x-server-timeout  x-amzn-bedrock-guardrailidentifier  x-amzn-bedrock-trace  amz-sdk-request
 amz-sdk-invocation-id  x-amz-user-agent  idempotency-key  x-request-id  x-awesome  x-forwardedly  keyring
-Connection  TE  x-api-key-note
+Connection  TE  x-api-key-note  Sec-WebSocket-Protocol  SEC-WEBSOCKET-PROTOCOL  Sec-WebSocket-Key  authenticationless
 """
 
 

@@ -31,6 +31,10 @@ SPELLINGS = [
     f"X-OpenAI-Key: {EVIL}",
     f"X-AWS-Secret-Key: {EVIL}",
     f"Proxy-Authorization: Basic {EVIL}",
+    f"Authentication: Bearer {EVIL}",
+    f"Sec-WebSocket-Protocol: {EVIL}",
+    f"sec-websocket-protocol: realtime, openai-insecure-api-key.{EVIL}",
+    f"Sec_WebSocket_Protocol: {EVIL}",
 ]
 
 

@@ -45,6 +45,11 @@ def without_protocol_keys(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[
     return tuple(kept)
 
 
+def without_protocols(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return header fields without subprotocols. A request that opens no WebSocket has no use for them."""
+    return tuple(field for field in fields if field[0].lower() != PROTOCOLS.encode())
+
+
 def keys_or_accounts(value: bytes) -> bool:
     """Return whether a header of subprotocols has one that is removed."""
     return any(each.lower().startswith(REMOVED_PROTOCOLS) for each in protocols_of(value.decode("latin-1")))

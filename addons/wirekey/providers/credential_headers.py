@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from wirekey.core.forwarding_headers import is_forwarding_header
 from wirekey.core.header_names import NameRule
+from wirekey.core.subprotocol_keys import PROTOCOLS
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ CREDENTIAL_HEADERS = frozenset(
     {
         # Keys and tokens, in the headers of each provider and of the gateways that often stand before them.
         "authorization",
+        "authentication",
         "proxy-authorization",
         "x-api-key",
         "api-key",
@@ -34,6 +36,12 @@ CREDENTIAL_HEADERS = frozenset(
         "x-auth-token",
         "x-access-token",
         "x-token",
+        "token",
+        "auth",
+        "bearer",
+        "key",
+        "x-key",
+        "secret",
         "x-bf-vk",
         "private-token",
         "job-token",
@@ -89,6 +97,7 @@ CREDENTIAL_HEADER_SUFFIXES = (
     "-auth",
     "-auth-key",
     "-auth-token",
+    "-authentication",
     "-authorization",
     "-bearer-token",
     "-client-secret",
@@ -163,6 +172,7 @@ def is_credential_name(name: str) -> bool:
     # Forwarding headers reveal the network to the provider, and a client could forge them.
     return (
         folded in CREDENTIAL_HEADERS
+        or (folded == PROTOCOLS and name.lower() != PROTOCOLS)  # a WebSocket's own header has only this spelling
         or f"{folded}-".startswith(CREDENTIAL_HEADER_PREFIXES)
         or folded.endswith(CREDENTIAL_HEADER_SUFFIXES)
         or is_forwarding_header(folded)

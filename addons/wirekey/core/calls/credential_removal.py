@@ -9,7 +9,7 @@ from wirekey.core.credentials.agent_tokens import may_hold_tokens, without_token
 from wirekey.core.credentials.scrub import masked, plain_spans
 from wirekey.core.header_names import NameRule
 from wirekey.core.identity.client_tokens import is_key_header
-from wirekey.core.subprotocol_keys import PROTOCOLS, without_protocol_keys
+from wirekey.core.subprotocol_keys import PROTOCOLS, without_protocol_keys, without_protocols
 from wirekey.providers.credential_headers import credential_fields, strip_query
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
         request.data.path = masked(request.data.path, plain_spans(request.data.path, secrets))
     kept = tuple([field for field in headers.fields if not credential_fields[field[0]]])
     if PROTOCOLS in headers:
-        kept = without_protocol_keys(kept)
+        kept = without_protocol_keys(kept) if "upgrade" in headers else without_protocols(kept)
     if may_hold_tokens(chain((request.data.path,), chain.from_iterable(kept))):
         kept = tuple((name, without_tokens(value)) for name, value in kept if without_tokens(name) is name)
         request.data.path = without_tokens(request.data.path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +13,7 @@ from wirekey.core.credentials.agent_tokens import (
     check_path,
     may_hold_token,
     may_hold_tokens,
+    text_without_tokens,
     without_tokens,
 )
 from wirekey.core.pair_secrets import pair_secrets
@@ -48,5 +52,37 @@ def test_a_pair_secret_is_found_in_a_path_that_was_clean_before_the_pair_was_kno
     pair_secrets.use([*known, secret])
     try:
         assert secret not in without_tokens(path)
+    finally:
+        pair_secrets.use(known)
+
+
+TOKEN = b"wk_" + b"aB3" * 14 + b"z"
+
+
+@pytest.mark.parametrize("text", ["wk_12345678", "key=wk_abcdefgh1", "a wk_abcdefgh", "%77k_abcdefgh"])
+def test_the_beginning_of_a_token_is_masked_in_short_texts_too(text):
+    assert "abcdefgh" not in text_without_tokens(text)
+    assert "12345678" not in text_without_tokens(text)
+
+
+@pytest.mark.parametrize("text", ["", "wk_", "wk_1234567", "a week", "100%", "gpt-4o", "a\\b", "x" * 40])
+def test_a_text_without_a_token_stays_the_same_object(text):
+    assert text_without_tokens(text) is text
+
+
+@pytest.mark.parametrize("before", [b"", b"a", b"al"])
+def test_a_token_in_base64_or_escapes_is_masked_at_each_alignment(before):
+    encoded = base64.b64encode(before + b":" + TOKEN)
+    assert encoded not in without_tokens(b"x=" + encoded + b" y")
+    assert without_tokens(b"x=" + base64.b64encode(b"no token " * 9) + b" y").startswith(b"x=bm8")
+    escaped = b"".join(b"%%%02x" % byte for byte in TOKEN)
+    assert escaped not in without_tokens(before + escaped)
+
+
+def test_only_the_secret_of_a_pair_is_masked_in_a_longer_run():
+    secret, known = b"kL9" * 13 + b"m", pair_secrets.known
+    pair_secrets.use([*known, secret])
+    try:
+        assert without_tokens(b"before" + secret + b"after") == b"before" + b"*" * PAIR_SECRET_LENGTH + b"after"
     finally:
         pair_secrets.use(known)

@@ -82,6 +82,7 @@ def test_a_reload_keeps_the_cool_down_of_keys_that_stay():
     [
         ("7", 7),
         ("0.5", 0.5),
+        ("0", 0),
         ("Thu, 01 Jan 1970 00:02:00 GMT", 20),
         (None, None),
         ("", None),

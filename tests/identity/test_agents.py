@@ -12,7 +12,7 @@ import stat
 import pytest
 
 from wirekey.core.call import Agent
-from wirekey.core.identity import private_file
+from wirekey.core.identity import agents_format, private_file
 from wirekey.core.identity.agents import AgentStore
 from wirekey.core.identity.agents_file import AgentsFileError
 from wirekey.core.identity.agents_format import AgentError
@@ -424,3 +424,19 @@ def test_a_pair_is_found_by_its_access_key_until_rotated_or_revoked(agents, open
     agents.revoke("alice")
     assert agents.find_pair(agents.path.name) is None
     assert first.secret.reveal() not in agents.path.read_text()
+
+
+def test_an_agent_that_another_process_has_added_is_found_by_its_name(opened):
+    first, second = opened(), opened()
+    first.add("alice")
+    assert second.find_name("alice") == Agent("alice")
+    assert second.find_name("bob") is None
+
+
+def test_the_report_of_an_import_separates_agents_that_existed(opened, tmp_path):
+    origin, target = opened(), AgentStore(tmp_path / "target.json")
+    origin.add("alice")
+    assert target.import_exported(agents_format.decode(origin.export())).added == ["alice"]
+    origin.add("bob")
+    report = target.import_exported(agents_format.decode(origin.export()))
+    assert (report.added, report.unchanged) == (["bob"], ["alice"])

@@ -78,6 +78,11 @@ def test_every_random_secret_is_accepted():
         assert MasterSecret.parse(secrets.token_hex(32)).secret
 
 
+FEW = bytes.fromhex("3fa81c5e90d7624bc1f3860a2de974")
+PLACES = (3, 11, 0, 7, 14, 5, 9, 2, 12, 6, 1, 10, 4, 13, 8, 0, 12, 3, 9, 14, 2, 7, 11, 5, 1, 13, 6, 10, 8, 4, 2, 0)
+"""Where 32 bytes have these 15, in an order that does not repeat."""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -88,8 +93,10 @@ def test_every_random_secret_is_accepted():
         ("0123456789abcdef" * 4, "repeats itself"),
         ("Z" * 44, "repeats itself"),
         ("changeme" * 6, "repeats itself"),
+        ("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR", "repeats itself"),
+        (bytes(FEW[place] for place in PLACES).hex(), "repeats itself"),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_a_weak_secret_is_refused_without_showing_it(text, words):
     with pytest.raises(ValueError, match=words) as refused:

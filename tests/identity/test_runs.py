@@ -11,6 +11,7 @@ from wirekey.core.call import Agent
 from wirekey.core.identity.agents import AgentStore
 from wirekey.core.identity.agents_format import AgentError, decode
 from wirekey.core.identity.proof import Proof, proven_agent
+from wirekey.core.identity.run_changes import remembered
 from wirekey.core.identity.runs import LONGEST, MOST, LimitChange, RunError, RunRecord, changed
 from wirekey.core.identity.stored_runs import NewRun, StoredRuns
 from wirekey.core.identity.tokens import token_digest
@@ -177,3 +178,15 @@ def test_an_unknown_run_is_named(runs):
         runs.find("nightly")
     with pytest.raises(AgentError, match="is not a valid"):
         runs.start("alice", NewRun("a b"), lifetime=60)
+
+
+def test_runs_that_ended_are_remembered_for_a_while_and_live_ones_always(agents, runs):
+    runs.start("alice", NewRun("live"), lifetime=10 * 86_400 * 365)
+    runs.start("alice", NewRun("ended"), lifetime=3600)
+    runs.end("ended")
+    record = agents.agent("alice")
+    names = {
+        days: [run.name for run in remembered(record, datetime.now(UTC) + timedelta(days=days))]
+        for days in (0, 3650 - 60)
+    }
+    assert names == {0: ["live", "ended"], 3650 - 60: ["live"]}

@@ -355,3 +355,13 @@ def test_neither_a_token_nor_a_secret_is_shown_by_repr(services):
     request = TokenRequest("POST", [basic(services.id, services.secret)], json.dumps(services.whole()).encode(), "::1")
     assert services.secret not in repr(request)
     assert basic(services.id, services.secret)[1] not in repr(request)
+
+
+def test_a_failure_after_a_long_time_counts_as_the_first_one():
+    throttle = Throttle()
+    for _ in range(FREE + 3):
+        throttle.failed("a", 0)
+    for number in range(FREE):
+        assert throttle.wait("a", FORGOTTEN + number) == 0
+        throttle.failed("a", FORGOTTEN)
+    assert throttle.wait("a", FORGOTTEN) > 0

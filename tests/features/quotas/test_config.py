@@ -63,6 +63,7 @@ def test_quotas_are_read_in_their_order(tmp_path):
             "quotas[0].notify.secret",
             "env:NAME",
         ),
+        ("{name: a, per: all, concurrent: 1, warn_at: 0}", "quotas[0].warn_at", "share between 0 and 1"),
         ("{name: a, per: all, concurrent: 1, warn_at: 80}", "quotas[0].warn_at", "share between 0 and 1"),
         (
             "{name: a, per: all, usd_per_week: 9, usd_lifetime: 8}",

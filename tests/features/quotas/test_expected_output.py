@@ -81,3 +81,10 @@ def test_the_output_of_a_response_is_noted_if_it_was_counted(usage, expected):
     found = OutputEstimates()
     found.note_usage(KIND, usage)
     assert found.expected(KIND) == (expected or Output(START))
+
+
+def test_more_reasoning_than_output_counts_as_no_other_output():
+    found = OutputEstimates()
+    for _ in range(ENOUGH):
+        found.note_usage(KIND, Usage(output_tokens=5, reasoning_tokens=9))
+    assert found.expected(KIND) == Output(0, 9)

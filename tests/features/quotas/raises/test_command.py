@@ -84,6 +84,15 @@ def test_programs_get_raises_as_json():
     assert [each["quota"] for each in json.loads(run("quotas", "lower", "company", "--json"))] == ["company"]
 
 
+def test_only_the_raises_of_the_quota_and_the_subject_are_lowered():
+    for subject in ("alice", "bob"):
+        run("quotas", "raise", "daily", subject, "--usd", "5", *BASICS)
+    run("quotas", "raise", "company", "--usd", "5", *BASICS)
+    run("quotas", "lower", "daily", "alice")
+    left = [(each["quota"], each["subject"]) for each in json.loads(run("quotas", "list", "--json"))["raises"]]
+    assert sorted(left, key=str) == [("company", None), ("daily", "bob")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -18,6 +18,8 @@ from wirekey.core.identity.agents_file import AgentsFileError
 from wirekey.core.identity.agents_format import AgentError
 from wirekey.core.identity.tokens import TOKEN, token_digest, token_id
 
+TOKEN_TEXT = "wk_" + "aB3" * 14 + "z"
+
 
 class Clock:
     def __init__(self):
@@ -440,3 +442,10 @@ def test_the_report_of_an_import_separates_agents_that_existed(opened, tmp_path)
     origin.add("bob")
     report = target.import_exported(agents_format.decode(origin.export()))
     assert (report.added, report.unchanged) == (["bob"], ["alice"])
+
+
+@pytest.mark.parametrize("name", [TOKEN_TEXT, f"alice-{TOKEN_TEXT}"])
+def test_a_token_is_no_name_of_an_agent_because_names_are_recorded(agents, name):
+    with pytest.raises(AgentError, match="has a token") as refused:
+        agents.add(name)
+    assert TOKEN_TEXT not in str(refused.value)

@@ -17,6 +17,7 @@ from wirekey.core.errors import UserError
 from wirekey.core.identity import aws_pairs, clients
 from wirekey.core.identity.clients import ClientRecord  # noqa: TC001  # msgspec reads it at runtime
 from wirekey.core.identity.runs import RunRecord  # noqa: TC001  # msgspec reads it at runtime
+from wirekey.core.identity.tokens import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -217,6 +218,8 @@ def check_name(name: str) -> None:
     """Raise AgentError if a name is not valid for an agent."""
     if not NAME.fullmatch(name):
         raise AgentError(f"{name[:80]!r} is not a valid agent name. Use 1 to 64 letters, digits, '.', '_' and '-'.")
+    if TOKEN.search(name):
+        raise AgentError("This agent name has a token, and names are recorded. Give a name, such as alice.")
 
 
 def last_suspension(agent: AgentRecord) -> Suspension:

@@ -12,16 +12,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Technique:
-    """One attempt of an untrusted program.
+    """One attempt of an untrusted program, or of a provider.
 
     `attack` returns what the program received, the status or the exception first. `may_arrive`: a request may reach the
-    provider, but only as a recorded call of the agent that was authenticated.
+    provider, but only as a recorded call of `agent`. `refused`: a status of success breaks a rule. `needs`: what the
+    attempt needs of the system. `known`: the sentence of docs/security.md that says that it is not stopped.
     """
 
     family: str
     tried: str
     attack: Callable[[Ground], str]
     may_arrive: bool = False
+    agent: str = "alice"
+    refused: bool = False
+    needs: str = ""
+    known: str = ""
+
+
+ROOT = "root"
+NAMESPACE = "a network namespace"
 
 
 @dataclass(frozen=True)
@@ -36,3 +45,8 @@ class Result:
     @property
     def held(self) -> bool:
         return not self.broken
+
+    @property
+    def expected(self) -> bool:
+        """Whether it is held, or known not to be."""
+        return self.held or bool(self.technique.known)

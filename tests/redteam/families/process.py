@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.redteam.technique import Technique
+from tests.redteam.technique import ROOT, Technique
 
 NOBODY = 65534
 MOST = 60_000
@@ -67,16 +67,22 @@ def proc(name: str) -> Technique:
         "process",
         f"read /proc/PID/{name}",
         lambda ground: as_nobody(lambda: read(f"/proc/{ground.proxy.process.pid}/{name}")),
+        needs=ROOT,
     )
 
 
 def state(name: str) -> Technique:
-    return Technique("files", f"read {name}", lambda ground: as_nobody(lambda: read(str(ground.proxy.folder / name))))
+    return Technique(
+        "files", f"read {name}", lambda ground: as_nobody(lambda: read(str(ground.proxy.folder / name))), needs=ROOT
+    )
 
 
 def trace(what: str, request: int) -> Technique:
     return Technique(
-        "process", f"ptrace {what}", lambda ground: as_nobody(lambda: ptrace(request, ground.proxy.process.pid))
+        "process",
+        f"ptrace {what}",
+        lambda ground: as_nobody(lambda: ptrace(request, ground.proxy.process.pid)),
+        needs=ROOT,
     )
 
 

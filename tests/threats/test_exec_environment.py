@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.support.capabilities import without_ptrace
 from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, bare_environment, wirekey_behind
 from tests.support.serving import wirekey
 
@@ -92,6 +93,17 @@ def test_R2_a_program_has_no_configured_secret_and_no_known_credential(folder):
     assert all(name in known for name in KNOWN)
     assert "--keep NAME" in known
     assert not any(value in done.stderr for value in ENVIRONMENT.values() if len(value) > 12)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux shows the environment of a process as a file.")
+@pytest.mark.parametrize("name", ["environ", "mem"])
+def test_R2_a_program_cannot_read_what_exec_has_in_memory(folder, name):
+    script = (
+        f"import os\ntry: print(open(f'/proc/{{os.getppid()}}/{name}', 'rb'))\nexcept OSError as e: print(e.strerror)"
+    )
+    command = ["exec", "--", sys.executable, "-c", script]
+    done = wirekey(folder, *command, environ=ENVIRONMENT, preexec_fn=without_ptrace)
+    assert done.stdout == "Permission denied\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "json"])

@@ -23,6 +23,8 @@ NOT_FOUND = 127
 NOT_STARTED = 126
 PASSED_ON = ("SIGHUP", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 """Signals that would end `exec` before its program, and with it the renewal of the token."""
+PR_SET_DUMPABLE = 4
+"""prctl(2): whether processes of the same user may read the memory and the environment of this one."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when the one that started it has ended."""
 
@@ -47,6 +49,7 @@ def run(
     # Ctrl-C reaches the program, too. It decides what to do, and its token is revoked when it has ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     waiting = hold_signals()
+    hide_environment()
     try:
         child = subprocess.Popen(
             [Path(found).absolute(), *program[1:]],
@@ -65,6 +68,15 @@ def run(
         started(child)
     code = wait_for(child)
     return code if code >= 0 else 128 - code
+
+
+def hide_environment() -> None:
+    """Keep the program from reading this process, whose environment may have keys. Only on Linux.
+
+    Only a program that may trace processes of other users still can.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def hold_signals() -> set[signal.Signals]:

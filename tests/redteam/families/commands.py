@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.redteam.ground import Ground
 from tests.redteam.technique import Technique
+from tests.support.capabilities import without_ptrace
 from tests.support.running import KEY_ENVIRONMENT
 from tests.support.serving import wirekey
 
@@ -21,7 +23,9 @@ def said(folder: Path, *arguments: str, environ: dict[str, str] | None = None, *
     output = ended.stdout + ended.stderr
     if any(ord(letter) < 32 and letter not in "\n\t" for letter in output):
         return f"exit 0 with control characters\r\n{output}"
-    return f"exit {ended.returncode}: {ended.stderr.strip().partition(chr(10))[0][:60]}\r\n{output}"
+    lines = ended.stderr.strip().splitlines() or [""]
+    line = lines[-1].partition(":")[0] if lines[0].startswith("Traceback") else lines[0][:60]
+    return f"exit {ended.returncode}: {line}\r\n{output}"
 
 
 def add(name: str) -> Technique:
@@ -51,17 +55,22 @@ def in_copy(tried: str, change: Callable[[Path], None], *arguments: str) -> Tech
     return Technique("modes", tried, attack, refused=True)
 
 
-def executed(tried: str, script: str, *options: str, known: str = "") -> Technique:
+def executed(tried: str, script: str, *options: str, **more: object) -> Technique:
     """Run a program by `exec`, as the operator whose environment has the keys."""
-
-    # A process that is forked would have the environment of the one that forked it.
-    more = {"stdin": subprocess.DEVNULL} if known else {}
 
     def attack(ground: Ground) -> str:
         arguments = ("exec", "--agent", "bob", *options, "--", sys.executable, "-c", script)
         return said(ground.proxy.folder, *arguments, environ=KEY_ENVIRONMENT, **more)
 
-    return Technique("environment", tried, attack, known=known)
+    return Technique("environment", tried, attack)
+
+
+def reads_parent(name: str, *, as_root: bool = False) -> Technique:
+    """Read a file of the process of `exec`, as root with all its rights, or with those that it has in a container."""
+    # A process that is forked would have the environment of the one that forked it.
+    more = {"stdin": subprocess.DEVNULL} if as_root else {"preexec_fn": without_ptrace}
+    found = executed(f"a program reads {name} of exec{', as root' * as_root}", PARENT.format(name=name), **more)
+    return replace(found, known=SAME_USER) if as_root else found
 
 
 NAMES = (
@@ -91,7 +100,7 @@ NAMES = (
     "`id`",
 )
 SAME_USER = "Root on the machine, or another process of the same user"
-PARENT = "import os; print(open(f'/proc/{os.getppid()}/environ').read().split(chr(0)))"
+PARENT = "import os; print(open(f'/proc/{{os.getppid()}}/{name}', 'rb').read(100_000).split(bytes(1)))"
 MEMORY = """
 for line in open('/proc/self/maps'):
     first, last = (int(each, 16) for each in line.split()[0].split('-'))
@@ -194,5 +203,6 @@ TECHNIQUES = [
     *(in_copy(f"config check with {tried}", change, "config", "check") for tried, change in CHANGES),
     *(executed(f"a program prints {tried}", script) for tried, script in SCRIPTS),
     *(executed(f"a program run with {tried}", SCRIPTS[0][1], *options) for tried, options in SETTINGS),
-    executed("a program reads the environment of exec, as the same user", PARENT, known=SAME_USER),
+    *map(reads_parent, ("environ", "mem", "maps", "auxv", "fd/0", "root", "stack")),
+    reads_parent("environ", as_root=True),
 ]

@@ -6,6 +6,7 @@ import secrets
 import stat
 
 import pytest
+from msgspec import UNSET
 
 from wirekey.core.call import Agent
 from wirekey.core.command_name import COMMAND
@@ -214,6 +215,17 @@ def test_a_secret_with_little_entropy_is_imported_with_a_warning(agents):
     assert found(agents, WEAK).id == "everyone"
     assert agents.is_guessable(agents.imported_digest(WEAK))
     assert agents.has_guessable
+
+
+def test_a_client_secret_with_little_entropy_is_known_as_guessable(agents):
+    bring(
+        agents,
+        [
+            {"agent": "weak", "client_id": "a", "client_secret": WEAK},
+            {"agent": "good", "client_id": "b", "client_secret": SECRET},
+        ],
+    )
+    assert [agents.agent(name).clients[0].guessable for name in ("weak", "good")] == [True, UNSET]
 
 
 def test_many_agents_are_imported_in_one_step(agents):

@@ -70,6 +70,7 @@ def test_P2_a_malformed_document_denies_and_only_the_operator_sees_why(document)
     [
         ({"allow": True, "model": "gpt-4o-mini"}, "gpt-4o-mini", None),
         ({"deny": False, "max_tokens": 500}, None, 500),
+        ({"max_tokens": 1}, None, 1),
         ({"max_tokens": 500.0, "model": "models/a b"}, "models/a b", 500),
     ],
 )

@@ -63,6 +63,12 @@ def test_only_the_rules_that_matched_are_listed():
     ]
 
 
+def test_a_default_is_listed_unless_its_own_rule_matched():
+    rules = 'default allow := false\nallow if input.model == "o3"\ndeny contains "no o5" if input.model == "o5"'
+    assert matched({"model": "o5"}, rules) == [("deny", "m0.rego", 4, ["no o5"]), ("allow", "m0.rego", 2, False)]
+    assert matched({"model": "o3"}, rules) == [("allow", "m0.rego", 3, True)]
+
+
 def test_rules_on_one_line_are_distinguished():
     rules = 'deny contains "a" if input.model == "x" deny contains "b" if input.model == "y"'
     assert matched({"model": "y"}, rules) == [("deny", "m0.rego", 2, ["b"])]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.features.quotas.making import START, Enforced, usd
 from wirekey.core.errors import Refusal
 from wirekey.features.quotas import thresholds
-from wirekey.features.quotas.definition import Quota, SubjectLimits
+from wirekey.features.quotas.definition import Applied, Quota, SubjectLimits
 from wirekey.features.quotas.estimate import NOTHING, Use
 from wirekey.features.quotas.periods import Calendar
 
@@ -436,6 +436,14 @@ def test_the_policy_sees_what_is_spent_and_what_is_left():
         "a": {"usd_per_day": 0.65, "requests_per_minute": 4, "tokens_per_minute": 500, "concurrent": 1},
         "b": {"usd_per_month": 9.65},
     }
+
+
+def test_before_the_first_call_the_burst_of_a_rate_is_left():
+    quota, bursting = Quota("a", "agent", requests_per_minute=6), Quota("b", "agent", requests_per_minute=6, burst=0.5)
+    enforced = Enforced(quota, bursting)
+    spend, remaining = enforced.service.view.for_policy(tuple(Applied(each, "alice") for each in enforced.quotas))
+    assert spend == {"a": {}, "b": {}}
+    assert remaining == {"a": {"requests_per_minute": 1}, "b": {"requests_per_minute": 3}}
 
 
 def test_the_ratio_of_a_quota_is_that_of_its_tightest_limit():

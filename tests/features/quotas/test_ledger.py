@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -13,8 +14,9 @@ import pytest
 from tests.features.quotas.making import START, Clock, Enforced, usd
 from tests.support.running import wait_for
 from wirekey.core.errors import Refusal
+from wirekey.core.shared_state.protocol import SeenTotal
 from wirekey.features.quotas.definition import Quota
-from wirekey.features.quotas.ledger import KEPT, Ledger, LedgerError, Spent, totals_in
+from wirekey.features.quotas.ledger import KEPT, Ledger, LedgerError, Spent, seen_in, totals_in
 
 DAY = START + 86_400
 QUOTA = Quota("q", "agent", usd_per_day=usd(1))
@@ -171,3 +173,10 @@ def test_a_symbolic_link_in_place_of_the_file_is_refused(path, tmp_path):
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LedgerError):
         Ledger(path, Clock())
+
+
+def test_totals_that_were_seen_end_by_the_clock_of_the_run():
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE seen (key, amount, epoch, ends)")
+        database.execute("INSERT INTO seen VALUES ('a', 7, 'e', ?)", (START + 60,))
+        assert seen_in(database, START, 1000.0) == {"a": SeenTotal(7, "e", 1060.0)}

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.redteam.ground import Ground
 from tests.redteam.technique import ROOT, Technique
 
 NOBODY = 65534
 MOST = 60_000
 """Bytes that fit into a pipe that nobody reads yet."""
 FILES = ("environ", "mem", "maps", "stack", "auxv", "fd", "fdinfo", "root", "cwd", "exe", "syscall", "io", "pagemap")
-STATE = ("wirekey.yaml", "output.txt", "state", "state/audit.db", "state/agents.json", "certs/mitmproxy-ca.pem")
+STATE = (
+    "wirekey.yaml",
+    "output.txt",
+    "state",
+    "state/audit.db",
+    "state/agents.json",
+    "certs/mitmproxy-ca.pem",
+    "state/console-token",
+    "state/jwt-keys.json",
+    "state/aws-master.key",
+    "state/quotas.db",
+    "state/running.json",
+)
+WRITTEN = ("wirekey.yaml", "state/audit.db", "state/agents.json", "certs/mitmproxy-ca.pem")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -77,6 +92,31 @@ def state(name: str) -> Technique:
     )
 
 
+def changes(path: Path) -> dict[str, Callable[[], object]]:
+    """Return by name what another user could do to a file."""
+    return {
+        "write": lambda: path.open("ab").write(b"x"),
+        "remove": path.unlink,
+        "rename": lambda: path.rename(f"{path}.old"),
+        "open to all": lambda: path.chmod(0o666),
+        "link to": lambda: Path(tempfile.gettempdir(), f"link-{os.getpid()}").hardlink_to(path),
+        "put a link beside": lambda: path.with_name("link").symlink_to("/etc/passwd"),
+    }
+
+
+def change(name: str, how: str) -> Technique:
+    """Change a file as another user. Success begins with 200."""
+
+    def attack(ground: Ground) -> str:
+        def changed() -> bytes:
+            changes(ground.proxy.folder / name)[how]()
+            return b"200"
+
+        return as_nobody(changed)
+
+    return Technique("files", f"{how} {name}", attack, needs=ROOT, refused=True)
+
+
 def trace(what: str, request: int) -> Technique:
     return Technique(
         "process",
@@ -89,6 +129,7 @@ def trace(what: str, request: int) -> Technique:
 TECHNIQUES = [
     *map(proc, FILES),
     *map(state, STATE),
+    *(change(name, how) for name in WRITTEN for how in changes(Path())),
     trace("PTRACE_ATTACH", 16),
     trace("PTRACE_SEIZE", 0x4206),
 ]

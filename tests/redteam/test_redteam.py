@@ -53,7 +53,7 @@ CONTROLS = (
     (tls.secured("nothing odd"), "HTTP/1.1 200"),
     (uploads.upload("nothing odd", uploads.BATCH + uploads.file("a.jsonl") + uploads.END), "HTTP/1.1 200"),
     (provider.said("x", "nothing odd", provider.response(body=b'{"choices":[]}')), "HTTP/1.1 200"),
-    (Technique("x", "a JWT", lambda ground: tokens.sent(ground, "Bearer at the proxy", tokens.GOOD)), "HTTP/1.1 200"),
+    (Technique("x", "a JWT", lambda ground: tokens.sent(ground, "Bearer at the proxy", tokens.good())), "HTTP/1.1 200"),
 )
 
 

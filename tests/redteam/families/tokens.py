@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import time
+from functools import cache
 
 from tests.features.jwt.jwt_making import b64, ec_key, ed_key, jwk, pem, rsa_key, token
 from tests.redteam.families.proxy import credentials
@@ -77,69 +78,89 @@ def two(first: str, second: str) -> Technique:
     return Technique("token", f"two agents: {first} and {second}", attack, refused=True)
 
 
-NOW = int(time.time())
 RSA, EVIL = rsa_key(), rsa_key("evil")
-CLAIMS = {"iss": ISSUER, "aud": "wirekey", "sub": "svc", "iat": NOW, "nbf": NOW, "exp": NOW + 600}
 HEADER = {"alg": "RS256", "typ": "JWT"}
-PART = b64(json.dumps(CLAIMS).encode())
-GOOD = token(HEADER, CLAIMS, RSA)
-HEAD, BODY, SIGNATURE = GOOD.split(".")
-JSON_WEB_TOKENS = {
-    "alg none": f"{b64(b'{"alg":"none"}')}.{PART}.",
-    "alg nOnE with a signature": f"{b64(b'{"alg":"nOnE"}')}.{PART}.{SIGNATURE}",
-    "HS256 with the public key": token({**HEADER, "alg": "HS256"}, CLAIMS, pem(RSA)),
-    "HS256 with the public key in one line": token({**HEADER, "alg": "HS256"}, CLAIMS, pem(RSA).replace(b"\n", b"")),
-    "HS256 with an empty key": token({**HEADER, "alg": "HS256"}, CLAIMS, b"\0"),
-    "HS256 with the name of the issuer": token({**HEADER, "alg": "HS256"}, CLAIMS, ISSUER.encode()),
-    "a key of its own": token(HEADER, CLAIMS, EVIL),
-    "a key of its own in jwk": token({**HEADER, "jwk": jwk(EVIL)}, CLAIMS, EVIL),
-    "a key of its own at jku": token({**HEADER, "jku": "http://127.0.0.1:1/jwks"}, CLAIMS, EVIL),
-    "a key of its own at x5u": token({**HEADER, "x5u": "http://127.0.0.1:1/cert"}, CLAIMS, EVIL),
-    "a key of its own in x5c": token({**HEADER, "x5c": ["MIIB"]}, CLAIMS, EVIL),
-    "a path in kid": token({**HEADER, "kid": "../../../../dev/null"}, CLAIMS, EVIL),
-    "SQL in kid": token({**HEADER, "kid": "' UNION SELECT 'x' --"}, CLAIMS, EVIL),
-    "a command in kid": token({**HEADER, "kid": "| id"}, CLAIMS, EVIL),
-    "a kid of 10,000 letters": token({**HEADER, "kid": "x" * 10_000}, CLAIMS, EVIL),
-    "a critical extension": token({**HEADER, "crit": ["exp"]}, CLAIMS, RSA),
-    "a payload that is not encoded": token({**HEADER, "b64": False, "crit": ["b64"]}, CLAIMS, RSA),
-    "compressed": token({**HEADER, "zip": "DEF"}, CLAIMS, RSA),
-    "ES256 with its own key": token({**HEADER, "alg": "ES256"}, CLAIMS, ec_key()),
-    "ES256 with a signature of zeros": f"{b64(b'{"alg":"ES256"}')}.{PART}.{b64(bytes(64))}",
-    "EdDSA with its own key": token({**HEADER, "alg": "EdDSA"}, CLAIMS, ed_key()),
-    "PS256 with the right key": token({**HEADER, "alg": "PS256"}, CLAIMS, RSA),
-    "RS512 with the right key": token({**HEADER, "alg": "RS512"}, CLAIMS, RSA),
-    "expired": token(HEADER, {**CLAIMS, "iat": NOW - 900, "nbf": NOW - 900, "exp": NOW - 300}, RSA),
-    "not yet valid": token(HEADER, {**CLAIMS, "nbf": NOW + 500}, RSA),
-    "issued in the future": token(HEADER, {**CLAIMS, "iat": NOW + 500}, RSA),
-    "without exp": token(HEADER, {name: CLAIMS[name] for name in CLAIMS if name != "exp"}, RSA),
-    "exp of 1e400": token(HEADER, json.dumps(CLAIMS).replace(str(NOW + 600), "1e400"), RSA),
-    "exp as text": token(HEADER, {**CLAIMS, "exp": str(NOW + 600)}, RSA),
-    "exp twice": token(HEADER, json.dumps({**CLAIMS, "exp": 1})[:-1] + f',"exp":{NOW + 600}}}', RSA),
-    "a lifetime of a year": token(HEADER, {**CLAIMS, "exp": NOW + 31_536_000}, RSA),
-    "another audience": token(HEADER, {**CLAIMS, "aud": "other"}, RSA),
-    "no audience": token(HEADER, {**CLAIMS, "aud": []}, RSA),
-    "another issuer": token(HEADER, {**CLAIMS, "iss": "https://evil.example"}, RSA),
-    "the issuer wirekey": token(HEADER, {**CLAIMS, "iss": "wirekey"}, RSA),
-    "the issuer with a slash": token(HEADER, {**CLAIMS, "iss": ISSUER + "/"}, RSA),
-    "no subject": token(HEADER, {**CLAIMS, "sub": ""}, RSA),
-    "a subject with control characters": token(HEADER, {**CLAIMS, "sub": "a\r\nb"}, RSA),
-    "the subject alice, which is an agent here": token(HEADER, {**CLAIMS, "sub": "alice"}, RSA),
-    "two signatures": f"{GOOD}.{SIGNATURE}",
-    "two signatures of one": f"{GOOD}{SIGNATURE}",
-    "claims of another": f"{HEAD}.{b64(json.dumps({**CLAIMS, 'sub': 'root'}).encode())}.{SIGNATURE}",
-    "no signature": f"{HEAD}.{BODY}.",
-    "a signature in another alphabet": f"{HEAD}.{BODY}.{SIGNATURE[:-2]}+/",
-    "a signature with padding": GOOD + "==",
-    "the form of JSON": json.dumps({"protected": HEAD, "payload": BODY, "signature": SIGNATURE}),
-    "encrypted, in name": f"{GOOD}.{PART}.{PART}",
-    "claims that are a list": token(HEADER, "[]", RSA),
-    "two documents as claims": token(HEADER, json.dumps(CLAIMS) * 2, RSA),
-    "alg twice": token('{"alg":"none","alg":"RS256"}', CLAIMS, RSA, "RS256"),
-}
+
+
+def claims_of(now: int) -> dict[str, str | int]:
+    return {"iss": ISSUER, "aud": "wirekey", "sub": "svc", "iat": now, "nbf": now, "exp": now + 600}
+
+
+def good() -> str:
+    """Return a token that is accepted."""
+    return token(HEADER, claims_of(int(time.time())), RSA)
+
+
+def json_web_tokens() -> dict[str, str]:
+    """Return tokens that are each wrong in one way, and valid for ten minutes otherwise."""
+    now = int(time.time())
+    claims = claims_of(now)
+    part = b64(json.dumps(claims).encode())
+    right = token(HEADER, claims, RSA)
+    head, body, signature = right.split(".")
+    return {
+        "alg none": f"{b64(b'{"alg":"none"}')}.{part}.",
+        "alg nOnE with a signature": f"{b64(b'{"alg":"nOnE"}')}.{part}.{signature}",
+        "HS256 with the public key": token({**HEADER, "alg": "HS256"}, claims, pem(RSA)),
+        "HS256 with the public key in one line": token(
+            {**HEADER, "alg": "HS256"}, claims, pem(RSA).replace(b"\n", b"")
+        ),
+        "HS256 with an empty key": token({**HEADER, "alg": "HS256"}, claims, b"\0"),
+        "HS256 with the name of the issuer": token({**HEADER, "alg": "HS256"}, claims, ISSUER.encode()),
+        "a key of its own": token(HEADER, claims, EVIL),
+        "a key of its own in jwk": token({**HEADER, "jwk": jwk(EVIL)}, claims, EVIL),
+        "a key of its own at jku": token({**HEADER, "jku": "http://127.0.0.1:1/jwks"}, claims, EVIL),
+        "a key of its own at x5u": token({**HEADER, "x5u": "http://127.0.0.1:1/cert"}, claims, EVIL),
+        "a key of its own in x5c": token({**HEADER, "x5c": ["MIIB"]}, claims, EVIL),
+        "a path in kid": token({**HEADER, "kid": "../../../../dev/null"}, claims, EVIL),
+        "SQL in kid": token({**HEADER, "kid": "' UNION SELECT 'x' --"}, claims, EVIL),
+        "a command in kid": token({**HEADER, "kid": "| id"}, claims, EVIL),
+        "a kid of 10,000 letters": token({**HEADER, "kid": "x" * 10_000}, claims, EVIL),
+        "a critical extension": token({**HEADER, "crit": ["exp"]}, claims, RSA),
+        "a payload that is not encoded": token({**HEADER, "b64": False, "crit": ["b64"]}, claims, RSA),
+        "compressed": token({**HEADER, "zip": "DEF"}, claims, RSA),
+        "ES256 with its own key": token({**HEADER, "alg": "ES256"}, claims, ec_key()),
+        "ES256 with a signature of zeros": f"{b64(b'{"alg":"ES256"}')}.{part}.{b64(bytes(64))}",
+        "EdDSA with its own key": token({**HEADER, "alg": "EdDSA"}, claims, ed_key()),
+        "PS256 with the right key": token({**HEADER, "alg": "PS256"}, claims, RSA),
+        "RS512 with the right key": token({**HEADER, "alg": "RS512"}, claims, RSA),
+        "expired": token(HEADER, {**claims, "iat": now - 900, "nbf": now - 900, "exp": now - 300}, RSA),
+        "not yet valid": token(HEADER, {**claims, "nbf": now + 500}, RSA),
+        "issued in the future": token(HEADER, {**claims, "iat": now + 500}, RSA),
+        "without exp": token(HEADER, {name: claims[name] for name in claims if name != "exp"}, RSA),
+        "exp of 1e400": token(HEADER, json.dumps(claims).replace(str(now + 600), "1e400"), RSA),
+        "exp as text": token(HEADER, {**claims, "exp": str(now + 600)}, RSA),
+        "exp twice": token(HEADER, json.dumps({**claims, "exp": 1})[:-1] + f',"exp":{now + 600}}}', RSA),
+        "a lifetime of a year": token(HEADER, {**claims, "exp": now + 31_536_000}, RSA),
+        "another audience": token(HEADER, {**claims, "aud": "other"}, RSA),
+        "no audience": token(HEADER, {**claims, "aud": []}, RSA),
+        "another issuer": token(HEADER, {**claims, "iss": "https://evil.example"}, RSA),
+        "the issuer wirekey": token(HEADER, {**claims, "iss": "wirekey"}, RSA),
+        "the issuer with a slash": token(HEADER, {**claims, "iss": ISSUER + "/"}, RSA),
+        "no subject": token(HEADER, {**claims, "sub": ""}, RSA),
+        "a subject with control characters": token(HEADER, {**claims, "sub": "a\r\nb"}, RSA),
+        "the subject alice, which is an agent here": token(HEADER, {**claims, "sub": "alice"}, RSA),
+        "two signatures": f"{right}.{signature}",
+        "two signatures of one": f"{right}{signature}",
+        "claims of another": f"{head}.{b64(json.dumps({**claims, 'sub': 'root'}).encode())}.{signature}",
+        "no signature": f"{head}.{body}.",
+        "a signature in another alphabet": f"{head}.{body}.{signature[:-2]}+/",
+        "a signature with padding": right + "==",
+        "the form of JSON": json.dumps({"protected": head, "payload": body, "signature": signature}),
+        "encrypted, in name": f"{right}.{part}.{part}",
+        "claims that are a list": token(HEADER, "[]", RSA),
+        "two documents as claims": token(HEADER, json.dumps(claims) * 2, RSA),
+        "alg twice": token('{"alg":"none","alg":"RS256"}', claims, RSA, "RS256"),
+    }
+
+
+WRONG = tuple(json_web_tokens())
+tokens_of_now = cache(json_web_tokens)
+"""The tokens as made when the first one is tried, possibly long after this module was imported."""
 
 
 def signed(name: str, place: str) -> Technique:
-    return Technique("JWT", f"{name}: {place}", lambda ground: sent(ground, place, JSON_WEB_TOKENS[name]), refused=True)
+    return Technique("JWT", f"{name}: {place}", lambda ground: sent(ground, place, tokens_of_now()[name]), refused=True)
 
 
 TECHNIQUES = [
@@ -148,6 +169,6 @@ TECHNIQUES = [
     two("Authorization: Bearer {}", "x-api-key: {}"),
     two("Authorization: Bearer {}", "Authorization: Bearer {}"),
     two("x-goog-api-key: {}", "api-key: {}"),
-    *(signed(name, "Bearer at the proxy") for name in JSON_WEB_TOKENS),
-    *(signed(name, "Authorization at the gateway") for name in list(JSON_WEB_TOKENS)[::5]),
+    *(signed(name, "Bearer at the proxy") for name in WRONG),
+    *(signed(name, "Authorization at the gateway") for name in WRONG[::5]),
 ]

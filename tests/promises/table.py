@@ -73,6 +73,13 @@ PROMISES = (
         {"WIREKEY_FUZZ_SECONDS": "300", "WIREKEY_TEST_SECONDS": "600"},
     ),
     Promise(
+        9,
+        "The cost is the bill.",
+        ("tests/metering/test_bill.py", "tests/features/reconciliation/test_generated_calls.py"),
+        ("generated bills", "calls reconciled"),
+        {"WIREKEY_BILLS": "10000", "WIREKEY_BILL_ROUNDS": "20", "WIREKEY_TEST_SECONDS": "3600"},
+    ),
+    Promise(
         10,
         "A release is what the source says.",
         ("tests/packaging/test_wheel.py", "tests/features/version"),

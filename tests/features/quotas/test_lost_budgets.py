@@ -24,8 +24,9 @@ from wirekey.core.body import Body
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Kind, Operation, Usage
 from wirekey.core.secret import Secret
+from wirekey.core.shared_state import NotSentError, SharedStateUnavailableError
 from wirekey.features.quotas.definition import Quota
-from wirekey.features.quotas.estimate import real_use
+from wirekey.features.quotas.estimate import Use, real_use
 from wirekey.features.quotas.ledger import Ledger
 from wirekey.features.redis.state import PREFIX, RedisState
 
@@ -132,6 +133,70 @@ async def test_a_budget_that_one_replica_has_used_up_stays_used_up(start, server
     for replica in (first, third, second):
         refusal = await until_refused(replica)
         assert refusal.code == "insufficient_quota"
+
+
+def withhold(replica: Replica, *, is_sent: bool) -> None:
+    """Let the replica not hear whether its settlements were made: they were if `is_sent`."""
+    settle = replica.state.settle
+
+    async def settle_without_reply(reservation, used):
+        if not is_sent:
+            raise NotSentError("Redis does not respond")
+        await settle(reservation, used)
+        raise SharedStateUnavailableError("no response in time")
+
+    replica.state.settle = settle_without_reply
+
+
+async def lose_all(server: RedisServer, *replicas: Replica) -> None:
+    """Let the server lose its data, and the replicas restore them and send what is left."""
+    before = [replica.state.losses.epoch for replica in replicas]
+    server.empty()
+    for replica in replicas:
+        vars(replica.state).pop("settle", None)
+    await until(lambda: all(r.state.losses.epoch != old for r, old in zip(replicas, before, strict=True)))
+    for replica in replicas:
+        await replica.service.finish()
+
+
+@pytest.mark.parametrize("others", ["all are there", "one has died"])
+@pytest.mark.parametrize("is_sent", [True, False], ids=["made without a reply", "not sent"])
+async def test_a_settlement_of_which_nothing_is_known_counts_once_after_a_loss(start, server, is_sent, others):
+    one, two, three = [await start() for _ in range(3)]
+    await spend(three, 0.2)
+    await until(lambda: seen(one) == seen(two) == usd(0.2))
+    withhold(one, is_sent=is_sent)
+    one.service.settle(await one.call(usd_=0.3), Use(0, usd(0.3)))
+    left = [one, two, three]
+    if is_sent:
+        await until(lambda: seen(one) == seen(two) == seen(three) == usd(0.5))
+    if others == "one has died":
+        await remove(three)
+        left.remove(three)
+    await lose_all(server, *left)
+    assert await spent(two) == 0.5
+    await lose_all(server, *left)
+    assert await spent(two) == 0.5
+
+
+async def test_a_settlement_that_is_restored_twice_counts_once(start, server):
+    """The server loses its data again before the process that has restored them hears of it."""
+    one, two = await start(), await start()
+    withhold(one, is_sent=False)
+    one.service.settle(await one.call(usd_=0.3), Use(0, usd(0.3)))
+    finish = one.state.losses._finish
+
+    async def finish_without_reply(epoch, known):
+        await finish(epoch, known)
+        raise SharedStateUnavailableError("no response in time")
+
+    one.state.losses._finish = finish_without_reply
+    epoch = two.state.losses.epoch
+    server.empty()
+    await until(lambda: two.state.losses.epoch != epoch and seen(two) == usd(0.3))
+    del one.state.losses._finish
+    await lose_all(server, one, two)
+    assert await spent(two) == 0.3
 
 
 async def until_refused(replica: Replica) -> Refusal:

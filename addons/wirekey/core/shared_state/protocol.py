@@ -13,6 +13,10 @@ class SharedStateUnavailableError(Exception):
     """The shared state did not respond in time. The caller decides whether to refuse or to decide alone."""
 
 
+class NotSentError(SharedStateUnavailableError):
+    """Nothing was sent to the shared state, because it did not respond a moment before."""
+
+
 class BudgetsLostError(SharedStateUnavailableError):
     """The shared state has lost budgets. They have to be restored before anything else is reserved or settled."""
 
@@ -86,11 +90,16 @@ class Reserved:
 
 
 class KnownTotal(NamedTuple):
-    """The total of a budget as one process knows it: the largest amount that it has seen, and what its ledger has."""
+    """The total of a budget as one process knows it.
+
+    `seen` is the largest amount that it has seen, `part` what its ledger has, and `unseen` what it has spent that no
+    process can have seen.
+    """
 
     key: str
     seen: int
     part: int
+    unseen: int
     ttl: float
 
 
@@ -113,6 +122,8 @@ class KnownBudgets(NamedTuple):
     ledger: str
     parts: Mapping[str, tuple[int, float]]
     """By key, what its ledger has, and for how many seconds that is kept."""
+    unseen: Mapping[str, int]
+    """By key, what this process has spent that was never sent to the state."""
     held: Mapping[str, Mapping[str, int]]
     lease: float
 
@@ -138,8 +149,10 @@ class BudgetLosses(Protocol):
         """Add totals that were seen before a start."""
         ...
 
-    async def restore(self, known: Callable[[], KnownBudgets]) -> None:
+    async def restore(self, known: Callable[[str], KnownBudgets]) -> None:
         """Add what this process knows to the budgets, and wait until the other processes have done so, too.
+
+        `known` returns it for an epoch: the same each time, but for the reservations.
 
         Raises SharedStateUnavailableError.
         """

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from wirekey.core.shared_state import BudgetsLostError, KnownBudgets, SharedStateUnavailableError
 from wirekey.features.quotas.shares import UNIT
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wirekey.core.shared_state import SharedState
     from wirekey.features.quotas.ledger import Ledger, Spent
     from wirekey.features.quotas.shares import ProcessCount
+    from wirekey.features.quotas.unsettled import Unsettled
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +35,22 @@ class KnownTotals(Protocol):
 
     ledger: Ledger | None
     processes: ProcessCount
-    unsettled: dict[str, Mapping[str, int]]
+    unsettled: Unsettled
 
     async def settle_rest(self, state: SharedState) -> None:
         """Add the amounts that the state did not take before."""
+
+
+class Contribution(NamedTuple):
+    """The amounts that this process has added in an epoch. It adds the same if it has to begin again in the same one.
+
+    `settled`: the reservations whose settlements are part of it.
+    """
+
+    epoch: str
+    parts: Mapping[str, tuple[int, float]]
+    unseen: Mapping[str, int]
+    settled: frozenset[str]
 
 
 class Restoring:
@@ -50,6 +63,7 @@ class Restoring:
         """How often this process has added what it knows."""
         self.held: Callable[[], Mapping[str, Mapping[str, int]]] = dict
         """Returns the amounts of each reservation of an open call."""
+        self._contribution = Contribution("", {}, {}, frozenset())
 
     def begin(self, state: SharedState) -> asyncio.Task[None]:
         """Begin to restore the budgets, unless this process does so already. Return what ends with it."""
@@ -101,28 +115,36 @@ class Restoring:
             # Without the file, this process adds what it knows itself.
             with contextlib.suppress(sqlite3.Error, OSError):
                 of_machine = await asyncio.to_thread(ledger.read_all)
-        await losses.restore(lambda: self._known(of_machine))
+        await losses.restore(lambda epoch: self._known(epoch, of_machine))
+        self._totals.unsettled.remove(self._contribution.settled)
         if is_loss:
             logger.warning("The shared state had lost budgets. They are restored.")
+        # If they are lost again at once, this process has seen what the others have contributed.
+        await self.watch(state)
         await self._totals.settle_rest(state)
 
-    def _known(self, of_machine: Mapping[str, Spent]) -> KnownBudgets:
+    def _known(self, epoch: str, of_machine: Mapping[str, Spent]) -> KnownBudgets:
         """Return what this process knows. `of_machine`: what all its processes have written to the ledger."""
         self.number += 1
-        ledger = self._totals.ledger
+        if self._contribution.epoch != epoch:
+            self._contribution = self._contribution_of(epoch, of_machine)
+        _, parts, unseen, settled = self._contribution
+        later = {name: amounts for name, amounts in self._totals.unsettled.amounts.items() if name not in settled}
+        count, ledger = self._totals.processes, self._totals.ledger
+        held = {count.id: {UNIT.key: UNIT.amount}, **self.held(), **later}
+        return KnownBudgets(count.id, count.known, ledger.id if ledger else count.id, parts, unseen, held, LEASE)
+
+    def _contribution_of(self, epoch: str, of_machine: Mapping[str, Spent]) -> Contribution:
+        ledger, unsettled = self._totals.ledger, self._totals.unsettled
+        settled = frozenset(unsettled.amounts)
+        unseen = unsettled.take_unsent() if ledger else unsettled.sums()
         parts: dict[str, tuple[int, float]] = {}
         if ledger:
             now = ledger.now()
             for key, total in (*of_machine.items(), *ledger.totals.items()):
                 amount = max(total.amount, parts.get(key, (0, 0.0))[0])
                 parts[key] = amount, total.ends - now + PERIOD_MARGIN
-        for amounts in self._totals.unsettled.values():
-            for key, amount in amounts.items():
-                if key in parts:
-                    parts[key] = parts[key][0] - amount, parts[key][1]
-        count = self._totals.processes
-        held = {count.id: {UNIT.key: UNIT.amount}, **self.held(), **self._totals.unsettled}
-        return KnownBudgets(count.id, count.known, ledger.id if ledger else count.id, parts, held, LEASE)
+        return Contribution(epoch, parts, unseen, settled)
 
 
 def read_error(task: asyncio.Task[None]) -> None:

@@ -4,7 +4,8 @@ A hash is the guard. `epoch` is the mark of complete budgets, `NUMBER:RANDOM`; a
 `seq` counts the changes of totals, so that one which went back to older data is noticed too. While budgets are being
 restored, `restoring` is the epoch to come and `begun` when that began.
 A budget also has a hash of its restoration: the `epoch`, the `base` (what is known to be spent before the epoch), the
-parts of ledgers, and their sum.
+largest total that was `seen`, the amounts of processes that were not seen and their sum `unseen`, the parts of ledgers
+and their sum `parts`.
 """
 
 GUARD = """
@@ -45,8 +46,9 @@ end
 return {found[3], 0}
 """
 
-# Keys: guard, changed, ledgers that joined, budgets. Arguments: the epoch; the ledger; for each budget the total that
-# was seen last, the part of the ledger, and for how many milliseconds it lasts. Returns 0 if the epoch differs.
+# Keys: guard, changed, ledgers that joined, budgets. Arguments: the epoch; the ledger; the process; for each budget the
+# total that was seen last, the part of the ledger, what the process has spent and nobody has seen, and for how many
+# milliseconds it lasts. Returns 0 if the epoch differs.
 # The part that is known above the base is added to the total: also that of a process which comes late.
 CONTRIBUTE = (
     GUARD
@@ -54,17 +56,25 @@ CONTRIBUTE = (
 if not is_current(KEYS[1], ARGV[1]) then return 0 end
 local is_new = redis.call('SISMEMBER', KEYS[3], ARGV[2]) == 0
 for index = 4, #KEYS do
-    local at = 3 * (index - 3)
-    local total, restored, lasts = KEYS[index] .. ':total', KEYS[index] .. ':restored', tonumber(ARGV[at + 2])
+    local at = 4 * (index - 3)
+    local total, restored, lasts = KEYS[index] .. ':total', KEYS[index] .. ':restored', tonumber(ARGV[at + 3])
     if redis.call('HGET', restored, 'epoch') ~= ARGV[1] then
+        local found = redis.call('GET', total) or '0'
         redis.call('DEL', restored)
-        redis.call('HSET', restored, 'epoch', ARGV[1], 'base', redis.call('GET', total) or '0')
+        redis.call('HSET', restored, 'epoch', ARGV[1], 'base', found, 'seen', found)
+    end
+    if tonumber(ARGV[at]) > tonumber(redis.call('HGET', restored, 'seen')) then
+        redis.call('HSET', restored, 'seen', ARGV[at])
+    end
+    if ARGV[at + 2] ~= '0' and redis.call('HSETNX', restored, 'process:' .. ARGV[3], ARGV[at + 2]) == 1 then
+        redis.call('HINCRBY', restored, 'unseen', ARGV[at + 2])
     end
     if is_new and redis.call('HSETNX', restored, 'ledger:' .. ARGV[2], ARGV[at + 1]) == 1 then
         redis.call('HINCRBY', restored, 'parts', ARGV[at + 1])
     end
-    local base = tonumber(redis.call('HGET', restored, 'base'))
-    local known = math.max(tonumber(ARGV[at]), tonumber(redis.call('HGET', restored, 'parts') or 0))
+    local found = redis.call('HMGET', restored, 'base', 'seen', 'unseen', 'parts')
+    local base = tonumber(found[1])
+    local known = math.max(tonumber(found[2]) + tonumber(found[3] or 0), tonumber(found[4] or 0))
     if known > base then
         redis.call('INCRBY', total, whole(known - base))
         redis.call('HSET', restored, 'base', whole(known))
@@ -84,7 +94,7 @@ OPEN = """
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
 if ARGV[3] ~= '' then
     redis.call('DEL', KEYS[2])
-    redis.call('HSET', KEYS[2], 'epoch', ARGV[3], 'base', ARGV[1])
+    redis.call('HSET', KEYS[2], 'epoch', ARGV[3], 'base', ARGV[1], 'seen', ARGV[1])
     redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
 return 1

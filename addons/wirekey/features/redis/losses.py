@@ -3,8 +3,9 @@
 An epoch marks that the budgets are complete. Each script that reserves or settles compares it, so that no call passes
 between a loss and the moment when a process notices it. The first process that does begins another epoch, and each
 process then adds what it knows before it uses a budget again: the totals that it has seen last, what its ledger has,
-and its reservations. A total becomes the largest one of what processes have seen, and of the sum of all ledgers. So it
-has what a process has spent that is no longer there, as every process reads all totals that have changed.
+what it has spent and never sent, and its reservations. A total becomes the larger one of two amounts: the most that a
+process has seen, with what nobody can have seen; and the sum of all ledgers. So it has what a process has spent that is
+no longer there, as every process reads all totals that have changed.
 """
 
 from __future__ import annotations
@@ -132,10 +133,11 @@ class RedisLosses:
 
     # Restoring.
 
-    async def restore(self, known: Callable[[], KnownBudgets]) -> None:
+    async def restore(self, known: Callable[[str], KnownBudgets]) -> None:
         """Add what this process knows to the budgets, and wait for the other processes."""
         for _ in range(TRIES):
-            epoch, latest = await self._begin(), known()
+            epoch = await self._begin()
+            latest = known(epoch)
             if await self._contribute(epoch, latest) and await self._finish(epoch, latest):
                 self.epoch, self.changes, self._read_to = epoch, 0, 0
                 return
@@ -150,9 +152,9 @@ class RedisLosses:
 
     async def _contribute(self, epoch: str, known: KnownBudgets) -> bool:
         for totals in batched(self._totals(epoch, known), TOTALS_AT_ONCE):
-            arguments: list[Any] = [epoch, known.ledger]
+            arguments: list[Any] = [epoch, known.ledger, known.process]
             for total in totals:
-                arguments += [total.seen, total.part, max(1, round(total.ttl * 1000))]
+                arguments += [total.seen, total.part, total.unseen, max(1, round(total.ttl * 1000))]
             keys = [GUARD, CHANGED, LEDGERS, *(f"budget:{total.key}" for total in totals)]
             if not await self._run(loss_scripts.CONTRIBUTE, keys, arguments, replies.flag):
                 return False
@@ -173,9 +175,10 @@ class RedisLosses:
             part, ttl = known.parts.get(key, (0, 0.0))
             # The spending seen in this epoch is part of its totals.
             amount = seen.amount if seen and seen.epoch != epoch else 0
+            unseen = known.unseen.get(key, 0)
             lasts = max(ttl, seen.expires - now if seen else 0.0)
-            if (amount or part) and lasts > 0:
-                yield KnownTotal(key, amount, part, lasts)
+            if (amount or part or unseen) and lasts > 0:
+                yield KnownTotal(key, amount, part, unseen, lasts)
 
     async def _finish(self, epoch: str, known: KnownBudgets) -> bool:
         arguments = [epoch, known.process, known.ledger, known.processes]

@@ -29,7 +29,7 @@ class Kind(StrEnum):
     LOST = "lost"
     """A call has ended of which it is not known whether it is charged, up to the amount.
 
-    Its replica was killed, or it was interrupted before the provider got it.
+    Its replica was killed, or it was interrupted or timed out before the provider got it.
     """
     ENDED = "ended"
     """The run has ended: it was stopped, or its time was over. `call` is empty here and below."""

@@ -353,8 +353,10 @@ class Round:
         attempts = max(1, row["attempts"] or 0)
         self.history += [Event(Kind.INTENT, call.name, began, call.reserved)] * attempts
         arrived = any(event.kind is Kind.SENT and event.call == call.name for event in self.history)
-        if row["outcome"] == "interrupted" and (row["duration_ms"] is None or not arrived):
-            self.history.append(Event(Kind.LOST, call.name, time.time(), call.reserved))
+        is_cut_off = row["outcome"] == "interrupted" and row["duration_ms"] is None
+        if is_cut_off or (row["outcome"] in {"interrupted", "timeout"} and not arrived):
+            # Before it was cut off, it may have been charged what it cost, which can be more than was reserved.
+            self.history.append(Event(Kind.LOST, call.name, time.time(), max(call.reserved, call.cost)))
         elif row["outcome"]:
             ended = began + row["duration_ms"] / 1000
             self.history.append(Event(Kind.SETTLED, call.name, ended, settled_at(row, call)))

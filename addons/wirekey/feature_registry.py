@@ -18,6 +18,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "translation": ("translation", "routes.translation"),
         "rollup": ("rollup", "routes.rollup"),
         "quotas": ("quotas",),  # behind rollup, so that the shortened body counts
+        "batches": (),
         "realtime": ("limits.websocket",),
         "redis": ("shared_state",),
         "postgresql": ("agents", "audit.timeout", "audit.on_failure"),

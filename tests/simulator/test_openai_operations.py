@@ -173,7 +173,8 @@ def test_an_upload_in_parts_becomes_a_file(client):
 
 
 def test_a_batch_completes_at_the_next_request(client):
-    lines = [{"custom_id": f"n{n}", "method": "POST", "url": "/v1/chat/completions", "body": {}} for n in range(2)]
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say"}]}
+    lines = [{"custom_id": f"n{n}", "method": "POST", "url": "/v1/chat/completions", "body": body} for n in range(2)]
     content = "\n".join(json.dumps(line) for line in lines).encode()
     file = client.files.create(file=("in.jsonl", content), purpose="batch")
     made = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
@@ -183,7 +184,26 @@ def test_a_batch_completes_at_the_next_request(client):
     assert (done.status, done.request_counts.completed) == ("completed", 2)
     results = [json.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()]
     assert [result["custom_id"] for result in results] == ["n0", "n1"]
+    usages = [result["response"]["body"]["usage"] for result in results]
+    assert done.usage.input_tokens == sum(usage["prompt_tokens"] for usage in usages) > 0
+    assert done.usage.output_tokens == sum(usage["completion_tokens"] for usage in usages) > 0
     assert len(list(client.batches.list())) == 2
+
+
+def test_requests_of_a_batch_fail_and_expire_one_by_one(client):
+    good = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say"}]}
+    bodies = {"good": good, "bad": {"model": "gpt-4o-mini"}, "expired": good}
+    lines = [{"custom_id": name, "method": "POST", "url": "/v1/x", "body": body} for name, body in bodies.items()]
+    content = "\n".join(json.dumps(line) for line in lines).encode()
+    file = client.files.create(file=("in.jsonl", content), purpose="batch")
+    made = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    batch = client.batches.create(**made, metadata={"usage": "none"})
+    done = client.batches.retrieve(batch.id)
+    assert (done.status, done.usage) == ("expired", None)
+    assert (done.request_counts.completed, done.request_counts.failed) == (1, 2)
+    failed = [json.loads(line) for line in client.files.content(done.error_file_id).text.splitlines()]
+    assert [(one["custom_id"], bool(one["error"])) for one in failed] == [("bad", False), ("expired", True)]
+    assert failed[0]["response"]["status_code"] == 400
 
 
 def test_stored_chats_are_listed_changed_and_deleted(client):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wirekey.core.body import RequestBody
     from wirekey.core.errors import Refusal
     from wirekey.core.operation import Facts, Operation, ResponseReader
+    from wirekey.providers.batches import BatchApi
     from wirekey.providers.companions import CompanionPaths
     from wirekey.providers.description import (
         ProviderCredentials,
@@ -50,6 +51,7 @@ class Provider:
     prices: ProviderPrices
     models: ProviderModels
     locations: ProviderLocations | None
+    batches: BatchApi | None
 
     def receives(self, operation: Operation, model: str) -> bool:
         """Return whether it answers an operation of another provider in the same format, at a path of its own."""

@@ -73,6 +73,12 @@ class UsageLimits:
     def settle(self, state: CallState) -> None:
         """Settle the last attempt of a call that has ended, once."""
 
+    def charge(self, state: CallState, tokens: int, cost: float) -> Awaitable[None] | None:
+        """Charge what was used without a reservation, such as by a batch. `cost`: in US dollars.
+
+        `note_limits` comes before. Return None, or what remains to be awaited.
+        """
+
     def release(self, state: CallState) -> None:
         """Release all that a call holds, because it was not sent."""
 

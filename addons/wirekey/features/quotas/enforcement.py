@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
+from wirekey.features.quotas.limit_names import kind_of
 from wirekey.features.quotas.limits import amount_of, budget_limits, rate_limits
 from wirekey.features.quotas.refusals import (
     over_budget,
@@ -44,6 +45,8 @@ SETTLED_EVERY = 4
 """The number of checks after which processes are counted, and amounts that the shared state did not take are sent."""
 RENEWED_EVERY = 80
 """The number of checks after which reservations are renewed."""
+ANY_TOTAL = 2**53
+"""The limit of a total to which anything may be added."""
 COUNTED_FOR = 10.0
 """Seconds for which a process is counted that no longer responds."""
 
@@ -232,6 +235,31 @@ class QuotaEnforcer:
         if growth and growth.extending and not growth.extending.done():
             await asyncio.wait([growth.extending])
         await self._settle(hold, *self._end(hold, used, metered))
+
+    def charge(self, hold: Hold) -> Awaitable[None] | None:
+        """Add the use of a hold to the totals of its quotas, also beyond their limits. It is no request of its own.
+
+        Return None, or what remains to be awaited if other processes share the state.
+        """
+        return self._run(self._charge(hold))
+
+    async def _charge(self, hold: Hold) -> None:
+        now = self._clock()
+        found = budget_limits(hold.quotas, hold.use, now)
+        limits = tuple(
+            limit._replace(budget=limit.budget._replace(limit=ANY_TOTAL))
+            for limit in found
+            if limit.period and kind_of(limit.name) != "requests"
+        )
+        if not limits:
+            return
+        hold.budgets, hold.reserved_in = limits, self._state()
+        try:
+            reserved = await self._reserve_in(hold.reserved_in, hold.id, limits, now)  # sets totals that are not there
+            self.view.note_budgets(limits, reserved.levels)
+        except SharedStateUnavailableError as error:
+            logger.warning("what a batch has spent is added later to the shared state: %s", error)
+        await self._settle(hold, *self._end(hold, hold.use, calls=0))
 
     def exchange(self, failed: Hold, used: Use | None, following: Hold) -> Awaitable[None] | None:
         """Settle an attempt that failed, and take and reserve the use of the next one, as `acquire` does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wirekey.core.operation import Kind
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FREE = frozenset((*COUNTS, *HTTP_INSTEAD, *(name for each in PROVIDERS.values() for name in each.prices.free)))
 """Operations without tokens that are paid for."""
+BATCHES = frozenset(name for each in PROVIDERS.values() if each.batches for name in each.batches.creates)
+"""Operations that make a batch."""
 BYTES_PER_TOKEN = 3
 """Fewer than English text and JSON have, so that the estimate is not too low."""
 LONGEST_EXPECTED = 4096
@@ -43,6 +45,9 @@ class Use:
 
 
 NOTHING = Use()
+A_BATCH = Use(0, 1, 1)
+"""The use of a call that makes a batch: the least that a budget which is used up refuses. It is given back, as the cost
+of the batch is charged when its results are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ def largest_use(request: EstimatedRequest, prices: Prices | None, most_output: i
 
     `most_output`: the most tokens of output that count, of those that the response may have.
     """
+    if request.operation.name in BATCHES:
+        return A_BATCH if prices is not None or request.model is None else replace(A_BATCH, cost=None)
     if not generates(request.operation):
         return NOTHING
     window = context_window(request.model or "", prices.context if prices else None)

@@ -15,10 +15,10 @@ from wirekey.core.policy.input import QUOTA_FIELDS
 from wirekey.features.quotas.account_defaults import note_defaults
 from wirekey.features.quotas.configured import NO_QUOTAS, ConfiguredQuotas, quotas_of
 from wirekey.features.quotas.enforcement import QuotaEnforcer
-from wirekey.features.quotas.estimate import NOTHING, real_use
+from wirekey.features.quotas.estimate import NOTHING, Use, nanodollars, real_use
 from wirekey.features.quotas.expected_output import OutputEstimates
 from wirekey.features.quotas.headers import limit_headers
-from wirekey.features.quotas.hold import CallQuotas
+from wirekey.features.quotas.hold import CallQuotas, Hold
 from wirekey.features.quotas.holds import hold_of_attempt, hold_of_response
 from wirekey.features.quotas.ledger import FILE, Ledger
 from wirekey.features.quotas.notifying import Notifier
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from wirekey.core.routing.candidate import Candidate
     from wirekey.core.routing.plan import Failure
     from wirekey.features.quotas.definition import Applied
-    from wirekey.features.quotas.estimate import Use
-    from wirekey.features.quotas.hold import Hold
     from wirekey.features.quotas.webhook import Webhook
 
 logger = logging.getLogger(__name__)
@@ -186,6 +184,14 @@ class QuotaLimits(UsageLimits):
         reserved = growth.use_of(growth.written)
         status = None if call.refusal_code else call.status
         return real_use(reserved, call.operation, status, call.usage, call.cost_usd, is_final=state.has_all_counts)
+
+    def charge(self, state: CallState, tokens: int, cost: float) -> Awaitable[None] | None:
+        """Charge what was used without a reservation in the totals of the quotas that apply, also beyond a limit."""
+        found = state.features.find(CallQuotas)
+        if found is None:
+            return None
+        use = Use(0, nanodollars(cost), tokens)
+        return self.enforcer.charge(Hold(f"{state.call.id}/1", found.applied, state.call.model, use))
 
     def release(self, state: CallState) -> None:
         """Release all that a call holds, because it was not sent."""

@@ -137,4 +137,5 @@ VERTEX = Provider(
     ),
     models=replace(MODELS, targets=(), inference_path=inference_path),
     locations=ProviderLocations(LOCATION_NAMES, host_in, location_of, in_location, host_of_message),
+    batches=None,
 )

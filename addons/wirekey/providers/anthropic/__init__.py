@@ -107,4 +107,5 @@ ANTHROPIC = Provider(
     prices=replace(plain_prices("anthropic"), counts_cached_apart=always(True)),
     models=MODELS,
     locations=None,
+    batches=None,
 )

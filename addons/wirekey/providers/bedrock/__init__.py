@@ -106,4 +106,5 @@ BEDROCK = Provider(
     ),
     models=MODELS,
     locations=None,
+    batches=None,
 )

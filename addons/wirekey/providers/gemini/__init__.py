@@ -134,4 +134,5 @@ GEMINI = Provider(
     ),
     models=MODELS,
     locations=None,
+    batches=None,
 )

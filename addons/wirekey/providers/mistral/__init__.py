@@ -105,4 +105,5 @@ MISTRAL = Provider(
     prices=replace(plain_prices("mistral"), counts_beside_choices=True),
     models=MODELS,
     locations=None,
+    batches=None,
 )

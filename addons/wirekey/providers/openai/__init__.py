@@ -16,6 +16,7 @@ from wirekey.providers.description import (
     own_formats,
     plain_prices,
 )
+from wirekey.providers.openai.batches import BATCHES
 from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.openai.formats import CHAT, OPENAI_VECTORS, RESPONSES
 from wirekey.providers.openai.models import MODELS
@@ -82,4 +83,5 @@ OPENAI = Provider(
     prices=replace(plain_prices("openai"), free=("realtime",)),
     models=MODELS,
     locations=None,
+    batches=BATCHES,
 )

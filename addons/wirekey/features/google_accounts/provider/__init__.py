@@ -80,4 +80,5 @@ CODE_ASSIST = Provider(
     prices=replace(plain_prices(""), free=(COUNT,)),
     models=replace(MODELS, targets=()),
     locations=None,
+    batches=None,
 )

@@ -1,0 +1,153 @@
+"""Remembers who makes a batch, and settles its cost when its results are read."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from wirekey.core.addons.base import Addon
+from wirekey.features.batches.reading import BatchResponse, Results, ShownBatches
+from wirekey.features.batches.record import record_of
+from wirekey.features.batches.settling import Settlement
+from wirekey.features.batches.spending import Spending
+from wirekey.features.batches.store import BatchStore, BatchStoreError
+from wirekey.providers.registry import PROVIDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from mitmproxy import http
+
+    from wirekey.core.call import Call
+    from wirekey.core.calls.state import CallState
+    from wirekey.providers.batches import BatchApi, SeenBatch
+
+logger = logging.getLogger(__name__)
+
+OK = 200
+
+
+class Batches(Addon):
+    """Reads the responses of calls about batches as they pass, without holding or changing them.
+
+    It comes before `Metering`, which feeds the copies of a response. What it learns is stored before the client gets
+    the end of the response. A response that broke off settles nothing.
+    """
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Begin to read a response about batches."""
+        state, response = self.calls.find(flow), flow.response
+        if state is None or response is None or response.status_code != OK or not state.was_sent:
+            return
+        call = state.call
+        api, name = api_of(call), call.operation.name if call.operation else ""
+        if api is None:
+            return
+        spending = Spending(provider_of(call), call.upstream)
+        if name in api.creates or name in api.shows:
+            state.response_copies += (BatchResponse(ShownBatches(api, spending)),)
+        elif name in api.results:
+            state.response_copies += (BatchResponse(Results(api, spending)),)
+
+    def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Store what a whole response has said."""
+        state = self.calls.find(flow)
+        copy = copy_of(state) if state else None
+        if state is None or copy is None:
+            return None
+        copy.end()
+        if copy.failed or (state.tap and state.tap.broken) or state.call.outcome is not None:
+            return None
+        return self.note(state, copy)
+
+    def error(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Store what a response has said that broke off after its last byte, as clients of HTTP/2 may end it."""
+        state = self.calls.find(flow)
+        copy = copy_of(state) if state else None
+        if state is None or copy is None or state.tap is None or flow.response is None:
+            return None
+        copy.end()
+        call = state.call
+        is_whole = flow.response.headers.get("content-length") == str(state.tap.received)
+        makes = isinstance(copy.reader, ShownBatches) and copy.reader.reader.finished
+        if copy.failed or not (is_whole or makes):
+            return None
+        return self.note(state, copy) if call.operation else None
+
+    async def note(self, state: CallState, copy: BatchResponse) -> None:
+        """Store what a response has said."""
+        call = state.call
+        api, store = api_of(call), self.services.opened.find(BatchStore)
+        assert api
+        assert call.operation
+        if store is None:
+            return
+        try:
+            if isinstance(copy.reader, Results):
+                await self.note_results(store, api, call, copy.reader)
+                return
+            for batch in copy.reader.batches:
+                if call.operation.name in api.creates:
+                    headers = dict(state.request.headers.items()) if state.request else {}
+                    record = record_of(batch.id, batch.model, call, {name.lower(): headers[name] for name in headers})
+                    await store.remember(provider_of(call), batch.id, record)
+                await self.note_batch(store, call, batch, copy.reader)
+        except BatchStoreError as error:
+            logger.warning(
+                "a batch of %s is not remembered or not settled: %s. If it was made before, the next reading of its "
+                "results settles it.",
+                call.provider,
+                error,
+                extra={"call": call.id},
+            )
+
+    async def note_batch(self, store: BatchStore, call: Call, batch: SeenBatch, shown: ShownBatches) -> None:
+        """Remember whose results a name leads to, and settle a batch whose usage is known. Raises BatchStoreError."""
+        provider = provider_of(call)
+        spending = shown.spending if len(shown.batches) == 1 and shown.spending.requests else None
+        if batch.results is None and batch.usage is None and spending is None:
+            return
+        record = await store.find(provider, batch.id)
+        if record is None:
+            return
+        if batch.results is not None and batch.results != batch.id:
+            await store.remember(provider, batch.results, record)
+        if spending is None and batch.usage is not None:
+            spending = Spending(provider, call.upstream, batch.model or record.model)
+            spending.add_sum(batch.usage, batch.requests)
+        if spending is not None:
+            await Settlement(self.services, store).settle(record, batch.results or batch.id, spending, call.agent)
+
+    async def note_results(self, store: BatchStore, api: BatchApi, call: Call, results: Results) -> None:
+        """Settle a batch whose results were read. Raises BatchStoreError."""
+        name = api.results_in(call.path)
+        if name is None or not results.spending.requests:
+            return
+        record = await store.find(provider_of(call), name)
+        if record is None:
+            logger.warning(
+                "the results %s of %s are of a batch that Wirekey does not know. Its cost is charged to nobody.",
+                name,
+                call.provider,
+                extra={"call": call.id},
+            )
+            return
+        await Settlement(self.services, store).settle(record, name, results.spending, call.agent)
+
+
+def provider_of(call: Call) -> str:
+    """Return the provider that a call is sent to."""
+    name = call.upstream_provider or call.provider
+    assert name
+    return name
+
+
+def api_of(call: Call) -> BatchApi | None:
+    """Return the operations about batches of the provider that a call is sent to."""
+    name = call.upstream_provider or call.provider
+    return PROVIDERS[name].batches if name else None
+
+
+def copy_of(state: CallState) -> BatchResponse | None:
+    """Return the copy that is read of the response of a call."""
+    return next((copy for copy in state.response_copies if isinstance(copy, BatchResponse)), None)

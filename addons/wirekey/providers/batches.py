@@ -1,0 +1,85 @@
+"""How a provider runs many requests as one batch, whose cost is known when its results are.
+
+A batch is made by one call and read by others, perhaps days later. `BatchApi` says which operations these are, and how
+their responses are read: those that show a batch, and the results, which have one response in each line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wirekey.core.operation import Usage
+
+BATCH_TIER = ("service_tier", "batch")
+"""The modifier of the price of a request in a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBatch:
+    """A batch, as a response shows it."""
+
+    id: str
+    model: str | None = None
+    results: str | None = None
+    """The name by which its results are read; None if it has none yet."""
+    usage: Usage | None = None
+    """What all its requests have used; None if the response does not say it, or the batch has not ended."""
+    requests: int = 0
+    """The number of requests that `usage` counts."""
+
+
+class BatchReader(Protocol):
+    """Reads a response that shows one batch or several, as it passes. It never raises, and keeps no content."""
+
+    batches: list[SeenBatch]
+    finished: bool
+    """Whether the whole response was understood."""
+
+    def feed(self, data: bytes) -> None:
+        """Read the next bytes of the response."""
+
+    def end(self) -> None:
+        """Read what is left once the response has ended."""
+
+
+class ResultReader(Protocol):
+    """Reads one line of results, as it passes. It never raises, and holds at most a mebibyte of the line."""
+
+    usage: Usage
+    finished: bool
+    is_result: bool
+    """Whether the line is the result of a request."""
+    is_billed: bool
+    """Whether the request had a response. One that failed, expired or was cancelled costs nothing."""
+
+    def feed(self, data: bytes) -> None:
+        """Read the next bytes of the line."""
+
+    def end(self) -> None:
+        """Read what is left once the line has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchApi:
+    """The operations of a provider about batches."""
+
+    creates: tuple[str, ...]
+    """Those that make a batch. Their responses show it."""
+    shows: tuple[str, ...]
+    """The others whose responses show batches."""
+    results: tuple[str, ...]
+    """Those whose responses may be results."""
+    reader: Callable[[Callable[[Usage], None]], BatchReader]
+    """Returns the reader of a response that shows batches. It calls the function for each result in the response."""
+    result_reader: Callable[[], ResultReader]
+    """Returns the reader of a line of results."""
+    results_in: Callable[[str], str | None]
+    """Returns the name of the results that a raw path reads."""
+    path_of: Callable[[str], str]
+    """Returns the path of a batch."""
+    request: str
+    """The operation of each request, whose usage is counted alike."""

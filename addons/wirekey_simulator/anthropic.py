@@ -50,6 +50,8 @@ MEMBERS = frozenset(
     tool_choice tools top_k top_p user_profile_id workspace_id""".split()  # noqa: SIM905 - 33 lines of names otherwise
 )
 FILES, BATCHES = "anthropic.files", "anthropic.batches"
+UNSUCCESSFUL = ("errored", "canceled", "expired")
+"""The results of requests of a batch that have no message."""
 ENDS = "2026-01-02T00:00:00Z"
 MID_STREAM_ERROR = {"type": "error", "error": {"details": None, "type": "overloaded_error", "message": "Overloaded"}}
 
@@ -209,7 +211,10 @@ def _batches(
 
 
 def _new_batch(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Json:
-    """Make a batch that is done at once."""
+    """Make a batch that is done at once.
+
+    A request whose `custom_id` begins with `errored`, `canceled` or `expired` ends so, and has no message.
+    """
     items = request.json().get("requests")
     if not isinstance(items, list) or not items:
         raise BadRequest("requests: Field required", field="requests")
@@ -218,14 +223,14 @@ def _new_batch(request: SimulatedRequest, behaviour: Behaviour, state: State) ->
         if not isinstance(item, dict) or not isinstance(item.get("params"), dict) or "custom_id" not in item:
             raise BadRequest(f"requests.{index}: custom_id and params are required", field="requests")
         _check_message_request(item["params"])
-        made = message(_turn(item["params"], behaviour, state))
-        results.append({"custom_id": item["custom_id"], "result": {"type": "succeeded", "message": made}})
+        results.append({"custom_id": item["custom_id"], "result": _batch_result(item, behaviour, state)})
     name = state.new_id("msgbatch_sim")
     batch = {
         "id": name,
         "type": "message_batch",
         "processing_status": "ended",
-        "request_counts": {"processing": 0, "succeeded": len(items), "errored": 0, "canceled": 0, "expired": 0},
+        "request_counts": {"processing": 0}
+        | {kind: sum(result["result"]["type"] == kind for result in results) for kind in ("succeeded", *UNSUCCESSFUL)},
         "ended_at": CREATED_TEXT,
         "created_at": CREATED_TEXT,
         "expires_at": ENDS,
@@ -235,6 +240,18 @@ def _new_batch(request: SimulatedRequest, behaviour: Behaviour, state: State) ->
     }
     state.store(BATCHES, name, (batch, results))
     return batch
+
+
+def _batch_result(item: Json, behaviour: Behaviour, state: State) -> Json:
+    kind = next((kind for kind in UNSUCCESSFUL if str(item["custom_id"]).startswith(kind)), None)
+    if kind == "errored":
+        error = {"type": "error", "error": {"type": "api_error", "message": "Internal server error (simulated)"}}
+        return {"type": kind, "error": error}
+    if kind:
+        return {"type": kind}
+    made = message(_turn(item["params"], behaviour, state))
+    made["usage"]["service_tier"] = "batch"
+    return {"type": "succeeded", "message": made}
 
 
 def _files(method: str, rest: list[str], request: SimulatedRequest, state: State) -> SimulatedResponse:

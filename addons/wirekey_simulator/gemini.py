@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey_simulator import gemini_live, openai, text
+from wirekey_simulator import gemini_batches, gemini_live, openai, text
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.gemini_files import files, upload
 from wirekey_simulator.gemini_generate import generate, stream_generate
@@ -105,6 +105,8 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
             return _caches(method, rest, request, behaviour, state)
         case method, "files", *rest:
             return files(method, rest, request, state)
+        case method, "batches", *rest:
+            return gemini_batches.batches(method, rest, request, state)
     raise not_found(request)
 
 
@@ -126,6 +128,8 @@ def _act(  # noqa: PLR0917  # in the order of a path
             return generate(model, request, behaviour, state)
         case "streamGenerateContent":
             return stream_generate(model, request, behaviour, state)
+        case "batchGenerateContent":
+            return gemini_batches.create(model, request, behaviour, state)
         case "countTokens":
             return _count_tokens(request, behaviour)
         case "embedContent":

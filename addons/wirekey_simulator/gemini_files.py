@@ -18,20 +18,23 @@ from wirekey_simulator.state import CREATED_TEXT
 if TYPE_CHECKING:
     from wirekey_simulator.state import State
 
-FILES, UPLOADS = "gemini.files", "gemini.uploads"
+FILES, UPLOADS, CONTENTS = "gemini.files", "gemini.uploads", "gemini.files.contents"
+LARGEST_KEPT = 1 << 20
+"""Bytes of the largest file whose content is kept."""
 GRANULARITY = 256 * 1024
 EXPIRES = "2026-01-03T00:00:00Z"
 
 
 @dataclass(slots=True)
 class Upload:
-    """An open upload. Its bytes are counted and hashed, not kept."""
+    """An open upload. Its bytes are counted and hashed. They are kept if they are few, as the requests of a batch."""
 
     file: Json
     mime_type: str
     hash: Any
     size: int = 0
     done: bool = False
+    kept: bytes = b""
 
 
 def upload(request: SimulatedRequest, state: State) -> SimulatedResponse:
@@ -83,10 +86,15 @@ def _continue(open_upload: Upload, commands: set[str], request: SimulatedRequest
             raise BadRequest(f"X-Goog-Upload-Offset must be {open_upload.size}.")
         open_upload.hash.update(request.body)
         open_upload.size += request.size
+        if open_upload.size <= LARGEST_KEPT:
+            open_upload.kept += request.body
     if "finalize" not in commands:
         return SimulatedResponse(200, [_status(open_upload), ("x-goog-upload-size-received", str(open_upload.size))])
     open_upload.done = True
-    return json_response({"file": _stored(open_upload, state)}, headers=[_status(open_upload)])
+    file = _stored(open_upload, state)
+    if open_upload.size <= LARGEST_KEPT:
+        state.store(CONTENTS, file["name"].removeprefix("files/"), open_upload.kept)
+    return json_response({"file": file}, headers=[_status(open_upload)])
 
 
 def _status(open_upload: Upload) -> tuple[str, str]:
@@ -116,6 +124,8 @@ def _stored(open_upload: Upload, state: State) -> Json:
 def files(method: str, rest: list[str], request: SimulatedRequest, state: State) -> SimulatedResponse:
     """Return the response to a request to `files`, or to `files/NAME` if `rest` is [NAME]."""
     shelf = state.shelf(FILES)
+    if len(rest) == 1 and rest[0].endswith(":download") and method == "GET":
+        return SimulatedResponse(200, [("content-type", "application/octet-stream")], contents_of(rest[0], state))
     if rest and rest[0] not in shelf:
         raise BadRequest(f"You do not have permission to access the File {rest[0]} or it may not exist.", status=403)
     match method, *rest:
@@ -127,3 +137,19 @@ def files(method: str, rest: list[str], request: SimulatedRequest, state: State)
             del shelf[name]
             return json_response({})
     raise BadRequest(f"The requested URL {request.path} was not found on this server.", status=404)
+
+
+def contents_of(name: str, state: State) -> bytes:
+    """Return the content of a file, by `files/NAME` or `NAME:download`. Raises BadRequest if it is not kept."""
+    found: bytes | None = state.shelf(CONTENTS).get(name.removeprefix("files/").removesuffix(":download"))
+    if found is None:
+        raise BadRequest(f"You do not have permission to access the File {name} or it may not exist.", status=403)
+    return found
+
+
+def store_file(display_name: str, mime_type: str, content: bytes, state: State) -> Json:
+    """Store a file that the API itself has made."""
+    made = Upload({"displayName": display_name}, mime_type, hashlib.sha256(content), len(content), done=True)
+    file = _stored(made, state) | {"source": "GENERATED"}
+    state.store(CONTENTS, file["name"].removeprefix("files/"), content)
+    return file

@@ -15,7 +15,7 @@ LANGUAGES = ("python", "js")
 ELSEWHERE = {
     "docs/audit-format.md": "tests/audit/test_format.py",
     "docs/guides/extending.md": "tests/end_to_end/test_extensions.py and tests/clients/test_application.py",
-    "docs/guides/quotas.md": "tests/features/quotas/test_notice.py",
+    "docs/guides/quotas.md": "tests/features/quotas/test_notice.py and tests/features/batches/test_openai.py",
     "docs/guides/realtime.md": "tests/end_to_end/websocket_clients.py and tests/clients/test_two_way.py",
     "docs/guides/routing.md": "tests/end_to_end/test_routes.py",
     "docs/guides/local-programs.md": "tests/end_to_end/test_local_programs.py, without Gemini CLI",

@@ -30,6 +30,18 @@ class SeenBatch:
     """What all its requests have used; None if the response does not say it, or the batch has not ended."""
     requests: int = 0
     """The number of requests that `usage` counts."""
+    has_ended: bool = True
+    """Whether the results in the response are all."""
+
+
+class CountResult(Protocol):
+    """Counts a result that a response which shows a batch has in it."""
+
+    def __call__(self, place: int, usage: Usage | None) -> None:
+        """Add the usage of a result; None if it is unknown.
+
+        A response may have all results at several places. Those at the first place that has any count.
+        """
 
 
 class BatchReader(Protocol):
@@ -73,8 +85,8 @@ class BatchApi:
     """The others whose responses show batches."""
     results: tuple[str, ...]
     """Those whose responses may be results."""
-    reader: Callable[[Callable[[Usage], None]], BatchReader]
-    """Returns the reader of a response that shows batches. It calls the function for each result in the response."""
+    reader: Callable[[CountResult], BatchReader]
+    """Returns the reader of a response that shows batches."""
     result_reader: Callable[[], ResultReader]
     """Returns the reader of a line of results."""
     results_in: Callable[[str], str | None]

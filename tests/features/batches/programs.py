@@ -6,8 +6,12 @@ import json
 import ssl
 from itertools import count
 
+import anthropic
 import httpx
+import httpx2
 import openai
+from google import genai
+from google.genai import types
 
 from tests.support.running import PATIENCE, Wirekey, wait_for
 from wirekey.features.quotas.ledger import totals_in
@@ -26,11 +30,12 @@ class Program:
         self.token = proxy.add_agent(self.agent, **facts)
         self.url = "" if not gateway else f"http://{proxy.running.gateway}"
 
-    def http_client(self, delivery: str = "") -> httpx.Client:
+    def http_client(self, delivery: str = "", library=httpx):
+        """A client of httpx, or of the fork of it that some SDKs need."""
         headers = {"x-simulator": delivery} if delivery else {}
         if self.gateway:
-            return httpx.Client(headers=headers, timeout=PATIENCE, trust_env=False)
-        return httpx.Client(
+            return library.Client(headers=headers, timeout=PATIENCE, trust_env=False)
+        return library.Client(
             proxy=self.proxy.proxy_url(self.agent, self.token),
             verify=ssl.create_default_context(cafile=self.proxy.root),
             headers=headers,
@@ -39,8 +44,23 @@ class Program:
         )
 
     def openai(self, delivery: str = "") -> openai.OpenAI:
-        key, base = (self.token, f"{self.url}/v1") if self.gateway else ("none", None)
+        key, base = (self.token, f"{self.url}/v1") if self.gateway else ("none", "https://api.openai.com/v1")
         return openai.OpenAI(api_key=key, base_url=base, http_client=self.http_client(delivery), max_retries=0)
+
+    def anthropic(self, delivery: str = "") -> anthropic.Anthropic:
+        key, base = (self.token, self.url) if self.gateway else ("none", "https://api.anthropic.com")
+        client = self.http_client(delivery, httpx2)
+        return anthropic.Anthropic(api_key=key, base_url=base, http_client=client, max_retries=0)
+
+    def gemini(self, delivery: str = "") -> genai.Client:
+        key, base = (self.token, self.url) if self.gateway else ("none", "https://generativelanguage.googleapis.com")
+        headers = {"x-simulator": delivery} if delivery else {}
+        arguments: dict = {"trust_env": False}
+        if not self.gateway:
+            arguments["proxy"] = self.proxy.proxy_url(self.agent, self.token)
+            arguments["verify"] = ssl.create_default_context(cafile=self.proxy.root)
+        options = types.HttpOptions(base_url=base, headers=headers, client_args=arguments)
+        return genai.Client(api_key=key, http_options=options)
 
     def spent(self) -> float:
         """What the ledger has for the agent, in dollars."""

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from tests.deliveries.paths import DELIVERIES
+from tests.docs.pages import blocks_of
 from tests.features.batches.programs import MODEL, SECRET, Program, chat, openai_batch, settlements
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from wirekey.core.metering.cost import cost_usd, use_price_lists
@@ -235,3 +236,20 @@ def test_no_content_is_kept(proxy):
         data = path.read_bytes()
         for canary in (SECRET, said, "custom-canary-55", *KEY_ENVIRONMENT.values()):
             assert canary.encode() not in data, path
+
+
+def test_the_program_of_the_guide_is_charged(proxy):
+    """The block of docs/guides/quotas.md, with the values of this machine in place of those of the page."""
+    maker = Program(proxy, gateway=True)
+    (block,) = [block for block in blocks_of("docs/guides/quotas.md") if "client.batches.create" in block.text]
+    values = {"127.0.0.1:8000": proxy.running.gateway, "wk_…": maker.token}
+    text = block.text
+    for shown, here in values.items():
+        assert shown in text
+        text = text.replace(shown, here)
+    names: dict = {}
+    exec(compile(text, block.name, "exec"), names)  # the code of the page
+    done = names["client"].batches.retrieve(names["batch"].id)
+    assert done.status == "completed"
+    (event,) = maker.settlements()
+    assert event["path"] == f"/v1/batches/{done.id}"

@@ -69,7 +69,8 @@ CALL_FIELDS = (
         "the API operation: `chat.completions`, `generateContent`, `converse`, …; `rollup.summary` for a call that "
         "Wirekey makes to summarise a conversation of the agent; `tunnel` for a tunnel to any other host, which is not "
         "decrypted; `configuration` for a reload that sends calls to another host than before, `quota.raise` and "
-        "`quota.lower` for the commands that raise a quota and end that, which are no calls",
+        "`quota.lower` for the commands that raise a quota and end that, which are no calls; `batch.settlement` for "
+        "the cost of a batch, when its results are read",
         "`chat.completions`, `generateContent`, `converse`, …; `tunnel` if the client opens a tunnel to a host that is "
         "not a provider's; `rollup.summary` if Wirekey summarises a conversation of the agent; `companion.settings`, "
         "`companion.telemetry`, … for requests of coding agents that are no model calls; `other` for a path that the "
@@ -85,7 +86,8 @@ CALL_FIELDS = (
     CallField(
         "method",
         "text",
-        "HTTP method; `CONNECT` for a tunnel, `RELOAD` for `configuration`, `RAISE` and `LOWER` for quotas",
+        "HTTP method; `CONNECT` for a tunnel, `RELOAD` for `configuration`, `RAISE` and `LOWER` for quotas, "
+        "`SETTLE` for batches",
         "HTTP method; `CONNECT` for a tunnel",
     ),
     CallField("path", "text", "path, without the query; `HOST:PORT` for a tunnel", True),
@@ -207,7 +209,10 @@ CALL_FIELDS = (
     CallField("audio_input_tokens", "integer", "those of `input_tokens` that were audio"),
     CallField("audio_output_tokens", "integer", "those of `output_tokens` that were audio"),
     CallField(
-        "parent_id", "text", "of a response within a connection of several responses: `id` of the connection's event"
+        "parent_id",
+        "text",
+        "of a response within a connection of several responses: `id` of the connection's event; of a "
+        "`batch.settlement`, that of the call which made the batch",
     ),
     CallField(
         "rolled_up_messages",

@@ -23,7 +23,6 @@ ELEMENT_LIMIT = 1024 * 1024
 
 _OUTSIDE = re.compile(rb'(?s)\\.?|["\[\]{}]')
 _INSIDE = re.compile(rb'(?s)\\.?|"')
-_ARRAY = 1
 _OPENING = (b"[", b"{")
 _BEFORE_ELEMENT = (b"[", b",")
 _SPACES = 64
@@ -33,6 +32,8 @@ _SPACES = 64
 class JsonArrayReader:
     """A ResponseReader of an array. Subclasses define what is of interest, and learn from it."""
 
+    depth = 1
+    """The number of brackets around each element: 1 if the whole response is the array."""
     texts: re.Pattern[bytes] | None = None
     """The beginning of the generated texts in its bytes; None if they cannot be counted."""
 
@@ -67,16 +68,16 @@ class JsonArrayReader:
         """Read the next bytes of the response. Never raises."""
         if self.deltas is not None:
             self.deltas.feed(data)
-        between = self._depth == _ARRAY and not self._in_string and not self._escaped
+        between = self._depth == self.depth and not self._in_string and not self._escaped
         # A chunk that passes between two elements leaves the state as it was: it can still be walked.
         if not self._skip(data, between=between) or (between and self.interested(data)):
             self._walk(data)
-        if self._depth == _ARRAY and (last := data[-_SPACES:].rstrip()[-1:]):
+        if self._depth == self.depth and (last := data[-_SPACES:].rstrip()[-1:]):
             self._lacks_element = last in _BEFORE_ELEMENT
 
     def whole(self, data: bytes) -> int | None:
         """Return how many of the bytes that were fed last belong to whole elements; None if no element ends in them."""
-        unfinished = len(self._held) if self._depth > _ARRAY else 0
+        unfinished = len(self._held) if self._depth > self.depth else 0
         if self._ends or unfinished > len(data):
             return None
         return (data.rfind(b"}", 0, len(data) - unfinished) + 1) or None
@@ -89,7 +90,7 @@ class JsonArrayReader:
     @property
     def is_between_elements(self) -> bool:
         """Whether another element can follow what was read so far."""
-        return self._depth == _ARRAY and not self._in_string and not self._escaped and not self._lacks_element
+        return self._depth == self.depth and not self._in_string and not self._escaped and not self._lacks_element
 
     is_between_events = is_between_elements
 
@@ -108,9 +109,9 @@ class JsonArrayReader:
         closing = outside.count(b"}") + outside.count(b"]")
         depth = self._depth + outside.count(b"{") + outside.count(b"[") - closing
         in_string = self._in_string ^ (len(pieces) % 2 == 0)
-        if between and not (depth == _ARRAY and not in_string and not escaped):
+        if between and not (depth == self.depth and not in_string and not escaped):
             return False
-        if not between and self._depth - closing <= _ARRAY:
+        if not between and self._depth - closing <= self.depth:
             return False
         if not between:
             self._hold(data)
@@ -119,7 +120,7 @@ class JsonArrayReader:
 
     def _walk(self, data: bytes) -> None:
         position = 0
-        start = 0 if self._depth > _ARRAY else -1
+        start = 0 if self._depth > self.depth else -1
         if self._escaped and data:
             position, self._escaped = 1, False
         while found := (_INSIDE if self._in_string else _OUTSIDE).search(data, position):
@@ -130,12 +131,12 @@ class JsonArrayReader:
             elif token[:1] == b"\\":
                 self._escaped = len(token) == 1
             elif token in _OPENING:
-                if self._depth == _ARRAY:
+                if self._depth == self.depth:
                     start = found.start()
                 self._depth += 1
             else:
                 self._depth -= 1
-                if self._depth == _ARRAY and start >= 0:
+                if self._depth == self.depth and start >= 0:
                     self._hold(data[start:position])
                     self._close()
                     start = -1

@@ -72,6 +72,7 @@ ROWS = (
     Factor("anthropic", "speed", "fast", "claude-opus-4-8|claude-opus-5", 2, CLAUDE_FAST),
     Factor("anthropic", "inference_geo", "us", NEW_CLAUDE, 1.1, CLAUDE_PRICING),
     Factor("google", "service_tier", "flex", "gemini-.*", 0.5, GEMINI_TIERS),
+    Factor("google", "service_tier", "batch", "gemini-.*", 0.5, GEMINI_PRICING),
     Factor("google", "service_tier", "priority", "gemini-.*", 2, GEMINI_TIERS, exact=False),
     Factor("google", "speed", "fast", "claude-fable-5-2", 2, CLAUDE_AT_GOOGLE),
     Factor("aws", "service_tier", "flex", ANY, 0.5, BEDROCK_PRICING),

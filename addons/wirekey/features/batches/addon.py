@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wirekey.core.addons.base import Addon
@@ -43,11 +44,11 @@ class Batches(Addon):
         api, name = api_of(call), call.operation.name if call.operation else ""
         if api is None:
             return
-        spending = Spending(provider_of(call), call.upstream)
+        new_spending = partial(Spending, provider_of(call), call.upstream)
         if name in api.creates or name in api.shows:
-            state.response_copies += (BatchResponse(ShownBatches(api, spending)),)
+            state.response_copies += (BatchResponse(ShownBatches(api, new_spending)),)
         elif name in api.results:
-            state.response_copies += (BatchResponse(Results(api, spending)),)
+            state.response_copies += (BatchResponse(Results(api, new_spending())),)
 
     def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Store what a whole response has said."""
@@ -104,7 +105,7 @@ class Batches(Addon):
     async def note_batch(self, store: BatchStore, call: Call, batch: SeenBatch, shown: ShownBatches) -> None:
         """Remember whose results a name leads to, and settle a batch whose usage is known. Raises BatchStoreError."""
         provider = provider_of(call)
-        spending = shown.spending if len(shown.batches) == 1 and shown.spending.requests else None
+        spending = shown.spending
         if batch.results is None and batch.usage is None and spending is None:
             return
         record = await store.find(provider, batch.id)

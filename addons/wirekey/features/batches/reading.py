@@ -7,6 +7,7 @@ twice, and a line that is too long to be held is read at both ends.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from wirekey.core.calls.response_copy import ResponseCopy
@@ -14,7 +15,7 @@ from wirekey.core.metering.decoding import DecodingError, StreamDecoder, decoder
 from wirekey.core.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from wirekey.core.operation import Usage
     from wirekey.features.batches.spending import Spending
@@ -24,15 +25,18 @@ logger = logging.getLogger(__name__)
 
 
 class ShownBatches:
-    """What a response shows of batches, with the cost of results that are in it."""
+    """What a response shows of batches, and what the results in it have used."""
 
-    def __init__(self, api: BatchApi, spending: Spending) -> None:
-        self.spending = spending
+    def __init__(self, api: BatchApi, new_spending: Callable[[], Spending]) -> None:
+        self.places: defaultdict[int, Spending] = defaultdict(new_spending)
         self.reader = api.reader(self.add)
 
-    def add(self, usage: Usage) -> None:
+    def add(self, place: int, usage: Usage | None) -> None:
         """Add the usage of one result in the response."""
-        self.spending.add(usage)
+        if usage is None or usage.input_tokens is None:
+            self.places[place].add_unknown()
+        else:
+            self.places[place].add(usage)
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes."""
@@ -41,6 +45,14 @@ class ShownBatches:
     def end(self) -> None:
         """Read what is left."""
         self.reader.end()
+
+    @property
+    def spending(self) -> Spending | None:
+        """What the results in the response have used; None if it has none, or shows several batches."""
+        batches = self.reader.batches
+        if not self.places or len(batches) != 1 or not batches[0].has_ended:
+            return None
+        return self.places[min(self.places)]
 
     @property
     def batches(self) -> list[SeenBatch]:

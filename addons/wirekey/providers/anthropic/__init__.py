@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
+from wirekey.providers.anthropic.batches import BATCHES
 from wirekey.providers.anthropic.errors import AnthropicErrors
 from wirekey.providers.anthropic.formats import LIMITS, MESSAGES
 from wirekey.providers.anthropic.models import MODELS
@@ -107,5 +108,5 @@ ANTHROPIC = Provider(
     prices=replace(plain_prices("anthropic"), counts_cached_apart=always(True)),
     models=MODELS,
     locations=None,
-    batches=None,
+    batches=BATCHES,
 )

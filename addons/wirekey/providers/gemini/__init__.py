@@ -18,6 +18,7 @@ from wirekey.providers.description import (
     own_formats,
     plain_prices,
 )
+from wirekey.providers.gemini.batches import BATCHES
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.facts import as_gemini
 from wirekey.providers.gemini.formats import GEMINI_VECTORS, GENERATE_CONTENT
@@ -134,5 +135,5 @@ GEMINI = Provider(
     ),
     models=MODELS,
     locations=None,
-    batches=None,
+    batches=BATCHES,
 )

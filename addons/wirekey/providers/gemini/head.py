@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MASKS = ("fields", "fieldmask", "xgoogfieldmask")
 WRAPPERS = ("callback", "jsonp")
+COUNTED = ("batches.get",)
+"""Other operations whose responses have token counts."""
 MODELS = ("model", "name")
 """The letters and digits of names, as servers may read them in other spellings."""
 COUNTS = ("*", "usageMetadata", "usage")
@@ -29,7 +31,7 @@ COUNTS = ("*", "usageMetadata", "usage")
 
 def check_head(operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
     """Raise Refusal(400) if a call of a model hides its token counts, or names a second model in the query."""
-    if operation.kind is not Kind.INFERENCE:
+    if operation.kind is not Kind.INFERENCE and operation.name not in COUNTED:
         return
     for name, value in query.items():
         read = letters(name)

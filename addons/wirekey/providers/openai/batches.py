@@ -13,7 +13,7 @@ from wirekey.providers.batches import BatchApi, SeenBatch
 from wirekey.providers.openai.responses import OpenAiJson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from wirekey.providers.batches import CountResult
 
 ENDED = ("completed", "expired", "cancelled")
 """The status of a batch whose requests are all counted."""
@@ -70,7 +70,7 @@ _lines = msgspec.json.Decoder(_Line)
 class OpenAiBatches(JsonReader):
     """A BatchReader of a batch, or of a page of them."""
 
-    def __init__(self, _: Callable[[Usage], None]) -> None:
+    def __init__(self, _: CountResult) -> None:
         super().__init__()
         self.batches: list[SeenBatch] = []
 
@@ -107,7 +107,7 @@ def usage_of(counts: _Usage) -> Usage | None:
 
 
 class OpenAiResult(JsonReader):
-    """A ResultReader of one line: the response to a request of any endpoint, or why there is none."""
+    """A ResultReader of one line: the response to a request of any endpoint, or an error."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ class SeenBatch:
     results: str | None = None
     """The name by which its results are read; None if it has none yet."""
     usage: Usage | None = None
-    """What all its requests have used; None if the response does not say it, or the batch has not ended."""
+    """The use of all its requests; None if the response does not say it, or the batch has not ended."""
     requests: int = 0
     """The number of requests that `usage` counts."""
     has_ended: bool = True

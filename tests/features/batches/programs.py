@@ -28,6 +28,7 @@ class Program:
         self.proxy, self.gateway = proxy, gateway
         self.agent = f"{name}-{next(numbers)}"
         self.token = proxy.add_agent(self.agent, **facts)
+        self.kept: list[genai.Client] = []
         self.url = "" if not gateway else f"http://{proxy.running.gateway}"
 
     def http_client(self, delivery: str = "", library=httpx):
@@ -60,7 +61,9 @@ class Program:
             arguments["proxy"] = self.proxy.proxy_url(self.agent, self.token)
             arguments["verify"] = ssl.create_default_context(cafile=self.proxy.root)
         options = types.HttpOptions(base_url=base, headers=headers, client_args=arguments)
-        return genai.Client(api_key=key, http_options=options)
+        client = genai.Client(api_key=key, http_options=options)
+        self.kept.append(client)  # it closes its connections when it is freed
+        return client
 
     def spent(self) -> float:
         """What the ledger has for the agent, in dollars."""

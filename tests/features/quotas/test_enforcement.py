@@ -461,3 +461,40 @@ def test_an_attempt_that_the_provider_refused_costs_nothing():
     enforced = Enforced(Quota("q", "agent", usd_per_day=usd(1)))
     enforced.service.settle(enforced.call(usd=1.0), NOTHING)
     enforced.call(usd=1.0)
+
+
+# Batches, whose cost is charged when their results are read.
+
+
+def charge(enforced: Enforced, tokens: int, dollars: float, subject: str = "alice") -> None:
+    hold = enforced.hold(0, dollars, subject)
+    hold.use = Use(0, usd(dollars), tokens)
+    assert enforced.service.charge(hold) is None
+    assert enforced.service.in_progress == 0
+
+
+def test_a_charge_counts_beyond_the_limit_and_refuses_the_next_call():
+    enforced = Enforced(Quota("q", "agent", usd_per_day=usd(5)))
+    charge(enforced, 0, 7)
+    assert refused(enforced, usd=0.001).code == "insufficient_quota"
+    enforced.call(usd=0.001, subject="bob")
+    enforced.clock.now += 86400
+    enforced.call(usd=0.001)
+
+
+def test_a_charge_is_no_request_and_takes_nothing_of_limits_per_minute():
+    quota = Quota("q", "agent", requests_per_day=1, requests_per_minute=1, tokens_per_minute=60, concurrent=1)
+    enforced = Enforced(quota)
+    for _ in range(3):
+        charge(enforced, 1000, 1)
+    enforced.call(tokens=60)
+
+
+def test_tokens_of_a_charge_count_in_totals():
+    enforced = Enforced(Quota("q", "agent", tokens_per_month=1000))
+    charge(enforced, 1000, 1)
+    hold = enforced.hold()
+    hold.use = Use(0, 0, 1)
+    with pytest.raises(Refusal) as caught:
+        enforced.service.acquire(hold)
+    assert caught.value.code == "insufficient_quota"

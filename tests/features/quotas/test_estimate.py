@@ -82,6 +82,16 @@ def test_a_call_that_generates_nothing_is_free():
         assert largest_use(EstimatedRequest(operation, Facts(max_tokens=9), "gpt-4o", 900), PRICES) == NOTHING
 
 
+@pytest.mark.parametrize("name", ["batches.create", "messages.batches.create", "batchGenerateContent"])
+def test_a_batch_needs_a_budget_that_is_not_used_up(name):
+    """It takes the least that a used-up budget refuses, and gives it back: its cost is charged later."""
+    batch = Operation(name, Body.JSON, Kind.STORAGE)
+    assert largest_use(EstimatedRequest(batch, None, None, 100), None) == Use(0, 1, 1)
+    assert largest_use(EstimatedRequest(batch, Facts(model="m"), "m", 100), PRICES) == Use(0, 1, 1)
+    assert largest_use(EstimatedRequest(batch, Facts(model="m"), "m", 100), None).cost is None
+    assert real_use(Use(0, 1, 1), batch, 200, None, None) == NOTHING
+
+
 def test_the_cost_of_a_model_without_a_price_is_unknown():
     found = largest_use(EstimatedRequest(CHAT, Facts(max_tokens=9), "my-model", 30), None)
     assert found == Use(20, None, 20)

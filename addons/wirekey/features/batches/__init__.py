@@ -1,7 +1,7 @@
 """Batches: what their requests have cost, charged to the agent that made them, when their results are read.
 
-`addon` reads the responses of calls about batches as they pass, with the readers of `reading`. Who has made a batch is
-a `record`, which `store` keeps until its results are read, in the state folder and in the state that several machines
+`addon` reads the responses of calls about batches as they pass, with the readers of `reading`. Its maker is in a
+`record`, which `store` keeps until its results are read, in the state folder and in the state that several machines
 share. `spending` adds up what the results have used, and `settling` charges and records it once.
 """
 

@@ -31,8 +31,8 @@ OK = 200
 class Batches(Addon):
     """Reads the responses of calls about batches as they pass, without holding or changing them.
 
-    It comes before `Metering`, which feeds the copies of a response. What it learns is stored before the client gets
-    the end of the response. A response that broke off settles nothing.
+    It comes before `Metering`, which feeds the copies of a response. It stores the facts before the client gets the
+    end of the response. A response that broke off settles nothing.
     """
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:

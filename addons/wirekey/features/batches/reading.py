@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class ShownBatches:
-    """What a response shows of batches, and what the results in it have used."""
+    """The batches that a response shows, and the use of the results in it."""
 
     def __init__(self, api: BatchApi, new_spending: Callable[[], Spending]) -> None:
         self.places: defaultdict[int, Spending] = defaultdict(new_spending)
@@ -48,7 +48,7 @@ class ShownBatches:
 
     @property
     def spending(self) -> Spending | None:
-        """What the results in the response have used; None if it has none, or shows several batches."""
+        """The use of the results in the response; None if it has none, or shows several batches."""
         batches = self.reader.batches
         if not self.places or len(batches) != 1 or not batches[0].has_ended:
             return None

@@ -1,4 +1,4 @@
-"""Who has made a batch: names that its later cost is charged to and recorded with, and no content."""
+"""The record of who has made a batch: names with which its later cost is charged and recorded, and no content."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ COUNTS = (
 
 @dataclass(slots=True)
 class Spending:
-    """What the requests of one batch have used. Each is priced by itself, as its size may decide the price."""
+    """The use of the requests of one batch. Each is priced by itself, as its size may decide the price."""
 
     provider: str
     """The provider that has the batch."""

@@ -36,7 +36,7 @@ DONE = b"1"
 
 
 class BatchStoreError(Exception):
-    """What is known of a batch can be neither read nor written at present."""
+    """The batches can be neither read nor written at present."""
 
 
 class BatchStore:

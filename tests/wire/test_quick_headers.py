@@ -1,5 +1,6 @@
 """Headers with quick look-ups say the same as mitmproxy's own, and keep nothing of removed fields."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http
@@ -27,6 +28,11 @@ def test_each_look_up_says_what_mitmproxys_own_headers_say(fields):
         assert quick.headers.get_all(name) == own.headers.get_all(name)
         assert quick.headers.get(name, "none") == own.headers.get(name, "none")
         assert (name in quick.headers) == (name in own.headers)
+        if name in own.headers:
+            assert quick.headers[name] == own.headers[name]
+        else:
+            with pytest.raises(KeyError):
+                quick.headers[name]
 
 
 @given(FIELDS, st.sampled_from(ASKED))

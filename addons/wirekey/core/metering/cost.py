@@ -91,6 +91,8 @@ def token_cost(prices: Prices, usage: Usage) -> float | None:
 
 def modal_inputs(prices: Prices, usage: Usage) -> tuple[tuple[Price | None, Price | None, int], ...]:
     """Return price, price from the cache and number of the input tokens that are no text."""
+    if not (usage.audio_input_tokens or usage.image_input_tokens or usage.video_input_tokens):
+        return ()
     return (
         (prices.audio_input, prices.audio_cached, usage.audio_input_tokens or 0),
         (prices.image_input, prices.image_cached, usage.image_input_tokens or 0),
@@ -100,6 +102,8 @@ def modal_inputs(prices: Prices, usage: Usage) -> tuple[tuple[Price | None, Pric
 
 def modal_outputs(prices: Prices, usage: Usage) -> tuple[tuple[Price | None, int], ...]:
     """Return price and number of the output tokens that are no text."""
+    if not (usage.audio_output_tokens or usage.image_output_tokens or usage.video_output_tokens):
+        return ()
     return (
         (prices.audio_output, usage.audio_output_tokens or 0),
         (prices.image_output, usage.image_output_tokens or 0),
@@ -134,6 +138,8 @@ def current_prices(provider: Provider, model: str | None, region: str = "") -> P
 
 def has_default_price(provider: Provider, model: str | None, region: str = "") -> bool:
     """Return whether a model has only the operator's default price."""
+    if default_prices() is None:
+        return False
     prices = current_prices(provider, model, region)
     return prices is not None and prices.source == DEFAULT
 

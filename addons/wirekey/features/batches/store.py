@@ -90,13 +90,6 @@ class BatchStore:
         except (sqlite3.Error, OSError, SharedStateUnavailableError) as error:
             raise BatchStoreError(str(error)) from error
 
-    async def is_settled(self, provider: str, name: str) -> bool:
-        """Return whether a batch was settled, as far as this machine knows."""
-        try:
-            return await asyncio.to_thread(self._get, settled_key(provider, name)) is not None
-        except (sqlite3.Error, OSError):
-            return False
-
     # In a thread.
 
     def _get(self, key: str) -> bytes | None:

@@ -19,7 +19,7 @@ class Promise:
     tests: tuple[str, ...]
     counted: tuple[str, ...]
     long: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables of the long form."""
+    """Environment variables of the long form. Those that are set already stay."""
     largest: frozenset[str] = frozenset()
 
 
@@ -64,6 +64,19 @@ PROMISES = (
         ("revocations", "connections", "milliseconds to the last accepted call"),
         {"WIREKEY_REVOCATION_ROUNDS": "50"},
         frozenset({"milliseconds to the last accepted call"}),
+    ),
+    Promise(
+        7,
+        "Memory does not grow.",
+        ("tests/endurance/test_memory.py",),
+        ("calls", "bytes for each call of the second half", "idle connections", "streams at once"),
+        {
+            "WIREKEY_MEMORY_CALLS": "10000000",
+            "WIREKEY_MEMORY_CONNECTIONS": "10000",
+            "WIREKEY_MEMORY_STREAMS": "1000",
+            "WIREKEY_MEMORY_CURVE": "docs/promises-memory.csv",
+            "WIREKEY_TEST_SECONDS": "86400",
+        },
     ),
     Promise(
         8,

@@ -6,7 +6,7 @@ import pytest
 
 from tests.promises import __main__ as command
 from tests.promises.__main__ import line, main
-from tests.promises.measuring import CHECKOUT, Measured, result
+from tests.promises.measuring import CHECKOUT, Measured, environment, result
 from tests.promises.page import PAGE, row, rows, with_row
 from tests.promises.table import PROMISES, Promise
 
@@ -59,6 +59,15 @@ def test_the_tests_of_each_promise_exist_and_count_what_it_shows():
         text = "".join(file.read_text() for file in files)
         assert not [name for name in promise.counted if f'record_property("{name}"' not in text]
         assert not [name for name in promise.long if name != "WIREKEY_TEST_SECONDS" and f'"{name}"' not in text]
+
+
+def test_the_long_form_sets_variables_that_are_not_set_already(monkeypatch):
+    promise = Promise(4, "", (), (), {"WIREKEY_A": "100", "WIREKEY_B": "200"})
+    monkeypatch.setenv("WIREKEY_A", "7")
+    monkeypatch.delenv("WIREKEY_B", raising=False)
+    assert [environment(promise, long=True).get(name) for name in promise.long] == ["7", "200"]
+    assert [environment(promise, long=False).get(name) for name in promise.long] == ["7", None]
+    assert environment(promise, long=False)["WIREKEY_NO_SKIPS"] == "1"
 
 
 def test_a_row_is_replaced():

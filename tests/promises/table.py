@@ -66,6 +66,13 @@ PROMISES = (
         frozenset({"milliseconds to the last accepted call"}),
     ),
     Promise(
+        6,
+        "What is not translated is not touched.",
+        ("tests/untouched",),
+        ("calls of SDKs", "generated calls"),
+        {"WIREKEY_VARIANTS": "5000", "WIREKEY_TEST_SECONDS": "3600"},
+    ),
+    Promise(
         7,
         "Memory does not grow.",
         ("tests/endurance/test_memory.py",),

@@ -220,6 +220,15 @@ def test_results_of_an_unknown_batch_are_charged_to_nobody(proxy, simulator):
     assert settlements(proxy, other.agent) == []
 
 
+def test_a_batch_whose_name_nobody_has_seen_is_warned_of(proxy):
+    program = Program(proxy)
+    made = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    with pytest.raises(openai.APITimeoutError):
+        program.openai("stall-after=0").with_options(timeout=1).batches.create(**made)
+    warned = f"a call of {program.agent} ended before openai said which batch it has made"
+    wait_for(lambda: warned in log(proxy), "the warning")
+
+
 def log(proxy: Wirekey) -> str:
     return proxy.output.read_text()
 

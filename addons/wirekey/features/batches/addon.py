@@ -64,16 +64,33 @@ class Batches(Addon):
     def error(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Store what a response has said that broke off after its last byte, as clients of HTTP/2 may end it."""
         state = self.calls.find(flow)
-        copy = copy_of(state) if state else None
-        if state is None or copy is None or state.tap is None or flow.response is None:
+        if state is None:
             return None
-        copy.end()
+        copy = copy_of(state)
+        if copy is not None:
+            copy.end()
+            received = str(state.tap.received) if state.tap else ""
+            is_whole = flow.response is not None and flow.response.headers.get("content-length") == received
+            knows = isinstance(copy.reader, ShownBatches) and copy.reader.reader.finished
+            if not copy.failed and (is_whole or knows):
+                return self.note(state, copy)
+        self.warn_of_unknown_batch(state)
+        return None
+
+    def warn_of_unknown_batch(self, state: CallState) -> None:
+        """Warn of a call that may have made a batch of which not even the id is known."""
         call = state.call
-        is_whole = flow.response.headers.get("content-length") == str(state.tap.received)
-        makes = isinstance(copy.reader, ShownBatches) and copy.reader.reader.finished
-        if copy.failed or not (is_whole or makes):
-            return None
-        return self.note(state, copy) if call.operation else None
+        api = api_of(call)
+        if api is None or call.operation is None or call.operation.name not in api.creates or not state.was_sent:
+            return
+        if call.status is None or call.status == OK:
+            logger.warning(
+                "a call of %s ended before %s said which batch it has made. If there is one, its cost is charged to "
+                "nobody.",
+                call.agent.id if call.agent else "nobody",
+                call.provider,
+                extra={"call": call.id},
+            )
 
     async def note(self, state: CallState, copy: BatchResponse) -> None:
         """Store what a response has said."""

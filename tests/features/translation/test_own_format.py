@@ -33,6 +33,13 @@ def test_signed_state_is_found(form, mark, before, after):
     assert not has_signed_state(FORMATS[form], b"[" + before + b'"wk_1"' + after + b"]")
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_quick_search_finds_each_mark(form):
+    places = FORMATS[form].state_places
+    assert places.marks
+    assert all(places.in_each in mark for mark in places.marks)
+
+
 @pytest.mark.parametrize("call", ["functionCall", "function_call"])
 @pytest.mark.parametrize("signature", ["thoughtSignature", "thought_signature"])
 def test_a_call_of_another_model_keeps_a_signature_for_gemini_in_either_spelling(call, signature):

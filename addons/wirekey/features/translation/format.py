@@ -67,12 +67,14 @@ class StatePlaces:
     """The places of reasoning state in a request.
 
     They are in the list of turns, or in the list `blocks` of each turn. `edit` edits one for a model with some traits,
-    and returns whether it stays. Without one of the `marks` in it, a request has no state.
+    and returns whether it stays. Without one of the `marks` in it, a request has no state. `in_each`: what all marks
+    have in common, which one search finds.
     """
 
     blocks: str | None
     marks: tuple[bytes, ...]
     edit: Callable[[dict[str, Raw], Traits], bool]
+    in_each: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

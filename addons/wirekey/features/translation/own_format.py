@@ -27,6 +27,8 @@ _ID = re.compile(rb'("call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*"')
 IN_ID = b"_wk1_"
 """It stands behind the short id of a call, the others at the start of a string."""
 IN_TEXT = b'"wk1_'
+IN_BOTH = b"wk1_"
+"""It is in an id and in a text."""
 IN_SIGNATURE = b'"' + base64.b64encode(GEMINI_MARKER)
 IN_BYTES = b'"' + base64.b64encode(MARKER.encode()[:3])
 
@@ -39,7 +41,10 @@ type Edit = Callable[[dict[str, Raw]], bool]
 
 def has_signed_state(form: TranslatedFormat, body: RequestBody) -> bool:
     """Return whether a request may hold signed state, in a place where its format has some."""
-    return any(body.find(mark) >= 0 for mark in form.state_places.marks)
+    places = form.state_places
+    if places.in_each and body.find(places.in_each) < 0:
+        return False
+    return any(body.find(mark) >= 0 for mark in places.marks)
 
 
 def without_signed_state(form: TranslatedFormat, body: RequestBody, model: str = "") -> RequestBody:

@@ -18,7 +18,7 @@ from wirekey.features.translation.openai_responses.write_request import write_re
 from wirekey.features.translation.openai_responses.write_response import write_response
 from wirekey.features.translation.openai_responses.write_stream import ResponsesEventWriter
 from wirekey.features.translation.options import SAME_TIERS
-from wirekey.features.translation.own_format import IN_ID, IN_TEXT, begins, shorten
+from wirekey.features.translation.own_format import IN_BOTH, IN_ID, IN_TEXT, begins, shorten
 from wirekey.providers.openai import formats
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ RESPONSES = TranslatedFormat(
         number="input_tokens",
         beside={"object": "response.input_tokens"},
     ),
-    state_places=StatePlaces(None, (IN_ID, IN_TEXT), edit_item),
+    state_places=StatePlaces(None, (IN_ID, IN_TEXT), edit_item, in_each=IN_BOTH),
     read_response=read_response,
     write_response=write_response,
     event_reader=ResponsesEventReader,

@@ -22,6 +22,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "realtime": ("limits.websocket",),
         "redis": ("shared_state",),
         "postgresql": ("agents", "audit.timeout", "audit.on_failure"),
+        "audit_sinks": ("audit.sinks", "audit.require_sink"),
         "body_log": ("log.bodies",),
         "flow_views": (),
         "traces": (),

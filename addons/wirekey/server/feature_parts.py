@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from wirekey.feature import FeatureValues
 from wirekey.feature_registry import parts
@@ -129,6 +129,27 @@ class Notices:
     """Lines of the startup banner."""
     notes: Callable[[FeatureValues], Iterable[tuple[str, str, str]]]
     """Entries of the live page's section "attention": level, text, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A metric as it is now: samples by the values of their labels. The name of a counter ends with `_total`."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    documentation: str
+    labels: tuple[str, ...]
+    samples: Mapping[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """The part of a feature that has metrics. Without its service, they have no samples.
+
+    The samples of several workers are added, so that only one of them has those of what it does for all.
+    """
+
+    read: Callable[[FeatureValues], Iterable[Measure]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ class Readiness:
             return found
         if self._services.store.is_database:
             found["audit_database"] = self._services.store.database_trouble()
+        if self._services.store.also_needs:
+            found["audit_sinks"] = self._services.store.also_needs()
         if self._services.shared_state.is_remote:
             found["shared_state"] = self._shared_state_trouble
         if lifecycle.agents_follower:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from wirekey.core.audit.chain import ChainSource
     from wirekey.core.audit.checkpoints import CheckpointKey
+    from wirekey.core.audit.delivery_state import DeliveryState
     from wirekey.core.audit.filters import Dialect, Filters
     from wirekey.core.audit.rows import Rows
     from wirekey.core.audit.sums import GroupBy, SummedCalls
@@ -53,6 +54,9 @@ class AuditDatabase(Protocol):
 
         `key`: signs checkpoints; None: none are made. `alone`: whether no other process of this machine writes to it.
         """
+
+    def delivery_state(self) -> DeliveryState:
+        """Return what is kept beside it of the delivery of its events. Nothing is opened yet."""
 
     def prune(self, moment: float, key: CheckpointKey, on_progress: Callable[[int], None] = ...) -> int:
         """Delete the events of calls that started before `moment` (Unix seconds) and have ended. Return their number.

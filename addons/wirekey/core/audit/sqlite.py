@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.core.audit import pruning, schema
 from wirekey.core.audit.chain import LastLink
+from wirekey.core.audit.delivery_state import DeliveryFile
 from wirekey.core.audit.file import AuditFile
 from wirekey.core.audit.filters import Dialect
 from wirekey.core.audit.sqlite_sums import FileSums
@@ -67,6 +68,10 @@ class SqliteAudit:
         """Open the file for writing. Raises AuditFileError, CheckpointsError."""
         patience = self.bound * PATIENCE_SHARE
         return AuditFile(self.path, self.durability, patience, key, self.checkpoints_to, shared=not alone)
+
+    def delivery_state(self) -> DeliveryFile:
+        """Return the file of the delivery, `audit.db.delivery`."""
+        return DeliveryFile(self.path.with_name(f"{self.path.name}.delivery"))
 
     def prune(self, moment: float, key: CheckpointKey, on_progress: Callable[[int], None] = lambda _: None) -> int:
         """Delete the events of calls that started before `moment` and have ended. Raises AuditFileError, OSError."""

@@ -69,6 +69,8 @@ class AuditStore:
         """Outcomes and denials that could not be recorded."""
         self.took: Callable[[float], None] = lambda _: None
         """Called with the seconds that each recorded intent took."""
+        self.also_needs: Callable[[], str | None] | None = None
+        """Returns why calls are refused although they can be recorded, in words that a client may see, or None."""
         self._gathering = Batch()
         self._handover = Handover()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,6 +130,8 @@ class AuditStore:
             raise AuditUnavailable(self._down)
         if self.waiting >= MAX_QUEUE:
             raise AuditUnavailable(TOO_MANY)
+        if self.also_needs and (missing := self.also_needs()):
+            raise AuditUnavailable(missing)
 
     async def _committed[Item](self, items: list[Item], item: Item, waiting: list[asyncio.Future[None]]) -> None:
         loop = self._loop = asyncio.get_running_loop()

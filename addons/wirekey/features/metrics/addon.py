@@ -19,6 +19,7 @@ from wirekey.features.metrics.call_metrics import CallMetrics, streams
 from wirekey.features.metrics.condition import Condition, ConditionCollector, account_counts, key_counts
 from wirekey.features.metrics.config import MetricLabels, Readers, readers
 from wirekey.features.metrics.label_metrics import LabelMetrics
+from wirekey.features.metrics.measures import measures_of
 from wirekey.features.metrics.scrape import METRICS_PATH, Scrape
 from wirekey.features.metrics.session_metrics import SessionMetrics
 from wirekey.server.endpoints import Endpoints
@@ -110,4 +111,5 @@ class Metrics(Addon):
             quotas=services.usage_limits.ratios(),
             ca_ends=authority.expires.timestamp() if authority else None,
             simulated=services.settings.simulated,
+            of_features=measures_of(services.opened),
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from wirekey.core.credentials.pool import KeyPool
     from wirekey.core.routing.candidate import Accounts
+    from wirekey.server.feature_parts import Measure
 
 CHANGES = ("policy", "configuration")
 """Files that are loaded again when they change."""
@@ -54,6 +55,7 @@ class Condition:
     """Quota → the share that is left of it."""
     ca_ends: float | None = None
     simulated: bool = False
+    of_features: tuple[Measure, ...] = ()
 
 
 class ConditionCollector(Collector):
@@ -122,6 +124,7 @@ class ConditionCollector(Collector):
         if now.ca_ends is not None:
             documentation = "Expiry of the CA that clients trust, in Unix seconds."
             yield GaugeMetricFamily("wirekey_ca_end_timestamp_seconds", documentation, value=now.ca_ends)
+        yield from map(of_measure, now.of_features)
 
 
 def gauge(
@@ -130,6 +133,15 @@ def gauge(
     """Return a gauge with one sample for each pair of label values and number."""
     family = GaugeMetricFamily(name, help_text, labels=labels)
     for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def of_measure(measure: Measure) -> Metric:
+    """Return the metric family of a feature's own metric."""
+    kind = CounterMetricFamily if measure.kind == "counter" else GaugeMetricFamily
+    family = kind(measure.name, measure.documentation, labels=measure.labels)
+    for values, value in measure.samples.items():
         family.add_metric(values, value)
     return family
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from wirekey.core.observing.conventions import OTHER
+from wirekey.feature import NO_VALUES
 from wirekey.features.metrics.call_metrics import (
     MAX_AGENTS,
     MAX_FAILURES,
@@ -19,6 +20,7 @@ from wirekey.features.metrics.call_metrics import (
 )
 from wirekey.features.metrics.condition import Condition, ConditionCollector
 from wirekey.features.metrics.label_metrics import MAX_VALUES, LabelMetrics
+from wirekey.features.metrics.measures import measures_of
 from wirekey.features.metrics.session_metrics import SessionMetrics
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     registry = CollectorRegistry(auto_describe=True)
     CallMetrics(registry), SessionMetrics(registry), LabelMetrics(registry, tuple)
     collector = ConditionCollector()
-    collector.condition = Condition(ca_ends=0.0)
+    collector.condition = Condition(ca_ends=0.0, of_features=measures_of(NO_VALUES))
     registry.register(collector)
     for family in registry.collect():
         yield family, tuple(getattr(family, "_labelnames", ()))

@@ -2,7 +2,8 @@
 
 `database` is the audit log as the core knows it: `writer` stores events with the statements of `rows`,
 `reading` reads them, `pruning` deletes them. `spool` keeps events in a file while the server is unreachable. `rollup`
-keeps hourly sums for `totals`. `claim` gives each process a chain of its own, and `schema` has the tables. `agents` are
+keeps hourly sums for `totals`. `claim` gives each process a chain of its own, `delivery` makes one process
+deliver events to audit sinks, and `schema` has the tables. `agents` are
 the agents, and `agents_following` copies them to each machine. `connection` connects for all of them.
 """
 

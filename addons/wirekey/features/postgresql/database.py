@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.features.postgresql import pruning, reading
 from wirekey.features.postgresql.connection import place_of
+from wirekey.features.postgresql.delivery import PostgresDelivery
 from wirekey.features.postgresql.spool import SpooledAudit, SpoolFile, WriterName
 from wirekey.features.postgresql.writer import PostgresAudit
 
@@ -73,6 +74,10 @@ class PostgresDatabase:
             return database
         database.connect_patience = SPOOL_PATIENCE
         return SpooledAudit(database, SpoolFile(writer.spool), writer.name)
+
+    def delivery_state(self) -> PostgresDelivery:
+        """Return the table of the delivery. Nothing is connected yet."""
+        return PostgresDelivery(self.url)
 
     def prune(self, moment: float, key: CheckpointKey, on_progress: Callable[[int], None] = lambda _: None) -> int:
         """Delete the events of calls that started before `moment`. Raises AuditDatabaseError, OSError."""

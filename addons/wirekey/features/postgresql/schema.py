@@ -110,6 +110,7 @@ ALTER TABLE calls ADD COLUMN IF NOT EXISTS labels_invalid text;
         f"CREATE INDEX calls_by_{name} ON calls (({LABEL(name)}), id) WHERE {LABEL(name)} IS NOT NULL;\n"
         for name in INDEXED_LABELS
     ),
+    "CREATE TABLE deliveries (name text PRIMARY KEY, document text NOT NULL)",
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
 

@@ -1,0 +1,53 @@
+"""Lines of `config check`, and findings of doctor, about audit sinks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.cli.config_checks import Finding, Level
+from wirekey.features.audit_sinks.config import AuditSinksSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.config import Config
+    from wirekey.features.audit_sinks.config import AuditSinkConfig
+
+PLAIN = "not encrypted: anyone on the way can read and change events"
+
+
+def lines(config: Config) -> list[str]:
+    """Return a line for each sink, and one for what happens if none accepts events."""
+    settings = config.audit.part(AuditSinksSetting)
+    found = [line_of(sink) for sink in settings.sinks]
+    if settings.require_sink:
+        found.append("calls are refused with 503 while no audit sink accepts events")
+    return found
+
+
+def line_of(sink: AuditSinkConfig) -> str:
+    """Return what a sink gets, and what its connection does not ensure."""
+    address = sink.address
+    assert address
+    note = f" ({PLAIN})" if address.transport != "tls" else ""
+    return f"calls are also sent to the audit sink {sink.label}, {address}{note}"
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Check whether each sink would accept events. Blocks for some seconds for each that does not respond."""
+    from wirekey.features.audit_sinks.making import sinks_of
+    from wirekey.features.audit_sinks.sink import SinkError
+
+    for name, sink in sinks_of(config).items():
+        try:
+            sink.check()
+        except SinkError as error:
+            fix = "check its address, and the network on the way to it. Events wait in the audit log"
+            yield Finding("audit_sinks", name, Level.WRONG, f"{sink.place} does not accept events: {error}", fix)
+        else:
+            reached = (
+                "accepts a connection" if sink.confirms else "has an address. UDP does not show whether it listens"
+            )
+            yield Finding("audit_sinks", name, Level.OK, f"{sink.place} {reached}")
+        finally:
+            sink.close()

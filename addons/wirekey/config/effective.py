@@ -60,6 +60,8 @@ def yaml_value(value: Any) -> Any:
         return value.in_yaml()
     if isinstance(value, tuple):
         return [yaml_value(item) for item in value]
+    if isinstance(value, dict):
+        return {name: yaml_value(item) for name, item in value.items()}
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

@@ -157,6 +157,9 @@ def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
             yield from references(item, f"{key}[{index}]")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from references(item, f"{key}.{name}")
     elif isinstance(value, ConfigGroup):
         for name, attribute, _ in settings_of(type(value)):
             yield from references(getattr(value, attribute), f"{key}.{name}".lstrip("."))

@@ -7,6 +7,7 @@ import signal
 import httpx
 import pytest
 
+from tests.features.audit_sinks.log_collector import LogCollector
 from tests.features.audit_sinks.programs import Program
 from tests.features.audit_sinks.syslog_server import SyslogServer
 from tests.support.canaries import Canaries
@@ -66,6 +67,31 @@ def test_each_call_arrives_with_nothing_that_is_secret(serving, tmp_path):
         assert metric(wirekey, "wirekey_audit_sink_accepts") == 1
     finally:
         server.stop()
+
+
+def test_a_collector_gets_each_call_and_its_secret_is_nowhere_else(serving, tmp_path):
+    collector, canary = LogCollector(), "canary-of-the-collector-51fe"
+    try:
+        (tmp_path / "secret").write_text(canary)
+        (tmp_path / "secret").chmod(0o600)
+        headers = {"x-api-key": f"file:{tmp_path}/secret"}
+        sink = {"type": "otlp", "endpoint": collector.url, "headers": headers, "format": "ocsf"}
+        wirekey = serving(sinks=[sink], require_sink=True)
+        program = Program(wirekey)
+        wait_for(lambda: program.call().status_code == 200, "the first check")
+        program.call("a-canary-of-a-prompt")
+        count = len(wirekey.finished_events(2))
+        bodies = collector.wait_for(count)
+        assert {body["class_uid"] for body in bodies} == {6003}
+        assert bodies[-1]["actor"]["user"]["uid"] == "alice"
+        assert collector.headers[-1]["x-api-key"] == canary
+        shown = run_wirekey(wirekey.folder, "config", "show", "--config", "wirekey.yaml", environ=wirekey.environ)
+        assert f"file:{tmp_path}/secret" in shown.stdout
+        written = b"".join(file.read_bytes() for file in wirekey.folder.rglob("*") if file.is_file())
+        assert canary.encode() not in written + shown.stdout.encode()
+        assert "a-canary-of-a-prompt" not in repr(bodies)
+    finally:
+        collector.stop()
 
 
 def test_what_a_killed_process_has_not_delivered_is_delivered_by_the_next(serving):

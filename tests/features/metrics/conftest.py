@@ -111,6 +111,7 @@ def served(redis, tmp_path_factory, simulator) -> Served:
         shared_state=redis.url,
         policy={"path": str(folder / "policy")},
         timeouts={"idle": 2},
+        audit={"sinks": [{"type": "syslog", "address": "udp://127.0.0.1:9"}]},
         routes=ROUTES,
         quotas=[{"name": "roomy", "per": "all", "concurrent": 1000}],
     ) as proxy:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 type DeliveryDocument = Mapping[str, Any]
-"""What is kept of one receiver, as JSON values."""
+"""The JSON values that are kept of one receiver."""
 
 
 class DeliveryState(Protocol):

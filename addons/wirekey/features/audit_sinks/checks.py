@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.cli.config_checks import Finding, Level
+from wirekey.config import proxies_in_use
 from wirekey.features.audit_sinks.config import AuditSinksSetting
+from wirekey.features.audit_sinks.http import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +29,9 @@ def lines(config: Config) -> list[str]:
 
 def line_of(sink: AuditSinkConfig) -> str:
     """Return what a sink gets, and what its connection does not ensure."""
-    address = sink.address
-    assert address
-    note = f" ({PLAIN})" if address.transport != "tls" else ""
-    return f"calls are also sent to the audit sink {sink.label}, {address}{note}"
+    place = sink.address or place_of(sink.endpoint or "")
+    note = f" ({PLAIN})" if sink.address and not sink.uses_tls else ""
+    return f"calls are also sent to the audit sink {sink.label}, {place}{note}"
 
 
 def findings(config: Config) -> Iterator[Finding]:
@@ -38,16 +39,14 @@ def findings(config: Config) -> Iterator[Finding]:
     from wirekey.features.audit_sinks.making import sinks_of
     from wirekey.features.audit_sinks.sink import SinkError
 
-    for name, sink in sinks_of(config).items():
+    for name, sink in sinks_of(config, proxies_in_use(config).proxy_for).items():
         try:
             sink.check()
         except SinkError as error:
             fix = "check its address, and the network on the way to it. Events wait in the audit log"
             yield Finding("audit_sinks", name, Level.WRONG, f"{sink.place} does not accept events: {error}", fix)
         else:
-            reached = (
-                "accepts a connection" if sink.confirms else "has an address. UDP does not show whether it listens"
-            )
+            reached = "can be used" if sink.confirms else "has an address. UDP does not show whether it listens"
             yield Finding("audit_sinks", name, Level.OK, f"{sink.place} {reached}")
         finally:
             sink.close()

@@ -11,9 +11,10 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from wirekey.config.addresses import host_name
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import AbsolutePath, Flag, OwnNotation, ValueFormat
+from wirekey.config.values import AbsolutePath, Flag, OwnNotation, Reference, ServerURL, ValueFormat
 from wirekey.features.audit_sinks.syslog_message import FACILITIES
 
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 PORTS = {"udp": 514, "tcp": 514, "tls": 6514}
 
@@ -53,6 +54,33 @@ class SyslogAddress(OwnNotation):
         return cls(parts.scheme, host_name(parts.hostname, "a sink"), port or PORTS[parts.scheme])
 
 
+OF_TYPES = {
+    "address": ("syslog",),
+    "facility": ("syslog",),
+    "endpoint": ("otlp",),
+    "headers": ("otlp",),
+}
+"""Settings of some types only."""
+NEEDED = {"syslog": ("address", "tls://logs.example:6514"), "otlp": ("endpoint", "https://otel.example/v1/logs")}
+"""The setting that each type needs, and an example."""
+RESERVED = (
+    "host",
+    "user-agent",
+    "content-type",
+    "content-encoding",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+)
+
+
+def header_name(value: str) -> str:
+    """Check the name of a header that Wirekey does not set itself. Raises ValueError."""
+    if not HEADER.fullmatch(value) or value.lower() in RESERVED:
+        raise ValueError("must be the name of a header that Wirekey does not set itself, such as authorization")
+    return value
+
+
 def sink_name(value: str) -> str:
     """Check the name of a sink, which is part of metrics and of the delivery's state. Raises ValueError."""
     if not NAME.fullmatch(value):
@@ -63,6 +91,7 @@ def sink_name(value: str) -> str:
 Address = Annotated[
     SyslogAddress, PlainValidator(SyslogAddress.parse), ValueFormat("tls://, tcp:// or udp://HOST:PORT")
 ]
+HeaderName = Annotated[str, AfterValidator(header_name)]
 SinkName = Annotated[str, AfterValidator(sink_name), ValueFormat("text")]
 Facility = Literal[
     "user", "daemon", "auth", "authpriv", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"
@@ -72,12 +101,19 @@ Facility = Literal[
 class AuditSinkConfig(ConfigGroup):
     """One of `audit.sinks`: a system that gets the events of the audit log."""
 
-    type: Literal["syslog"] = Field(description="Kind of system: syslog is a server for RFC 5424.")
+    type: Literal["syslog", "otlp"] = Field(
+        description="Kind of system. syslog: a server for RFC 5424. otlp: an OpenTelemetry collector, by OTLP over "
+        "HTTP."
+    )
     name: SinkName | None = Field(
         default=None,
         description="Name in metrics and messages. The place up to which events were delivered is kept by it. null: "
         "the `type`. Two sinks of one type need names.",
         examples=["siem"],
+    )
+    format: Literal["wirekey", "ocsf"] = Field(
+        default="wirekey",
+        description="Form of an event. wirekey: that of the audit log. ocsf: API Activity of OCSF 1.8.",
     )
     address: Address | None = Field(
         default=None,
@@ -85,6 +121,14 @@ class AuditSinkConfig(ConfigGroup):
         "may lose events. Ports: 6514 with tls, otherwise 514.",
     )
     facility: Facility = Field(default="local0", description="Facility of syslog messages.")
+    endpoint: ServerURL | None = Field(
+        default=None,
+        description="URL of the collector's logs: https, or http to this machine.",
+        examples=["https://otel.example/v1/logs"],
+    )
+    headers: Annotated[
+        dict[HeaderName, Reference], Field(max_length=20), ValueFormat("names, each with a secret reference")
+    ] = Field(default={}, description="Further headers of requests to the collector, such as `authorization`.")
     ca_file: AbsolutePath | None = Field(
         default=None,
         description="PEM file with the only CA that is trusted for this sink. null: the public roots.",
@@ -102,12 +146,21 @@ class AuditSinkConfig(ConfigGroup):
 
     @model_validator(mode="after")
     def check_settings_of_type(self) -> Self:
-        """Refuse a sink without a setting that its type needs. Raises ValueError."""
-        if self.address is None:
-            raise ValueError("a sink of type syslog needs address, such as tls://logs.example:6514")
-        if self.ca_file and self.address.transport != "tls":
-            raise ValueError("ca_file is only for an address that begins with tls://")
+        """Refuse a sink without a setting that its type needs, or with one of another type. Raises ValueError."""
+        for name, kinds in OF_TYPES.items():
+            if name in self.model_fields_set and self.type not in kinds:
+                raise ValueError(f"{name} is not for a sink of type {self.type}")
+        needed, example = NEEDED[self.type]
+        if getattr(self, needed) is None:
+            raise ValueError(f"a sink of type {self.type} needs {needed}, such as {example}")
+        if self.ca_file and not self.uses_tls:
+            raise ValueError("ca_file is only for a sink with TLS")
         return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is encrypted, and the certificate of the sink verified."""
+        return self.address.transport == "tls" if self.address else not (self.endpoint or "").startswith("http://")
 
 
 assert set(Facility.__args__) <= set(FACILITIES)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from wirekey.core.audit.audit_log import AuditDatabaseError
 from wirekey.core.audit.following import EndedCalls, ended_after, heads
 from wirekey.core.tracebacks import safe_traceback
-from wirekey.features.audit_sinks.sink import SinkError
+from wirekey.features.audit_sinks.sink import RejectedEventsError, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ PATIENCE = 20.0
 
 @dataclass(slots=True)
 class SinkState:
-    """What is known of a sink. The thread of the delivery writes it, others read it."""
+    """The condition of a sink. The thread of the delivery writes it, others read it."""
 
     accepts: bool = False
     """Whether the last delivery or check succeeded."""
@@ -50,7 +50,7 @@ class SinkState:
     delivered: int = 0
     failures: int = 0
     missing: int = 0
-    """Events that were deleted from the audit log before they were delivered."""
+    """Events that it does not get: deleted from the audit log before they were delivered, or rejected for good."""
     waiting: int = 0
     """Links of the audit log behind the place that was delivered."""
     busy_since: float | None = None
@@ -62,12 +62,13 @@ class SinkState:
 
 
 @dataclass(slots=True)
-class Batch:
+class EventBatch:
     """The events that are delivered together, and the place of each writer behind them."""
 
     events: list[AuditEvent] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
     missing: int = 0
+    rejected: int = 0
 
 
 class Delivery:
@@ -163,13 +164,19 @@ class Delivery:
         if self._kept.claim() != self._claim:
             raise AuditDatabaseError("another process may deliver")
         if batch.events:
-            self._attempt(lambda: self.sink.send(batch.events))
+            self._attempt(lambda: self._send(batch))
         self._advance(batch)
         return True
 
-    def _next_batch(self, reader: AuditReader, *, ends: bool) -> Batch:
-        """Return the next events. Nothing if there are none, or if they wait until there are more."""
-        batch = Batch()
+    def _send(self, batch: EventBatch) -> None:
+        try:
+            self.sink.send(batch.events)
+        except RejectedEventsError as error:
+            batch.rejected = error.count
+
+    def _next_batch(self, reader: AuditReader, *, ends: bool) -> EventBatch:
+        """Return the next events. The batch is empty while events wait until there are more."""
+        batch = EventBatch()
         reader.execute("BEGIN")
         latest = heads(reader)
         self.state.waiting = sum(max(0, seq - self._places.get(writer, 0)) for writer, seq in latest.items())
@@ -179,7 +186,7 @@ class Delivery:
         reader.execute("COMMIT")
         return batch
 
-    def _read_chain(self, reader: AuditReader, writer: int, last: int, batch: Batch) -> None:
+    def _read_chain(self, reader: AuditReader, writer: int, last: int, batch: EventBatch) -> None:
         """Add the next events of one writer to a batch. `last`: the number of the last link of its chain."""
         place = self._places.get(writer, 0)
         while place < last and (room := self.sink.most - len(batch.events)) > 0:
@@ -213,9 +220,12 @@ class Delivery:
             self.state.accepts, self.state.failure = True, None
             self._changed()
 
-    def _advance(self, batch: Batch) -> None:
+    def _advance(self, batch: EventBatch) -> None:
         self._places |= batch.places
-        self.state.delivered += len(batch.events)
+        self.state.delivered += len(batch.events) - batch.rejected
+        if batch.rejected:
+            self.state.missing += batch.rejected
+            logger.warning("The audit sink %s rejects %d events for good.", self.name, batch.rejected)
         if not batch.events and not batch.missing:
             return  # only starts of calls
         self._waits_since = None

@@ -75,7 +75,7 @@ MEASURES: tuple[tuple[str, Literal["gauge", "counter"], str, Callable[[SinkState
     (
         "wirekey_audit_sink_missing_events_total",
         "counter",
-        "Events that were deleted from the audit log before an audit sink accepted them.",
+        "Events that an audit sink does not get: deleted from the audit log too early, or rejected for good.",
         lambda state: state.missing,
     ),
 )
@@ -227,13 +227,14 @@ def open_sinks(config: Config, services: Services) -> OpenedSinks | None:
     settings = config.audit.part(AuditSinksSetting)
     if not settings.sinks:
         return None
-    sinks = AuditSinks(audit_database(config), sinks_of(config), required=settings.require_sink)
+    made = sinks_of(config, lambda host, port: services.settings.proxies.proxy_for(host, port))  # noqa: PLW0108  # the settings may be replaced
+    sinks = AuditSinks(audit_database(config), made, required=settings.require_sink)
     sinks.prepare()
     return OpenedSinks(sinks, services)
 
 
 def sinks_in(opened: FeatureValues) -> AuditSinks | None:
-    """Return the sinks, or None if there are none."""
+    """Return the sinks, or None without any."""
     found = opened.find(OpenedSinks)
     return found.sinks if found else None
 

@@ -1,4 +1,4 @@
-"""What all kinds of sinks have in common."""
+"""The protocol of all kinds of sinks, and the addresses that they may have."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ class SinkError(Exception):
     """A sink does not accept events. The message ends a sentence about it, and has no secret and no event."""
 
 
+class RejectedEventsError(Exception):
+    """A sink has accepted a delivery, but rejects some of its events for good. `count`: of these."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} events are rejected")
+        self.count = count
+
+
 class Sink(Protocol):
     """A system that gets events, for one thread. `place`: its address for messages, without secrets."""
 
@@ -34,7 +42,10 @@ class Sink(Protocol):
     """Seconds that events may wait until there are `most` of them."""
 
     def send(self, events: Sequence[AuditEvent]) -> None:
-        """Deliver events, of which there is at least one. Blocks for some seconds. Raises SinkError."""
+        """Deliver events, of which there is at least one. Blocks for some seconds.
+
+        Raises SinkError, and RejectedEventsError after a delivery.
+        """
 
     def check(self) -> None:
         """Check whether the system would accept events, without an event. Blocks for some seconds. Raises SinkError."""

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wirekey.core.egress.http_client import reason_of
-from wirekey.features.audit_sinks.formats import event_json
+from wirekey.features.audit_sinks.formats import form_of, json_line
 from wirekey.features.audit_sinks.sink import TIMEOUT, SinkError, addresses_of, trusted
 from wirekey.features.audit_sinks.syslog_message import frame, message
 
@@ -42,7 +42,7 @@ class SyslogSink:
     def __init__(self, settings: AuditSinkConfig) -> None:
         assert settings.address
         self._address: SyslogAddress = settings.address
-        self._facility = settings.facility
+        self._facility, self._form = settings.facility, form_of(settings.format)
         self._context = trusted(settings.ca_file) if self._address.transport == "tls" else None
         self._host, self._process = socket.gethostname(), os.getpid()
         self._connection: socket.socket | None = None
@@ -51,7 +51,9 @@ class SyslogSink:
 
     def send(self, events: Sequence[AuditEvent]) -> None:
         """Deliver events. Raises SinkError."""
-        messages = [message(event, event_json(event), self._facility, self._host, self._process) for event in events]
+        messages = [
+            message(event, json_line(self._form(event)), self._facility, self._host, self._process) for event in events
+        ]
         with self._failing():
             connection = self._connected()
             if self._address.transport == "udp":
@@ -135,7 +137,7 @@ def unacknowledged(connection: socket.socket) -> int:
 
 
 def has_ended(connection: socket.socket) -> bool:
-    """Return whether the receiver has closed the connection, or it has failed. What the receiver sends is ignored."""
+    """Return whether the receiver has closed the connection, or it has failed. Bytes of the receiver are ignored."""
     if connection.type == socket.SOCK_DGRAM:
         return False
     connection.settimeout(0)

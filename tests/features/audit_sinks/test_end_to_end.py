@@ -9,6 +9,7 @@ import pytest
 
 from tests.features.audit_sinks.log_collector import LogCollector
 from tests.features.audit_sinks.programs import Program
+from tests.features.audit_sinks.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.features.audit_sinks.syslog_server import SyslogServer
 from tests.support.canaries import Canaries
 from tests.support.ports import free_port
@@ -16,6 +17,7 @@ from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behin
 from tests.support.serving import wirekey as run_wirekey
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
+OF_BUCKET = {"BUCKET_KEY": ACCESS_KEY, "BUCKET_SECRET": SECRET_KEY}
 NONE = "The call could not be recorded, so it was not sent: no audit sink accepts events."
 
 
@@ -26,7 +28,7 @@ def serving(tmp_path, simulator):
     def serve(*arguments: str, **audit) -> Wirekey:
         simulator.forget()
         settings = behind(simulator, audit=audit, listen=LISTEN)
-        started.append(Wirekey(tmp_path / "wirekey", settings, *arguments, environ=KEY_ENVIRONMENT))
+        started.append(Wirekey(tmp_path / "wirekey", settings, *arguments, environ=KEY_ENVIRONMENT | OF_BUCKET))
         return started[-1]
 
     yield serve
@@ -92,6 +94,24 @@ def test_a_collector_gets_each_call_and_its_secret_is_nowhere_else(serving, tmp_
         assert "a-canary-of-a-prompt" not in repr(bodies)
     finally:
         collector.stop()
+
+
+def test_a_bucket_gets_the_calls_at_the_end(serving):
+    server = S3Server()
+    try:
+        sink = {"type": "s3", "bucket": "audit", "region": "eu-west-1", "endpoint": server.url, "retention_days": 1}
+        wirekey = serving(sinks=[{**sink, "access_key": "env:BUCKET_KEY", "secret_key": "env:BUCKET_SECRET"}])
+        program = Program(wirekey)
+        for _ in range(3):
+            assert program.call().status_code == 200
+        assert wirekey.stop() == 0
+        assert not server.wrong
+        assert [event["id"] for event in server.events] == [event["id"] for event in wirekey.events()]
+        assert len(server.objects) == 1
+        written = b"".join(file.read_bytes() for file in wirekey.folder.rglob("*") if file.is_file())
+        assert SECRET_KEY.encode() not in written
+    finally:
+        server.stop()
 
 
 def test_what_a_killed_process_has_not_delivered_is_delivered_by_the_next(serving):

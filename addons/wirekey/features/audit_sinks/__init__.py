@@ -2,8 +2,9 @@
 
 The audit log is the queue: `delivery` follows it in a thread for each sink and keeps the place that was delivered, so
 that nothing waits in memory and nothing is lost with the process. `service` makes one process of those that share the
-log deliver, and knows whether a sink accepts events. `syslog` and `otlp` are kinds of sinks, with `http` for those that
-speak it. `formats` and `ocsf` have how an event is written. `checks` are lines of `config check` and findings of `doctor`.
+log deliver, and knows whether a sink accepts events. `syslog`, `otlp` and `s3` are kinds of sinks; `http` has what the
+last two share. `formats` and `ocsf` have how an event is written. `checks` are lines of `config check` and findings of
+`doctor`.
 """
 
 from __future__ import annotations

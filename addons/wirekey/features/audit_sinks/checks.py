@@ -29,7 +29,7 @@ def lines(config: Config) -> list[str]:
 
 def line_of(sink: AuditSinkConfig) -> str:
     """Return what a sink gets, and what its connection does not ensure."""
-    place = sink.address or place_of(sink.endpoint or "")
+    place = sink.address or place_of(sink.endpoint or f"https://{sink.bucket}.s3.{sink.region}.amazonaws.com")
     note = f" ({PLAIN})" if sink.address and not sink.uses_tls else ""
     return f"calls are also sent to the audit sink {sink.label}, {place}{note}"
 

@@ -11,10 +11,12 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from wirekey.config.addresses import host_name
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import AbsolutePath, Flag, OwnNotation, Reference, ServerURL, ValueFormat
+from wirekey.config.values import AbsolutePath, Flag, OwnNotation, Reference, Region, Seconds, ServerURL, ValueFormat
 from wirekey.features.audit_sinks.syslog_message import FACILITIES
 
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
+BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", re.ASCII)
+PREFIX = re.compile(r"(?:[A-Za-z0-9!_.*'()-][A-Za-z0-9!_.*'() /-]{0,199})?", re.ASCII)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 PORTS = {"udp": 514, "tcp": 514, "tls": 6514}
 
@@ -57,12 +59,19 @@ class SyslogAddress(OwnNotation):
 OF_TYPES = {
     "address": ("syslog",),
     "facility": ("syslog",),
-    "endpoint": ("otlp",),
+    "endpoint": ("otlp", "s3"),
     "headers": ("otlp",),
+    **dict.fromkeys(
+        ("bucket", "prefix", "region", "mode", "retention_days", "flush_seconds", "access_key", "secret_key"), ("s3",)
+    ),
 }
 """Settings of some types only."""
-NEEDED = {"syslog": ("address", "tls://logs.example:6514"), "otlp": ("endpoint", "https://otel.example/v1/logs")}
-"""The setting that each type needs, and an example."""
+NEEDED = {
+    "syslog": {"address": "tls://logs.example:6514"},
+    "otlp": {"endpoint": "https://otel.example/v1/logs"},
+    "s3": {"bucket": "wirekey-audit", "region": "eu-west-1", "retention_days": "400"},
+}
+"""The settings that each type needs, with examples."""
 RESERVED = (
     "host",
     "user-agent",
@@ -81,6 +90,20 @@ def header_name(value: str) -> str:
     return value
 
 
+def bucket_name(value: str) -> str:
+    """Check the name of a bucket, which may be part of a host name. Raises ValueError."""
+    if not BUCKET.fullmatch(value):
+        raise ValueError("must be the name of a bucket: 3 to 63 lower-case letters, digits and hyphens")
+    return value
+
+
+def prefix_of_objects(value: str) -> str:
+    """Check the beginning of the names of objects. Raises ValueError."""
+    if not PREFIX.fullmatch(value) or ".." in value or "//" in value:
+        raise ValueError("must be a prefix of at most 200 visible characters and spaces, such as wirekey/")
+    return value
+
+
 def sink_name(value: str) -> str:
     """Check the name of a sink, which is part of metrics and of the delivery's state. Raises ValueError."""
     if not NAME.fullmatch(value):
@@ -91,6 +114,9 @@ def sink_name(value: str) -> str:
 Address = Annotated[
     SyslogAddress, PlainValidator(SyslogAddress.parse), ValueFormat("tls://, tcp:// or udp://HOST:PORT")
 ]
+Bucket = Annotated[str, AfterValidator(bucket_name), ValueFormat("name of a bucket")]
+Prefix = Annotated[str, AfterValidator(prefix_of_objects), ValueFormat("text")]
+Days = Annotated[int, Field(strict=True, gt=0, le=36500), ValueFormat("whole number")]
 HeaderName = Annotated[str, AfterValidator(header_name)]
 SinkName = Annotated[str, AfterValidator(sink_name), ValueFormat("text")]
 Facility = Literal[
@@ -101,9 +127,9 @@ Facility = Literal[
 class AuditSinkConfig(ConfigGroup):
     """One of `audit.sinks`: a system that gets the events of the audit log."""
 
-    type: Literal["syslog", "otlp"] = Field(
+    type: Literal["syslog", "otlp", "s3"] = Field(
         description="Kind of system. syslog: a server for RFC 5424. otlp: an OpenTelemetry collector, by OTLP over "
-        "HTTP."
+        "HTTP. s3: a bucket with an object lock."
     )
     name: SinkName | None = Field(
         default=None,
@@ -123,12 +149,29 @@ class AuditSinkConfig(ConfigGroup):
     facility: Facility = Field(default="local0", description="Facility of syslog messages.")
     endpoint: ServerURL | None = Field(
         default=None,
-        description="URL of the collector's logs: https, or http to this machine.",
+        description="otlp: URL of the collector's logs. s3: URL of a service that is compatible with S3, without the "
+        "bucket. https, or http to this machine. null, with s3: AWS.",
         examples=["https://otel.example/v1/logs"],
     )
     headers: Annotated[
         dict[HeaderName, Reference], Field(max_length=20), ValueFormat("names, each with a secret reference")
     ] = Field(default={}, description="Further headers of requests to the collector, such as `authorization`.")
+    bucket: Bucket | None = Field(default=None, description="Bucket of S3. Its object lock must be enabled.")
+    prefix: Prefix = Field(default="", description="Beginning of the names of objects.", examples=["wirekey/"])
+    region: Region | None = Field(default=None, description="Region of the bucket.")
+    mode: Literal["compliance", "governance"] = Field(
+        default="compliance", description="Mode of the object lock. Only with governance can some users delete objects."
+    )
+    retention_days: Days | None = Field(
+        default=None, description="Days for which nobody can change or delete an object."
+    )
+    flush_seconds: Seconds = Field(
+        default=60.0, description="Time after which an object is stored even if it has fewer than 2,500 calls."
+    )
+    access_key: Reference | None = Field(
+        default=None, description="Access key id for the bucket. null: the credentials of AWS's chain."
+    )
+    secret_key: Reference | None = Field(default=None, description="Secret access key for the bucket.")
     ca_file: AbsolutePath | None = Field(
         default=None,
         description="PEM file with the only CA that is trusted for this sink. null: the public roots.",
@@ -150,9 +193,11 @@ class AuditSinkConfig(ConfigGroup):
         for name, kinds in OF_TYPES.items():
             if name in self.model_fields_set and self.type not in kinds:
                 raise ValueError(f"{name} is not for a sink of type {self.type}")
-        needed, example = NEEDED[self.type]
-        if getattr(self, needed) is None:
-            raise ValueError(f"a sink of type {self.type} needs {needed}, such as {example}")
+        for name, example in NEEDED[self.type].items():
+            if getattr(self, name) is None:
+                raise ValueError(f"a sink of type {self.type} needs {name}, such as {example}")
+        if (self.access_key is None) != (self.secret_key is None):
+            raise ValueError("access_key and secret_key belong together")
         if self.ca_file and not self.uses_tls:
             raise ValueError("ca_file is only for a sink with TLS")
         return self

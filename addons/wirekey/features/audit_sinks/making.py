@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.core.credentials.aws import CredentialsUnavailable
+from wirekey.core.credentials.aws_access import AwsAccess
+from wirekey.core.credentials.aws_source import AwsSource
+from wirekey.core.signing.request import SigV4Credentials
 from wirekey.features.audit_sinks.config import AuditSinksSetting
 from wirekey.features.audit_sinks.otlp import OtlpSink
+from wirekey.features.audit_sinks.s3 import S3Sink
+from wirekey.features.audit_sinks.sink import SinkError
 from wirekey.features.audit_sinks.syslog import SyslogSink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wirekey.config import Config
     from wirekey.core.egress.upstream_proxy import ProxyFor
     from wirekey.features.audit_sinks.config import AuditSinkConfig
@@ -27,7 +35,33 @@ def sink_of(config: Config, settings: AuditSinkConfig, key: str, proxy_for: Prox
     """Return the sink of its settings. `key`: of the setting. Raises ConfigError, OSError."""
     if settings.type == "syslog":
         return SyslogSink(settings)
+    if settings.type == "s3":
+        return S3Sink(settings, credentials_of(config, settings, key, proxy_for), proxy_for)
     headers = {
         name: config.secret_of(reference, f"{key}.headers.{name}") for name, reference in settings.headers.items()
     }
     return OtlpSink(settings, headers, proxy_for)
+
+
+def credentials_of(
+    config: Config, settings: AuditSinkConfig, key: str, proxy_for: ProxyFor
+) -> Callable[[], SigV4Credentials]:
+    """Return the function that returns the credentials for a bucket: the configured pair, or those of AWS's chain.
+
+    It may block, and raises SinkError. Raises ConfigError.
+    """
+    region = settings.region
+    assert region
+    if settings.access_key and settings.secret_key:
+        access_key = config.secret_of(settings.access_key, f"{key}.access_key").reveal()
+        pair = SigV4Credentials(access_key, config.secret_of(settings.secret_key, f"{key}.secret_key"))
+        return lambda: pair
+    source = AwsSource(AwsAccess(region, proxy=proxy_for(f"sts.{region}.amazonaws.com", 443)), config.environ)
+
+    def found() -> SigV4Credentials:
+        try:
+            return source.fetch(None).credentials
+        except CredentialsUnavailable:
+            raise SinkError("AWS's chain has no credentials") from None
+
+    return found

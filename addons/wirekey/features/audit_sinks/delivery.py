@@ -232,7 +232,7 @@ class Delivery:
         if batch.missing:
             self.state.missing += batch.missing
             logger.warning(
-                "The audit sink %s misses up to %d events that were deleted from the audit log before they were delivered.",
+                "The audit sink %s misses up to %d events that were deleted from the audit log too early.",
                 self.name,
                 batch.missing,
             )

@@ -274,7 +274,7 @@ def test_a_lost_connection_to_the_database_ends_the_claim(database, tmp_path):
     assert one.claim() == 0
     assert two.read() == {"sink": {"places": {"1": 5}}}
     two.close()
-    assert one.claim() > first
+    wait_for(lambda: one.claim() > first, "the server to notice")
     one.close()
 
 

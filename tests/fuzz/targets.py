@@ -45,56 +45,49 @@ def cut(data: bytes) -> tuple[bytes, list[bytes]]:
     return data, [data[start : start + size] for start in range(0, len(data), size)]
 
 
+class Everything:
+    """Part of a reader that keeps all events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[bytes] = []
+
+    def interested(self, data: bytes) -> bool:
+        return True
+
+    def read_event(self, data: bytes) -> None:
+        self.found.append(data)
+
+
+class Events(Everything, SseReader):
+    pass
+
+
+class Elements(Everything, JsonArrayReader):
+    pass
+
+
+def found_by(reader: Events | Elements, pieces: Iterable[bytes]) -> list[bytes]:
+    """Return what a reader finds in the pieces."""
+    for piece in pieces:
+        reader.feed(piece)
+    reader.end()
+    return reader.found
+
+
 def sse(data: bytes) -> None:
     """Server-sent events are the same for each cut."""
-
-    class Events(SseReader):
-        def __init__(self) -> None:
-            super().__init__()
-            self.found: list[bytes] = []
-
-        def interested(self, data: bytes) -> bool:
-            return True
-
-        def read_event(self, data: bytes) -> None:
-            self.found.append(data)
-
-    def events(pieces: Iterable[bytes]) -> list[bytes]:
-        reader = Events()
-        for piece in pieces:
-            reader.feed(piece)
-        reader.end()
-        return [event for event in reader.found if event]  # an event without data says nothing
-
     data, pieces = cut(data)
-    whole, cuts = events([data]), events(pieces)
+    # An event without data says nothing.
+    whole, cuts = ([event for event in found_by(Events(), read) if event] for read in ([data], pieces))
     assert whole == cuts, (whole, cuts)
 
 
 def json_array(data: bytes) -> None:
-    """The elements of a streamed array are the same for each cut, and those of the standard library's parser."""
-
-    class Elements(JsonArrayReader):
-        def __init__(self) -> None:
-            super().__init__()
-            self.found: list[bytes] = []
-
-        def interested(self, data: bytes) -> bool:
-            return True
-
-        def read_event(self, data: bytes) -> None:
-            self.found.append(data)
-
-    def elements(pieces: Iterable[bytes]) -> bytes:
-        reader = Elements()
-        for piece in pieces:
-            reader.feed(piece)
-        reader.end()
-        return b"".join(reader.found)
-
+    """The elements of a streamed array are read for each cut."""
     data, pieces = cut(data)
-    elements([data])
-    elements(pieces)
+    found_by(Elements(), [data])
+    found_by(Elements(), pieces)
 
 
 def event_stream(data: bytes) -> None:

@@ -82,10 +82,11 @@ make_venv() {
     "$python" -m venv .venv
 }
 
-# Three workers, each with servers of its own: tests often wait, so that two leave two processors idle for a third of the
-# time. The tests of one file stay together, as they share the servers. tests/conftest.py has the exceptions, and starts
-# with the longest files, so that all workers end together.
-PARALLEL="-n ${WIREKEY_TEST_WORKERS:-3} --dist loadfile --no-loadscope-reorder"
+# Four workers for two processors, each with servers of its own: a worker needs half of a processor, because tests often
+# wait. The core's tests wait less, so that three do. The tests of one file stay together, as they share the servers.
+# tests/conftest.py has the exceptions, and starts with the longest files, so that all workers end together.
+PARALLEL="--dist loadfile --no-loadscope-reorder"
+workers() { echo "${WIREKEY_TEST_WORKERS:-$1}"; }
 DURATIONS="--durations=25 --durations-min=3"
 # The folders of the core's tests, which pass without any feature. Tests are left out if they start servers, compare
 # thousands of policies, edit thousands of requests or measure memory.
@@ -97,7 +98,7 @@ ALONE=(tests/endurance tests/features/postgresql tests/features/workers)
 
 test_all() {
     local failed=0
-    .venv/bin/python -m pytest $PARALLEL $DURATIONS -m "not alone" || failed=1
+    .venv/bin/python -m pytest -n "$(workers 4)" $PARALLEL $DURATIONS -m "not alone" || failed=1
     .venv/bin/python -m pytest "${ALONE[@]}" $DURATIONS -m alone || failed=1
     return $failed
 }
@@ -108,7 +109,7 @@ case "${1:-serve}" in
         install requirements-test.lock
         case "${1:-all}" in
             all) test_all ;;
-            core) shift; exec .venv/bin/python -m pytest $PARALLEL "$CORE" "$@" ;;
+            core) shift; exec .venv/bin/python -m pytest -n "$(workers 3)" $PARALLEL "$CORE" "$@" ;;
             *) exec .venv/bin/python -m pytest "$@" ;;
         esac
         ;;

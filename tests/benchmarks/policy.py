@@ -16,7 +16,7 @@ from tests.docs.pages import CHECKOUT
 from tests.support.recorded_calls import call_of
 from wirekey.core.call import Agent
 from wirekey.core.operation import Facts
-from wirekey.core.policy import engine as engine_module
+from wirekey.core.policy import loaded_policy
 from wirekey.core.policy.engine import EmbeddedEngine
 from wirekey.core.policy.input import build_input
 
@@ -38,7 +38,7 @@ async def measure(engine: EmbeddedEngine) -> list[float]:
 
 
 async def main() -> None:
-    engine_module.MAX_IN_PROCESS_SECONDS = 1.0  # another program's load must not move the policy to a worker
+    loaded_policy.MAX_IN_PROCESS_SECONDS = 1.0  # another program's load must not move the policy to a worker
     engine = EmbeddedEngine(CHECKOUT / "policies", "data.wirekey.authz", 60.0)
     for name in ("cached", "in process", "worker"):
         if name == "in process":

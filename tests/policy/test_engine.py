@@ -9,7 +9,7 @@ import pytest
 import regorus.regorus as library
 
 from tests.support.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE, write
-from wirekey.core.policy import engine as engine_module
+from wirekey.core.policy import loaded_policy
 from wirekey.core.policy import worker as worker_module
 from wirekey.core.policy.decision import DENIED
 from wirekey.core.policy.engine import EmbeddedEngine
@@ -139,7 +139,7 @@ async def test_P1_a_policy_that_is_slow_three_times_in_a_row_moves_to_a_worker(e
     slow, quick = -1, 60
     times = [slow, slow, quick, slow, slow, slow]
     for number, longest in enumerate(times, 1):
-        monkeypatch.setattr(engine_module, "MAX_IN_PROCESS_SECONDS", longest)
+        monkeypatch.setattr(loaded_policy, "MAX_IN_PROCESS_SECONDS", longest)
         assert (await engine.decide(WHOLE | {"model": f"y{number}"})).allow
         assert (engine._loaded.in_process is None) is (number == len(times))
     assert (await engine.decide(WHOLE)).allow

@@ -92,14 +92,15 @@ DURATIONS="--durations=25 --durations-min=3"
 # thousands of policies, edit thousands of requests or measure memory.
 CORE=@tests/core.txt
 
-# Tests marked `alone` load the machine themselves, or measure what a process needs. They stand in these folders only,
-# because collecting all tests a second time takes long.
+# Tests marked `alone` load the machine themselves, or measure what a process needs. They run after the others, two at a
+# time, because one waits most of its time. They stand in these folders only, because collecting all tests again takes
+# long.
 ALONE=(tests/endurance tests/features/postgresql tests/features/workers)
 
 test_all() {
     local failed=0
     .venv/bin/python -m pytest -n "$(workers 4)" $PARALLEL $DURATIONS -m "not alone" || failed=1
-    .venv/bin/python -m pytest "${ALONE[@]}" $DURATIONS -m alone || failed=1
+    .venv/bin/python -m pytest "${ALONE[@]}" -n 2 $PARALLEL $DURATIONS -m alone || failed=1
     return $failed
 }
 

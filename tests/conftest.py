@@ -35,6 +35,7 @@ LONGEST_FIRST = (
     "clients/test_coding_agents.py",
     "clients",
     "features/workers",
+    "features/postgresql/test_faults.py",
     "policy/test_differential.py",
     "features/test_core_alone.py",
     "threats/test_denial_of_service.py",

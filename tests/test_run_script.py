@@ -1,4 +1,4 @@
-"""`./run.sh test` runs every test: in parallel, or alone where it is marked so."""
+"""`./run.sh test` runs every test: in parallel, or after the others where it is marked `alone`."""
 
 from __future__ import annotations
 

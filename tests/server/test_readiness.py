@@ -39,7 +39,7 @@ async def checked(monkeypatch):
     config = SimpleNamespace(effective_policy=SimpleNamespace(opa_url=None))
     services = SimpleNamespace(
         shared_state=state,
-        store=SimpleNamespace(is_database=False),
+        store=SimpleNamespace(is_database=False, also_needs=None),
         policy=SimpleNamespace(unavailable_reason=decides),
     )
     lifecycle = SimpleNamespace(started_with=config, config=config, agents_follower=None, lock=object())

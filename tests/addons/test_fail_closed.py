@@ -18,7 +18,8 @@ import pytest
 from mitmproxy import hooks, options
 from mitmproxy.test import tflow
 
-from tests.support.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, behind
+from tests.support.own_simulator import simulator
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, behind
 from wirekey.config import load
 from wirekey.core.addons import base
 from wirekey.core.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon
@@ -36,6 +37,8 @@ from wirekey.core.tracebacks import safe_traceback
 from wirekey.core.wire.delegate import RequestRefused
 from wirekey.server import bundle
 from wirekey.server.master import ServeMaster
+
+__all__ = ["simulator"]
 
 FREE = {"forward": "127.0.0.1:0", "gateway": None, "console": None}
 QUOTED = "the-message-of-an-exception-quotes-the-prompt"
@@ -142,13 +145,6 @@ def break_hook(monkeypatch, name, hook):
         raise RuntimeError(QUOTED)
 
     monkeypatch.setattr(kind, hook, base.guard(hook, failing_later if waits else failing))
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

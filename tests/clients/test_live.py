@@ -8,18 +8,14 @@ import subprocess
 import pytest
 
 from tests.support.conversation import HERE, direct_environment, install_node_packages, installed, run_behind_exec
-from tests.support.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.core.call import new_call_id
+
+__all__ = ["simulator"]
 
 MODEL = "gemini-live-2.5-flash-preview"
 OPTIONS = json.dumps({"model": MODEL})
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,11 @@ from google.genai import types
 from mistralai.client import Mistral
 from mistralai.client.errors import SDKError
 
-from tests.support.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from tests.support.own_simulator import simulator
+from tests.support.running import PROVIDER_KEYS, wirekey_behind
 from wirekey.core.call import new_call_id
+
+__all__ = ["simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 ROUTES = [
@@ -26,13 +29,6 @@ ROUTES = [
 MESSAGES = [{"role": "user", "content": "hi"}]
 SAID = "Hello from the simulator: nobody thought about this answer."
 THOUGHT = "The user greets me. I greet back."
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

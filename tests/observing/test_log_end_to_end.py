@@ -17,7 +17,10 @@ import httpx
 import pytest
 
 from tests.support.canaries import Canaries
-from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.own_simulator import simulator
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+
+__all__ = ["simulator"]
 
 BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"
 CONFLICT = """package wirekey.authz
@@ -67,13 +70,6 @@ class Mitmdump(Wirekey):
                 stderr=subprocess.STDOUT,
             )
         self.running = wait_for(self.is_up, "mitmdump to listen")
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture

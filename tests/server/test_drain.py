@@ -11,17 +11,13 @@ import pytest
 
 from tests.support.http2_client import Http2Client
 from tests.support.load import chat, tunnel
+from tests.support.own_simulator import simulator
 from tests.support.raw_client import RawClient
-from tests.support.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+
+__all__ = ["simulator"]
 
 LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(params=[1, 2], ids=["one process", "two workers"])

@@ -16,8 +16,11 @@ import pytest
 from google import genai
 from google.genai import types
 
-from tests.support.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.own_simulator import simulator
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
 from wirekey.features.quotas.ledger import totals_in
+
+__all__ = ["simulator"]
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 QUOTAS = [{"name": "spent", "per": "agent", "usd_per_day": 1000}]
@@ -27,13 +30,6 @@ LEFT = (httpx.TimeoutException, openai.APITimeoutError, anthropic.APITimeoutErro
 OUTPUT = 50
 MINI, SONNET = "gpt-4o-mini", "claude-sonnet-4-5"
 numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,16 @@ import httpx2
 import openai
 import pytest
 
-from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, behind
+from tests.support.own_simulator import simulator
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind
 from tests.support.running import Wirekey as RunningWirekey
 from tests.support.serving import wirekey
 from wirekey_simulator.reports import key_id
 
+__all__ = ["simulator"]
+
 ADMIN = {"OPENAI_ADMIN_KEY": PROVIDER_KEYS["openai"], "ANTHROPIC_ADMIN_KEY": PROVIDER_KEYS["anthropic"]}
 REFERENCES = {"openai": "env:OPENAI_ADMIN_KEY", "anthropic": "env:ANTHROPIC_ADMIN_KEY"}
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

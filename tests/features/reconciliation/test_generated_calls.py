@@ -21,9 +21,12 @@ import httpx
 import pytest
 
 from tests.metering.exact_bill import Bill, dollars
-from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, behind
+from tests.support.own_simulator import simulator
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind
 from tests.support.running import Wirekey as RunningWirekey
 from tests.support.serving import wirekey
+
+__all__ = ["simulator"]
 
 ROUNDS = int(os.environ.get("WIREKEY_BILL_ROUNDS", "1"))
 CALLS = 120 if ROUNDS == 1 else 900
@@ -176,13 +179,6 @@ def reconciled(proxy: RunningWirekey, provider: str, *source: str) -> list[dict]
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)["groups"]
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -12,19 +12,15 @@ import pytest
 
 from tests.features.traces.collector import Collector, attributes
 from tests.support.canaries import Canaries
-from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.support.own_simulator import simulator
+from tests.support.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
 from tests.support.sdk_calls import CALLS, PROMPT, Way
+
+__all__ = ["simulator"]
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 QUICKLY = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
 CHAT = "https://api.openai.com/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @dataclass

@@ -179,4 +179,4 @@ def test_totals_that_were_seen_end_by_the_clock_of_the_run():
     with contextlib.closing(sqlite3.connect(":memory:")) as database:
         database.execute("CREATE TABLE seen (key, amount, epoch, ends)")
         database.execute("INSERT INTO seen VALUES ('a', 7, 'e', ?)", (START + 60,))
-        assert seen_in(database, START, 1000.0) == {"a": SeenTotal(7, "e", 1060.0)}
+        assert seen_in(database, START, 1000.0) == {"a": SeenTotal(7, "e", 1060.0, {})}

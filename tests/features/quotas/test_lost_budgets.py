@@ -24,7 +24,7 @@ from wirekey.core.body import Body
 from wirekey.core.errors import Refusal
 from wirekey.core.operation import Kind, Operation, Usage
 from wirekey.core.secret import Secret
-from wirekey.core.shared_state import NotSentError, SharedStateUnavailableError
+from wirekey.core.shared_state import SharedStateUnavailableError
 from wirekey.features.quotas.definition import Quota
 from wirekey.features.quotas.estimate import Use, real_use
 from wirekey.features.quotas.ledger import Ledger
@@ -141,7 +141,7 @@ def withhold(replica: Replica, *, is_sent: bool) -> None:
 
     async def settle_without_reply(reservation, used):
         if not is_sent:
-            raise NotSentError("Redis does not respond")
+            raise SharedStateUnavailableError("Redis does not respond")
         await settle(reservation, used)
         raise SharedStateUnavailableError("no response in time")
 

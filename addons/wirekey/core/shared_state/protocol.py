@@ -13,10 +13,6 @@ class SharedStateUnavailableError(Exception):
     """The shared state did not respond in time. The caller decides whether to refuse or to decide alone."""
 
 
-class NotSentError(SharedStateUnavailableError):
-    """Nothing was sent to the shared state, because it did not respond a moment before."""
-
-
 class BudgetsLostError(SharedStateUnavailableError):
     """The shared state has lost budgets. They have to be restored before anything else is reserved or settled."""
 
@@ -92,23 +88,27 @@ class Reserved:
 class KnownTotal(NamedTuple):
     """The total of a budget as one process knows it.
 
-    `seen` is the largest amount that it has seen, `part` what its ledger has, and `unseen` what it has spent that no
-    process can have seen.
+    `seen` is the largest amount that it has seen, `part` what its own ledger has, and `parts` the amounts of ledgers
+    that it has seen.
     """
 
     key: str
     seen: int
     part: int
-    unseen: int
+    parts: Mapping[str, int]
     ttl: float
 
 
 class SeenTotal(NamedTuple):
-    """A total as it was last seen, in which epoch, and when it expires: in the seconds of the monotonic clock."""
+    """A total as it was last seen, in which epoch, and when it expires: in the seconds of the monotonic clock.
+
+    `parts`: the amounts of each ledger in it that were seen.
+    """
 
     amount: int
     epoch: str
     expires: float
+    parts: Mapping[str, int]
 
 
 class KnownBudgets(NamedTuple):
@@ -122,8 +122,6 @@ class KnownBudgets(NamedTuple):
     ledger: str
     parts: Mapping[str, tuple[int, float]]
     """By key, what its ledger has, and for how many seconds that is kept."""
-    unseen: Mapping[str, int]
-    """By key, what this process has spent that was never sent to the state."""
     held: Mapping[str, Mapping[str, int]]
     lease: float
 
@@ -152,7 +150,7 @@ class BudgetLosses(Protocol):
     async def restore(self, known: Callable[[str], KnownBudgets]) -> None:
         """Add what this process knows to the budgets, and wait until the other processes have done so, too.
 
-        `known` returns it for an epoch: the same each time, but for the reservations.
+        `known` returns it for an epoch: the same each time, except for the reservations.
 
         Raises SharedStateUnavailableError.
         """

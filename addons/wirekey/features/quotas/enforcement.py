@@ -285,7 +285,7 @@ class QuotaEnforcer:
                 if self.ledger:
                     self.ledger.add(key, amount, limit.period.end)
         if hold.reserved_in and not self._state().is_local:
-            self._totals.unsettled.add(hold.id, amounts)
+            self._totals.note_unsettled(hold.id, amounts)
         self.view.note_settled(hold.budgets, amounts)
         for limits in hold.growth.extensions.values() if hold.growth else ():
             self.view.note_settled(limits, {})

@@ -257,7 +257,7 @@ def rows_of(database: sqlite3.Connection) -> dict[str, Spent]:
 def seen_in(database: sqlite3.Connection, now: float, monotonic: float) -> dict[str, SeenTotal]:
     """Return the totals that were seen last. `now` and `monotonic`: the time in Unix seconds and in those of a run."""
     rows = database.execute("SELECT key, amount, epoch, ends FROM seen")
-    return {key: SeenTotal(amount, epoch, ends - now + monotonic) for key, amount, epoch, ends in rows}
+    return {key: SeenTotal(amount, epoch, ends - now + monotonic, {}) for key, amount, epoch, ends in rows}
 
 
 def unusable(path: Path, error: Exception) -> LedgerError:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wirekey.core.shared_state import SharedState
     from wirekey.features.quotas.ledger import Ledger, Spent
     from wirekey.features.quotas.shares import ProcessCount
-    from wirekey.features.quotas.unsettled import Unsettled
 
 logger = logging.getLogger(__name__)
 
@@ -35,21 +34,20 @@ class KnownTotals(Protocol):
 
     ledger: Ledger | None
     processes: ProcessCount
-    unsettled: Unsettled
+    unsettled: dict[str, Mapping[str, int]]
 
     async def settle_rest(self, state: SharedState) -> None:
         """Add the amounts that the state did not take before."""
 
 
 class Contribution(NamedTuple):
-    """The amounts that this process has added in an epoch. It adds the same if it has to begin again in the same one.
+    """The amounts that this process has added in an epoch. It adds the same if it begins again in the same one.
 
-    `settled`: the reservations whose settlements are part of it.
+    `settled`: the reservations whose settlements are in them.
     """
 
     epoch: str
     parts: Mapping[str, tuple[int, float]]
-    unseen: Mapping[str, int]
     settled: frozenset[str]
 
 
@@ -63,7 +61,7 @@ class Restoring:
         """How often this process has added what it knows."""
         self.held: Callable[[], Mapping[str, Mapping[str, int]]] = dict
         """Returns the amounts of each reservation of an open call."""
-        self._contribution = Contribution("", {}, {}, frozenset())
+        self._contribution = Contribution("", {}, frozenset())
 
     def begin(self, state: SharedState) -> asyncio.Task[None]:
         """Begin to restore the budgets, unless this process does so already. Return what ends with it."""
@@ -116,7 +114,8 @@ class Restoring:
             with contextlib.suppress(sqlite3.Error, OSError):
                 of_machine = await asyncio.to_thread(ledger.read_all)
         await losses.restore(lambda epoch: self._known(epoch, of_machine))
-        self._totals.unsettled.remove(self._contribution.settled)
+        for reservation in self._contribution.settled:
+            self._totals.unsettled.pop(reservation, None)
         if is_loss:
             logger.warning("The shared state had lost budgets. They are restored.")
         # If they are lost again at once, this process has seen what the others have contributed.
@@ -128,23 +127,22 @@ class Restoring:
         self.number += 1
         if self._contribution.epoch != epoch:
             self._contribution = self._contribution_of(epoch, of_machine)
-        _, parts, unseen, settled = self._contribution
-        later = {name: amounts for name, amounts in self._totals.unsettled.amounts.items() if name not in settled}
+        _, parts, settled = self._contribution
+        later = {name: amounts for name, amounts in self._totals.unsettled.items() if name not in settled}
         count, ledger = self._totals.processes, self._totals.ledger
         held = {count.id: {UNIT.key: UNIT.amount}, **self.held(), **later}
-        return KnownBudgets(count.id, count.known, ledger.id if ledger else count.id, parts, unseen, held, LEASE)
+        return KnownBudgets(count.id, count.known, ledger.id if ledger else count.id, parts, held, LEASE)
 
     def _contribution_of(self, epoch: str, of_machine: Mapping[str, Spent]) -> Contribution:
-        ledger, unsettled = self._totals.ledger, self._totals.unsettled
-        settled = frozenset(unsettled.amounts)
-        unseen = unsettled.take_unsent() if ledger else unsettled.sums()
+        ledger = self._totals.ledger
+        if not ledger:
+            return Contribution(epoch, {}, frozenset())
+        now = ledger.now()
         parts: dict[str, tuple[int, float]] = {}
-        if ledger:
-            now = ledger.now()
-            for key, total in (*of_machine.items(), *ledger.totals.items()):
-                amount = max(total.amount, parts.get(key, (0, 0.0))[0])
-                parts[key] = amount, total.ends - now + PERIOD_MARGIN
-        return Contribution(epoch, parts, unseen, settled)
+        for key, total in (*of_machine.items(), *ledger.totals.items()):
+            amount = max(total.amount, parts.get(key, (0, 0.0))[0])
+            parts[key] = amount, total.ends - now + PERIOD_MARGIN
+        return Contribution(epoch, parts, frozenset(self._totals.unsettled))
 
 
 def read_error(task: asyncio.Task[None]) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from wirekey.core.shared_state import BudgetsLostError, SharedStateUnavailableError
 from wirekey.features.quotas.restoring import WAITED_AT_MOST, Restoring
 from wirekey.features.quotas.shares import ProcessCount
-from wirekey.features.quotas.unsettled import Unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_KEPT = 20_000
+"""Settlements that wait for the shared state."""
 OPENING_TRIES = 10
 SETTLED_AT_ONCE = 16
 
@@ -36,7 +37,8 @@ class SharedTotals:
         self.ledger: Ledger | None = None
         self.processes = ProcessCount()
         self.restoring = Restoring(self)
-        self.unsettled = Unsettled()
+        self.unsettled: dict[str, Mapping[str, int]] = {}
+        """By reservation, the amounts that are in the ledger, and of which the state is not known to have them."""
 
     async def reserve(
         self, state: SharedState, reservation: str, budgets: Sequence[Budget], lease: float, ttls: Sequence[float]
@@ -72,23 +74,31 @@ class SharedTotals:
             spent = self.ledger.spent(key) if state.is_local else await asyncio.to_thread(self.ledger.read, key)
         await state.open_total(key, spent, ttl)
 
+    def note_unsettled(self, reservation: str, amounts: Mapping[str, int]) -> None:
+        """Remember what a call has spent, until the state has it."""
+        if amounts and len(self.unsettled) < MOST_KEPT:
+            self.unsettled[reservation] = amounts
+
     async def settle(self, state: SharedState, reservation: str, amounts: Mapping[str, int]) -> None:
         """End a reservation and add what was used. If the state does not respond, it is tried again later."""
         try:
-            await self.unsettled.settle(state, reservation, amounts)
+            await state.settle(reservation, amounts)
         except BudgetsLostError:
             self.restoring.begin(state)
         except SharedStateUnavailableError as error:
             logger.warning("what a call has spent is added later to the shared state: %s", error)
+        else:
+            self.unsettled.pop(reservation, None)
 
     async def settle_rest(self, state: SharedState) -> None:
         """Add the amounts that the state did not take before. The first one finds out whether it responds."""
-        waiting = self.unsettled.waiting()
+        waiting = tuple(self.unsettled.items())
         for some in (waiting[:1], *batched(waiting[1:], SETTLED_AT_ONCE)):
-            attempts = (self.unsettled.settle(state, *each) for each in some)
-            results = await asyncio.gather(*attempts, return_exceptions=True)
-            for result in results:
-                if not isinstance(result, SharedStateUnavailableError | None):
+            results = await asyncio.gather(*(state.settle(*each) for each in some), return_exceptions=True)
+            for (reservation, _), result in zip(some, results, strict=True):
+                if result is None:
+                    self.unsettled.pop(reservation, None)
+                elif not isinstance(result, SharedStateUnavailableError):
                     raise result
             if any(results):
                 return

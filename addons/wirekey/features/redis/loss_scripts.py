@@ -3,9 +3,8 @@
 A hash is the guard. `epoch` is the mark of complete budgets, `NUMBER:RANDOM`; a server that lost its data has none.
 `seq` counts the changes of totals, so that one which went back to older data is noticed too. While budgets are being
 restored, `restoring` is the epoch to come and `begun` when that began.
-A budget also has a hash of its restoration: the `epoch`, the `base` (what is known to be spent before the epoch), the
-largest total that was `seen`, the amounts of processes that were not seen and their sum `unseen`, the parts of ledgers
-and their sum `parts`.
+A budget has a hash of its `parts`: how much of the total each ledger has. And it has a hash of its restoration: the
+`epoch`, the `base` (what is known to be spent before the epoch), how much of that each ledger has, and their sum.
 """
 
 GUARD = """
@@ -46,41 +45,48 @@ end
 return {found[3], 0}
 """
 
-# Keys: guard, changed, ledgers that joined, budgets. Arguments: the epoch; the ledger; the process; for each budget the
-# total that was seen last, the part of the ledger, what the process has spent and nobody has seen, and for how many
-# milliseconds it lasts. Returns 0 if the epoch differs.
-# The part that is known above the base is added to the total: also that of a process which comes late.
+# Keys: guard, changed, ledgers that joined, budgets. Arguments: the epoch; the ledger; for each budget the total that
+# was seen last, for how many milliseconds it lasts, the part of the ledger, and the number of the parts that were seen
+# with a ledger and an amount for each. Returns 0 if the epoch differs.
+# The total grows by what is known above the base: also by that of a process which comes late.
 CONTRIBUTE = (
     GUARD
     + """
 if not is_current(KEYS[1], ARGV[1]) then return 0 end
 local is_new = redis.call('SISMEMBER', KEYS[3], ARGV[2]) == 0
+local at = 3
 for index = 4, #KEYS do
-    local at = 4 * (index - 3)
-    local total, restored, lasts = KEYS[index] .. ':total', KEYS[index] .. ':restored', tonumber(ARGV[at + 3])
+    local total, restored, parts = KEYS[index] .. ':total', KEYS[index] .. ':restored', KEYS[index] .. ':parts'
+    local seen, lasts, own, count = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
+    local function know(ledger, amount)
+        local more = tonumber(amount) - tonumber(redis.call('HGET', restored, 'ledger:' .. ledger) or 0)
+        if more > 0 then
+            redis.call('HSET', restored, 'ledger:' .. ledger, amount)
+            redis.call('HINCRBY', restored, 'sum', whole(more))
+            return whole(more)
+        end
+    end
+    local function add(ledger, amount)
+        local more = know(ledger, amount)
+        if more then redis.call('HINCRBY', parts, ledger, more) end
+    end
     if redis.call('HGET', restored, 'epoch') ~= ARGV[1] then
-        local found = redis.call('GET', total) or '0'
         redis.call('DEL', restored)
-        redis.call('HSET', restored, 'epoch', ARGV[1], 'base', found, 'seen', found)
+        redis.call('HSET', restored, 'epoch', ARGV[1], 'base', redis.call('GET', total) or '0')
+        local found = redis.call('HGETALL', parts)
+        for each = 1, #found, 2 do know(found[each], found[each + 1]) end
     end
-    if tonumber(ARGV[at]) > tonumber(redis.call('HGET', restored, 'seen')) then
-        redis.call('HSET', restored, 'seen', ARGV[at])
-    end
-    if ARGV[at + 2] ~= '0' and redis.call('HSETNX', restored, 'process:' .. ARGV[3], ARGV[at + 2]) == 1 then
-        redis.call('HINCRBY', restored, 'unseen', ARGV[at + 2])
-    end
-    if is_new and redis.call('HSETNX', restored, 'ledger:' .. ARGV[2], ARGV[at + 1]) == 1 then
-        redis.call('HINCRBY', restored, 'parts', ARGV[at + 1])
-    end
-    local found = redis.call('HMGET', restored, 'base', 'seen', 'unseen', 'parts')
-    local base = tonumber(found[1])
-    local known = math.max(tonumber(found[2]) + tonumber(found[3] or 0), tonumber(found[4] or 0))
+    if is_new and redis.call('HSETNX', restored, 'own:' .. ARGV[2], '1') == 1 then add(ARGV[2], own) end
+    for each = at + 4, at + 2 + 2 * count, 2 do add(ARGV[each], ARGV[each + 1]) end
+    at = at + 4 + 2 * count
+    local base = tonumber(redis.call('HGET', restored, 'base'))
+    local known = math.max(seen, tonumber(redis.call('HGET', restored, 'sum') or 0))
     if known > base then
         redis.call('INCRBY', total, whole(known - base))
         redis.call('HSET', restored, 'base', whole(known))
         note_change(KEYS[1], KEYS[2], KEYS[index])
     end
-    for _, key in ipairs({total, restored}) do
+    for _, key in ipairs({total, restored, parts}) do
         if redis.call('PTTL', key) < lasts then redis.call('PEXPIRE', key, whole(lasts)) end
     end
 end
@@ -94,7 +100,7 @@ OPEN = """
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
 if ARGV[3] ~= '' then
     redis.call('DEL', KEYS[2])
-    redis.call('HSET', KEYS[2], 'epoch', ARGV[3], 'base', ARGV[1], 'seen', ARGV[1])
+    redis.call('HSET', KEYS[2], 'epoch', ARGV[3], 'base', ARGV[1])
     redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
 return 1
@@ -122,7 +128,8 @@ return 0
 
 # Keys: guard, changed. Arguments: the epoch, the number of changes that the caller knows, the number up to which it
 # has read totals, how many to read at most, and how many to keep. Returns 'lost' after a loss; otherwise the
-# number of changes, and for each total its key, its number, the amount and for how many milliseconds it lasts.
+# number of changes, and for each total its key, its number, the amount, for how many milliseconds it lasts, and the
+# ledgers with their parts.
 WATCH = (
     GUARD
     + """
@@ -131,9 +138,9 @@ local result = {redis.call('HGET', KEYS[1], 'seq') or '0'}
 local read = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[3], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[4])
 for index = 1, #read, 2 do
     local total = read[index] .. ':total'
-    for _, each in ipairs({read[index], read[index + 1], redis.call('GET', total) or '', redis.call('PTTL', total)}) do
-        result[#result + 1] = each
-    end
+    local amount, lasts = redis.call('GET', total) or '', redis.call('PTTL', total)
+    local parts = redis.call('HGETALL', read[index] .. ':parts')
+    for _, each in ipairs({read[index], read[index + 1], amount, lasts, parts}) do result[#result + 1] = each end
 end
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -ARGV[5] - 1)
 return result

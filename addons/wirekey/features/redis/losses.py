@@ -2,10 +2,11 @@
 
 An epoch marks that the budgets are complete. Each script that reserves or settles compares it, so that no call passes
 between a loss and the moment when a process notices it. The first process that does begins another epoch, and each
-process then adds what it knows before it uses a budget again: the totals that it has seen last, what its ledger has,
-what it has spent and never sent, and its reservations. A total becomes the larger one of two amounts: the most that a
-process has seen, with what nobody can have seen; and the sum of all ledgers. So it has what a process has spent that is
-no longer there, as every process reads all totals that have changed.
+process then adds what it knows before it uses a budget again: the totals that it has seen last, with each ledger's part
+in them, what its own ledger has, and its reservations. A total becomes the largest one that was seen, or the sum of the
+largest parts of all ledgers if that is more. So it has what a process has spent that is no longer there, as every
+process reads all totals that have changed. Both are at most what was really spent, so nobody has to know whether a
+settlement was made whose reply did not come.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import os
 import time
 from itertools import batched
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from wirekey.core.shared_state.protocol import BudgetsLostError, KnownTotal, SeenTotal, SharedStateUnavailableError
@@ -41,6 +43,7 @@ TOTALS_AT_ONCE = 500
 RESERVATIONS_AT_ONCE = 100
 MOST_SEEN = 50_000
 """Totals that are remembered, and changes that the server keeps."""
+NO_PARTS: Mapping[str, int] = MappingProxyType({})
 UNKNOWN_TTL = 32 * 86400.0
 """Seconds for which a total is kept whose end is not known yet."""
 
@@ -56,6 +59,8 @@ class RedisLosses:
         """The number of changes of totals that the server has told. A smaller one means that it has older data."""
         self._read_to = 0
         self.seen: dict[str, SeenTotal] = {}
+        self.ledger = ""
+        """The ledger that has what this process spends."""
 
     # The totals that were seen.
 
@@ -68,17 +73,19 @@ class RedisLosses:
         """Return the error for a script that did not run because of a loss."""
         return BudgetsLostError("Redis has lost budgets, which are being restored")
 
-    def note(self, key: str, amount: int, ttl: float | None = None) -> None:
-        """Remember a total that the server has returned."""
+    def note(self, key: str, amount: int, ttl: float | None = None, parts: Mapping[str, int] = NO_PARTS) -> None:
+        """Remember a total that the server has returned, and the parts of ledgers in it."""
         before = self.seen.get(key)
         if before is None:
             if len(self.seen) >= MOST_SEEN:
                 del self.seen[next(iter(self.seen))]
             expires = self._clock() + (UNKNOWN_TTL if ttl is None else ttl)
-            self.seen[key] = SeenTotal(amount, self.epoch, expires)
+            self.seen[key] = SeenTotal(amount, self.epoch, expires, parts)
         elif amount > before.amount or ttl is not None or before.epoch != self.epoch:
             expires = before.expires if ttl is None else self._clock() + ttl
-            self.seen[key] = SeenTotal(max(amount, before.amount), self.epoch, expires)
+            both = {**before.parts, **parts}
+            parts = {ledger: max(part, before.parts.get(ledger, 0)) for ledger, part in both.items()}
+            self.seen[key] = SeenTotal(max(amount, before.amount), self.epoch, expires, parts)
 
     def note_reserved(self, budgets: Sequence[Budget], found: Reserved) -> None:
         """Remember the totals that the server has returned for a reservation."""
@@ -125,7 +132,7 @@ class RedisLosses:
         number, totals = found
         for total in totals:
             if total.amount is not None:
-                self.note(total.key, total.amount, total.lasts / 1000 if total.lasts > 0 else None)
+                self.note(total.key, total.amount, total.lasts / 1000 if total.lasts > 0 else None, total.parts)
         # If there were too many, there may be more with the last number.
         self._read_to = number if len(totals) < TOTALS_AT_ONCE else totals[-1].change - 1
         self.changes = max(self.changes, number)
@@ -138,6 +145,7 @@ class RedisLosses:
         for _ in range(TRIES):
             epoch = await self._begin()
             latest = known(epoch)
+            self.ledger = latest.ledger
             if await self._contribute(epoch, latest) and await self._finish(epoch, latest):
                 self.epoch, self.changes, self._read_to = epoch, 0, 0
                 return
@@ -152,9 +160,11 @@ class RedisLosses:
 
     async def _contribute(self, epoch: str, known: KnownBudgets) -> bool:
         for totals in batched(self._totals(epoch, known), TOTALS_AT_ONCE):
-            arguments: list[Any] = [epoch, known.ledger, known.process]
+            arguments: list[Any] = [epoch, known.ledger]
             for total in totals:
-                arguments += [total.seen, total.part, total.unseen, max(1, round(total.ttl * 1000))]
+                arguments += [total.seen, max(1, round(total.ttl * 1000)), total.part, len(total.parts)]
+                for part in total.parts.items():
+                    arguments += part
             keys = [GUARD, CHANGED, LEDGERS, *(f"budget:{total.key}" for total in totals)]
             if not await self._run(loss_scripts.CONTRIBUTE, keys, arguments, replies.flag):
                 return False
@@ -174,11 +184,10 @@ class RedisLosses:
             seen = self.seen.get(key)
             part, ttl = known.parts.get(key, (0, 0.0))
             # The spending seen in this epoch is part of its totals.
-            amount = seen.amount if seen and seen.epoch != epoch else 0
-            unseen = known.unseen.get(key, 0)
+            amount, parts = (seen.amount, seen.parts) if seen and seen.epoch != epoch else (0, NO_PARTS)
             lasts = max(ttl, seen.expires - now if seen else 0.0)
-            if (amount or part or unseen) and lasts > 0:
-                yield KnownTotal(key, amount, part, unseen, lasts)
+            if (amount or part) and lasts > 0:
+                yield KnownTotal(key, amount, part, parts, lasts)
 
     async def _finish(self, epoch: str, known: KnownBudgets) -> bool:
         arguments = [epoch, known.process, known.ledger, known.processes]

@@ -10,7 +10,7 @@ from wirekey.core.shared_state.buckets import burst_of, interval_of
 from wirekey.core.shared_state.protocol import BudgetLevel, RateLevel, Reserved, Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Sized
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 
     from wirekey.core.shared_state.protocol import Budget, Rate
 
@@ -71,6 +71,13 @@ def items(reply: Any, length: int) -> list[Any]:
     """Return a list of this length."""
     if type(reply) is list and len(reply) == length:
         return reply
+    raise MalformedReplyError
+
+
+def fields(reply: Any) -> Iterable[tuple[Any, Any]]:
+    """Return the fields of a hash with their values."""
+    if type(reply) is list and len(reply) % 2 == 0:
+        return zip(reply[::2], reply[1::2], strict=True)
     raise MalformedReplyError
 
 
@@ -144,19 +151,23 @@ def epoch(reply: Any) -> str:
 
 
 class Watched(NamedTuple):
-    """A total that has changed: its key, the number of the change, the amount if it is known, and its milliseconds."""
+    """A total that has changed: its key, the number of the change, the amount if it is known, and its milliseconds.
+
+    `parts`: the amount of each ledger in it.
+    """
 
     key: str
     change: int
     amount: int | None
     lasts: int
+    parts: Mapping[str, int]
 
 
 def watched(reply: Any) -> tuple[int, list[Watched]] | None:
     """Return the number of changes and the totals that the script WATCH returns; None if budgets were lost."""
     if reply == LOST:
         return None
-    if type(reply) is not list or len(reply) % 4 != 1:
+    if type(reply) is not list or len(reply) % 5 != 1:
         raise MalformedReplyError
     totals = [
         Watched(
@@ -164,8 +175,9 @@ def watched(reply: Any) -> tuple[int, list[Watched]] | None:
             number(change),
             None if amount == b"" else number(amount),
             number(lasts),
+            {text(ledger).decode(errors="replace"): number(part) for ledger, part in fields(parts)},
         )
-        for name, change, amount, lasts in batched(reply[1:], 4)
+        for name, change, amount, lasts, parts in batched(reply[1:], 5)
     ]
     return number(reply[0]), totals
 

@@ -175,7 +175,7 @@ return renewed
 
 # KEYS[2] marks that it was settled, KEYS[3] is the guard, KEYS[4] the changed budgets. Further keys are budgets.
 # Further arguments: for how long the mark lasts; the epoch and the number of changes that the caller knows; 1 if
-# unknown totals stay unknown; the amounts used. Returns what happened, the number of changes and the totals.
+# unknown totals stay unknown; the ledger; the amounts used. Returns what happened, the number of changes, the totals.
 SETTLE = (
     BUDGETS
     + """
@@ -190,7 +190,12 @@ local result = {'ok', '0'}
 for index = 5, #KEYS do
     local total = KEYS[index] .. ':total'
     if redis.call('EXISTS', total) == 1 then
-        result[index - 2] = whole(redis.call('INCRBY', total, ARGV[index + 1]))
+        result[index - 2] = whole(redis.call('INCRBY', total, ARGV[index + 2]))
+        if ARGV[6] ~= '' then
+            local parts, lasts = KEYS[index] .. ':parts', redis.call('PTTL', total)
+            redis.call('HINCRBY', parts, ARGV[6], ARGV[index + 2])
+            if lasts > 0 then redis.call('PEXPIRE', parts, whole(lasts)) end
+        end
         result[2] = whole(note_change(KEYS[3], KEYS[4], KEYS[index]))
     else
         result[index - 2] = ''

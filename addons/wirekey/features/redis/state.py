@@ -189,7 +189,8 @@ class RedisState:
     async def _settle(self, reservation: str, used: Mapping[str, int], *, is_known: bool) -> tuple[bytes, list[bytes]]:
         keys = [f"reservation:{reservation}", f"settled:{reservation}", GUARD, CHANGED]
         keys += [f"budget:{key}" for key in used]
-        arguments = [reservation, milliseconds(SETTLED_FOR), *self.losses.guard, int(is_known), *used.values()]
+        arguments = [reservation, milliseconds(SETTLED_FOR), *self.losses.guard, int(is_known)]
+        arguments += [self.losses.ledger, *used.values()]
         return await self._script(scripts.SETTLE, keys, arguments, replies.settled(used), limit=BUDGET_LIMIT)
 
     async def open_total(self, key: str, spent: int, ttl: float) -> bool:

@@ -13,7 +13,7 @@ from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from wirekey.core.shared_state.protocol import NotSentError, SharedStateUnavailableError
+from wirekey.core.shared_state.protocol import SharedStateUnavailableError
 from wirekey.features.redis.breaker import Breaker
 from wirekey.features.redis.client import CONNECT_LIMIT
 from wirekey.features.redis.connection import PipelinedConnection, RedisCommand
@@ -61,7 +61,7 @@ class Transport:
         Raises SharedStateUnavailableError.
         """
         if not self._breaker.allows() or (self._is_unreachable and not command.is_patient):
-            raise NotSentError(self._trouble)
+            raise SharedStateUnavailableError(self._trouble)
         self.begin()
         self._send(command)
         try:

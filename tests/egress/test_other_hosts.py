@@ -17,20 +17,20 @@ from wirekey.core.egress.other_hosts import OtherHosts
         ("tunnel", "example.com", True, "the program runs with --strict"),
         ("deny", "example.com", False, "egress.other_hosts is deny"),
         ("deny", "example.com", True, "the program runs with --strict"),
-        ("deny", "pypi.org", False, None),
-        ("deny", "pypi.org", True, None),
-        ("deny", "files.pypi.org", False, "egress.other_hosts is deny"),
+        ("deny", "packages.example", False, None),
+        ("deny", "packages.example", True, None),
+        ("deny", "files.packages.example", False, "egress.other_hosts is deny"),
     ],
 )
 def test_a_tunnel_is_refused_unless_the_host_is_listed(setting, host, strict, says):
-    hosts = OtherHosts.of(EgressConfig(other_hosts=setting, allow=("pypi.org",)))
+    hosts = OtherHosts.of(EgressConfig(other_hosts=setting, allow=("packages.example",)))
     reason = hosts.reason_to_refuse(host, strict=strict)
     assert (reason is None) is (says is None)
     assert says is None or says in reason
 
 
 def test_without_a_list_no_host_is_allowed_in_any_case():
-    assert not OtherHosts().allows("pypi.org")
+    assert not OtherHosts().allows("packages.example")
     assert pattern_of(()) is None
 
 

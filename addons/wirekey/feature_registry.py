@@ -20,6 +20,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "quotas": ("quotas",),  # behind rollup, so that the shortened body counts
         "batches": (),
         "realtime": ("limits.websocket",),
+        "load_shedding": ("limits.load_shedding",),
         "redis": ("shared_state",),
         "postgresql": ("agents", "audit.timeout", "audit.on_failure"),
         "audit_sinks": ("audit.sinks", "audit.require_sink"),

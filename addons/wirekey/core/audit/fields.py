@@ -87,7 +87,7 @@ CALL_FIELDS = (
         "method",
         "text",
         "HTTP method; `CONNECT` for a tunnel, `RELOAD` for `configuration`, `RAISE` and `LOWER` for quotas, "
-        "`SETTLE` for batches",
+        "`SETTLE` for batches, `ACCEPT` for a connection that was refused before its request was read",
         "HTTP method; `CONNECT` for a tunnel",
     ),
     CallField("path", "text", "path, without the query; `HOST:PORT` for a tunnel", True),

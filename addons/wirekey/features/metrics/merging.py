@@ -21,6 +21,7 @@ SAME_OR_HIGHEST = frozenset(
         "wirekey_change_rejected",
         "wirekey_google_accounts",
         "wirekey_keys",
+        "wirekey_load_shedding_stage",
         "wirekey_simulated",
         "process_max_fds",
     }

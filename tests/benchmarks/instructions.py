@@ -26,8 +26,6 @@ type Work = Callable[[Target, int], Awaitable[object]]
 
 REQUESTS = 320
 WARM_UP = 200
-SLOWLY = {"load_shedding": {"lag": 0}}
-"""Counting makes the proxy ten times slower, which it would take for an overload."""
 PLACE = re.compile(r".*/(?:site-packages|addons|lib/python3\.\d+)/")
 """The part of a file's path before its package."""
 
@@ -109,7 +107,7 @@ def count(case: Case, requests: int = REQUESTS) -> tuple[list[Function], list[Fu
                 port = stack.enter_context(proxies.upstream(folder))
                 for start in (
                     lambda: systems.bare(case.against, folder, port, nowhere),
-                    lambda: systems.wirekey(folder, port, nowhere, limits=SLOWLY),
+                    lambda: systems.wirekey(folder, port, nowhere),
                 ):
                     with start() as system:
                         found.append(asyncio.run(functions_of(system, case, requests, counts)))

@@ -90,3 +90,22 @@ def test_the_metrics_are_the_stage_and_what_each_stage_refused():
         {("connections",): 0.0, ("large_bodies",): 1.0, ("model_lists",): 0.0, ("calls",): 0.0},
     ]
     assert [dict(measure.samples) for measure in METRICS.read(FeatureValues.of([]))] == [{}, {}]
+
+
+async def test_the_listeners_are_prepared_once_and_only_if_something_may_be_refused():
+    prepared = []
+    monitor = monitor_with(None)
+    monitor.prepare(lambda: prepared.append("listeners"))
+    monitor.begin()
+    assert prepared == []
+    monitor.services.settings = services_for(features=FeatureValues.of([Bounds(5.0, 1000)])).settings
+    monitor.begin()
+    monitor.end()
+    monitor.begin()
+    assert prepared == ["listeners"]
+    monitor.end()
+    begun = monitor_with()
+    begun.begin()
+    begun.prepare(lambda: prepared.append("later"))
+    assert prepared == ["listeners", "later"]
+    begun.end()

@@ -45,10 +45,10 @@ class LoadShedding(Addon):
         self.acceptors = Acceptors(self.note_connection, order.get(Gateway).endpoints)
 
     def running(self) -> None:
-        """Refuse connections at the listeners, which are open now."""
+        """Refuse connections at the listeners, which are open now. Without the setting, they stay as they are."""
         if monitor := self.services.opened.find(LoadMonitor):
             self.monitor = self.acceptors.monitor = monitor
-            self.acceptors.take_over(ctx.master.addons.get("proxyserver").servers)
+            monitor.prepare(lambda: self.acceptors.take_over(ctx.master.addons.get("proxyserver").servers))
 
     def done(self) -> None:
         """Close the connections that are being refused."""

@@ -18,10 +18,10 @@ class LoadSheddingConfig(ConfigGroup):
     """The setting `limits.load_shedding`."""
 
     lag: Pause = Field(
-        default=1.0,
+        default=0.0,
         description="Delay of the event loop from which new connections are refused with 503. From 1.5 times this "
         "delay, large bodies are refused, too, from twice the delay lists of models, and from three times the delay "
-        "all calls. 0: nothing is refused.",
+        "all calls. 0: nothing is refused, and all calls wait.",
     )
     large_body: Size = Field(
         default=ByteSize(1024 * 1024),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from wirekey.features.load_shedding.stages import Bounds, Stage, Stages
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wirekey.config import Config
     from wirekey.core.calls.services import Services
     from wirekey.feature import FeatureValues
@@ -45,6 +47,7 @@ class LoadMonitor:
         self._stages = Stages()
         self._highest = Stage.NOTHING
         self._timer: asyncio.TimerHandle | None = None
+        self._prepare: Callable[[], None] | None = None
         self._due = 0.0
 
     @property
@@ -52,11 +55,21 @@ class LoadMonitor:
         """The bounds by the settings in use, or None if nothing is refused."""
         return self.services.settings.features.find(Bounds)
 
+    def prepare(self, action: Callable[[], None]) -> None:
+        """Call `action` once before the first measurement, or now if there was one."""
+        if self._timer:
+            action()
+        else:
+            self._prepare = action
+
     def begin(self) -> None:
         """Measure from now on, in the running event loop. After a reload, continue or stop as it says."""
         if self.bounds is None:
             self.end()
         elif self._timer is None:
+            if prepare := self._prepare:
+                self._prepare = None
+                prepare()
             self._measure_later()
 
     def end(self) -> None:

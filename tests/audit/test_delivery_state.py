@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import stat
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import sys
 import pytest
 from tests.support.recorded_calls import call_of, finish
 
+from wirekey.core.audit import delivery_state
 from wirekey.core.audit.audit_log import AuditDatabaseError, AuditUnavailable
 from wirekey.core.audit.delivery_state import DeliveryFile
 from wirekey.core.audit.following import ended_after, heads
@@ -60,14 +62,46 @@ def test_a_link_is_not_followed(tmp_path):
     with pytest.raises(AuditDatabaseError, match="cannot be used"):
         DeliveryFile(tmp_path / "delivery").claim()
     (tmp_path / "other.new").symlink_to(target)
-    DeliveryFile(tmp_path / "other").write("one", {})
+    other = DeliveryFile(tmp_path / "other")
+    assert other.claim()
+    with pytest.raises(AuditDatabaseError, match="cannot be used"):
+        other.write("one", {})
     assert not target.exists()
+    target.write_text('{"one": {}}')
+    (tmp_path / "other").symlink_to(target)
+    with pytest.raises(AuditDatabaseError, match="cannot be used"):
+        other.read()
 
 
-def test_a_damaged_file_is_named_with_the_fix(tmp_path):
-    (tmp_path / "delivery").write_text("{")
-    with pytest.raises(AuditDatabaseError, match="is damaged"):
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"one": 1}', '{"one": {"places": {}}, "two": []}', "\xff"])
+def test_a_damaged_file_is_named_with_the_fix(tmp_path, content):
+    (tmp_path / "delivery").write_text(content, encoding="latin-1")
+    with pytest.raises(AuditDatabaseError, match=r"is damaged\. Restore a copy, or remove it"):
         DeliveryFile(tmp_path / "delivery").read()
+
+
+def test_only_the_process_with_the_claim_writes(tmp_path):
+    path = tmp_path / "delivery"
+    one, two = DeliveryFile(path), DeliveryFile(path)
+    assert (one.claim(), two.claim()) == (1, 0)
+    with pytest.raises(AuditDatabaseError, match="another process may deliver"):
+        two.write("sink", {"places": {"0": 9}})
+    one.write("sink", {"places": {"0": 5}})
+    one.close()
+    assert one.claim() == 0  # a thread that has not ended
+    with pytest.raises(AuditDatabaseError, match="another process may deliver"):
+        one.write("sink", {"places": {"0": 9}})
+    assert two.claim() == 1
+    assert two.read() == {"sink": {"places": {"0": 5}}}
+
+
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(delivery_state.fcntl, "flock", flock)
+    with pytest.raises(AuditDatabaseError, match="cannot be used: No locks available"):
+        DeliveryFile(tmp_path / "delivery").claim()
 
 
 def test_ended_calls_are_read_in_parts_in_the_order_of_their_ends(tmp_path):

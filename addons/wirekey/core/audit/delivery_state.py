@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wirekey.core.audit.audit_log import AuditDatabaseError
+from wirekey.core.identity import private_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,14 +30,14 @@ class DeliveryState(Protocol):
         """Return the number of this process's claim to deliver, or 0 if another process has it.
 
         The claim ends with the process, however that ends. A later claim of the same process has another number:
-        another process may have delivered in between. Raises AuditDatabaseError.
+        another process may have delivered in between. After `close`, the number is 0. Raises AuditDatabaseError.
         """
 
     def read(self) -> dict[str, DeliveryDocument]:
         """Return the documents, by name. Raises AuditDatabaseError."""
 
     def write(self, name: str, document: DeliveryDocument) -> None:
-        """Replace the document of a name. Only for the process that delivers. Raises AuditDatabaseError."""
+        """Replace the document of a name. Raises AuditDatabaseError, also if this process does not have the claim."""
 
     def close(self) -> None:
         """Leave the claim to others."""
@@ -48,6 +49,7 @@ class DeliveryFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock: int | None = None
+        self._is_closed = False
         self._turn = threading.Lock()
 
     def claim(self) -> int:
@@ -58,6 +60,8 @@ class DeliveryFile:
     def _claim(self) -> int:
         if self._lock is not None:
             return 1
+        if self._is_closed:
+            return 0
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -66,48 +70,51 @@ class DeliveryFile:
             raise self._unusable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(lock)
             return 0
+        except OSError as error:
+            os.close(lock)
+            raise self._unusable(error) from error
         self._lock = lock
         return 1
 
     def read(self) -> dict[str, DeliveryDocument]:
         """Return the documents, or none if the file does not exist."""
         try:
-            found = json.loads(self._path.read_bytes())
+            found = json.loads(private_file.read(self._path))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise self._unusable(error) from error
         except ValueError as error:
-            raise AuditDatabaseError(
-                f"{self._path} is damaged. Remove it: events may then be delivered twice."
-            ) from error
-        return found if isinstance(found, dict) else {}
+            raise self._damaged() from error
+        if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+            raise self._damaged()
+        return found
 
     def write(self, name: str, document: DeliveryDocument) -> None:
         """Replace the file, with another document of this name."""
         with self._turn:
-            self._write(name, document)
-
-    def _write(self, name: str, document: DeliveryDocument) -> None:
-        content = json.dumps({**self.read(), name: document}, separators=(",", ":")).encode()
-        new = self._path.with_name(f"{self._path.name}.new")
-        try:
-            new.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            with open(os.open(new, flags, 0o600), "wb") as file:  # noqa: PTH123  # a path cannot be opened with a mode
-                file.write(content)
-            new.replace(self._path)
-        except OSError as error:
-            raise self._unusable(error) from error
+            if self._lock is None:
+                raise AuditDatabaseError(f"{self._path}: another process may deliver events now.")
+            content = json.dumps({**self.read(), name: document}, separators=(",", ":")).encode()
+            try:
+                private_file.replace(self._path, content)
+            except OSError as error:
+                raise self._unusable(error) from error
 
     def close(self) -> None:
-        """Unlock."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
+        """Unlock, for good: a thread that has not ended does not claim it again."""
+        with self._turn:
+            lock, self._lock, self._is_closed = self._lock, None, True
+            if lock is not None:
+                os.close(lock)
+
+    def _damaged(self) -> AuditDatabaseError:
+        return AuditDatabaseError(
+            f"{self._path} is damaged. Restore a copy, or remove it: then events that wait are not delivered."
+        )
 
     def _unusable(self, error: OSError) -> AuditDatabaseError:
         return AuditDatabaseError(f"{self._path} cannot be used: {error.strerror}.")

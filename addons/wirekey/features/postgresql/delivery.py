@@ -41,9 +41,12 @@ class PostgresDelivery:
         self._connection: LimitedConnection | None = None
         self._claims = 0
         self._has_lock = False
+        self._is_closed = False
 
     def claim(self) -> int:
         """Return the number of the claim, or 0 if another process has it. Raises AuditDatabaseError."""
+        if self._is_closed:
+            return 0
         with self._connected() as connection:
             if self._has_lock:
                 connection.execute("SELECT 1")  # fails if the connection, and with it the lock, is gone
@@ -59,7 +62,16 @@ class PostgresDelivery:
         """Return the documents. Raises AuditDatabaseError."""
         with self._connected() as connection:
             rows = connection.execute("SELECT name, document FROM deliveries").fetchall()
-        return {name: json.loads(document) for name, document in rows}
+        return {name: self._document(text) for name, text in rows}
+
+    def _document(self, text: str) -> DeliveryDocument:
+        with contextlib.suppress(ValueError):
+            if isinstance(found := json.loads(text), dict):
+                return found
+        raise AuditDatabaseError(
+            f"{place_of(self._url)}: a row of the table deliveries is damaged. Delete it: then events that wait are "
+            "not delivered."
+        )
 
     def write(self, name: str, document: DeliveryDocument) -> None:
         """Replace the document of a name. Raises AuditDatabaseError, also if the claim was lost."""
@@ -69,8 +81,9 @@ class PostgresDelivery:
             connection.execute(STORE, [name, json.dumps(document)])
 
     def close(self) -> None:
-        """Disconnect, which ends the claim."""
+        """Disconnect for good, which ends the claim: a thread that has not ended does not claim it again."""
         with self._turn:
+            self._is_closed = True
             self._disconnect()
 
     @contextlib.contextmanager
@@ -78,6 +91,8 @@ class PostgresDelivery:
         """Hold the connection for one step. After a failure it is closed. Raises AuditDatabaseError."""
         place = place_of(self._url)
         with self._turn, database_errors(place):
+            if self._is_closed:
+                raise AuditDatabaseError(f"{place}: the delivery has ended.")
             try:
                 if self._connection is None or self._connection.closed:
                     self._disconnect()

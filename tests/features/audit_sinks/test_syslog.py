@@ -16,7 +16,7 @@ from wirekey.core.call import Outcome
 from wirekey.features.audit_sinks import sink as sinks
 from wirekey.features.audit_sinks import syslog
 from wirekey.features.audit_sinks.config import AuditSinkConfig
-from wirekey.features.audit_sinks.sink import SinkError
+from wirekey.features.audit_sinks.sink import RejectedEventsError, SinkError
 from wirekey.features.audit_sinks.syslog import SyslogSink
 from wirekey.features.audit_sinks.syslog_message import frame, header_field, message
 
@@ -73,6 +73,18 @@ def test_the_severity_says_how_a_call_ended(server_of, outcome, severity):
         sink.send(events(1, outcome=Outcome(outcome)))
         server.wait_for(1)
     assert server.messages[0].severity == severity
+
+
+def test_an_event_that_is_too_long_for_a_datagram_does_not_hold_up_the_others(server_of):
+    server = server_of("udp")
+    first, long, last = events(3)
+    long["path"] = "/" + "x" * 70_000
+    with sink_of(server) as sink:
+        with pytest.raises(RejectedEventsError) as rejected:
+            sink.send([first, long, last])
+        assert rejected.value.count == 1
+        received = server.wait_for(2)
+    assert [each["id"] for each in received] == [first["id"], last["id"]]
 
 
 def test_a_frame_has_the_length_of_its_message_in_bytes():

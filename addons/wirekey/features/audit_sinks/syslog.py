@@ -7,21 +7,23 @@ bytes and the connection is still open.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
 import ssl
+import sys
 import termios
 import time
 from typing import TYPE_CHECKING
 
 from wirekey.core.egress.http_client import reason_of
 from wirekey.features.audit_sinks.formats import form_of, json_line
-from wirekey.features.audit_sinks.sink import TIMEOUT, SinkError, addresses_of, trusted
+from wirekey.features.audit_sinks.sink import TIMEOUT, RejectedEventsError, SinkError, addresses_of, trusted
 from wirekey.features.audit_sinks.syslog_message import frame, message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wirekey.core.audit.event import AuditEvent
     from wirekey.features.audit_sinks.config import AuditSinkConfig, SyslogAddress
@@ -50,15 +52,14 @@ class SyslogSink:
         self.confirms = settings.confirms
 
     def send(self, events: Sequence[AuditEvent]) -> None:
-        """Deliver events. Raises SinkError."""
+        """Deliver events. Raises SinkError, RejectedEventsError."""
         messages = [
             message(event, json_line(self._form(event)), self._facility, self._host, self._process) for event in events
         ]
         with self._failing():
             connection = self._connected()
             if self._address.transport == "udp":
-                for each in messages:
-                    connection.send(each)
+                send_datagrams(connection, messages)
                 return
             connection.settimeout(TIMEOUT)
             connection.sendall(b"".join(map(frame, messages)))
@@ -131,9 +132,23 @@ class SyslogSink:
             raise SinkError("it closes the connection")
 
 
+def send_datagrams(connection: socket.socket, messages: Iterable[bytes]) -> None:
+    """Send each message, except those that are too long for a datagram. Raises OSError, RejectedEventsError."""
+    too_long = 0
+    for each in messages:
+        try:
+            connection.send(each)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            too_long += 1
+    if too_long:
+        raise RejectedEventsError(too_long)
+
+
 def unacknowledged(connection: socket.socket) -> int:
     """Return the number of bytes that the other machine has not acknowledged."""
-    return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), "little")
+    return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def has_ended(connection: socket.socket) -> bool:

@@ -17,7 +17,7 @@ from wirekey.core.audit.checkpoints import CheckpointKey
 from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 from wirekey.features.audit_sinks import delivery, service
-from wirekey.features.audit_sinks.service import NO_SINK, NOT_DELIVERED, NOT_YET, AuditSinks
+from wirekey.features.audit_sinks.service import NO_SINK, NOT_DELIVERED, NOT_YET, PROCESS, AuditSinks
 from wirekey.features.audit_sinks.sink import SinkError
 from wirekey.features.postgresql.database import PostgresDatabase
 
@@ -240,6 +240,26 @@ def test_events_wait_for_a_time(audit_log):
     assert sorted(receiver.received) == sorted(ids)
 
 
+def test_the_time_to_wait_begins_again_when_the_start_of_a_call_was_passed(audit_log):
+    receiver = Receiver(most=1000)
+    receiver.linger = 0.2
+
+    async def start_of_call() -> None:
+        store = AuditStore(audit_log)
+        store.start()
+        await store.record_intent(call_of())
+        await store.close()
+
+    with delivering(audit_log, first=receiver) as sinks:
+        [each] = sinks.deliveries
+        wait_for(lambda: receiver.checks, "the places to be read")
+        before = each._places.copy()
+        asyncio.run(start_of_call())
+        wait_for(lambda: each._places != before, "the start to be passed")
+        wait_for(lambda: each._waits_since is None, "the end of the time", 10)
+    assert receiver.batches == []
+
+
 # Several processes.
 
 
@@ -374,16 +394,109 @@ def test_other_processes_know_what_the_one_that_delivers_knows(audit_log, monkey
     assert unused.received == []
 
 
+@pytest.mark.parametrize("stored", [None, "", 0])
+def test_what_an_earlier_process_has_stored_is_not_in_force(audit_log, stored):
+    earlier = audit_log.delivery_state()
+    assert earlier.claim()
+    earlier.write(PROCESS, {"beat": 3, "refusal": stored})
+    earlier.close()
+    receiver = Receiver()
+    receiver.failure = "it is away"
+    sinks = AuditSinks(audit_log, {"only": receiver}, required=True)
+    wait_for(lambda: sinks.prepare() or sinks._prepared, "the claim")  # the server may notice the end later
+    other = AuditSinks(audit_log, {"only": Receiver()}, required=True)
+    other._turn()
+    assert not other.delivers
+    assert other.refusal == NOT_YET
+    other.close()
+    sinks.close()
+
+
+@pytest.mark.parametrize("document", [{}, {"refusal": "<b>buy</b>"}, {"refusal": ""}, {"refusal": 0}, {"refusal": []}])
+def test_only_known_reasons_of_other_processes_are_shown(tmp_path, document):
+    audit_log = SqliteAudit(tmp_path / "state" / "audit.db")
+    one = audit_log.delivery_state()
+    assert one.claim()
+    one.write(PROCESS, document)
+    sinks = AuditSinks(audit_log, {"only": Receiver()}, required=True)
+    sinks._turn()
+    assert sinks.refusal == NOT_DELIVERED
+    one.close()
+
+
+def test_calls_are_refused_if_the_state_cannot_be_used_for_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "SILENCE", 0.3)
+    audit_log = SqliteAudit(tmp_path / "state" / "audit.db")
+    record(audit_log, 1)
+    receiver = Receiver()
+    with delivering(audit_log, required=True, first=receiver) as sinks:
+        wait_for(lambda: sinks.refusal is None, "the first check")
+
+        def fail() -> int:
+            raise AuditDatabaseError("the database is away")
+
+        monkeypatch.setattr(sinks._kept, "claim", fail)
+        wait_for(lambda: sinks.refusal == NOT_DELIVERED, "calls to be refused")
+        monkeypatch.undo()
+        wait_for(lambda: sinks.refusal is None, "the database")
+
+
 def test_a_damaged_state_delivers_nothing_and_says_so(tmp_path, caplog):
     audit_log = SqliteAudit(tmp_path / "state" / "audit.db")
     record(audit_log, 1)
     (tmp_path / "state" / "audit.db.delivery").write_text("{")
     receiver = Receiver()
     with delivering(audit_log, required=True, first=receiver) as sinks:
-        wait_for(lambda: "is damaged. Remove it" in caplog.text, "the message")
+        wait_for(lambda: "is damaged. Restore a copy, or remove it" in caplog.text, "the message")
         assert sinks.refusal == NOT_YET
     assert receiver.received == []
-    assert caplog.text.count("is damaged. Remove it") == 1
+    assert caplog.text.count("is damaged. Restore a copy, or remove it") == 1
+
+
+@pytest.mark.parametrize("document", ["{}", '{"places": []}', '{"places": {"0": "x"}}', '{"places": {"0": null}}'])
+def test_a_damaged_place_is_not_taken_for_another(tmp_path, caplog, document):
+    audit_log = SqliteAudit(tmp_path / "state" / "audit.db")
+    record(audit_log, 1)
+    (tmp_path / "state" / "audit.db.delivery").write_text(f'{{"first": {document}}}')
+    receiver = Receiver()
+    with delivering(audit_log, required=True, first=receiver) as sinks:
+        wait_for(lambda: "up to which events were delivered is damaged" in caplog.text, "the message")
+        assert sinks.refusal == NOT_YET
+    assert receiver.received == []
+
+
+def test_an_audit_log_that_cannot_be_read_for_long_is_a_failure_of_the_sink(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(delivery, "PATIENCE", 0.05)
+    audit_log = SqliteAudit(tmp_path / "state" / "audit.db")
+    record(audit_log, 1)
+
+    def fail(_: object) -> dict[int, int]:
+        raise AuditDatabaseError("the disk fails")
+
+    with delivering(audit_log, required=True, first=Receiver()) as sinks:
+        wait_for(lambda: sinks.refusal is None, "the first check")
+        with monkeypatch.context() as broken:
+            broken.setattr(delivery, "heads", fail)
+            wait_for(lambda: sinks.refusal == NO_SINK, "calls to be refused")
+            assert sinks.deliveries[0].state.failure == delivery.UNUSABLE
+        wait_for(lambda: sinks.refusal is None, "the log")
+    assert caplog.text.count("Events cannot be delivered to the audit sink first: the disk fails") == 1
+
+
+def test_a_place_that_cannot_be_stored_is_reported_once(tmp_path, caplog, monkeypatch):
+    audit_log = SqliteAudit(tmp_path / "state" / "audit.db")
+    record(audit_log, 1)
+    receiver = Receiver(most=2)
+
+    def fail(*_: object) -> None:
+        raise AuditDatabaseError("the disk is full")
+
+    with delivering(audit_log, first=receiver) as sinks:
+        monkeypatch.setattr(sinks._kept, "write", fail)
+        ids = record(audit_log, 5)
+        wait_for(lambda: len(receiver.received) == 5, "the events")
+        assert receiver.received == ids
+    assert caplog.text.count("Events cannot be delivered to the audit sink first: the disk is full") == 1
 
 
 def test_an_end_does_not_wait_for_a_sink_that_hangs(tmp_path, monkeypatch, caplog):

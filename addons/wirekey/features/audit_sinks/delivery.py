@@ -36,7 +36,8 @@ CHECK_AFTER = 30.0
 MOST_WAITING = 20_000
 """Links of the audit log, two for most calls, that may wait for a sink which counts as accepting events."""
 PATIENCE = 20.0
-"""Seconds after which a delivery that has not ended counts as failed."""
+"""Seconds after which a delivery that has not ended, or an audit log that cannot be used, counts as a failure."""
+UNUSABLE = "events cannot be read from the audit log"
 
 
 @dataclass(slots=True)
@@ -90,6 +91,9 @@ class Delivery:
         self._failed = 0
         self._checked_at = float("-inf")
         self._waits_since: float | None = None
+        self._unusable_since: float | None = None
+        """When the audit log, or the place that is kept, could not be used for the first time."""
+        self._trouble: str | None = None
 
     # Other threads.
 
@@ -121,11 +125,11 @@ class Delivery:
                         self._follow(reader)
                 is_last = is_last or self._stopping.is_set()
                 self._failed = 0
+                self._unusable_since = None
             except SinkError as error:
                 self._fail(str(error))
             except AuditDatabaseError as error:
-                logger.debug("The audit log cannot be read for a sink: %s", error)
-                self._failed += 1
+                self._pause(str(error))
             except Exception as error:  # a sink must not end because of one event
                 self._fail(f"an internal error ({safe_traceback(error)})")
             if is_last or time.monotonic() > self._ends_at:
@@ -137,7 +141,9 @@ class Delivery:
         """Return whether this process delivers. Raises AuditDatabaseError."""
         claim = self._kept.claim()
         if claim and claim != self._claim:  # another process may have delivered in between
-            self._places = places_of(self._kept.read()[self.name])
+            if (stored := self._kept.read().get(self.name)) is None:
+                raise AuditDatabaseError("the place up to which events were delivered is not known yet")
+            self._places = places_of(stored)
         self._claim = claim
         return bool(claim)
 
@@ -160,12 +166,14 @@ class Delivery:
         if not batch.places:
             if not ends and time.monotonic() - self._checked_at > CHECK_AFTER:
                 self._attempt(self.sink.check)
+            self._unusable_since = None
             return False
         if self._kept.claim() != self._claim:
             raise AuditDatabaseError("another process may deliver")
         if batch.events:
             self._attempt(lambda: self._send(batch))
         self._advance(batch)
+        self._unusable_since = None
         return True
 
     def _send(self, batch: EventBatch) -> None:
@@ -226,9 +234,9 @@ class Delivery:
         if batch.rejected:
             self.state.missing += batch.rejected
             logger.warning("The audit sink %s rejects %d events for good.", self.name, batch.rejected)
+        self._waits_since = None
         if not batch.events and not batch.missing:
             return  # only starts of calls
-        self._waits_since = None
         if batch.missing:
             self.state.missing += batch.missing
             logger.warning(
@@ -237,6 +245,20 @@ class Delivery:
                 batch.missing,
             )
         self._kept.write(self.name, document_of(self._places))
+        self._trouble = None
+
+    def _pause(self, reason: str) -> None:
+        """Note that the audit log, or the place that is kept, cannot be used. For long, that is a failure."""
+        self._failed += 1
+        if reason != self._trouble:
+            logger.warning("Events cannot be delivered to the audit sink %s: %s", self.name, reason)
+        self._trouble = reason
+        now = time.monotonic()
+        self._unusable_since = self._unusable_since or now
+        if now - self._unusable_since > PATIENCE:
+            self.state.accepts, self.state.failure = False, UNUSABLE
+            self._checked_at = float("-inf")
+            self._changed()
 
     def _fail(self, reason: str) -> None:
         self._failed += 1
@@ -254,5 +276,8 @@ def document_of(places: dict[int, int]) -> DeliveryDocument:
 
 
 def places_of(document: DeliveryDocument) -> dict[int, int]:
-    """Return the places that are kept of a sink."""
-    return {int(writer): int(seq) for writer, seq in document["places"].items()}
+    """Return the places that are kept of a sink. Raises AuditDatabaseError."""
+    try:
+        return {int(writer): int(seq) for writer, seq in document["places"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise AuditDatabaseError("the place up to which events were delivered is damaged") from None

@@ -46,6 +46,8 @@ PROCESS = "."
 NOT_YET = "no audit sink has accepted events yet"
 NO_SINK = "no audit sink accepts events"
 NOT_DELIVERED = "no process delivers events to the audit sinks"
+REFUSALS = (None, NOT_YET, NO_SINK)
+"""What the process that delivers may store."""
 
 MEASURES: tuple[tuple[str, Literal["gauge", "counter"], str, Callable[[SinkState], float]], ...] = (
     (
@@ -95,7 +97,9 @@ class AuditSinks:
         self.delivers = False
         """Whether this process delivers."""
         self._thread: threading.Thread | None = None
-        self._is_prepared = False
+        self._prepared = 0
+        """The claim under which the places of new sinks were noted."""
+        self._turned_at = time.monotonic()
         self._beat, self._beat_at = 0, float("-inf")
         self._seen: object = None
         self._seen_at = time.monotonic()
@@ -135,9 +139,11 @@ class AuditSinks:
         while not self._stopping.is_set():
             try:
                 self._turn()
-                self._trouble = None
+                self._trouble, self._turned_at = None, time.monotonic()
             except AuditDatabaseError as error:
                 self._report(error)
+                if self.required and time.monotonic() - self._turned_at > SILENCE:
+                    self.refusal = NOT_DELIVERED
             except Exception:
                 logger.exception("The delivery to audit sinks has failed")
                 self.refusal = NOT_DELIVERED if self.required else None
@@ -155,17 +161,18 @@ class AuditSinks:
 
     def _claim(self) -> bool:
         """Claim the delivery. The places of new sinks are noted before there are calls. Raises AuditDatabaseError."""
-        if not self._kept.claim():
-            return False
-        if self._is_prepared:
-            return True
+        claim = self._kept.claim()
+        if not claim or claim == self._prepared:
+            return bool(claim)
+        if self.required:  # first of all: others must not go by what an earlier process has stored
+            self._store_refusal()
         known, ends = self._kept.read(), self._ends()
         for delivery in self.deliveries:
             stored = known.get(delivery.name)
             places = ends if stored is None else within(places_of(stored), ends)
             if stored is None or places != places_of(stored):
                 self._kept.write(delivery.name, document_of(places))
-        self._is_prepared = True
+        self._prepared = claim
         return True
 
     def _ends(self) -> dict[int, int]:
@@ -183,9 +190,12 @@ class AuditSinks:
         has_tried = any(each.state.accepts or each.state.failure for each in self.deliveries)
         refusal = None if takes else NO_SINK if has_tried else NOT_YET
         if refusal != self.refusal or now - self._beat_at >= BEAT:
-            self._beat, self._beat_at = self._beat + 1, now
-            self.refusal = refusal
-            self._kept.write(PROCESS, {"beat": self._beat, "refusal": refusal})
+            self._beat_at, self.refusal = now, refusal
+            self._store_refusal()
+
+    def _store_refusal(self) -> None:
+        self._beat += 1
+        self._kept.write(PROCESS, {"beat": self._beat, "refusal": self.refusal})
 
     def _look(self) -> None:
         """Read what the process that delivers has stored."""
@@ -194,10 +204,10 @@ class AuditSinks:
         now = time.monotonic()
         if (found := self._kept.read().get(PROCESS)) != self._seen:
             self._seen, self._seen_at = found, now
-        if now - self._seen_at > SILENCE or not found:
-            self.refusal = NOT_DELIVERED
-        else:
-            self.refusal = str(found["refusal"]) if found["refusal"] else None
+        refusal = found.get("refusal", NOT_DELIVERED) if found else NOT_DELIVERED
+        if now - self._seen_at > SILENCE or refusal not in REFUSALS:
+            refusal = NOT_DELIVERED
+        self.refusal = refusal
 
     def _report(self, error: AuditDatabaseError) -> None:
         if str(error) != self._trouble:

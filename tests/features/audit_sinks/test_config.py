@@ -10,8 +10,10 @@ from tests.features.audit_sinks.syslog_server import SyslogServer
 from tests.support.ports import free_port
 from wirekey.config import load
 from wirekey.config.problems import ConfigError
+from wirekey.core.egress.upstream_proxy import no_proxy_for
 from wirekey.features.audit_sinks.checks import findings, lines
 from wirekey.features.audit_sinks.config import AuditSinksSetting, SyslogAddress
+from wirekey.features.audit_sinks.making import sinks_of
 
 TLS = {"type": "syslog", "address": "tls://logs.example"}
 
@@ -109,3 +111,35 @@ def test_doctor_finds_a_sink_that_does_not_listen(tmp_path):
     assert "Connection refused" in down.message
     assert down.fix
     assert (unsure.level, "UDP does not show" in unsure.message) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), ("no certificate", "it is not a PEM file")]
+)
+@pytest.mark.parametrize(
+    "sink",
+    [
+        {"type": "syslog", "address": "tls://127.0.0.1:9"},
+        {"type": "otlp", "endpoint": "https://127.0.0.1:9/v1/logs"},
+        {
+            "type": "s3",
+            "endpoint": "https://127.0.0.1:9",
+            "bucket": "audit",
+            "region": "eu-west-1",
+            "retention_days": 1,
+        },
+    ],
+)
+def test_a_ca_that_cannot_be_used_is_named(tmp_path, sink, content, reason):
+    ca_file = tmp_path / "ca.pem"
+    if content:
+        ca_file.write_text(content)
+    plain = {"type": "syslog", "name": "plain", "address": "udp://127.0.0.1:9"}
+    config = loaded(tmp_path, sinks=[plain, {**sink, "ca_file": str(ca_file)}])
+    with pytest.raises(ConfigError) as caught:
+        sinks_of(config, no_proxy_for)
+    message = f"audit.sinks[1].ca_file: {ca_file} cannot be used: {reason}. Name a PEM file of a CA"
+    assert message in str(caught.value)
+    first, second = findings(config)
+    assert (first.level, second.level) == ("ok", "wrong")
+    assert message in second.message

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.cli.config_checks import Finding, Level
 from wirekey.config import proxies_in_use
+from wirekey.config.problems import ConfigError
 from wirekey.features.audit_sinks.config import AuditSinksSetting
 from wirekey.features.audit_sinks.http import place_of
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.features.audit_sinks.config import AuditSinkConfig
+    from wirekey.features.audit_sinks.sink import Sink
 
 PLAIN = "not encrypted: anyone on the way can read and change events"
 
@@ -36,17 +38,28 @@ def line_of(sink: AuditSinkConfig) -> str:
 
 def findings(config: Config) -> Iterator[Finding]:
     """Check whether each sink would accept events. Blocks for some seconds for each that does not respond."""
-    from wirekey.features.audit_sinks.making import sinks_of
+    from wirekey.features.audit_sinks.making import sink_of
+
+    proxy_for = proxies_in_use(config).proxy_for
+    for index, settings in enumerate(config.audit.part(AuditSinksSetting).sinks):
+        try:
+            sink = sink_of(config, settings, f"audit.sinks[{index}]", proxy_for)
+        except ConfigError as error:
+            yield Finding("audit_sinks", settings.label, Level.WRONG, str(error), "change the setting, or the file")
+        else:
+            yield finding_of(settings.label, sink)
+
+
+def finding_of(name: str, sink: Sink) -> Finding:
+    """Check one sink, and close it. Blocks for some seconds if it does not respond."""
     from wirekey.features.audit_sinks.sink import SinkError
 
-    for name, sink in sinks_of(config, proxies_in_use(config).proxy_for).items():
-        try:
-            sink.check()
-        except SinkError as error:
-            fix = "check its address, and the network on the way to it. Events wait in the audit log"
-            yield Finding("audit_sinks", name, Level.WRONG, f"{sink.place} does not accept events: {error}", fix)
-        else:
-            reached = "can be used" if sink.confirms else "has an address. UDP does not show whether it listens"
-            yield Finding("audit_sinks", name, Level.OK, f"{sink.place} {reached}")
-        finally:
-            sink.close()
+    try:
+        sink.check()
+    except SinkError as error:
+        fix = "check its address, and the network on the way to it. Events wait in the audit log"
+        return Finding("audit_sinks", name, Level.WRONG, f"{sink.place} does not accept events: {error}", fix)
+    finally:
+        sink.close()
+    reached = "can be used" if sink.confirms else "has an address. UDP does not show whether it listens"
+    return Finding("audit_sinks", name, Level.OK, f"{sink.place} {reached}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
+from wirekey.config.problems import ConfigError
 from wirekey.core.credentials.aws import CredentialsUnavailable
 from wirekey.core.credentials.aws_access import AwsAccess
 from wirekey.core.credentials.aws_source import AwsSource
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def sinks_of(config: Config, proxy_for: ProxyFor) -> dict[str, Sink]:
-    """Return the sinks of a configuration, by name. Nothing is connected. Raises ConfigError, OSError."""
+    """Return the sinks of a configuration, by name. Nothing is connected. Raises ConfigError."""
     settings = config.audit.part(AuditSinksSetting).sinks
     return {
         each.label: sink_of(config, each, f"audit.sinks[{index}]", proxy_for) for index, each in enumerate(settings)
@@ -32,7 +34,17 @@ def sinks_of(config: Config, proxy_for: ProxyFor) -> dict[str, Sink]:
 
 
 def sink_of(config: Config, settings: AuditSinkConfig, key: str, proxy_for: ProxyFor) -> Sink:
-    """Return the sink of its settings. `key`: of the setting. Raises ConfigError, OSError."""
+    """Return the sink of its settings. `key`: of the setting. Raises ConfigError."""
+    try:
+        return sink_of_type(config, settings, key, proxy_for)
+    except OSError as error:
+        reason = "it is not a PEM file" if isinstance(error, ssl.SSLError) else error.strerror
+        message = f"{settings.ca_file} cannot be used: {reason}. Name a PEM file of a CA"
+        raise ConfigError([config.problem(f"{key}.ca_file", message)]) from error
+
+
+def sink_of_type(config: Config, settings: AuditSinkConfig, key: str, proxy_for: ProxyFor) -> Sink:
+    """Return the sink of its settings, as `sink_of` does. Raises ConfigError, and OSError for its `ca_file`."""
     if settings.type == "syslog":
         return SyslogSink(settings)
     if settings.type == "s3":

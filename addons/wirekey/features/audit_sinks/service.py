@@ -233,7 +233,7 @@ class OpenedSinks:
 
 
 def open_sinks(config: Config, services: Services) -> OpenedSinks | None:
-    """Return the sinks of a configuration, or None. Raises ConfigError, OSError."""
+    """Return the sinks of a configuration, or None. Raises ConfigError."""
     settings = config.audit.part(AuditSinksSetting)
     if not settings.sinks:
         return None

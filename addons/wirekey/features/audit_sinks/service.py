@@ -47,7 +47,7 @@ NOT_YET = "no audit sink has accepted events yet"
 NO_SINK = "no audit sink accepts events"
 NOT_DELIVERED = "no process delivers events to the audit sinks"
 REFUSALS = (None, NOT_YET, NO_SINK)
-"""What the process that delivers may store."""
+"""The values that the process which delivers may store."""
 
 MEASURES: tuple[tuple[str, Literal["gauge", "counter"], str, Callable[[SinkState], float]], ...] = (
     (

@@ -185,3 +185,33 @@ def test_a_file_damaged_later_leaves_the_keys_valid_and_is_reported_once(keys, p
     assert keys.sign({})
     assert len(caplog.records) == 1
     assert "stay in use" in caplog.text
+
+
+def test_a_key_that_another_process_makes_just_before_is_used_instead_of_a_second_one(keys, path, clock):
+    """The other process renews the key after this one found it old, and before this one has the lock."""
+    other = JwtSigningKeys(path, LIFETIME, clock)
+
+    def late():
+        if clock.now > NOW and kids(other) == [first]:
+            other.rotate()
+        return clock.now
+
+    [first] = kids(keys)
+    this = JwtSigningKeys(path, LIFETIME, late)
+    clock.now += SIGNS_FOR
+    this.refresh()
+    assert len(kids(this)) == 2
+    assert kids(this) == kids(other)
+    assert len(json.loads(path.read_text())["keys"]) == 2
+
+
+def test_a_key_file_that_cannot_be_written_or_looked_at_is_named(keys, path, clock, tmp_path):
+    before = path.read_bytes()
+    path.with_name(f"{path.name}.new").mkdir()
+    with pytest.raises(JwtSigningKeysError, match=f"{path} cannot be written: Is a directory"):
+        keys.rotate()
+    assert path.read_bytes() == before
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "jwt-keys.json"
+    with pytest.raises(JwtSigningKeysError, match=f"{below} cannot be read: Not a directory"):
+        JwtSigningKeys(below, LIFETIME, clock)

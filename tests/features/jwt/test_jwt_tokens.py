@@ -83,6 +83,13 @@ async def test_nbf_is_checked_even_if_it_is_optional(agents):
             await tokens.identify(token(HEADER, {**CLAIMS, "nbf": nbf}, KEY), NOW)
 
 
+def test_claims_of_another_issuer_are_refused():
+    for claims in ({**CLAIMS, "iss": "other"}, {name: CLAIMS[name] for name in CLAIMS if name != "iss"}):
+        with pytest.raises(RefusedTokenError, match="is not from its issuer"):
+            issuer().check_claims(claims, NOW)
+    assert issuer().check_claims(CLAIMS, NOW) == CLAIMS["exp"]
+
+
 ALGORITHMS = [
     *[(name, rsa_key()) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")],
     ("ES256", ec_key()),

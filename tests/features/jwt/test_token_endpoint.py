@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from wirekey.core.identity.agents import AgentStore
+from wirekey.core.identity.import_file import read_entries
 from wirekey.core.identity.throttle import FORGOTTEN, FREE, MAX_WAIT, Throttle, neighbourhood
 from wirekey.features.jwt.config import JWTConfig
 from wirekey.features.jwt.signing_keys import JwtSigningKeys
@@ -274,6 +275,20 @@ def test_R11_the_right_secret_is_let_through_from_where_others_fail(services):
         services.guess()
     assert services.guess()[0] == 429
     assert services.ask(services.whole())[0] == 200
+
+
+def test_J9_an_imported_secret_with_little_entropy_is_not_verified_while_guesses_must_wait(services):
+    client = {"agent": "weak", "client_id": "app", "client_secret": "hunter2hunter2hunter2"}
+    services.agents.import_agents(read_entries(json.dumps([client]).encode(), "users"))
+    whole = services.whole(client_id="app", client_secret=client["client_secret"])
+    assert services.ask(whole)[0] == 200
+    for _ in range(FREE):
+        assert services.guess(client_id="app")[0] == 401
+    status, content, fields = services.ask(whole)
+    assert (status, content["error"], fields["retry-after"]) == (429, "slow_down", "1")
+    assert services.ask(whole, address="198.51.100.1")[0] == 200
+    services.now += 1
+    assert services.ask(whole)[0] == 200
 
 
 def test_J9_an_address_that_tries_many_clients_is_slowed_and_its_neighbours_still_get_tokens(services):

@@ -11,7 +11,7 @@ from wirekey.core.errors import UserError
 from wirekey.core.identity.external_agents import AGENT_ID, LABEL
 from wirekey.core.labels import checked
 from wirekey.core.permissions import MAX_PERMISSIONS, PERMISSION
-from wirekey.features.jwt.jwk import KeySet, KeySetError, VerificationKey, key_of_pem
+from wirekey.features.jwt.jwk import KeySetError, VerificationKey, key_of_pem
 from wirekey.features.jwt.jwks_fetching import FetchedKeys
 from wirekey.features.jwt.reading import RefusedTokenError
 from wirekey.features.jwt.signing_keys import ALGORITHM, TYPE
@@ -211,10 +211,9 @@ def external_issuer(settings: JWTIssuerConfig, fetch: Fetch, label_claims: Label
         except (OSError, KeySetError) as error:
             reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else error
             raise IssuerError(f"The key of the issuer {settings.issuer}: {settings.key} {reason}.") from error
-    elif settings.jwks_url:
-        keys = FetchedKeys(settings.jwks_url, settings.algorithms, fetch)
     else:
-        keys = KeySet()
+        assert settings.jwks_url
+        keys = FetchedKeys(settings.jwks_url, settings.algorithms, fetch)
     return TokenIssuer(
         settings.issuer, settings.audience, settings.algorithms, settings.max_lifetime, keys, settings, label_claims
     )

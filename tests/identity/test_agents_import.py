@@ -172,6 +172,18 @@ WRONG = [
     ([{"agent": "x", "client_id": "one"}], "users: row 1: client_secret: is missing"),
     ([{"agent": "x", "client_secret": SECRET}], "users: row 1: client_id: is missing"),
     ([{"agent": "x", "client_id": "one", "client_secret": "short"}], "users: row 1: client_secret: has 5 characters"),
+    ([{"agent": "x", "client_id": "a b", "client_secret": SECRET}], "users: row 1: client_id: must have 1 to 128"),
+    (
+        [{"agent": "x", "client_id": "wkc_x", "client_secret": SECRET}],
+        "users: row 1: client_id: begins with wkc_, which only ids made by Wirekey do",
+    ),
+    (
+        [{"agent": name, "client_id": "one", "client_secret": SECRET} for name in ("x", "y")],
+        "users: row 2: client_id: is also in users: row 1, with another agent or secret",
+    ),
+    ({"agents": [BILLING, {"agent": "x", "token": "short"}]}, "users: row 2: token: has 5 characters"),
+    ({"agent": "x", "token": "short"}, "users: row 1: token: has 5 characters"),
+    ('agent,token\n"x"y,z\n', "users: is not valid CSV"),
     ([{"agent": "x", "role": "two words", "token": TOKEN}], "users: row 1: role: 'two words' is not a valid role"),
     ([{"agent": "x", "permissions": ["!"]}], "users: row 1: permissions: '!' is not a valid permission"),
     ([{"agent": "x", "permissions": 7}], "users: row 1: permissions: must be a list of words"),

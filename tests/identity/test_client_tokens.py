@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.core.identity.client_tokens import header_tokens, proxy_credentials
+from wirekey.core.identity.client_tokens import header_tokens, is_key_header, proxy_credentials
 from wirekey.core.identity.tokens import TOKEN, new_token, token_digest, token_id
 
 A = "wk_" + "a" * 43
@@ -68,6 +68,8 @@ SLOTS = [
     ([("api-key", A)], "", (A,)),
     ([], f"alt=sse&key={A}", (A,)),
     ([], f"%6bey=wk%5F{A[3:]}", (A,)),
+    ([("Sec-WebSocket-Protocol", f"realtime, openai-insecure-api-key.{A}")], "", (A,)),
+    ([("sec-websocket-protocol", "realtime")], "", ()),
     ([("x-api-key", A)], f"key={A}", (A,)),
     ([("x-api-key", A), ("authorization", f"Bearer {B}")], "", (A, B)),
     ([("authorization", f"Bearer {A}"), ("authorization", f"Bearer {B}")], "", (A, B)),
@@ -86,6 +88,22 @@ SLOTS = [
 @pytest.mark.parametrize(("headers", "query", "tokens"), SLOTS)
 def test_agent_tokens_are_found_where_clients_send_keys(headers, query, tokens):
     assert header_tokens(headers, query) == tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("Authorization", True),
+        ("X-API-Key", True),
+        ("x-goog-api-key", True),
+        ("Sec-WebSocket-Protocol", True),
+        ("Proxy-Authorization", False),
+        ("cookie", False),
+        ("x-api-key-2", False),
+    ],
+)
+def test_the_headers_in_which_sdks_send_keys_are_known_in_any_case(name, is_one):
+    assert [is_key_header(each) for each in (name, name.lower(), name.upper())] == [is_one] * 3
 
 
 def test_a_token_is_random_letters_and_digits():

@@ -64,6 +64,16 @@ def test_a_change_that_is_not_possible_says_why(limits, seconds, reason):
         changed(RUN, limits, seconds)
 
 
+def test_time_is_not_added_to_a_run_without_a_limit_of_its_time(agents, runs):
+    runs.start("alice", NewRun("nightly", calls=5), lifetime=60)
+    before = agents.runs["nightly"]
+    with pytest.raises(AgentError, match="The run nightly is not extended: its time has no limit"):
+        runs.extend("nightly", {"calls": LimitChange(9)}, LimitChange(60, is_added=True))
+    assert agents.runs["nightly"] == before
+    runs.extend("nightly", {"calls": LimitChange(9)}, LimitChange(60))
+    assert agents.runs["nightly"].ends_at == before.created + timedelta(seconds=60)
+
+
 def test_the_token_of_a_run_is_that_of_its_agent_with_the_run(agents, runs):
     token = runs.start("alice", NewRun("nightly", budget=5), lifetime=60)
     assert agents.find(token) == Agent("alice", "senior", run="nightly", labels=(("run", "nightly"),))

@@ -79,6 +79,17 @@ def test_a_token_in_base64_or_escapes_is_masked_at_each_alignment(before):
     assert escaped not in without_tokens(before + escaped)
 
 
+@pytest.mark.parametrize("before", [b"", b"a", b"al"])
+def test_base64_of_the_beginning_of_a_token_is_sent_as_it_is(before):
+    data = b"x=" + base64.b64encode(before + b"wk_ is how a token begins, and nothing follows") + b" y"
+    assert without_tokens(data) == data
+
+
+def test_data_that_is_too_short_for_a_token_stays_the_same_object():
+    data = b"/v1/models"
+    assert without_tokens(data) is data
+
+
 def test_only_the_secret_of_a_pair_is_masked_in_a_longer_run():
     secret, known = b"kL9" * 13 + b"m", pair_secrets.known
     pair_secrets.use([*known, secret])

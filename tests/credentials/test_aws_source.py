@@ -16,8 +16,16 @@ from tests.support.configuration import loaded
 
 from wirekey.config import ConfigError
 from wirekey.core.call import Agent
+from wirekey.core.credentials import aws_source
 from wirekey.core.credentials.aws import AwsCredentialCache, CredentialsUnavailable
-from wirekey.core.credentials.aws_source import AwsAccess, AwsSource, aws_credentials, session_name, session_tags
+from wirekey.core.credentials.aws_source import (
+    AwsAccess,
+    AwsSource,
+    aws_credentials,
+    route_credentials,
+    session_name,
+    session_tags,
+)
 from wirekey.core.egress.hosts import region_of
 from wirekey.core.egress.upstream_proxy import UpstreamProxy
 from wirekey.core.identity.aws_pairs import key_pair
@@ -84,8 +92,12 @@ def write_profile(folder, name="work", lines="aws_access_key_id = AKIAPROFILE000
 
 
 def failure(way, environ=None):
+    return failure_of(AwsSource(way, environ))
+
+
+def failure_of(source):
     with pytest.raises(CredentialsUnavailable) as caught:
-        AwsSource(way, environ).fetch(ALICE)
+        source.fetch(ALICE)
     return caught.value
 
 
@@ -275,6 +287,25 @@ def test_an_unchanged_file_makes_no_new_client(monkeypatch, sts):
     later = time.monotonic() + 301
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert source._logged_in().sts is before
+
+
+def test_a_file_replaced_by_credentials_that_expire_makes_a_new_login(monkeypatch, tmp_path, metadata):
+    write_profile(tmp_path, "default")
+    source = AwsSource(CHAIN)
+    assert source.fetch(ALICE).expires is None
+    (tmp_path / "credentials").unlink()
+    later = time.monotonic() + 301
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert source.fetch(ALICE).expires > time.time()
+
+
+def test_a_search_that_does_not_end_is_not_waited_for_by_the_next(monkeypatch):
+    monkeypatch.setattr(aws_source, "DEADLINE", 0.05)
+    source = AwsSource(FIXED)
+    with source._lock:
+        refused = failure_of(source)
+    assert refused.for_all
+    assert source.fetch(ALICE).credentials == PAIR
 
 
 def test_refused_credentials_are_read_again_but_not_immediately(monkeypatch, tmp_path):
@@ -479,6 +510,30 @@ def test_the_configuration_selects_the_source(tmp_path, bedrock, way):
     assert AwsAccess.of(config) == way
     made = aws_credentials(config)
     assert (made is None) is (way is None)
+
+
+def test_a_route_may_have_an_account_of_its_own(tmp_path):
+    text = """
+routes:
+- match: fast
+  provider: bedrock
+  region: eu-west-3
+  aws: {{access_key: env:A, secret_key: {secret}}}
+- {{match: slow, provider: bedrock, aws: {{profile: work}}}}
+- {{match: other, provider: bedrock}}
+providers: {{bedrock: {{regions: [us-west-2]}}}}
+"""
+    config = loaded(tmp_path, text.format(secret="env:B"), {"A": "AKIA", "B": "b"})
+    ways = [AwsAccess.of_route(config, index) for index in range(3)]
+    assert ways[0] == AwsAccess("eu-west-3", pair=SigV4Credentials("AKIA", Secret("b")))
+    assert ways[1:] == [AwsAccess("us-west-2", profile="work"), None]
+    caches = [route_credentials(config, index) for index in range(3)]
+    assert [cache.source.way if cache else None for cache in caches] == ways
+    assert route_credentials(config, 1, caches[1]) is caches[1]
+    assert route_credentials(config, 1, caches[0]) is not caches[0]
+    with pytest.raises(ConfigError) as caught:
+        AwsAccess.of_route(loaded(tmp_path, text.format(secret="env:ABSENT"), {"A": "AKIA"}), 0)
+    assert [problem.key for problem in caught.value.problems] == ["routes[0].aws.secret_key"]
 
 
 def test_a_bearer_key_of_the_environment_precedes_the_chain_but_not_the_file(tmp_path):

@@ -2,7 +2,12 @@
 
 import pytest
 
-from wirekey.core.credentials.client_supplied import ClientCredential, client_supplied_credential, missing_credential
+from wirekey.core.credentials.client_supplied import (
+    ClientCredential,
+    client_credential_fields,
+    client_supplied_credential,
+    missing_credential,
+)
 from wirekey.core.errors import Refusal
 from wirekey.core.secret import Secret
 from wirekey.core.signing.request import SigV4Credentials
@@ -38,6 +43,11 @@ def key(value: str, *, bearer: bool = False) -> ClientCredential:
 )  # fmt: skip
 def test_with_client_the_key_is_in_its_own_header(provider, headers, found):
     assert client_supplied_credential(provider, HOST, headers, passthrough=False) == found
+
+
+def test_the_fields_in_which_clients_supply_credentials_are_found_for_any_provider():
+    supplied = [(b"X-OPENAI-Key", b"key"), *PAIR, (b"x-aws-bearer-token", b"key")]
+    assert client_credential_fields([*OWN, *supplied, (b"x_openai_key", b"key")]) == tuple(supplied)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,15 @@ def test_retry_after(value, seconds):
     assert retry_after_seconds(value, 100) == seconds
 
 
+def test_a_key_is_available_until_all_of_the_pool_cool_down():
+    keys = pool("a", "b")
+    found = [keys.has_available(0)]
+    for key in keys.keys:
+        keys.record_status(key, 429, 10, 0)
+        found.append(keys.has_available(5))
+    assert [*found, keys.has_available(10), pool().has_available(0)] == [True, True, False, True, False]
+
+
 def test_a_key_that_was_rejected_in_the_body_cools_down():
     keys = pool("a", "b")
     keys.record_rejection(keys.choose(0), 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.core.credentials.response_head import client_fields
+from wirekey.core.credentials.response_head import client_fields, minimal_fields
 
 KEY = b"sk-key-of-the-provider-77"
 
@@ -31,3 +31,8 @@ def test_a_key_is_masked_in_names_and_values_of_any_length():
     kept = client_fields(fields, (KEY,), encoded=False, at_gateway=False)
     mask = b"*" * len(KEY)
     assert kept == ((b"X-" + mask, mask), fields[1], (mask, b"a" + mask))
+
+
+def test_of_a_head_that_could_not_be_searched_only_the_framing_is_left():
+    framing = ((b"Content-Length", b"2"), (b"transfer-encoding", b"chunked"))
+    assert minimal_fields([(b"X-Other", KEY), *framing, (b"Set-Cookie", KEY)]) == framing

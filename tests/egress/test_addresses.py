@@ -1,8 +1,12 @@
 """Only public addresses are dialled."""
 
+import socket
+from ipaddress import ip_address
+
 import pytest
 
-from wirekey.core.egress.addresses import reason_to_refuse
+from wirekey.core.egress import addresses
+from wirekey.core.egress.addresses import is_own, reason_to_refuse
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,21 @@ def test_refused(address):
 @pytest.mark.parametrize("address", ["8.8.8.8", "104.18.6.192", "2606:4700::6812:6c0", "2a00:1450:4001::1"])
 def test_dialled(address):
     assert reason_to_refuse(address) is None
+
+
+def test_an_address_is_own_if_a_socket_of_this_machine_can_have_it():
+    assert is_own(ip_address("127.0.0.1"))
+    assert not is_own(ip_address("8.8.8.8"))
+
+
+def test_a_public_address_of_this_machine_is_refused(monkeypatch):
+    class Interface(socket.socket):
+        """A socket of a machine that has the address 8.8.8.8."""
+
+        def bind(self, place):
+            if place != ("8.8.8.8", 0):
+                raise OSError
+
+    monkeypatch.setattr(addresses.socket, "socket", Interface)
+    assert reason_to_refuse("8.8.8.8") == "an address of this machine"
+    assert reason_to_refuse("8.8.4.4") is None

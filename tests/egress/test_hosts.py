@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from wirekey.core.ca.certificates import issue, make_certificates, read_certificates
 from wirekey.core.egress.hosts import (
+    DEFAULT_REGION,
     SERVICES,
+    all_regions,
     bedrock_host,
     bedrock_hosts,
     partition_of,
@@ -126,6 +128,15 @@ def test_the_default_name_of_the_runtime_comes_first():
     assert bedrock_host("us-east-1") == "bedrock-runtime.us-east-1.amazonaws.com"
     assert bedrock_host("cn-north-1") == "bedrock-runtime.cn-north-1.amazonaws.com.cn"
     assert usual_hosts(["eu-west-1"]) == FIXED_HOSTS | {"bedrock-runtime.eu-west-1.amazonaws.com": "bedrock"}
+
+
+def test_all_regions_are_those_of_the_usual_partition_and_begin_with_the_default_one():
+    first, *others = all_regions()
+    assert first == DEFAULT_REGION
+    assert others == sorted(set(others) - {first})
+    usual = {region for region in REGIONS if partition_of(region).name == "aws"}
+    assert {first, *others} == usual
+    assert "us-gov-west-1" not in usual
 
 
 def test_an_invalid_region_has_no_hosts():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import threading
 
 import pytest
+from tests.support.company_proxy import company_proxy
 
 from wirekey.core.egress import http_client
 from wirekey.core.egress.http_client import (
@@ -20,6 +22,7 @@ from wirekey.core.egress.http_client import (
     fetch,
     resolve,
 )
+from wirekey.core.egress.upstream_proxy import UpstreamProxy
 
 PATIENCE = 60.0
 GET = HttpRequest("GET", "/keys", (("host", "h"),), 100)
@@ -123,6 +126,65 @@ async def test_a_connection_that_the_server_closes_after_its_response_is_not_reu
         connection = await connected(server)
         assert (await connection.exchange(GET)).body == b"hello"
         assert not connection.is_reusable
+
+
+async def test_a_connection_that_sends_more_than_its_response_is_not_used_again(connected):
+    async with serving([HELLO + HELLO], [HELLO]) as (server, seen):
+        connection = await connected(server)
+        assert (await connection.exchange(GET)).body == b"hello"
+        assert not connection.is_reusable
+        with pytest.raises(StaleConnectionError, match="sends more than its response"):
+            await connection.exchange(GET)
+    assert len(seen) == 1
+
+
+async def test_a_connection_that_the_server_resets_is_not_reusable(connected):
+    may_reset = asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HELLO)
+        await writer.drain()
+        await may_reset.wait()
+        no_wait = struct.pack("ii", 1, 0)  # close with a reset
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_wait)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        connection = await connected(HttpServer("127.0.0.1", server.sockets[0].getsockname()[1]))
+        assert (await connection.exchange(GET)).body == b"hello"
+        assert connection.is_reusable
+        may_reset.set()
+        with pytest.raises(ConnectionResetError):
+            await connection._reader.read(1)
+        await asyncio.sleep(0)
+        assert not connection.is_reusable
+
+
+async def test_a_request_after_a_connection_that_was_closed_gets_a_new_one():
+    closing = HELLO.replace(b"x-a: 1", b"connection: close")
+    async with serving([closing, None], [HELLO]) as (server, seen):
+        responses = await asyncio.to_thread(fetch, server, [GET] * 2)
+    assert [response.body for response in responses] == [b"hello"] * 2
+    assert len(seen) == 2
+
+
+async def test_a_server_is_reached_through_a_proxy_whose_name_is_looked_up():
+    async with serving([HELLO]) as (server, _):
+        with company_proxy(("127.0.0.1", server.port)) as proxy:
+            behind = HttpServer("id.example", 80, proxy=UpstreamProxy("localhost", proxy.port))
+            [response] = await asyncio.to_thread(fetch, behind, [GET])
+    assert response.body == b"hello"
+    assert proxy.asked == ["CONNECT id.example:80 HTTP/1.1"]
+
+
+def test_without_a_request_nothing_is_dialled():
+    assert fetch(HttpServer("127.0.0.1", 1), []) == []
+
+
+def test_fetching_from_a_server_that_cannot_be_reached_is_an_error():
+    with pytest.raises(HttpError, match="cannot be reached"):
+        fetch(HttpServer("127.0.0.1", 1), [GET])
 
 
 @pytest.mark.parametrize("parts", [[b""], [HELLO[:-1]]], ids=["no response", "a response that stops"])

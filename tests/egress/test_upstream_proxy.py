@@ -1,10 +1,21 @@
 """The proxy on the way out: which hosts use it, what is sent to it, and which responses open a tunnel."""
 
 import base64
+import gc
+import warnings
 
 import pytest
+from tests.support.company_proxy import company_proxy
 
-from wirekey.core.egress.upstream_proxy import TunnelRefusedError, UpstreamProxy, check_response, matches
+from wirekey.core.egress.upstream_proxy import (
+    LONGEST_HEAD,
+    Proxies,
+    TunnelRefusedError,
+    UpstreamProxy,
+    check_response,
+    matches,
+    tunnel_through,
+)
 from wirekey.core.secret import Secret
 
 MATCHES = [
@@ -70,3 +81,43 @@ def test_any_other_response_opens_no_tunnel(head, words):
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 Connection established\r\n\r\n", b"HTTP/1.0 200\r\nVia: x\r\n\r\n"])
 def test_a_tunnel_is_open_after_its_response(head):
     check_response(head)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "url"),
+    [
+        (UpstreamProxy("proxy", 3128), "http://proxy:3128"),
+        (UpstreamProxy("fd00::1", 3128), "http://[fd00::1]:3128"),
+        (UpstreamProxy("proxy", 3128, "user"), "http://user:@proxy:3128"),
+        (UpstreamProxy("proxy", 3128, "us/er", Secret("p:w@")), "http://us%2Fer:p%3Aw%40@proxy:3128"),
+    ],
+)
+def test_the_url_for_libraries_has_the_credentials_escaped(proxy, url):
+    assert proxy.url == url
+
+
+def test_a_provider_may_have_a_proxy_of_its_own_or_the_usual_one():
+    usual, own = UpstreamProxy("usual", 1, no_proxy=("direct.example",)), UpstreamProxy("own", 1)
+    proxies = Proxies(usual, {"api.openai.com": own})
+    hosts = ("api.openai.com", "api.anthropic.com", "direct.example", "localhost")
+    assert [proxies.proxy_for(host, 443) for host in hosts] == [own, usual, None, None]
+    assert Proxies(usual).proxy_for("api.openai.com", 443) is usual
+    assert Proxies().proxy_for("api.openai.com", 443) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refused the tunnel"),
+        (b"HTTP/1.1 200 OK\r\n", "did not respond to CONNECT"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"x" * LONGEST_HEAD, "did not respond to CONNECT"),
+    ],
+    ids=["a refusal", "half a head", "a head without end"],
+)
+async def test_a_proxy_that_opens_no_tunnel_is_an_error_that_leaves_no_socket(answer, words):
+    with company_proxy(("127.0.0.1", 1), answer=answer) as proxy, warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        with pytest.raises(TunnelRefusedError, match=words):
+            await tunnel_through(UpstreamProxy("127.0.0.1", proxy.port), "127.0.0.1", "api.openai.com", 443)
+        gc.collect()
+    assert proxy.asked == ["CONNECT api.openai.com:443 HTTP/1.1"]

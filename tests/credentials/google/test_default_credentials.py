@@ -173,3 +173,36 @@ async def test_a_rejected_token_is_replaced(google, service_account):
     first = await credentials.token()
     credentials.rejected(first)
     assert (await credentials.token()).access_token != first.access_token
+
+
+async def test_a_token_that_ends_soon_is_replaced_without_a_call(google, service_account):
+    credentials = DefaultCredentials(CredentialSearch(file=service_account))
+    credentials.keep_good()
+    assert not google.grants  # nothing is looked up before the first call
+    first = await credentials.token()
+    credentials._cache.replace(replace(first, expires=time.time() + 60))
+    credentials.keep_good()
+    async with asyncio.timeout(60):
+        while len(google.grants) < 2 or credentials._cache._refresh:
+            await asyncio.sleep(0.01)
+    assert (await credentials.token()).access_token != first.access_token
+    assert len(google.grants) == 2
+
+
+async def test_a_file_that_is_missing_is_named_to_each_call(tmp_path):
+    search = CredentialSearch(file=tmp_path / "absent.json")
+    credentials = DefaultCredentials(search, "cloud")
+    assert (credentials.search, credentials.account_id) == (search, "cloud")
+    for _ in range(2):
+        with pytest.raises(NoTokenError, match=r"absent\.json is not a file of Google credentials") as error:
+            await credentials.token()
+        assert error.value.reason == "no_account"
+
+
+async def test_a_person_whose_login_is_revoked_is_told_to_log_in_again(google, google_url, person):
+    content = json.loads(person.read_text())
+    person.write_text(json.dumps({**content, "refresh_token": "1//revoked-canary"}))
+    search = CredentialSearch(file=person, project_id="p", token_url=f"{google_url}/token")
+    with pytest.raises(NoTokenError, match="Log in again: gcloud auth application-default login") as error:
+        await DefaultCredentials(search).token()
+    assert "canary" not in str(error.value)

@@ -217,6 +217,61 @@ async def test_a_token_of_a_file_that_arrives_during_a_refresh_wins(cache, serve
     assert (await waiting).access_token == Secret("ya29.of-the-file")
 
 
+async def test_a_refresh_that_fails_after_a_token_of_a_file_arrived_says_nothing_of_it(cache, server, caplog):
+    server.may_respond.clear()
+    server.failure = NoTokenError("needs_login", "Log in again.")
+    waiting = asyncio.create_task(cache.token())
+    await asyncio.sleep(0)
+    cache.replace(UsableToken(Secret("ya29.of-the-file"), "ann"))
+    server.may_respond.set()
+    assert (await waiting).access_token == Secret("ya29.of-the-file")
+    assert "Log in again" not in caplog.text
+
+
+async def test_a_token_that_is_good_gets_another_project_without_a_refresh(cache, server):
+    cache.keep_with_project("too-early")
+    assert cache.current is None
+    first = await cache.token()
+    cache.keep_with_project(first.project_id)
+    assert cache.current is first
+    cache.keep_with_project("other")
+    assert (cache.current.access_token, cache.current.project_id) == (first.access_token, "other")
+    assert server.issued == 1
+
+
+async def test_the_last_token_is_known_even_if_it_is_not_good_any_more(cache):
+    assert not cache.has(None)
+    first = await cache.token()
+    cache.rejected(first)
+    assert cache.current is None
+    assert cache.has(first.access_token)
+    assert not cache.has(Secret("ya29.other"))
+
+
+async def test_a_rejected_token_is_replaced_without_a_call(cache, server):
+    first = await cache.token()
+    cache.rejected(first)
+    cache.keep_good()
+    await refreshed(cache)
+    assert cache.current.access_token == Secret("ya29.canary-2")
+    assert server.issued == 2
+
+
+async def test_a_rejection_while_the_token_server_fails_does_not_shorten_the_wait(cache, server, clock):
+    first = await cache.token()
+    clock.now += 3400
+    server.failure = NoTokenError("unavailable", "Google does not respond")
+    assert await cache.token() is first
+    await refreshed(cache)
+    cache.rejected(first)
+    with pytest.raises(NoTokenError, match="does not respond"):
+        await cache.token()
+    assert server.issued == 2
+    clock.now += 1
+    server.failure = None
+    assert (await cache.token()).access_token == Secret("ya29.canary-3")
+
+
 async def test_an_error_of_wirekey_itself_is_no_token_and_shows_nothing(cache, server, caplog):
     server.failure = ValueError("ya29.canary")
     with pytest.raises(NoTokenError) as error:

@@ -227,8 +227,7 @@ def _adjust_chain(resolver: Any, way: AwsAccess, environ: Mapping[str, str]) -> 
         resolver.providers[place] = EnvProvider(_without_our_pair({**environ, **os.environ}))
     resolver.get_provider("assume-role")._prompter = _nobody_to_ask  # noqa: SLF001  # the way that AWS's own CLI takes
     for method in BEYOND_PROFILES if way.profile else ():
-        if method in methods:
-            resolver.remove(method)
+        resolver.remove(method)
 
 
 def _without_our_pair(environ: dict[str, str]) -> dict[str, str]:

@@ -167,8 +167,6 @@ class HttpConnection:
                 data = await self._reader.read(PART)
             self._has_received = self._has_received or bool(data)
             self._http.receive_data(data)
-        if isinstance(event, h11.ConnectionClosed):
-            raise StaleConnectionError("it closes the connection")
         return event
 
 

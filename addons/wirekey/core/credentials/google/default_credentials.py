@@ -114,9 +114,6 @@ class DefaultCredentials:
         try:
             found = self._found = self._found or _find(self._search)
             found.credentials.refresh(_request(self._search))
-        except NoTokenError:
-            self._found = None
-            raise
         except GoogleAuthError as error:
             self._found = None  # a changed file is read again
             logger.debug("google-auth: %s", safe_traceback(error))

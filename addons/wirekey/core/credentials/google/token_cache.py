@@ -74,11 +74,6 @@ class TokenCache:
         """Return whether this access token is the last one, even if it has ended or was rejected."""
         return self._current is not None and self._current.access_token == access_token
 
-    @property
-    def failure(self) -> NoTokenError | None:
-        """Why the last refresh failed, or None if it did not."""
-        return self._failure
-
     def replace(self, token: UsableToken | None) -> None:
         """Use another token, such as that of a changed file. A refresh may be tried again at once."""
         self._generation += 1

@@ -56,12 +56,14 @@ def models_of(price_list: str) -> list[tuple[str, object]]:
 @pytest.mark.parametrize("price_list", LISTS)
 def test_a_generated_bill_is_what_the_list_says(price_list, fixed_time, record_property):
     models, counted, fields = models_of(price_list), Counter(), Counter()
+    tiered = [(model, prices) for model, prices in models if thresholds(prices)]
+    parts = [(models, False), (tiered, True)] if tiered else [(models, False)]
 
-    @settings(max_examples=BILLS)
-    @given(st.data())
-    def check(data):
-        model, prices = data.draw(st.sampled_from(models))
-        bill = drawn_bill(data, price_list, model, prices)
+    @settings(max_examples=BILLS // len(parts))
+    @given(data=st.data())
+    def check(data, among, is_long):
+        model, prices = data.draw(st.sampled_from(among))
+        bill = drawn_bill(data, price_list, model, prices, is_long=is_long)
         usage = bill.usage(reasoning=data.draw(st.integers(0, bill.of(*OUTPUTS))))
         if prices.output_mtok is None:
             usage.output_tokens = None
@@ -72,23 +74,24 @@ def test_a_generated_bill_is_what_the_list_says(price_list, fixed_time, record_p
         fields["modifier"] += bill.modifier is not None
         fields["long"] += any(bill.input > above for above in thresholds(prices))
 
-    check()
+    for among, is_long in parts:
+        check(among=among, is_long=is_long)
     record_property("generated bills", counted["bills"])
     assert {"text", "cached", "written", "written_1h", "output"} <= {name for name, times in fields.items() if times}
     assert fields["modifier"] or not any(modifiers_of(price_list, model) for model, _ in models)
-    assert fields["long"] or not any(thresholds(prices) for _, prices in models)
+    assert fields["long"] or not tiered
 
 
-def drawn_bill(data, price_list: str, model: str, prices) -> Bill:
-    """Draw a bill of a model. Some are just at, and some just above a threshold of long context."""
+def drawn_bill(data, price_list: str, model: str, prices, *, is_long: bool) -> Bill:
+    """Draw a bill of a model. Some are just at a threshold of long context. With `is_long`, it is above one."""
     lines = {name: data.draw(TOKENS) for name in possible_lines(prices)}
     possible = modifiers_of(price_list, model)
     bill = Bill(lines, data.draw(st.sampled_from([None, *possible])) if possible else None)
     if data.draw(st.booleans()):
         bill = with_cached_kinds(bill, prices, {kind: data.draw(TOKENS) for kind in ("audio", "image")})
     above = thresholds(prices)
-    if above and data.draw(st.booleans()):
-        aimed = data.draw(st.sampled_from(above)) + data.draw(st.sampled_from([0, 1]))
+    if is_long or (above and data.draw(st.booleans())):
+        aimed = data.draw(st.sampled_from(above)) + (1 if is_long else data.draw(st.sampled_from([0, 1])))
         missing = aimed - bill.input
         grown = "text" if "text" in bill.lines else "cached"
         if bill.lines.get(grown, 0) + missing >= 0:

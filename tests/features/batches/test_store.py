@@ -12,7 +12,7 @@ from wirekey.core.call import Agent, Call
 from wirekey.core.labels import FoundLabels
 from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
 from wirekey.features.batches.record import BatchRecord, decoded, encoded, record_of, settlement_of
-from wirekey.features.batches.store import KEPT, BatchStore, BatchStoreError
+from wirekey.features.batches.store import CLAIMED_FOR, KEPT, BatchStore, BatchStoreError
 
 RECORD = BatchRecord("batch_1", "call-1", "openai", "openai", agent=Agent("alice", labels=(("team", "search"),)))
 
@@ -22,8 +22,8 @@ class Server(MemoryState):
 
     is_remote = True
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock=lambda: 0.0) -> None:
+        super().__init__(clock)
         self.responds = True
 
     async def get(self, key: str) -> bytes | None:
@@ -33,6 +33,10 @@ class Server(MemoryState):
     async def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
         self.check()
         return await super().add(key, value, ttl)
+
+    async def replace(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        self.check()
+        return await super().replace(key, expected, value, ttl)
 
     def check(self) -> None:
         if not self.responds:
@@ -69,11 +73,31 @@ def test_one_of_many_claims_succeeds(shared, tmp_path):
         folder.mkdir(exist_ok=True)
 
     def claim(folder) -> bool:
-        return asyncio.run(store_in(folder, state).claim("openai", "file-1"))
+        return asyncio.run(store_in(folder, state).claim("openai", "batch_1")) is not None
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(claim, folders)) == 1
     assert not claim(folders[0])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_claim_that_is_not_finished_ends_and_a_finished_one_stays(shared, tmp_path):
+    now = [0.0]
+    state = Server(lambda: now[0]) if shared else MemoryState()
+    folders = [tmp_path / ("there" if shared else "here"), tmp_path / "here"]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    killed, other = (store_in(folder, state, lambda: now[0]) for folder in folders)
+    assert await killed.claim("openai", "batch_1")
+    now[0] = CLAIMED_FOR - 1
+    assert await other.claim("openai", "batch_1") is None
+    now[0] = CLAIMED_FOR + 1
+    claim = await other.claim("openai", "batch_1")
+    assert claim
+    await other.finish("openai", "batch_1", claim)
+    now[0] += CLAIMED_FOR + 1
+    for store in (killed, other):
+        assert await store.claim("openai", "batch_1") is None
 
 
 async def test_a_batch_is_forgotten_after_its_time(tmp_path):
@@ -104,12 +128,12 @@ async def test_nothing_is_claimed_while_the_server_does_not_respond(tmp_path):
     store = store_in(tmp_path, state)
     state.responds = False
     with pytest.raises(BatchStoreError, match="no reply"):
-        await store.claim("openai", "file-1")
+        await store.claim("openai", "batch_1")
     with pytest.raises(BatchStoreError):
         await store.remember("openai", "batch_1", RECORD)
     assert await store.find("openai", "batch_1") == RECORD, "the file has it"
     state.responds = True
-    assert await store.claim("openai", "file-1")
+    assert await store.claim("openai", "batch_1")
 
 
 async def test_a_file_that_cannot_be_used_is_an_error(tmp_path):

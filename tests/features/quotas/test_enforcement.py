@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from tests.features.quotas.making import START, Enforced, usd
 from wirekey.core.errors import Refusal
+from wirekey.core.shared_state.sqlite import SqliteState
 from wirekey.features.quotas import thresholds
 from wirekey.features.quotas.definition import Applied, Quota, SubjectLimits
+from wirekey.features.quotas.enforcement import QuotaEnforcer
 from wirekey.features.quotas.estimate import NOTHING, Use
 from wirekey.features.quotas.periods import Calendar
 
@@ -498,3 +500,21 @@ def test_tokens_of_a_charge_count_in_totals():
     with pytest.raises(Refusal) as caught:
         enforced.service.acquire(hold)
     assert caught.value.code == "insufficient_quota"
+
+
+async def test_a_charge_that_is_repeated_counts_once_in_a_state_that_processes_share(tmp_path):
+    state = SqliteState(tmp_path / "shared.db")
+    enforced = Enforced(Quota("q", "agent", usd_per_day=usd(5)))
+    enforcer = QuotaEnforcer(lambda: state, clock=lambda: enforced.clock.now)
+    try:
+        for _ in range(2):
+            hold = enforced.hold(0, 3)
+            hold.id, hold.use = "batch-1", Use(0, usd(3), 0)
+            waiting = enforcer.charge(hold)
+            assert waiting
+            await waiting
+        (level,) = await state.levels([hold.budgets[0].budget.key])
+        assert level
+        assert level.spent == usd(3)
+    finally:
+        await state.close()

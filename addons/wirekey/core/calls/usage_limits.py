@@ -73,9 +73,10 @@ class UsageLimits:
     def settle(self, state: CallState) -> None:
         """Settle the last attempt of a call that has ended, once."""
 
-    def charge(self, state: CallState, tokens: int, cost: float) -> Awaitable[None] | None:
+    def charge(self, state: CallState, charge: str, tokens: int, cost: float) -> Awaitable[None] | None:
         """Charge what was used without a reservation, such as by a batch. `cost`: in US dollars.
 
+        `charge` identifies the charge. A state that several processes share counts it once within an hour.
         `note_limits` comes before. Return None, or what remains to be awaited.
         """
 

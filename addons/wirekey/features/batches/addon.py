@@ -134,7 +134,7 @@ class Batches(Addon):
             spending = Spending(provider, call.upstream, batch.model or record.model)
             spending.add_sum(batch.usage, batch.requests)
         if spending is not None:
-            await Settlement(self.services, store).settle(record, batch.results or batch.id, spending, call.agent)
+            await Settlement(self.services, store).settle(record, spending, call.agent)
 
     async def note_results(self, store: BatchStore, api: BatchApi, call: Call, results: Results) -> None:
         """Settle a batch whose results were read. Raises BatchStoreError."""
@@ -150,7 +150,7 @@ class Batches(Addon):
                 extra={"call": call.id},
             )
             return
-        await Settlement(self.services, store).settle(record, name, results.spending, call.agent)
+        await Settlement(self.services, store).settle(record, results.spending, call.agent)
 
 
 def provider_of(call: Call) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,15 @@ class Settlement:
         self.services = services
         self.store = store
 
-    async def settle(self, record: BatchRecord, results: str, spending: Spending, reader: Agent | None) -> None:
+    async def settle(self, record: BatchRecord, spending: Spending, reader: Agent | None) -> None:
         """Charge and record what a batch has cost, unless that was done before. Raises BatchStoreError.
 
-        `results`: their name, or the id of the batch. `reader`: the agent that reads them.
+        `reader`: the agent that reads its results.
         """
-        if not spending.requests or not await self.store.claim(record.upstream_provider, results):
+        if not spending.requests:
+            return
+        claim = await self.store.claim(record.upstream_provider, record.id)
+        if claim is None:
             return
         await self._charge(record, spending)
         call = settlement_of(record, spending.model)
@@ -49,6 +53,7 @@ class Settlement:
                 extra={"call": call.id},
             )
         self.services.calls.record(call)
+        await self.store.finish(record.upstream_provider, record.id, claim)
 
     async def _charge(self, record: BatchRecord, spending: Spending) -> None:
         """Charge the cost of a batch in the quotas that apply to its maker."""
@@ -60,6 +65,11 @@ class Settlement:
                 limits.note_limits(state, build_input(call, record.headers))
             except Refusal:
                 continue  # its run has ended, and its other quotas remain
-            if waiting := limits.charge(state, spending.tokens, spending.known_cost):
+            if waiting := limits.charge(state, charge_id(record), spending.tokens, spending.known_cost):
                 await waiting
             return
+
+
+def charge_id(record: BatchRecord) -> str:
+    """Return what identifies the charge of a batch on all machines, so that repeating it adds nothing."""
+    return "batch-" + hashlib.sha256(f"{record.upstream_provider}:{record.id}".encode()).hexdigest()[:32]

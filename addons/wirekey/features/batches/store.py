@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 FILE = "batches.db"
 KEPT = 90 * 86400.0
 """Seconds for which a batch is remembered. Providers keep results for 30 days or less, unless a program asks."""
+CLAIMED_FOR = 300.0
+"""Seconds in which a batch is settled. After them, a process that was killed meanwhile does not stop another one."""
 PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
 SCHEMA = "CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL NOT NULL)"
@@ -80,13 +83,26 @@ class BatchStore:
             raise BatchStoreError(str(error)) from error
         return None if value is None else decoded(value)
 
-    async def claim(self, provider: str, name: str) -> bool:
-        """Note that a batch is being settled. Return False if it was settled before. Raises BatchStoreError."""
-        key = settled_key(provider, name)
+    async def claim(self, provider: str, batch: str) -> bytes | None:
+        """Begin to settle a batch. Return what `finish` needs; None if it is settled, or another process settles it.
+
+        Unless it is finished, the batch can be claimed again after `CLAIMED_FOR` seconds. Raises BatchStoreError.
+        """
+        key, claim = settled_key(provider, batch), os.urandom(16)
         try:
-            if self._state().is_remote and await self._state().add(key, DONE, KEPT) is not None:
-                return False
-            return await asyncio.to_thread(self._add, key, DONE)
+            if self._state().is_remote and await self._state().add(key, claim, CLAIMED_FOR) is not None:
+                return None
+            return claim if await asyncio.to_thread(self._add, key, claim, CLAIMED_FOR) else None
+        except (sqlite3.Error, OSError, SharedStateUnavailableError) as error:
+            raise BatchStoreError(str(error)) from error
+
+    async def finish(self, provider: str, batch: str, claim: bytes) -> None:
+        """Note that a batch is settled. `claim`: what `claim` returned. Raises BatchStoreError."""
+        key = settled_key(provider, batch)
+        try:
+            await asyncio.to_thread(self._finish, key)
+            if self._state().is_remote:
+                await self._state().replace(key, claim, DONE, KEPT)
         except (sqlite3.Error, OSError, SharedStateUnavailableError) as error:
             raise BatchStoreError(str(error)) from error
 
@@ -100,15 +116,19 @@ class BatchStore:
             found: tuple[bytes] | None = row.fetchone()
         return found[0] if found else None
 
-    def _add(self, key: str, value: bytes) -> bool:
+    def _add(self, key: str, value: bytes, ttl: float = KEPT) -> bool:
         """Set a value that is not there. Return False if it is."""
         now = self._clock()
         with self._opened() as database:
             database.execute("BEGIN IMMEDIATE")
             database.execute("DELETE FROM kept WHERE expires <= ?", (now,))
-            changed = database.execute("INSERT OR IGNORE INTO kept VALUES (?, ?, ?)", (key, value, now + KEPT))
+            changed = database.execute("INSERT OR IGNORE INTO kept VALUES (?, ?, ?)", (key, value, now + ttl))
             database.execute("COMMIT")
         return changed.rowcount > 0
+
+    def _finish(self, key: str) -> None:
+        with self._opened() as database:
+            database.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (key, DONE, self._clock() + KEPT))
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -126,5 +146,5 @@ def made_key(provider: str, name: str) -> str:
 
 
 def settled_key(provider: str, name: str) -> str:
-    """Return the key that says that a batch is settled."""
+    """Return the key that says that a batch is settled, or is being settled."""
     return f"batch-settled:{provider}:{name}"

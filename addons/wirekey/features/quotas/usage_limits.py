@@ -185,13 +185,13 @@ class QuotaLimits(UsageLimits):
         status = None if call.refusal_code else call.status
         return real_use(reserved, call.operation, status, call.usage, call.cost_usd, is_final=state.has_all_counts)
 
-    def charge(self, state: CallState, tokens: int, cost: float) -> Awaitable[None] | None:
+    def charge(self, state: CallState, charge: str, tokens: int, cost: float) -> Awaitable[None] | None:
         """Charge what was used without a reservation in the totals of the quotas that apply, also beyond a limit."""
         found = state.features.find(CallQuotas)
         if found is None:
             return None
         use = Use(0, nanodollars(cost), tokens)
-        return self.enforcer.charge(Hold(f"{state.call.id}/1", found.applied, state.call.model, use))
+        return self.enforcer.charge(Hold(charge, found.applied, state.call.model, use))
 
     def release(self, state: CallState) -> None:
         """Release all that a call holds, because it was not sent."""

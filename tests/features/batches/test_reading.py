@@ -164,6 +164,16 @@ def test_a_large_gemini_batch_is_counted():
     assert (found.spending.requests, found.spending.usage.input_tokens) == (50, 500)
 
 
+@pytest.mark.parametrize("count", [3, 50])
+def test_a_part_of_a_gemini_batch_settles_nothing(count):
+    data = inline([gemini_line(10, 5, "y" * 50_000) for _ in range(count)])
+    part = data[: data.rindex(b"}", 0, -len(data) // 4) + 1]
+    assert shown(data).spending is not None
+    found = shown(part)
+    assert found.spending is None
+    assert not found.reader.finished
+
+
 def test_a_gemini_batch_that_has_not_ended_is_not_settled():
     assert shown(inline([gemini_line(10, 5)], done=False)).spending is None
 

@@ -48,9 +48,9 @@ class ShownBatches:
 
     @property
     def spending(self) -> Spending | None:
-        """The use of the results in the response; None if it has none, or shows several batches."""
+        """The use of the results in the response; None if it has none, shows several batches, or is not whole."""
         batches = self.reader.batches
-        if not self.places or len(batches) != 1 or not batches[0].has_ended:
+        if not (self.places and self.reader.finished) or len(batches) != 1 or not batches[0].has_ended:
             return None
         return self.places[min(self.places)]
 

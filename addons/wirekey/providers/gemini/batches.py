@@ -107,6 +107,11 @@ class _InlinedResults(JsonArrayReader):
         self.depth = depth
         self.count = count
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether all brackets are closed."""
+        return self._depth == 0 and not self._in_string
+
     def interested(self, data: bytes) -> bool:
         """Return whether these bytes may have a result."""
         return b'"response"' in data
@@ -145,7 +150,9 @@ class GeminiBatches:
     def end(self) -> None:
         """Read what is left once the response has ended."""
         self._skeleton.end()
-        self.batches, self.finished = self._skeleton.batches, self._skeleton.finished
+        self.batches = self._skeleton.batches
+        # Of a large batch, the skeleton sees only both ends. A part of it may end with a bracket, too.
+        self.finished = self._skeleton.finished and all(reader.is_closed for reader in self._results)
         for reader in self._results:
             reader.end()
 

@@ -131,6 +131,26 @@ def test_text_of_a_model_is_not_counted():
     assert (spending.requests, spending.usage.input_tokens) == (1, 10)
 
 
+def nested(line: bytes) -> bytes:
+    """Return a result whose model has nested brackets deeper than they can be read."""
+    return line.replace(b'"x"', b"[" * 20_000 + b"]" * 20_000)
+
+
+@each_provider
+def test_a_line_that_cannot_be_read_is_noticed(provider):
+    line = LINES[provider]
+    results = Results(PROVIDERS[provider].batches, Spending(provider))
+    results.feed(line(10, 5) + b"\n" + nested(line(20, 7)) + b"\n")
+    results.end()
+    assert (results.spending.requests, results.unread) == (1, 1)
+
+
+@pytest.mark.parametrize("places", [("metadata",), ("response",), ("metadata", "response")], ids="+".join)
+def test_a_result_in_a_gemini_batch_that_cannot_be_read_is_counted(places):
+    spending = shown(inline([gemini_line(10, 5), nested(gemini_line(20, 7))], places=places)).spending
+    assert (spending.requests, spending.unpriced, spending.usage.input_tokens) == (2, 1, 10)
+
+
 def inline(results: list[bytes], *, done: bool = True, places: tuple[str, ...] = ("metadata", "response")) -> bytes:
     output = b'{"inlinedResponses":{"inlinedResponses":[%b]}}' % b",".join(results)
     metadata = b'"metadata":{"@type":"t","model":"models/gemini-2.5-flash","displayName":"d"%b}' % (
@@ -210,12 +230,13 @@ def test_a_compressed_response_is_read():
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "compress"])
-def test_a_response_that_cannot_be_decoded_settles_nothing(encoding):
+def test_a_response_that_cannot_be_decoded_settles_nothing(encoding, caplog):
     copy = BatchResponse(Results(PROVIDERS["openai"].batches, Spending("openai")))
     copy.encoding = encoding
     copy.feed(openai_line(10, 5))
     copy.end()
     assert copy.failed
+    assert "cannot be decoded, so that it settles nothing" in caplog.text
 
 
 def test_a_status_is_read():

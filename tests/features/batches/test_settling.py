@@ -7,14 +7,18 @@ from typing import Any, cast
 
 import pytest
 
+from tests.features.batches.test_reading import nested, openai_line
 from wirekey.core.call import Agent, Call
 from wirekey.core.calls.usage_limits import UsageLimits
 from wirekey.core.operation import Usage
 from wirekey.core.shared_state import MemoryState
+from wirekey.features.batches.addon import Batches
+from wirekey.features.batches.reading import Results
 from wirekey.features.batches.record import BatchRecord
 from wirekey.features.batches.settling import Settlement
 from wirekey.features.batches.spending import Spending
 from wirekey.features.batches.store import CLAIMED_FOR, BatchStore, BatchStoreError
+from wirekey.providers.openai.batches import BATCHES
 
 RECORD = BatchRecord("batch_1", "call-1", "openai", "openai", agent=Agent("alice"))
 
@@ -47,11 +51,22 @@ class Machine:
         state = MemoryState()
         self.store = BatchStore(folder / "batches.db", lambda: state, lambda: self.now)
 
+    @property
+    def services(self) -> Any:
+        return SimpleNamespace(usage_limits=self.limits, calls=SimpleNamespace(record=self.recorded.append))
+
     async def settle(self, record: BatchRecord = RECORD) -> None:
-        services = SimpleNamespace(usage_limits=self.limits, calls=SimpleNamespace(record=self.recorded.append))
         spending = Spending("openai")
         spending.add(Usage(100, 20, model="gpt-4o-mini"))
-        await Settlement(cast("Any", services), self.store).settle(record, spending, None)
+        await Settlement(self.services, self.store).settle(record, spending, None)
+
+    async def read(self, name: str, data: bytes) -> None:
+        """Read a file of OpenAI."""
+        results = Results(BATCHES, Spending("openai"))
+        results.feed(data)
+        results.end()
+        call = Call(provider="openai", path=f"/v1/files/{name}/content")
+        await Batches.note_results(cast("Any", self), self.store, BATCHES, call, results)
 
 
 async def test_a_charge_that_a_kill_has_lost_is_made_by_a_later_reading(tmp_path):
@@ -84,3 +99,21 @@ async def test_a_charge_that_is_repeated_has_the_same_id_and_no_other_batch_has_
     await machine.settle(BatchRecord("batch_2", "call-2", "openai", "openai"))
     first, again, other = (charge for charge, _ in machine.limits.charged)
     assert first == again != other
+
+
+async def test_a_result_that_cannot_be_read_is_settled_with_an_unknown_cost(tmp_path, caplog):
+    machine = Machine(tmp_path)
+    await machine.store.remember("openai", "file-1", RECORD)
+    await machine.read("file-1", openai_line(10, 5) + b"\n" + nested(openai_line(20, 7)))
+    (call,) = machine.recorded
+    assert (call.policy_reason, call.cost_usd) == ("batch_settled: 2 requests of batch_1, read", None)
+    assert "the cost of 1 of the 2 requests of batch batch_1 is unknown" in caplog.text
+
+
+async def test_a_file_without_results_is_no_unknown_batch(tmp_path, caplog):
+    machine = Machine(tmp_path)
+    await machine.read("file-2", b"%PDF-1.7\nsome text")
+    assert machine.recorded == []
+    assert caplog.text == ""
+    await machine.read("file-2", openai_line(10, 5))
+    assert "the results file-2 of openai are of a batch that Wirekey does not know" in caplog.text

@@ -139,17 +139,19 @@ class Batches(Addon):
     async def note_results(self, store: BatchStore, api: BatchApi, call: Call, results: Results) -> None:
         """Settle a batch whose results were read. Raises BatchStoreError."""
         name = api.results_in(call.path)
-        if name is None or not results.spending.requests:
+        if name is None or not (results.spending.requests or results.unread):
             return
         record = await store.find(provider_of(call), name)
         if record is None:
-            logger.warning(
-                "the results %s of %s are of a batch that Wirekey does not know. Its cost is charged to nobody.",
-                name,
-                call.provider,
-                extra={"call": call.id},
-            )
+            if results.spending.requests:
+                logger.warning(
+                    "the results %s of %s are of a batch that Wirekey does not know. Its cost is charged to nobody.",
+                    name,
+                    call.provider,
+                    extra={"call": call.id},
+                )
             return
+        results.spending.add_unknown(results.unread)
         await Settlement(self.services, store).settle(record, results.spending, call.agent)
 
 

@@ -66,6 +66,8 @@ class Results:
     def __init__(self, api: BatchApi, spending: Spending) -> None:
         self.api = api
         self.spending = spending
+        self.unread = 0
+        """The number of lines that could not be read. A file that has no results may have them, too."""
         self._line = api.result_reader()
         self._is_empty = True
 
@@ -93,6 +95,8 @@ class Results:
             return
         line, self._line, self._is_empty = self._line, self.api.result_reader(), True
         line.end()
+        if not (line.is_result or line.finished):
+            self.unread += 1
         if not (line.is_result and line.is_billed):
             return
         if line.usage.input_tokens is None:
@@ -119,8 +123,9 @@ class BatchResponse(ResponseCopy):
         try:
             for piece in self._decoded(data):
                 self.reader.feed(piece)
-        except DecodingError:
+        except DecodingError as error:
             self.failed = True
+            logger.warning("a response about batches cannot be decoded, so that it settles nothing: %s", error)
         except Exception as error:
             self.failed = True
             logger.error("a response about batches cannot be read: %s", safe_traceback(error))  # noqa: TRY400  # without the message

@@ -63,9 +63,9 @@ class Spending:
         cost = self.cost_of(mean)
         self._count(usage, requests, None if cost is None else cost * requests)
 
-    def add_unknown(self) -> None:
-        """Add a request whose result could not be read."""
-        self._count(Usage(), 1, None)
+    def add_unknown(self, requests: int = 1) -> None:
+        """Add requests whose results could not be read."""
+        self._count(Usage(), requests, None)
 
     def _count(self, usage: Usage, requests: int, cost: float | None) -> None:
         self.usage = replace(self.usage.plus(usage), finish_reason=None)

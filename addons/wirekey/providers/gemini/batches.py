@@ -74,7 +74,9 @@ class _Skeleton(JsonReader):
         try:
             found = _batches.decode(data)
         except DECODE_ERRORS:
-            return False
+            # A model may nest brackets deeper than the decoder goes.
+            self.read_fragment(data, data)
+            return data.rstrip(b" \t\r\n").endswith(b"}")
         self.batches += map(seen, filter(_is_batch, (found,) if found.operations is None else found.operations))
         return True
 
@@ -121,7 +123,8 @@ class _InlinedResults(JsonArrayReader):
         line = GeminiResult()
         line.feed(data)
         line.end()
-        if line.is_billed:
+        is_unread = data.startswith(b"{") and not (line.is_result or line.finished)
+        if line.is_billed or is_unread:
             self.count(line.usage if line.usage.input_tokens is not None else None)
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +14,7 @@ from wirekey.core.call import Agent, Call
 from wirekey.core.labels import FoundLabels
 from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
 from wirekey.features.batches.record import BatchRecord, decoded, encoded, record_of, settlement_of
-from wirekey.features.batches.store import CLAIMED_FOR, KEPT, BatchStore, BatchStoreError
+from wirekey.features.batches.store import CLAIMED_FOR, KEPT, PRUNE, BatchStore, BatchStoreError
 
 RECORD = BatchRecord("batch_1", "call-1", "openai", "openai", agent=Agent("alice", labels=(("team", "search"),)))
 
@@ -110,6 +112,14 @@ async def test_a_batch_is_forgotten_after_its_time(tmp_path):
     assert await store.find("openai", "batch_1") is None
     await store.remember("openai", "batch_1", RECORD)
     assert await store.find("openai", "batch_1") == RECORD
+
+
+async def test_forgetting_reads_only_what_has_expired(tmp_path):
+    await store_in(tmp_path).remember("openai", "batch_1", RECORD)
+    with contextlib.closing(sqlite3.connect(tmp_path / "batches.db")) as database:
+        plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {PRUNE}", (0.0,))]
+    assert len(plan) == 1
+    assert plan[0].startswith("SEARCH kept USING"), plan
 
 
 async def test_machines_that_share_a_state_know_the_batches_of_each_other(tmp_path):

@@ -34,7 +34,11 @@ CLAIMED_FOR = 300.0
 """Seconds in which a batch is settled. After them, a process that was killed meanwhile does not stop another one."""
 PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
-SCHEMA = "CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL NOT NULL)"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS kept_by_expiry ON kept (expires);
+"""
+PRUNE = "DELETE FROM kept WHERE expires <= ?"
 DONE = b"1"
 
 
@@ -121,7 +125,7 @@ class BatchStore:
         now = self._clock()
         with self._opened() as database:
             database.execute("BEGIN IMMEDIATE")
-            database.execute("DELETE FROM kept WHERE expires <= ?", (now,))
+            database.execute(PRUNE, (now,))
             changed = database.execute("INSERT OR IGNORE INTO kept VALUES (?, ?, ?)", (key, value, now + ttl))
             database.execute("COMMIT")
         return changed.rowcount > 0
@@ -136,7 +140,7 @@ class BatchStore:
         with contextlib.closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(SCHEMA)
+            database.executescript(SCHEMA)
             yield database
 
 

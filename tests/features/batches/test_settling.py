@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 from tests.features.batches.test_reading import nested, openai_line
 from wirekey.core.call import Agent, Call
 from wirekey.core.calls.usage_limits import UsageLimits
+from wirekey.core.identity.runs import RunRecord
 from wirekey.core.operation import Usage
 from wirekey.core.shared_state import MemoryState
 from wirekey.features.batches.addon import Batches
@@ -33,9 +35,10 @@ class Limits(UsageLimits):
     def __init__(self) -> None:
         self.ends = False
         self.charged: list[tuple[str, int]] = []
+        self.runs: list[str | None] = []
 
     def note_limits(self, state, given) -> None:
-        """No quota applies."""
+        self.runs.append(state.call.agent.run if state.call.agent else None)
 
     def charge(self, state, charge, tokens, cost):
         if self.ends:
@@ -48,12 +51,14 @@ class Machine:
         self.now = 0.0
         self.limits = Limits()
         self.recorded: list[Call] = []
+        self.runs: dict[str, RunRecord] = {}
         state = MemoryState()
         self.store = BatchStore(folder / "batches.db", lambda: state, lambda: self.now)
 
     @property
     def services(self) -> Any:
-        return SimpleNamespace(usage_limits=self.limits, calls=SimpleNamespace(record=self.recorded.append))
+        calls, agents = SimpleNamespace(record=self.recorded.append), SimpleNamespace(runs=self.runs)
+        return SimpleNamespace(usage_limits=self.limits, calls=calls, agents=agents)
 
     async def settle(self, record: BatchRecord = RECORD) -> None:
         spending = Spending("openai")
@@ -117,3 +122,14 @@ async def test_a_file_without_results_is_no_unknown_batch(tmp_path, caplog):
     assert caplog.text == ""
     await machine.read("file-2", openai_line(10, 5))
     assert "the results file-2 of openai are of a batch that Wirekey does not know" in caplog.text
+
+
+@pytest.mark.parametrize(("token", "charged"), [("t1", "nightly"), ("t2", None), (None, None)])
+async def test_only_the_run_that_made_a_batch_is_charged(token, charged, tmp_path):
+    machine = Machine(tmp_path)
+    if token:
+        machine.runs["nightly"] = RunRecord(name="nightly", token=token, created=datetime.now(UTC))
+    agent = Agent("alice", run="nightly")
+    await machine.settle(BatchRecord("batch_1", "call-1", "openai", "openai", agent=agent, run_token="t1"))
+    assert machine.limits.runs == [charged]
+    assert len(machine.limits.charged) == 1

@@ -162,7 +162,8 @@ def test_a_record_has_names_and_no_content():
     call = Call(agent=Agent("alice", role="senior", run="nightly"), provider="openai", credential="openai/1")
     call.header_labels = FoundLabels((("session", "s1"),), ("bad",))
     headers = {"user-agent": "curl", "authorization": "Bearer wk_x", "x-secret": "y", "openai-beta": "b" * 300}
-    record = record_of("batch_1", None, call, headers)
+    record = record_of("batch_1", None, call, headers, "t1")
+    assert record.run_token == "t1"
     assert record.headers == {"user-agent": "curl"}
     assert decoded(encoded(record)) == record
     settled = settlement_of(record, "gpt-4o-mini")

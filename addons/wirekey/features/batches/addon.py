@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wirekey.core.addons.base import Addon
 from wirekey.features.batches.reading import BatchResponse, Results, ShownBatches
 from wirekey.features.batches.record import record_of
-from wirekey.features.batches.settling import Settlement
+from wirekey.features.batches.settling import Settlement, run_token
 from wirekey.features.batches.spending import Spending
 from wirekey.features.batches.store import BatchStore, BatchStoreError
 from wirekey.providers.registry import PROVIDERS
@@ -107,7 +107,9 @@ class Batches(Addon):
             for batch in copy.reader.batches:
                 if call.operation.name in api.creates:
                     headers = dict(state.request.headers.items()) if state.request else {}
-                    record = record_of(batch.id, batch.model, call, {name.lower(): headers[name] for name in headers})
+                    lower = {name.lower(): headers[name] for name in headers}
+                    run = run_token(self.services, call.agent)
+                    record = record_of(batch.id, batch.model, call, lower, run)
                     await store.remember(provider_of(call), batch.id, record)
                 await self.note_batch(store, call, batch, copy.reader)
         except BatchStoreError as error:

@@ -34,6 +34,8 @@ class BatchRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     client: str | None = None
     model: str | None = None
     agent: Agent | None = None
+    run_token: str | None = None
+    """The id of the token of its run. A later run may have the same name."""
     labels: tuple[tuple[str, str], ...] = ()
     """Those of headers."""
     invalid_labels: tuple[str, ...] = ()
@@ -49,8 +51,13 @@ _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(BatchRecord)
 
 
-def record_of(batch: str, model: str | None, call: Call, headers: Mapping[str, str]) -> BatchRecord:
-    """Return the record of a batch that a call has made. `headers`: the request's, by lower-case name."""
+def record_of(
+    batch: str, model: str | None, call: Call, headers: Mapping[str, str], run_token: str | None = None
+) -> BatchRecord:
+    """Return the record of a batch that a call has made. `headers`: the request's, by lower-case name.
+
+    `run_token`: the id of the token of the run that it belongs to.
+    """
     assert call.provider
     found = call.header_labels
     return BatchRecord(
@@ -61,6 +68,7 @@ def record_of(batch: str, model: str | None, call: Call, headers: Mapping[str, s
         call.client,
         call.model or (call.facts.model if call.facts else None) or model,
         call.agent,
+        run_token,
         found.accepted,
         found.invalid,
         {name: value for name, value in seen_headers(headers).items() if len(value) <= LONGEST_HEADER},

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.call import Outcome
 from wirekey.core.calls.state import CallState
-from wirekey.core.errors import Refusal
 from wirekey.core.policy.input import build_input
 from wirekey.features.batches.record import settlement_of
 
@@ -58,16 +57,18 @@ class Settlement:
     async def _charge(self, record: BatchRecord, spending: Spending) -> None:
         """Charge the cost of a batch in the quotas that apply to its maker."""
         limits = self.services.usage_limits
-        for in_run in (True, False):
-            call = settlement_of(record, spending.model, in_run=in_run)
-            state = CallState(call)
-            try:
-                limits.note_limits(state, build_input(call, record.headers))
-            except Refusal:
-                continue  # its run has ended, and its other quotas remain
-            if waiting := limits.charge(state, charge_id(record), spending.tokens, spending.known_cost):
-                await waiting
-            return
+        in_run = record.run_token is not None and record.run_token == run_token(self.services, record.agent)
+        call = settlement_of(record, spending.model, in_run=in_run)
+        state = CallState(call)
+        limits.note_limits(state, build_input(call, record.headers))
+        if waiting := limits.charge(state, charge_id(record), spending.tokens, spending.known_cost):
+            await waiting
+
+
+def run_token(services: Services, agent: Agent | None) -> str | None:
+    """Return the id of the token of the run of an agent; None if it has none, or it has ended."""
+    run = services.agents.runs.get(agent.run) if agent and agent.run else None
+    return run.token if run else None
 
 
 def charge_id(record: BatchRecord) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import httpx
 import openai
@@ -12,9 +13,15 @@ from tests.deliveries.paths import DELIVERIES
 from tests.docs.pages import blocks_of
 from tests.features.batches.programs import MODEL, SECRET, Program, chat, openai_batch, settlements
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from wirekey.core.identity.stored_runs import NewRun, StoredRuns
 from wirekey.core.metering.cost import cost_usd, use_price_lists
 from wirekey.core.operation import Usage
+from wirekey.features.quotas.ledger import totals_in
+from wirekey.features.quotas.runs.quota import key_of
 from wirekey.providers.openai import OPENAI
+
+if TYPE_CHECKING:
+    from wirekey.core.identity.runs import RunRecord
 
 QUOTAS = [
     {"name": "dollars", "per": "agent", "usd_per_day": 1000},
@@ -157,8 +164,6 @@ def test_labels_and_the_model_decide_which_quotas_are_charged(proxy):
     tokens = event["input_tokens"] + event["output_tokens"]
 
     def charged():
-        from wirekey.features.quotas.ledger import totals_in
-
         totals = totals_in(proxy.state / "quotas.db")
         found = {key: total.amount for key, total in totals.items() if key.startswith("quota:teams:tokens")}
         return [amount for key, amount in found.items() if key.endswith(":search")] == [tokens] and not any(
@@ -166,6 +171,34 @@ def test_labels_and_the_model_decide_which_quotas_are_charged(proxy):
         )
 
     wait_for(charged, "the tokens of the team")
+
+
+def test_a_batch_is_charged_to_its_run_and_to_no_later_one_of_its_name(proxy):
+    program = Program(proxy)
+    runs = StoredRuns(proxy.agents)
+
+    def begun(name: str) -> RunRecord:
+        program.token = runs.start(program.agent, NewRun(name, budget=10**9), lifetime=3600)
+        return runs.find(name).record
+
+    def charged(run: RunRecord) -> int:
+        total = totals_in(proxy.state / "quotas.db").get(key_of(run, "usd"))
+        return total.amount if total else 0
+
+    going_on, ended = f"{program.agent}-going-on", f"{program.agent}-ended"
+    run = begun(going_on)
+    read_results(program.openai(), openai_batch(program.openai(), {"a": chat()}))
+    (event,) = program.settlements()
+    wait_for(lambda: charged(run) == pytest.approx(event["cost_usd"] * 1e9, abs=2), "the charge of the run")
+    begun(ended)
+    batch = openai_batch(program.openai(), {"a": chat()})
+    runs.end(ended)
+    later = begun(ended)
+    program.openai().models.list()  # the proxy knows the run
+    read_results(Program(proxy, "reader").openai(), batch)
+    cost = sum(each["cost_usd"] for each in program.settlements(2))
+    wait_for(lambda: program.spent() == pytest.approx(cost, abs=2e-9), "the charge of the agent")
+    assert charged(later) == 0
 
 
 def test_a_budget_that_is_used_up_refuses_a_batch(proxy):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,13 +11,14 @@ from typing import Any, cast
 import pytest
 
 from tests.features.batches.test_reading import nested, openai_line
+from wirekey.core.body import Body
 from wirekey.core.call import Agent, Call
 from wirekey.core.calls.usage_limits import UsageLimits
 from wirekey.core.identity.runs import RunRecord
-from wirekey.core.operation import Usage
+from wirekey.core.operation import Kind, Operation, Usage
 from wirekey.core.shared_state import MemoryState
 from wirekey.features.batches.addon import Batches
-from wirekey.features.batches.reading import Results
+from wirekey.features.batches.reading import BatchResponse, Results, ShownBatches
 from wirekey.features.batches.record import BatchRecord
 from wirekey.features.batches.settling import Settlement
 from wirekey.features.batches.spending import Spending
@@ -58,12 +61,25 @@ class Machine:
     @property
     def services(self) -> Any:
         calls, agents = SimpleNamespace(record=self.recorded.append), SimpleNamespace(runs=self.runs)
-        return SimpleNamespace(usage_limits=self.limits, calls=calls, agents=agents)
+        return SimpleNamespace(usage_limits=self.limits, calls=calls, agents=agents, opened=self)
+
+    def find(self, _: type) -> BatchStore:
+        """Return what was opened at the start."""
+        return self.store
 
     async def settle(self, record: BatchRecord = RECORD) -> None:
         spending = Spending("openai")
         spending.add(Usage(100, 20, model="gpt-4o-mini"))
         await Settlement(self.services, self.store).settle(record, spending, None)
+
+    async def note(self, addon: Batches, operation: str, batch: dict) -> None:
+        """Note a response that shows a batch of OpenAI."""
+        shown = ShownBatches(BATCHES, lambda: Spending("openai"))
+        copy = BatchResponse(shown)
+        copy.feed(json.dumps(batch).encode())
+        copy.end()
+        call = Call(provider="openai", operation=Operation(operation, Body.NONE, Kind.STORAGE))
+        await addon.note(cast("Any", SimpleNamespace(call=call, request=None)), copy)
 
     async def read(self, name: str, data: bytes) -> None:
         """Read a file of OpenAI."""
@@ -71,7 +87,7 @@ class Machine:
         results.feed(data)
         results.end()
         call = Call(provider="openai", path=f"/v1/files/{name}/content")
-        await Batches.note_results(cast("Any", self), self.store, BATCHES, call, results)
+        await Batches.note_results(cast("Any", self), self.store, self.store.find, call, results)
 
 
 async def test_a_charge_that_a_kill_has_lost_is_made_by_a_later_reading(tmp_path):
@@ -133,3 +149,25 @@ async def test_only_the_run_that_made_a_batch_is_charged(token, charged, tmp_pat
     await machine.settle(BatchRecord("batch_1", "call-1", "openai", "openai", agent=agent, run_token="t1"))
     assert machine.limits.runs == [charged]
     assert len(machine.limits.charged) == 1
+
+
+async def test_a_status_waits_for_the_record_of_its_batch(tmp_path):
+    machine = Machine(tmp_path)
+    addon = Batches(machine.services)
+    remember, may_store = machine.store.remember, asyncio.Event()
+
+    async def slow(*record: Any) -> None:
+        await may_store.wait()
+        await remember(*record)
+
+    machine.store.remember = slow  # type: ignore[method-assign]  # a disk that is slow
+    made = {"id": "batch_1", "object": "batch", "status": "validating"}
+    used = {"input_tokens": 10, "output_tokens": 5}
+    making = asyncio.create_task(machine.note(addon, "batches.create", made))
+    await asyncio.sleep(0)
+    asking = asyncio.create_task(machine.note(addon, "batches.get", made | {"status": "completed", "usage": used}))
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    may_store.set()
+    await asyncio.gather(making, asking)
+    assert [call.usage.input_tokens for call in machine.recorded if call.usage] == [10]

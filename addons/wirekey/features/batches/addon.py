@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,13 +16,17 @@ from wirekey.features.batches.store import BatchStore, BatchStoreError
 from wirekey.providers.registry import PROVIDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mitmproxy import http
 
     from wirekey.core.call import Call
+    from wirekey.core.calls.services import Services
     from wirekey.core.calls.state import CallState
+    from wirekey.features.batches.record import BatchRecord
     from wirekey.providers.batches import BatchApi, SeenBatch
+
+    type Find = Callable[[str, str], Awaitable[BatchRecord | None]]
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +36,15 @@ OK = 200
 class Batches(Addon):
     """Reads the responses of calls about batches as they pass, without holding or changing them.
 
-    It comes before `Metering`, which feeds the copies of a response. It stores the facts before the client gets the
-    end of the response. A response that broke off settles nothing.
+    It comes before `Metering`, which feeds the copies of a response. A response that broke off settles nothing. The
+    client may have the whole response before its facts are stored, and make the next call at once. So what is not found
+    is looked up again after all that is being stored.
     """
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._storing: set[asyncio.Event] = set()
+        """Those responses whose facts are being stored. Each event is set when they are."""
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Begin to read a response about batches."""
@@ -100,9 +111,11 @@ class Batches(Addon):
         assert call.operation
         if store is None:
             return
+        find, stored = partial(find_after, tuple(self._storing), store), asyncio.Event()
+        self._storing.add(stored)
         try:
             if isinstance(copy.reader, Results):
-                await self.note_results(store, api, call, copy.reader)
+                await self.note_results(store, find, call, copy.reader)
                 return
             for batch in copy.reader.batches:
                 if call.operation.name in api.creates:
@@ -111,7 +124,7 @@ class Batches(Addon):
                     run = run_token(self.services, call.agent)
                     record = record_of(batch.id, batch.model, call, lower, run)
                     await store.remember(provider_of(call), batch.id, record)
-                await self.note_batch(store, call, batch, copy.reader)
+                await self.note_batch(store, find, call, batch, copy.reader)
         except BatchStoreError as error:
             logger.warning(
                 "a batch of %s is not remembered or not settled: %s. If it was made before, the next reading of its "
@@ -120,14 +133,19 @@ class Batches(Addon):
                 error,
                 extra={"call": call.id},
             )
+        finally:
+            self._storing.discard(stored)
+            stored.set()
 
-    async def note_batch(self, store: BatchStore, call: Call, batch: SeenBatch, shown: ShownBatches) -> None:
+    async def note_batch(
+        self, store: BatchStore, find: Find, call: Call, batch: SeenBatch, shown: ShownBatches
+    ) -> None:
         """Remember whose results a name leads to, and settle a batch whose usage is known. Raises BatchStoreError."""
         provider = provider_of(call)
         spending = shown.spending
         if batch.results is None and batch.usage is None and spending is None:
             return
-        record = await store.find(provider, batch.id)
+        record = await find(provider, batch.id)
         if record is None:
             return
         if batch.results is not None and batch.results != batch.id:
@@ -138,12 +156,12 @@ class Batches(Addon):
         if spending is not None:
             await Settlement(self.services, store).settle(record, spending, call.agent)
 
-    async def note_results(self, store: BatchStore, api: BatchApi, call: Call, results: Results) -> None:
+    async def note_results(self, store: BatchStore, find: Find, call: Call, results: Results) -> None:
         """Settle a batch whose results were read. Raises BatchStoreError."""
-        name = api.results_in(call.path)
+        name = results.api.results_in(call.path)
         if name is None or not (results.spending.requests or results.unread):
             return
-        record = await store.find(provider_of(call), name)
+        record = await find(provider_of(call), name)
         if record is None:
             if results.spending.requests:
                 logger.warning(
@@ -155,6 +173,21 @@ class Batches(Addon):
             return
         results.spending.add_unknown(results.unread)
         await Settlement(self.services, store).settle(record, results.spending, call.agent)
+
+
+async def find_after(
+    storing: Sequence[asyncio.Event], store: BatchStore, provider: str, name: str
+) -> BatchRecord | None:
+    """Return the record of a batch, or None. Raises BatchStoreError.
+
+    `storing`: events of responses that ended before, of which the record may still be stored.
+    """
+    record = await store.find(provider, name)
+    if record is None and storing:
+        for stored in storing:
+            await stored.wait()
+        record = await store.find(provider, name)
+    return record
 
 
 def provider_of(call: Call) -> str:

@@ -31,7 +31,7 @@ FILE = "batches.db"
 KEPT = 90 * 86400.0
 """Seconds for which a batch is remembered. Providers keep results for 30 days or less, unless a program asks."""
 CLAIMED_FOR = 300.0
-"""Seconds in which a batch is settled. After them, a process that was killed meanwhile does not stop another one."""
+"""Seconds in which a batch is settled. After them, a claim that is not finished is void: its process was killed."""
 PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
 SCHEMA = """

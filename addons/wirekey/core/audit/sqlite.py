@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.core.audit import pruning, schema
 from wirekey.core.audit.chain import LastLink
-from wirekey.core.audit.delivery_state import DeliveryFile
+from wirekey.core.audit.delivery_file import DeliveryFile
 from wirekey.core.audit.file import AuditFile
 from wirekey.core.audit.filters import Dialect
 from wirekey.core.audit.sqlite_sums import FileSums

@@ -11,16 +11,16 @@ import sys
 import pytest
 from tests.support.recorded_calls import call_of, finish
 
-from wirekey.core.audit import delivery_state
+from wirekey.core.audit import delivery_file
 from wirekey.core.audit.audit_log import AuditDatabaseError, AuditUnavailable
-from wirekey.core.audit.delivery_state import DeliveryFile
+from wirekey.core.audit.delivery_file import DeliveryFile
 from wirekey.core.audit.following import ended_after, heads
 from wirekey.core.audit.sqlite import SqliteAudit
 from wirekey.core.audit.store import AuditStore
 
 OTHER = """
 import pathlib, sys
-from wirekey.core.audit.delivery_state import DeliveryFile
+from wirekey.core.audit.delivery_file import DeliveryFile
 
 print(DeliveryFile(pathlib.Path(sys.argv[1])).claim())
 """
@@ -99,7 +99,7 @@ def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(delivery_state.fcntl, "flock", flock)
+    monkeypatch.setattr(delivery_file.fcntl, "flock", flock)
     with pytest.raises(AuditDatabaseError, match="cannot be used: No locks available"):
         DeliveryFile(tmp_path / "delivery").claim()
 

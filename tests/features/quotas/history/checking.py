@@ -58,12 +58,14 @@ class Bound:
 
     `unrecorded`: how much of what has ended may be missing from the charge, because a replica was killed.
     `ends_within`: seconds after the end of the run in which calls may still be accepted.
+    `seen_within`: seconds until the provider has noted a request that was sent: it is as busy as the machine.
     """
 
     limit: int
     excess: int
     unrecorded: int = 0
     ends_within: float = 2.0
+    seen_within: float = 0.0
 
 
 def violations(history: Iterable[Event], bound: Bound) -> list[str]:
@@ -71,7 +73,7 @@ def violations(history: Iterable[Event], bound: Bound) -> list[str]:
     events = sorted(history, key=lambda event: event.at)
     return [
         *overspent(events, bound),
-        *sent_without_record(events),
+        *sent_without_record(events, bound),
         *accepted_late(events, bound),
         *charged_wrongly(events, bound),
     ]
@@ -89,7 +91,7 @@ def overspent(events: Sequence[Event], bound: Bound) -> list[str]:
     return [f"spent {spent}, which is {spent - bound.limit} over the limit, with a bound of {bound.excess}"]
 
 
-def sent_without_record(events: Sequence[Event]) -> list[str]:
+def sent_without_record(events: Sequence[Event], bound: Bound) -> list[str]:
     """Each upstream request has exactly one intent before it, and its call one settlement after it.
 
     A refused call reaches no provider.
@@ -117,7 +119,7 @@ def sent_without_record(events: Sequence[Event]) -> list[str]:
         ]
         if not ends:
             found.append(f"{call} was sent and never settled")
-        elif ends[0].at < sent[-1].at - CLOCK_ERROR:
+        elif ends[0].at < sent[-1].at - CLOCK_ERROR - bound.seen_within:
             found.append(f"{call} was settled {sent[-1].at - ends[0].at:.3f} s before it was sent")
         if of_kind(of_call, Kind.REFUSED):
             found.append(f"{call} was refused, and sent")

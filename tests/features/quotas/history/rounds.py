@@ -191,7 +191,8 @@ class Round:
                 deadline = end + AFTER_THE_END
             await asyncio.wait(clients, timeout=max(0.1, deadline - time.time()))
             self.is_over = True
-            bound = replace(plan.bound, ends_within=plan.bound.ends_within + LATENESS * await watching)
+            late = await watching
+            bound = replace(plan.bound, ends_within=plan.bound.ends_within + LATENESS * late, seen_within=late)
             await asyncio.gather(*clients, *faults)
             await asyncio.gather(*self.restarts)  # a fault may have added one meanwhile
         await self.collect()

@@ -1,5 +1,7 @@
 """The checker finds each violation, and nothing in histories without one."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.features.quotas.history.checking import Bound, Event, Kind, violations
@@ -51,6 +53,12 @@ def without(kind: Kind, events: list[Event]) -> list[Event]:
 )
 def test_a_good_history_violates_nothing(history):
     assert violations(history, BOUND) == []
+
+
+def test_a_busy_provider_notes_a_request_late():
+    history = [*without(Kind.SETTLED, A), Event(Kind.SETTLED, "a", 1.1)]
+    assert violations(history, replace(BOUND, seen_within=0.1)) == []
+    assert violations(history, replace(BOUND, seen_within=0.09)) == ["a was settled 0.100 s before it was sent"]
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ class JWTIssuerConfig(ConfigGroup):
     audience: Text = Field(default="wirekey", description="Value that `aud` must have or contain.")
     jwks_url: HTTPSURL | None = Field(
         default=None,
-        description="URL of its public keys (JWKS). Set either this or `key`. Its host name must resolve to public "
-        "addresses. A name or address of this machine, such as localhost, is allowed, too.",
+        description="URL of its public keys (JWKS). Set either this or `key`. Its host name must resolve to addresses "
+        "that are public or of a private network. A name or address of this machine, such as localhost, is allowed.",
     )
     key: AbsolutePath | None = Field(default=None, description="PEM file with its only public key.")
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = Field(

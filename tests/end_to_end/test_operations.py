@@ -28,6 +28,7 @@ FLASH = "/v1beta/models/gemini-2.5-flash"
 FILE = {"file": ("a.jsonl", b'{"custom_id":"1"}\n', "application/jsonl")}
 SOUND = {"file": ("a.wav", b"RIFF" * 10, "audio/wav")}
 PICTURE = {"image": ("a.png", b"png", "image/png")}
+TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
 NOTHING = {"message_count": None, "has_system": None, "has_tools": None, "tool_count": None, "max_tokens": None}
 
 
@@ -49,6 +50,8 @@ class Row:
     form: dict | None = None
     files: dict | None = None
     behaviour: str = COUNTS
+    settles: tuple | None = None
+    """What the batch whose results are read has used, as `usage`: that is recorded by an event of its own."""
 
 
 def facts(messages, system=False, tools=0, most=None) -> dict:
@@ -206,7 +209,8 @@ ROWS = {
     "batches": Row("anthropic", "GET", "/v1/messages/batches", "messages.batches.list"),
     "batch get": Row("anthropic", "GET", "/v1/messages/batches/{id}", "messages.batches.get", after="batch"),
     "batch results": Row(
-        "anthropic", "GET", "/v1/messages/batches/{id}/results", "messages.batches.results", after="batch"
+        "anthropic", "GET", "/v1/messages/batches/{id}/results", "messages.batches.results", after="batch",
+        settles=(62, 24, 14, 8),
     ),
     "batch cancel": Row(
         "anthropic", "POST", "/v1/messages/batches/{id}/cancel", "messages.batches.cancel", after="batch"
@@ -281,7 +285,9 @@ def test_every_operation_is_recognised_served_and_recorded(deployment, path, del
         assert response.status_code == 200, response.text
         arrived = agent.arrived()[-1]
         assert (arrived.target, arrived.protocol) == (row.path.format(id=made), path.upstream)
-        event = agent.events(2 if row.after else 1)[-1]
+        events = agent.events(1 + bool(row.after) + bool(row.settles))
+        settled = [event for event in events if event["operation"] == "batch.settlement"]
+        made_by, event = [None, *(event for event in events if event not in settled)][-2:]
         assert (event["provider"], event["operation"], event["action"]) == (row.provider, row.operation, row.method)
         assert (event["outcome"], event["status"], event["credential"]) == ("completed", 200, f"{row.provider}/1")
         assert event["attempts"] == 1
@@ -293,17 +299,29 @@ def test_every_operation_is_recognised_served_and_recorded(deployment, path, del
         assert bool(event["stream"]) == row.facts.get("stream", False)
         if row.usage != ():
             check_usage(event, row)
+        check_settlements(settled, row, made_by)
 
     assert failed_rows(deployment, path, delivery, ROWS, check) == []
 
 
 def check_usage(event: dict, row: Row) -> None:
-    names = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
-    assert tuple(event[name] for name in names) == (row.usage or (None,) * 4)
+    assert tuple(event[name] for name in TOKENS) == (row.usage or (None,) * 4)
     assert event["finish_reason"] == row.finish
     if row.usage is None or row.model in NOT_LISTED:
         assert event["cost_usd"] is None
     else:
+        assert event["cost_usd"] > 0
+
+
+def check_settlements(settled: list[dict], row: Row, made_by: dict | None) -> None:
+    """`settled`: the events of what a batch has cost; `made_by`: that of the call which made it."""
+    assert len(settled) == bool(row.settles)
+    for event in settled:
+        assert made_by
+        assert (event["parent_id"], event["model"]) == (made_by["id"], made_by["model"])
+        assert (event["outcome"], event["action"]) == ("completed", "SETTLE")
+        assert (event["credential"], event["attempts"]) == (f"{row.provider}/1", 0)
+        assert tuple(event[name] for name in TOKENS) == row.settles
         assert event["cost_usd"] > 0
 
 

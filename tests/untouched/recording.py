@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import socket
 import ssl
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,19 +34,22 @@ class Recorded:
 
 
 class Recorder:
-    """A server before the simulator, with its certificate. It passes on all bytes of both directions."""
+    """A server before the simulator, with its certificate. It passes on all bytes of both directions.
+
+    All of it runs in the simulator's event loop: two threads must not use one TLS connection, which may stall or crash.
+    """
 
     def __init__(self, folder: Path, simulator: SimulatorThread) -> None:
         self.connections: list[Recorded] = []
-        self.address = ("127.0.0.1", int(simulator.url.rpartition(":")[2]))
+        self.simulator = simulator
         self.ca_file = simulator.ca_file
-        server, _ = prepare_certificate(folder)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(server)
-        self.context.set_alpn_protocols(PROTOCOLS)
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.relays: set[asyncio.Task] = set()
+        certificate, _ = prepare_certificate(folder)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        context.set_alpn_protocols(PROTOCOLS)
+        self.server = simulator.do(asyncio.start_server(self.relay, "127.0.0.1", 0, ssl=context))
+        self.url = f"https://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
 
     def new_exchanges(self) -> list[tuple[Message, Message]]:
         """Return what was exchanged since the last time. Programs keep connections for later calls."""
@@ -58,36 +60,38 @@ class Recorder:
             connection.taken = len(exchanges)
         return found
 
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self.relay, args=(connection,), daemon=True).start()
-
-    def relay(self, plain: socket.socket) -> None:
-        with contextlib.suppress(OSError), self.context.wrap_socket(plain, server_side=True) as client:
-            recorded = Recorded(client.selected_alpn_protocol() or "http/1.1")
-            trusted = ssl.create_default_context(cafile=self.ca_file)
-            trusted.set_alpn_protocols([recorded.protocol])
-            with (
-                socket.create_connection(self.address) as bare,
-                trusted.wrap_socket(bare, server_hostname="localhost") as server,
-            ):
-                self.connections.append(recorded)
-                back = threading.Thread(target=copy, args=(server, client, recorded.responses), daemon=True)
-                back.start()
-                copy(client, server, recorded.requests)
-                back.join()
+    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.relays.add(asyncio.current_task())
+        recorded = Recorded(writer.get_extra_info("ssl_object").selected_alpn_protocol() or "http/1.1")
+        trusted = ssl.create_default_context(cafile=self.ca_file)
+        trusted.set_alpn_protocols([recorded.protocol])
+        port = int(self.simulator.url.rpartition(":")[2])
+        from_server, to_server = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=trusted, server_hostname="localhost"
+        )
+        self.connections.append(recorded)
+        await asyncio.gather(
+            copy(reader, to_server, recorded.requests),
+            copy(from_server, writer, recorded.responses),
+        )
 
     def close(self) -> None:
-        self.listener.close()
+        self.simulator.do(self._close())
+
+    async def _close(self) -> None:
+        self.server.close()
+        for relay in self.relays:
+            relay.cancel()
+        await asyncio.gather(*self.relays, return_exceptions=True)
 
 
-def copy(source: ssl.SSLSocket, target: ssl.SSLSocket, into: bytearray) -> None:
+async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, into: bytearray) -> None:
     """Pass on bytes until the source ends, then end the target."""
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            into += data
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
+    try:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                into += data
+                target.write(data)
+                await target.drain()
+    finally:
+        target.close()

@@ -36,6 +36,15 @@ def test_counts_are_added_and_facts_about_all_workers_are_not():
     )
 
 
+def test_the_stage_of_load_shedding_is_that_of_the_busiest_worker():
+    reports = []
+    for stage in (1, 3, 2):
+        registry = CollectorRegistry()
+        Gauge("wirekey_load_shedding_stage", "Stage.", registry=registry).set(stage)
+        reports.append(report_of(registry))
+    assert "wirekey_load_shedding_stage 3.0" in generate_latest(Merged(reports)).decode().splitlines()
+
+
 def test_one_worker_is_shown_as_it_is():
     registry = worker(3, [0.05], 1, 7)
     assert generate_latest(Merged([report_of(registry)])) == generate_latest(registry)

@@ -72,12 +72,14 @@ class Reserved:
     """The result of a reservation: the levels after it, in the order of the request. If refused, nothing is reserved.
 
     `exhausted`: indexes of the budgets without room. `unopened`: indexes of those whose total is not known, so that
-    `open_total` has to be called before.
+    `open_total` has to be called before. `parts`: for each budget, how much of its total each ledger has, if the state
+    keeps that.
     """
 
     levels: tuple[BudgetLevel, ...]
     exhausted: tuple[int, ...] = ()
     unopened: tuple[int, ...] = ()
+    parts: tuple[Mapping[str, int], ...] = ()
 
     @property
     def allowed(self) -> bool:

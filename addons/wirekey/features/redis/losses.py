@@ -81,17 +81,18 @@ class RedisLosses:
                 del self.seen[next(iter(self.seen))]
             expires = self._clock() + (UNKNOWN_TTL if ttl is None else ttl)
             self.seen[key] = SeenTotal(amount, self.epoch, expires, parts)
-        elif amount > before.amount or ttl is not None or before.epoch != self.epoch:
+        elif amount > before.amount or ttl is not None or before.epoch != self.epoch or parts:
             expires = before.expires if ttl is None else self._clock() + ttl
-            both = {**before.parts, **parts}
-            parts = {ledger: max(part, before.parts.get(ledger, 0)) for ledger, part in both.items()}
+            if parts != before.parts:
+                both = {**before.parts, **parts}
+                parts = {ledger: max(part, before.parts.get(ledger, 0)) for ledger, part in both.items()}
             self.seen[key] = SeenTotal(max(amount, before.amount), self.epoch, expires, parts)
 
     def note_reserved(self, budgets: Sequence[Budget], found: Reserved) -> None:
         """Remember the totals that the server has returned for a reservation."""
         for index, (budget, level) in enumerate(zip(budgets, found.levels, strict=True)):
             if budget.counts_total and index not in found.unopened:
-                self.note(budget.key, level.spent)
+                self.note(budget.key, level.spent, parts=found.parts[index])
 
     def note_settled(self, used: Mapping[str, int], found: Sequence[bytes]) -> None:
         """Remember the number of changes and the totals that the server has returned for a settlement."""

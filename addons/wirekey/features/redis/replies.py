@@ -10,7 +10,7 @@ from wirekey.core.shared_state.buckets import burst_of, interval_of
 from wirekey.core.shared_state.protocol import BudgetLevel, RateLevel, Reserved, Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+    from collections.abc import Callable, Mapping, Sequence, Sized
 
     from wirekey.core.shared_state.protocol import Budget, Rate
 
@@ -74,11 +74,12 @@ def items(reply: Any, length: int) -> list[Any]:
     raise MalformedReplyError
 
 
-def fields(reply: Any) -> Iterable[tuple[Any, Any]]:
-    """Return the fields of a hash with their values."""
-    if type(reply) is list and len(reply) % 2 == 0:
-        return zip(reply[::2], reply[1::2], strict=True)
-    raise MalformedReplyError
+def parts_of(reply: Any) -> dict[str, int]:
+    """Return ledger → its part of a total."""
+    if type(reply) is not list or len(reply) % 2:
+        raise MalformedReplyError
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    return {text(ledger).decode(errors="replace"): number(part) for ledger, part in pairs}
 
 
 def seconds(reply: Any) -> float:
@@ -115,17 +116,17 @@ def reserved(budgets: Sequence[Budget]) -> Callable[[Any], Reserved | None]:
     def read(reply: Any) -> Reserved | None:
         if reply == LOST:
             return None
-        found = items(reply, 3 * len(budgets))
-        states = found[::3]
+        found = items(reply, 4 * len(budgets))
+        states = found[::4]
         if any(type(state) is not bytes or state not in STATES for state in states):
             raise MalformedReplyError
         levels = (
-            BudgetLevel(number(spent), number(held)) for spent, held in zip(found[1::3], found[2::3], strict=True)
+            BudgetLevel(number(spent), number(held)) for spent, held in zip(found[1::4], found[2::4], strict=True)
         )
         exhausted, unopened = (
             tuple(index for index, state in enumerate(states) if state == word) for word in STATES[1:]
         )
-        return Reserved(tuple(levels), exhausted, unopened)
+        return Reserved(tuple(levels), exhausted, unopened, tuple(map(parts_of, found[3::4])))
 
     return read
 
@@ -175,7 +176,7 @@ def watched(reply: Any) -> tuple[int, list[Watched]] | None:
             number(change),
             None if amount == b"" else number(amount),
             number(lasts),
-            {text(ledger).decode(errors="replace"): number(part) for ledger, part in fields(parts)},
+            parts_of(parts),
         )
         for name, change, amount, lasts, parts in batched(reply[1:], 5)
     ]

@@ -108,7 +108,8 @@ end
 
 # KEYS[2] is the guard, further keys are the budgets. Further arguments: the time to live, the epoch and the number of
 # changes that the caller knows; for each budget its amount, its limit, and 1 if its total must be known. Returns for
-# each budget 'ok', 'exhausted' or 'unopened', what is spent and what is reserved; only 'lost' after a loss.
+# each budget 'ok', 'exhausted' or 'unopened', what is spent, what is reserved, and the parts of ledgers in what is
+# spent; only 'lost' after a loss.
 RESERVE = (
     BUDGETS
     + """
@@ -117,7 +118,7 @@ finish(KEYS[1], ARGV[1])
 local ttl, result, allowed = tonumber(ARGV[2]), {}, true
 for index = 3, #KEYS do
     local spent, reserved = level(KEYS[index])
-    local at, to, state = 3 * index - 4, 3 * index - 8, 'ok'
+    local at, to, state = 3 * index - 4, 4 * index - 11, 'ok'
     if ARGV[at + 2] == '1' and not spent then
         state = 'unopened'
     elseif tonumber(spent or 0) + tonumber(reserved) + tonumber(ARGV[at]) > tonumber(ARGV[at + 1]) then
@@ -125,11 +126,12 @@ for index = 3, #KEYS do
     end
     allowed = allowed and state == 'ok'
     result[to], result[to + 1], result[to + 2] = state, spent or '0', reserved
+    result[to + 3] = spent and redis.call('HGETALL', KEYS[index] .. ':parts') or {}
 end
 if not allowed then return result end
 for index = 3, #KEYS do
     hold(KEYS[1], ARGV[1], KEYS[index], ARGV[3 * index - 4], ttl)
-    result[3 * index - 6] = redis.call('HGET', KEYS[index] .. ':amounts', '')
+    result[4 * index - 9] = redis.call('HGET', KEYS[index] .. ':amounts', '')
 end
 return result
 """

@@ -146,6 +146,30 @@ async def test_nothing_is_claimed_while_the_server_does_not_respond(tmp_path):
     assert await store.claim("openai", "batch_1")
 
 
+async def test_a_claim_without_a_response_is_made_again_only_by_its_process(tmp_path):
+    class Late(Server):
+        async def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
+            found = await MemoryState.add(self, key, value, ttl)
+            self.check()
+            return found
+
+    state = Late()
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    first, same_machine, other = store_in(here, state), store_in(here, state), store_in(there, state)
+    state.responds = False
+    with pytest.raises(BatchStoreError, match="no reply"):
+        await first.claim("openai", "batch_1")
+    state.responds = True
+    assert await same_machine.claim("openai", "batch_1") is None
+    assert await other.claim("openai", "batch_1") is None
+    claims = await asyncio.gather(*(first.claim("openai", "batch_1") for _ in range(8)))
+    (claim,) = filter(None, claims)
+    await first.finish("openai", "batch_1", claim)
+    assert await first.claim("openai", "batch_1") is None
+
+
 async def test_a_file_that_cannot_be_used_is_an_error(tmp_path):
     (tmp_path / "batches.db").write_bytes(b"not a database" * 100)
     store = store_in(tmp_path)

@@ -56,6 +56,8 @@ class BatchStore:
         self.path = path
         self._state = state
         self._clock = clock
+        self._claim = os.urandom(16)
+        """The value of the claims of this process on the server. One may be there although no response said so."""
 
     async def remember(self, provider: str, name: str, record: BatchRecord) -> None:
         """Keep the record of a batch under its id, or under the name of its results.
@@ -92,9 +94,9 @@ class BatchStore:
 
         Unless it is finished, the batch can be claimed again after `CLAIMED_FOR` seconds. Raises BatchStoreError.
         """
-        key, claim = settled_key(provider, batch), os.urandom(16)
+        key, claim = settled_key(provider, batch), self._claim
         try:
-            if self._state().is_remote and await self._state().add(key, claim, CLAIMED_FOR) is not None:
+            if self._state().is_remote and await self._state().add(key, claim, CLAIMED_FOR) not in (None, claim):
                 return None
             return claim if await asyncio.to_thread(self._add, key, claim, CLAIMED_FOR) else None
         except (sqlite3.Error, OSError, SharedStateUnavailableError) as error:

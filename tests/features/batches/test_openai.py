@@ -98,6 +98,18 @@ def test_a_status_with_usage_settles_and_the_results_add_nothing(gateway, proxy)
     assert settlements(proxy, program.agent) == before
 
 
+@pytest.mark.parametrize("gateway", [False, True])
+def test_a_response_that_shows_a_batch_does_not_end_with_its_last_byte(gateway, proxy):
+    client = Program(proxy, gateway=gateway).openai()
+    file = client.batches.retrieve(openai_batch(client, {"a": chat()})).input_file_id
+    batches = client.batches.with_raw_response
+    made = batches.create(input_file_id=file, endpoint="/v1/chat/completions", completion_window="24h")
+    shown = batches.retrieve(made.parse().id)
+    for response in (made, shown):
+        assert "content-length" not in response.headers
+        assert response.headers["transfer-encoding"] == "chunked"
+
+
 def test_a_list_of_batches_settles_those_with_usage(proxy):
     program = Program(proxy)
     client = program.openai()

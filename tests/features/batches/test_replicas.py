@@ -13,6 +13,8 @@ import pytest
 from tests.features.batches.programs import Program, chat, openai_batch, settlements
 from tests.support.redis_server import RedisServer
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from wirekey.features.batches.store import made_key
+from wirekey.features.redis.client import PREFIX
 
 QUOTAS = [{"name": "dollars", "per": "agent", "usd_per_day": 1000}]
 READERS = 6
@@ -53,6 +55,11 @@ def all_settlements(replicas: list[Wirekey], agent: str) -> list[dict]:
     return [event for replica in replicas for event in settlements(replica, agent)]
 
 
+def is_shared(redis: RedisServer, name: str) -> bool:
+    """Whether all replicas know the batch of an id, or of the name of a file of results."""
+    return redis.ask("EXISTS", PREFIX + made_key("openai", name)) == b":1\r\n"
+
+
 def output_of(client: openai.OpenAI, batch: str) -> str:
     return client.batches.retrieve(batch).output_file_id
 
@@ -76,6 +83,15 @@ def test_a_batch_that_is_read_at_once_on_two_replicas_is_charged_once(replicas):
     assert len(events) == 1
     spent = wait_for(lambda: agent.here.spent() + agent.there.spent(), "the charge")
     assert spent == pytest.approx(events[0]["cost_usd"], abs=2e-9)
+
+
+def test_a_response_that_names_a_batch_or_its_results_ends_when_all_replicas_know_them(replicas, redis):
+    client = Everywhere(replicas).here.openai()
+    for _ in range(READERS):
+        batch = openai_batch(client, {"a": chat()})
+        assert is_shared(redis, batch)
+        assert is_shared(redis, output_of(client, batch))
+    assert not is_shared(redis, "batch_of_nobody")
 
 
 def test_another_replica_settles_what_it_has_not_made(replicas):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wirekey.core.addons.base import Addon
+from wirekey.core.addons.metering import unframe
 from wirekey.features.batches.reading import BatchResponse, Results, ShownBatches
 from wirekey.features.batches.record import record_of
 from wirekey.features.batches.settling import Settlement, run_token
@@ -34,11 +35,13 @@ OK = 200
 
 
 class Batches(Addon):
-    """Reads the responses of calls about batches as they pass, without holding or changing them.
+    """Reads the responses of calls about batches as they pass, without holding or changing their bodies.
 
-    It comes before `Metering`, which feeds the copies of a response. A response that broke off settles nothing. The
-    client may have the whole response before its facts are stored, and make the next call at once. So what is not found
-    is looked up again after all that is being stored.
+    It comes before `Metering`, which feeds the copies of a response. A response that broke off settles nothing.
+
+    The next call about a batch may come at once, also to another process. So a response that shows batches has no
+    `content-length`: its client waits for its end, which is sent when its facts are stored. A client that does not wait
+    for it is most often known here: what is not found is looked up again after all that is being stored.
     """
 
     def __init__(self, services: Services) -> None:
@@ -58,6 +61,7 @@ class Batches(Addon):
         new_spending = partial(Spending, provider_of(call), call.upstream)
         if name in api.creates or name in api.shows:
             state.response_copies += (BatchResponse(ShownBatches(api, new_spending)),)
+            unframe(flow)  # mitmproxy sends the end after `response`
         elif name in api.results:
             state.response_copies += (BatchResponse(Results(api, new_spending())),)
 

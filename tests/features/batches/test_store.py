@@ -200,3 +200,12 @@ def test_a_record_has_names_and_no_content():
 def test_a_record_that_cannot_be_read_is_no_batch(data):
     assert decoded(data) is None
     assert decoded(encoded(BatchRecord("b", "c", "openai", "removed"))) is None
+
+
+async def test_claims_at_the_same_time_in_a_new_folder_wait_for_each_other(tmp_path):
+    for number in range(30):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        stores = [store_in(folder) for _ in range(8)]
+        claims = await asyncio.gather(*(store.claim("openai", "batch_1") for store in stores))
+        assert len([claim for claim in claims if claim]) == 1

@@ -140,9 +140,9 @@ class BatchStore:
     def _opened(self) -> Iterator[sqlite3.Connection]:
         create_private(self.path)
         with contextlib.closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as database:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            database.executescript(SCHEMA)
+            # Not WAL: SQLite does not wait for its lock while several threads change a new file to that mode.
+            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
             yield database
 
 

@@ -15,6 +15,7 @@ from wirekey.core.shared_state import Budget, SharedStateUnavailableError
 from wirekey.features.redis.breaker import FAILURES, REST
 from wirekey.features.redis.client import PREFIX, client_of, place_of
 from wirekey.features.redis.config import STATE_SCHEMES
+from wirekey.features.redis.loss_scripts import MOST_PARTS
 from wirekey.features.redis.state import RedisState
 
 LONG = 60.0
@@ -172,6 +173,20 @@ async def test_a_total_is_unknown_after_the_server_was_restarted_empty(own_redis
     own_redis.start()
     await until_available(state)
     assert (await state.reserve("call", [Budget("usd", 1, 100)], LONG)).unopened == (0,)
+    await state.close()
+
+
+async def test_the_parts_of_the_first_ledgers_are_kept_and_all_are_in_the_total(own_redis):
+    state = RedisState(Secret(own_redis.url), 5)
+    await state.start()
+    await state.open_total("usd", 0, LONG)
+    for number in range(2 * MOST_PARTS):
+        for call in ("first", "second"):
+            state.losses.ledger = f"ledger-{number}"
+            await state.settle(f"{call}-{number}", {"usd": 1})
+    found = await state.reserve("call", [Budget("usd", 1, 100)], LONG)
+    assert found.levels[0].spent == 4 * MOST_PARTS
+    assert found.parts == ({f"ledger-{number}": 2 for number in range(MOST_PARTS)},)
     await state.close()
 
 

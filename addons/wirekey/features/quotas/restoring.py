@@ -116,6 +116,7 @@ class Restoring:
         await losses.restore(lambda epoch: self._known(epoch, of_machine))
         for reservation in self._contribution.settled:
             self._totals.unsettled.pop(reservation, None)
+        self._contribution = Contribution(losses.epoch, {}, frozenset())  # it holds each total
         if is_loss:
             logger.warning("The shared state had lost budgets. They are restored.")
         # If they are lost again at once, this process has seen what the others have contributed.

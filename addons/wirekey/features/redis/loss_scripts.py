@@ -3,10 +3,13 @@
 A hash is the guard. `epoch` is the mark of complete budgets, `NUMBER:RANDOM`; a server that lost its data has none.
 `seq` counts the changes of totals, so that one which went back to older data is noticed too. While budgets are being
 restored, `restoring` is the epoch to come and `begun` when that began.
-A budget has a hash of its `parts`: how much of the total each ledger has. And it has a hash of its restoration: the
-`epoch`, the `base` (what is known to be spent before the epoch), how much of that each ledger has, and their sum.
+A budget has a hash of its `parts`: how much of the total each ledger has, for the first 16 ledgers. And it has a hash
+of its restoration: the `epoch`, the `base` (what is known to be spent before the epoch), how much of that each ledger
+has, and their sum.
 """
 
+MOST_PARTS = 16
+"""Ledgers whose part of a budget is kept: each reservation returns them, and a fleet may have new ones every day."""
 GUARD = """
 local function is_lost(guard, epoch, seen)
     if epoch == '' then return false end
@@ -23,7 +26,12 @@ local function is_current(guard, epoch)
     return found[1] == epoch or found[2] == epoch
 end
 local function whole(number) return string.format('%.0f', number) end
-"""
+local function add_part(parts, ledger, amount)
+    if redis.call('HEXISTS', parts, ledger) == 1 or redis.call('HLEN', parts) < MOST_PARTS then
+        redis.call('HINCRBY', parts, ledger, amount)
+    end
+end
+""".replace("MOST_PARTS", str(MOST_PARTS))
 
 # Keys: guard, processes that joined, ledgers that joined. Arguments: the epoch and the number of changes that the
 # caller knows, and the epoch to begin. Returns the epoch to restore, and 1 if it is complete.
@@ -68,7 +76,7 @@ for index = 4, #KEYS do
     end
     local function add(ledger, amount)
         local more = know(ledger, amount)
-        if more then redis.call('HINCRBY', parts, ledger, more) end
+        if more then add_part(parts, ledger, more) end
     end
     if redis.call('HGET', restored, 'epoch') ~= ARGV[1] then
         redis.call('DEL', restored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import batched
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wirekey.core.shared_state.buckets import burst_of, interval_of
@@ -79,7 +80,8 @@ def parts_of(reply: Any) -> dict[str, int]:
     if type(reply) is not list or len(reply) % 2:
         raise MalformedReplyError
     pairs = zip(reply[::2], reply[1::2], strict=True)
-    return {text(ledger).decode(errors="replace"): number(part) for ledger, part in pairs}
+    # Interned, as many totals have the parts of the same few ledgers.
+    return {intern(text(ledger).decode(errors="replace")): number(part) for ledger, part in pairs}
 
 
 def seconds(reply: Any) -> float:

@@ -195,7 +195,7 @@ for index = 5, #KEYS do
         result[index - 2] = whole(redis.call('INCRBY', total, ARGV[index + 2]))
         if ARGV[6] ~= '' then
             local parts, lasts = KEYS[index] .. ':parts', redis.call('PTTL', total)
-            redis.call('HINCRBY', parts, ARGV[6], ARGV[index + 2])
+            add_part(parts, ARGV[6], ARGV[index + 2])
             if lasts > 0 then redis.call('PEXPIRE', parts, whole(lasts)) end
         end
         result[2] = whole(note_change(KEYS[3], KEYS[4], KEYS[index]))

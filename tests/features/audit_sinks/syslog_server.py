@@ -34,7 +34,7 @@ class Message(NamedTuple):
 
 
 def parsed(message: bytes) -> Message:
-    """Return a message. Raises AssertionError if it is none."""
+    """Return the parts of a message, which must be one of RFC 5424."""
     found = HEADER.fullmatch(message)
     assert found, message[:200]
     priority, time = int(found["priority"]), found["time"].decode()

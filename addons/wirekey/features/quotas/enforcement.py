@@ -9,8 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from wirekey.core.shared_state import MemoryState, SharedStateUnavailableError
-from wirekey.features.quotas.limit_names import kind_of
-from wirekey.features.quotas.limits import amount_of, budget_limits, rate_limits
+from wirekey.features.quotas.limits import amount_of, budget_limits, rate_limits, unbounded_totals
 from wirekey.features.quotas.refusals import (
     over_budget,
     over_rate,
@@ -45,8 +44,6 @@ SETTLED_EVERY = 4
 """The number of checks after which processes are counted, and amounts that the shared state did not take are sent."""
 RENEWED_EVERY = 80
 """The number of checks after which reservations are renewed."""
-ANY_TOTAL = 2**53
-"""The limit of a total to which anything may be added."""
 COUNTED_FOR = 10.0
 """Seconds for which a process is counted that no longer responds."""
 
@@ -245,12 +242,7 @@ class QuotaEnforcer:
 
     async def _charge(self, hold: Hold) -> None:
         now = self._clock()
-        found = budget_limits(hold.quotas, hold.use, now)
-        limits = tuple(
-            limit._replace(budget=limit.budget._replace(limit=ANY_TOTAL))
-            for limit in found
-            if limit.period and kind_of(limit.name) != "requests"
-        )
+        limits = unbounded_totals(hold.quotas, hold.use, now)
         if not limits:
             return
         hold.budgets, hold.reserved_in = limits, self._state()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from wirekey.features.quotas.limit_names import LimitName
     from wirekey.features.quotas.periods import Period
 
+ANY_TOTAL = 2**53
+"""The limit of a total to which anything may be added."""
+
 
 class RateLimit(NamedTuple):
     """One limit per minute of a quota, and what a call takes of it."""
@@ -92,6 +95,15 @@ def budget_limits(
                 continue
             budget = Budget(budget_key(applied, name, period), amount, share_of(most, processes) + amount - 1)
             yield BudgetLimit(applied, name, most, budget, period)
+
+
+def unbounded_totals(quotas: Iterable[Applied], use: Use, now: float) -> tuple[BudgetLimit, ...]:
+    """Return the totals to which a use is added that is no request of its own, and that no limit refuses."""
+    return tuple(
+        limit._replace(budget=limit.budget._replace(limit=ANY_TOTAL))
+        for limit in budget_limits(quotas, use, now)
+        if limit.period and kind_of(limit.name) != "requests"
+    )
 
 
 def budget_key(applied: Applied, name: LimitName, period: Period) -> str:

@@ -7,9 +7,12 @@ their responses are read: those that show a batch, and the results, which have o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from wirekey.core.metering.json_response import JsonReader
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     from wirekey.core.operation import Usage
@@ -58,21 +61,32 @@ class BatchReader(Protocol):
         """Read what is left once the response has ended."""
 
 
-class ResultReader(Protocol):
+class BatchResult(JsonReader):
     """Reads one line of results, as it passes. It never raises, and holds at most a mebibyte of the line."""
 
-    usage: Usage
-    finished: bool
-    is_result: bool
-    """Whether the line is the result of a request."""
-    is_billed: bool
-    """Whether the request had a response. One that failed, expired or was cancelled costs nothing."""
+    response: ClassVar[type[JsonReader]]
+    """Reads the response in the line."""
 
-    def feed(self, data: bytes) -> None:
-        """Read the next bytes of the line."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_result = False
+        """Whether the line is the result of a request."""
+        self.is_billed = False
+        """Whether the request had a response. One that failed, expired or was cancelled costs nothing."""
 
-    def end(self) -> None:
-        """Read what is left once the line has ended."""
+    def read_response(self, body: bytes) -> bool:
+        """Learn the usage from the response in the line; return whether it was understood. Never raises."""
+        inner = self.response()
+        inner.feed(body)
+        inner.end()
+        self.usage = inner.usage
+        return inner.finished
+
+    def read_response_ends(self, head: bytes, tail: bytes) -> None:
+        """Learn the usage from both ends of a line that was too long to be held. Never raises."""
+        inner = self.response()
+        inner.read_fragment(head, tail)
+        self.usage = inner.usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +101,10 @@ class BatchApi:
     """Those whose responses may be results."""
     reader: Callable[[CountResult], BatchReader]
     """Returns the reader of a response that shows batches."""
-    result_reader: Callable[[], ResultReader]
+    result_reader: Callable[[], BatchResult]
     """Returns the reader of a line of results."""
-    results_in: Callable[[str], str | None]
-    """Returns the name of the results that a raw path reads."""
+    results_path: re.Pattern[str]
+    """Finds the name of the results in a raw path that reads them."""
     path_of: Callable[[str], str]
     """Returns the path of a batch."""
     request: str

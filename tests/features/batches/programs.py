@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from itertools import count
+from pathlib import Path
 
 import anthropic
 import httpx
@@ -13,12 +14,23 @@ import openai
 from google import genai
 from google.genai import types
 
-from tests.support.running import PATIENCE, Wirekey, wait_for
+from tests.support.running import KEY_ENVIRONMENT, PATIENCE, Wirekey, behind, wait_for
 from wirekey.features.quotas.ledger import totals_in
 
 SECRET = "Canary-question-8f31"
 MODEL = "gpt-4o-mini"
+QUOTAS = [
+    {"name": "dollars", "per": "agent", "usd_per_day": 1000},
+    {"name": "poor", "per": "agent", "match": {"role": "poor"}, "usd_per_day": 0.000001},
+]
 numbers = count(1)
+
+
+def start(folder: Path, simulator, quotas: list[dict]) -> Wirekey:
+    """Start Wirekey in front of the simulator, with both listeners."""
+    configuration = behind(simulator, quotas=quotas)
+    configuration["listen"] = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
+    return Wirekey(folder, configuration, environ=KEY_ENVIRONMENT)
 
 
 class Program:

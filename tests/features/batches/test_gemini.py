@@ -10,25 +10,19 @@ from google import genai
 from google.genai import errors
 
 from tests.deliveries.paths import DELIVERIES
-from tests.features.batches.programs import SECRET, Program, settlements
-from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.features.batches.programs import QUOTAS, SECRET, Program, settlements, start
+from tests.support.running import wait_for
 from wirekey.core.metering.cost import cost_usd, use_price_lists
 from wirekey.core.operation import Usage
 from wirekey.providers.gemini import GEMINI
 
 MODEL = "gemini-2.5-flash"
-QUOTAS = [
-    {"name": "dollars", "per": "agent", "usd_per_day": 1000},
-    {"name": "poor", "per": "agent", "match": {"role": "poor"}, "usd_per_day": 0.000001},
-]
 use_price_lists({"google": "these tests"})
 
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory, simulator):
-    configuration = behind(simulator, quotas=QUOTAS)
-    configuration["listen"] = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
-    running = Wirekey(tmp_path_factory.mktemp("wirekey"), configuration, environ=KEY_ENVIRONMENT)
+    running = start(tmp_path_factory.mktemp("wirekey"), simulator, QUOTAS)
     yield running
     running.stop()
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.deliveries.paths import DELIVERIES
 from tests.docs.pages import blocks_of
-from tests.features.batches.programs import MODEL, SECRET, Program, chat, openai_batch, settlements
+from tests.features.batches.programs import MODEL, SECRET, Program, chat, openai_batch, settlements, start
 from tests.support.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from wirekey.core.identity.stored_runs import NewRun, StoredRuns
 from wirekey.core.metering.cost import cost_usd, use_price_lists
@@ -37,9 +37,7 @@ use_price_lists({"openai": "these tests"})
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory, simulator):
-    configuration = behind(simulator, quotas=QUOTAS)
-    configuration["listen"] = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
-    running = Wirekey(tmp_path_factory.mktemp("wirekey"), configuration, environ=KEY_ENVIRONMENT)
+    running = start(tmp_path_factory.mktemp("wirekey"), simulator, QUOTAS)
     yield running
     running.stop()
 

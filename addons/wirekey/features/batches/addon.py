@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.core.addons.base import Addon
 from wirekey.core.addons.metering import unframe
+from wirekey.core.metering.json_response import word
 from wirekey.features.batches.reading import BatchResponse, Results, ShownBatches
 from wirekey.features.batches.record import record_of
 from wirekey.features.batches.settling import Settlement, run_token
@@ -162,7 +163,8 @@ class Batches(Addon):
 
     async def note_results(self, store: BatchStore, find: Find, call: Call, results: Results) -> None:
         """Settle a batch whose results were read. Raises BatchStoreError."""
-        name = results.api.results_in(call.path)
+        found = results.api.results_path.search(call.path)
+        name = word(found[1]) if found else None
         if name is None or not (results.spending.requests or results.unread):
             return
         record = await find(provider_of(call), name)

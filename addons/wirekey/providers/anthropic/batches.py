@@ -9,7 +9,7 @@ import msgspec
 
 from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, word
 from wirekey.providers.anthropic.responses import AnthropicJson
-from wirekey.providers.batches import BatchApi, SeenBatch
+from wirekey.providers.batches import BatchApi, BatchResult, SeenBatch
 
 if TYPE_CHECKING:
     from wirekey.providers.batches import CountResult
@@ -60,13 +60,10 @@ class AnthropicBatches(JsonReader):
         return True
 
 
-class AnthropicResult(JsonReader):
-    """A ResultReader of one line: a message, or the reason for its absence."""
+class AnthropicResult(BatchResult):
+    """One line: a message, or the reason for its absence."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_result = False
-        self.is_billed = False
+    response = AnthropicJson
 
     def read_event(self, data: bytes) -> bool:
         """Learn from the whole line; return whether it was understood. Never raises."""
@@ -75,27 +72,13 @@ class AnthropicResult(JsonReader):
         except DECODE_ERRORS:
             return False
         self.is_result, self.is_billed = True, line.result.type == SUCCEEDED
-        if not self.is_billed:
-            return True
-        inner = AnthropicJson()
-        inner.feed(bytes(line.result.message))
-        inner.end()
-        self.usage = inner.usage
-        return inner.finished
+        return self.read_response(bytes(line.result.message)) if self.is_billed else True
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
         """Learn from both ends of a line that was too long to be held. Never raises."""
         self.is_result = b'"custom_id"' in head and RESULT.search(head) is not None
         self.is_billed = self.is_result and SUCCESS.search(head) is not None
-        inner = AnthropicJson()
-        inner.read_fragment(head, tail)
-        self.usage = inner.usage
-
-
-def results_in(path: str) -> str | None:
-    """Return the name of the results that a raw path reads: that of their batch."""
-    found = RESULTS.search(path)
-    return word(found[1]) if found else None
+        self.read_response_ends(head, tail)
 
 
 def path_of(batch: str) -> str:
@@ -109,7 +92,7 @@ BATCHES = BatchApi(
     results=("messages.batches.results",),
     reader=AnthropicBatches,
     result_reader=AnthropicResult,
-    results_in=results_in,
+    results_path=RESULTS,
     path_of=path_of,
     request="messages",
 )

@@ -15,7 +15,7 @@ import msgspec
 
 from wirekey.core.metering.json_array import JsonArrayReader
 from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, word
-from wirekey.providers.batches import BatchApi, SeenBatch
+from wirekey.providers.batches import BatchApi, BatchResult, SeenBatch
 from wirekey.providers.gemini.responses import GeminiJsonReader
 
 if TYPE_CHECKING:
@@ -160,13 +160,10 @@ class GeminiBatches:
             reader.end()
 
 
-class GeminiResult(JsonReader):
-    """A ResultReader of one line, or of one result in a batch."""
+class GeminiResult(BatchResult):
+    """One line, or one result in a batch."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_result = False
-        self.is_billed = False
+    response = GeminiJsonReader
 
     def read_event(self, data: bytes) -> bool:
         """Learn from the whole line; return whether it was understood. Never raises."""
@@ -176,26 +173,12 @@ class GeminiResult(JsonReader):
             return False
         self.is_billed = line.response != _ABSENT
         self.is_result = self.is_billed or line.error != _ABSENT
-        if not self.is_billed:
-            return True
-        inner = GeminiJsonReader()
-        inner.feed(bytes(line.response))
-        inner.end()
-        self.usage = inner.usage
-        return inner.finished
+        return self.read_response(bytes(line.response)) if self.is_billed else True
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
         """Learn from both ends of a line that was too long to be held. Never raises."""
         self.is_result = self.is_billed = RESULT.match(head) is not None
-        inner = GeminiJsonReader()
-        inner.read_fragment(head, tail)
-        self.usage = inner.usage
-
-
-def results_in(path: str) -> str | None:
-    """Return the name of the results that a raw path reads: that of a file."""
-    found = FILE_RESULTS.search(path)
-    return word(found[1]) if found else None
+        self.read_response_ends(head, tail)
 
 
 def path_of(batch: str) -> str:
@@ -209,7 +192,7 @@ BATCHES = BatchApi(
     results=("files.download",),
     reader=GeminiBatches,
     result_reader=GeminiResult,
-    results_in=results_in,
+    results_path=FILE_RESULTS,
     path_of=path_of,
     request="generateContent",
 )

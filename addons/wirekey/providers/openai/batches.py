@@ -9,7 +9,7 @@ import msgspec
 
 from wirekey.core.metering.json_response import DECODE_ERRORS, JsonReader, word
 from wirekey.core.operation import Usage
-from wirekey.providers.batches import BatchApi, SeenBatch
+from wirekey.providers.batches import BatchApi, BatchResult, SeenBatch
 from wirekey.providers.openai.responses import OpenAiJson
 
 if TYPE_CHECKING:
@@ -106,13 +106,10 @@ def usage_of(counts: _Usage) -> Usage | None:
     )
 
 
-class OpenAiResult(JsonReader):
-    """A ResultReader of one line: the response to a request of any endpoint, or an error."""
+class OpenAiResult(BatchResult):
+    """One line: the response to a request of any endpoint, or an error."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_result = False
-        self.is_billed = False
+    response = OpenAiJson
 
     def read_event(self, data: bytes) -> bool:
         """Learn from the whole line; return whether it was understood. Never raises."""
@@ -124,24 +121,12 @@ class OpenAiResult(JsonReader):
         if line.response is None or line.response.status_code >= FIRST_ERROR_STATUS:
             return True
         self.is_billed = True
-        inner = OpenAiJson()
-        inner.feed(bytes(line.response.body))
-        inner.end()
-        self.usage = inner.usage
-        return inner.finished
+        return self.read_response(bytes(line.response.body))
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
         """Learn from both ends of a line that was too long to be held. Never raises."""
         self.is_result = self.is_billed = b'"custom_id"' in head and RESULT.search(head) is not None
-        inner = OpenAiJson()
-        inner.read_fragment(head, tail)
-        self.usage = inner.usage
-
-
-def results_in(path: str) -> str | None:
-    """Return the name of the results that a raw path reads."""
-    found = RESULTS.search(path)
-    return word(found[1]) if found else None
+        self.read_response_ends(head, tail)
 
 
 def path_of(batch: str) -> str:
@@ -155,7 +140,7 @@ BATCHES = BatchApi(
     results=("files.content",),
     reader=OpenAiBatches,
     result_reader=OpenAiResult,
-    results_in=results_in,
+    results_path=RESULTS,
     path_of=path_of,
     request="chat.completions",
 )
